@@ -1,14 +1,13 @@
 //! Addresses as the batch calls see them: who sent a datagram, and which of our addresses it was
 //! sent to.
 //!
-//! Promises: the codec is a pair of pure functions over octets, so it runs under Miri; nothing here
-//! panics on any input. An IPv4 client is always a [`SocketAddr::V4`], also when its datagram came
+//! Promises: nothing here panics on any input. An IPv4 client is always a [`SocketAddr::V4`], also when its datagram came
 //! through a dual-stack IPv6 socket, so that an access list has one form of each address to match.
 //!
 //! Rules: RFC 2181 section 4.1 (a reply leaves from the address the query was sent to), RFC 4291
 //! section 2.5.5.2 (IPv4-mapped addresses), RFC 4007 section 6 (zones of link-local addresses).
 //!
-//! Not here: the control messages that carry the local address (`cmsg.rs`).
+//! Not here: how the kernel writes them (`sockaddr.rs`, `cmsg.rs`).
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
@@ -105,4 +104,49 @@ pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
 /// Whether `ip` means something only together with an interface (RFC 4291 section 2.5.6).
 pub(crate) const fn is_link_local(ip: Ipv6Addr) -> bool {
     ip.is_unicast_link_local()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn socket_address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_a_source_is_unknown() {
+        for ip in ["0.0.0.0", "255.255.255.255", "224.0.0.1", "::", "ff02::1"] {
+            let local = LocalAddress::new(ip.parse().unwrap(), 3);
+            assert_eq!((local.ip(), local.interface()), (None, 3), "{ip}");
+        }
+        assert_eq!(LocalAddress::default(), LocalAddress::UNKNOWN);
+    }
+
+    #[test]
+    fn a_v4_mapped_address_is_v4() {
+        let local = LocalAddress::new("::ffff:192.0.2.1".parse().unwrap(), 0);
+        assert_eq!(local.ip(), Some("192.0.2.1".parse().unwrap()));
+        assert_eq!(
+            canonical(socket_address("[::ffff:192.0.2.1]:53")),
+            socket_address("192.0.2.1:53")
+        );
+    }
+
+    #[test]
+    fn a_zone_survives() {
+        let peer = socket_address("[fe80::1%7]:53");
+        assert_eq!(canonical(peer), peer);
+        assert_eq!(Family::V6.destination(peer), peer);
+    }
+
+    #[test]
+    fn each_family_gets_peers_in_its_own_form() {
+        let v4 = socket_address("192.0.2.1:53");
+        let mapped = socket_address("[::ffff:192.0.2.1]:53");
+        assert_eq!(Family::V4.destination(mapped), v4);
+        assert_eq!(Family::V4.destination(v4), v4);
+        assert_eq!(Family::V6.destination(v4), mapped);
+        assert_eq!(Family::V6.destination(mapped), mapped);
+    }
 }

@@ -50,6 +50,9 @@ mod sockaddr;
 )]
 mod wait;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -92,8 +95,8 @@ impl BatchSocket {
     /// Takes over `socket`, which is bound already, with the best back end of this system.
     ///
     /// Makes the socket non-blocking and, on Linux, asks the kernel for the destination address of
-    /// each datagram. That is asked once the socket is bound: a datagram queued between the two
-    /// comes with an unknown local address.
+    /// each datagram. A datagram that came in between the binding and that may have an unknown
+    /// local address.
     ///
     /// # Errors
     ///

@@ -1,7 +1,8 @@
 //! The sending side's memory, and the one rule of what happens to a message that does not go out.
 //!
 //! Promises: allocated once, never grown; each message is sent once, skipped once, or still in the
-//! batch; a call to send ends after at most two system calls per message.
+//! batch; a call to send makes at most one system call per message and one more, but for those that
+//! a signal interrupts.
 //!
 //! Not here: the system calls (`linux.rs`, `fallback.rs`), and how long a reply may be, which is
 //! decided by whoever knows the client.
@@ -277,4 +278,204 @@ fn concerns_the_socket(error: &io::Error) -> bool {
         error.raw_os_error(),
         Some(libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::ENOSYS)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: SocketAddr =
+        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9);
+
+    fn refused(errno: i32) -> io::Result<usize> {
+        Err(io::Error::from_raw_os_error(errno))
+    }
+
+    /// A batch of one message for each of `texts`.
+    fn batch_of(texts: &[&str]) -> SendBatch {
+        let mut batch = SendBatch::new();
+        for text in texts {
+            batch
+                .push(text.as_bytes(), PEER, LocalAddress::UNKNOWN)
+                .unwrap();
+        }
+        batch
+    }
+
+    fn contents(batch: &SendBatch) -> Vec<String> {
+        (0..batch.len())
+            .map(|index| String::from_utf8(batch.message(index).1.to_vec()).unwrap())
+            .collect()
+    }
+
+    /// Drives `batch` by `script`: one answer per attempt. Says what each attempt began with.
+    fn scripted(
+        batch: &mut SendBatch,
+        script: Vec<io::Result<usize>>,
+    ) -> (io::Result<SendOutcome>, Vec<usize>) {
+        let mut script = script.into_iter();
+        let mut attempts = Vec::new();
+        let progress = drive(batch.len(), |next| {
+            attempts.push(next);
+            script.next().expect("no more attempts than the script has")
+        });
+        assert_eq!(script.count(), 0, "attempts not made");
+        (batch.finish(progress), attempts)
+    }
+
+    #[test]
+    fn empty_batch_makes_no_call() {
+        let (outcome, attempts) = scripted(&mut SendBatch::new(), vec![]);
+        let outcome = outcome.unwrap();
+        assert_eq!((outcome.sent, outcome.skipped, outcome.left), (0, 0, 0));
+        assert!(attempts.is_empty());
+    }
+
+    #[test]
+    fn partial_sends_go_on_behind_what_was_sent() {
+        let mut batch = batch_of(&["a", "b", "c", "d", "e"]);
+        let (outcome, attempts) = scripted(&mut batch, vec![Ok(2), Ok(1), Ok(2)]);
+        let outcome = outcome.unwrap();
+        assert_eq!((outcome.sent, outcome.skipped, outcome.left), (5, 0, 0));
+        assert_eq!(attempts, [0, 2, 3]);
+        assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn full_socket_keeps_the_rest_in_order() {
+        let mut batch = batch_of(&["first", "second", "", "fourth"]);
+        let (outcome, _) = scripted(&mut batch, vec![Ok(1), refused(libc::EAGAIN)]);
+        let outcome = outcome.unwrap();
+        assert_eq!((outcome.sent, outcome.skipped, outcome.left), (1, 0, 3));
+        assert!(outcome.fault.is_none());
+        batch.push(b"fifth", PEER, LocalAddress::UNKNOWN).unwrap();
+        assert_eq!(contents(&batch), ["second", "", "fourth", "fifth"]);
+
+        let (outcome, attempts) = scripted(&mut batch, vec![Ok(4)]);
+        assert_eq!((outcome.unwrap().sent, attempts), (4, vec![0]));
+        assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn refused_message_is_skipped_and_the_others_go() {
+        let mut batch = batch_of(&["a", "b", "c", "d"]);
+        let script = vec![Ok(1), refused(libc::EPERM), refused(libc::EMSGSIZE), Ok(1)];
+        let (outcome, attempts) = scripted(&mut batch, script);
+        let outcome = outcome.unwrap();
+        assert_eq!((outcome.sent, outcome.skipped, outcome.left), (2, 2, 0));
+        assert_eq!(outcome.fault.unwrap().raw_os_error(), Some(libc::EPERM));
+        assert_eq!(attempts, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn each_refused_message_costs_one_attempt() {
+        let mut batch = batch_of(&["x"; BATCH_SIZE]);
+        let script = (0..BATCH_SIZE).map(|_| refused(libc::ENETUNREACH));
+        let (outcome, attempts) = scripted(&mut batch, script.collect());
+        assert_eq!(outcome.unwrap().skipped, BATCH_SIZE);
+        assert_eq!(attempts.len(), BATCH_SIZE);
+        assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn skipped_messages_do_not_come_back_when_the_socket_is_full() {
+        let mut batch = batch_of(&["a", "b", "c"]);
+        let script = vec![refused(libc::EPERM), refused(libc::EAGAIN)];
+        let (outcome, _) = scripted(&mut batch, script);
+        let outcome = outcome.unwrap();
+        assert_eq!((outcome.sent, outcome.skipped, outcome.left), (0, 1, 2));
+        assert_eq!(contents(&batch), ["b", "c"]);
+    }
+
+    #[test]
+    fn interrupted_call_is_made_again() {
+        let mut batch = batch_of(&["a"]);
+        let (outcome, attempts) = scripted(&mut batch, vec![refused(libc::EINTR), Ok(1)]);
+        assert_eq!(outcome.unwrap().sent, 1);
+        assert_eq!(attempts, [0, 0]);
+    }
+
+    #[test]
+    fn error_of_the_socket_ends_the_call_and_keeps_the_rest() {
+        for errno in [libc::EBADF, libc::ENOTSOCK, libc::EFAULT, libc::ENOSYS] {
+            let mut batch = batch_of(&["a", "b"]);
+            let (outcome, _) = scripted(&mut batch, vec![Ok(1), refused(errno)]);
+            assert_eq!(outcome.unwrap_err().raw_os_error(), Some(errno));
+            assert_eq!(contents(&batch), ["b"]);
+        }
+    }
+
+    #[test]
+    fn call_that_sends_nothing_is_no_busy_loop() {
+        let mut batch = batch_of(&["a", "b"]);
+        let (outcome, _) = scripted(&mut batch, vec![Ok(0)]);
+        assert_eq!(outcome.unwrap().left, 2);
+    }
+
+    #[test]
+    fn batch_takes_no_more_messages_than_its_size() {
+        let mut batch = batch_of(&["x"; BATCH_SIZE]);
+        let capacity = batch.messages.capacity();
+        let pushed = batch.push(b"", PEER, LocalAddress::UNKNOWN);
+        assert_eq!(pushed, Err(PushError::Full));
+        assert_eq!(
+            (batch.len(), batch.messages.capacity()),
+            (BATCH_SIZE, capacity)
+        );
+        batch.clear();
+        assert!(batch.is_empty());
+        batch.push(b"x", PEER, LocalAddress::UNKNOWN).unwrap();
+    }
+
+    #[test]
+    fn batch_takes_no_more_octets_than_its_buffer() {
+        let mut batch = SendBatch::new();
+        let longest = vec![1; MESSAGE_SIZE_MAX];
+        batch.push(&longest, PEER, LocalAddress::UNKNOWN).unwrap();
+        batch.push(&longest, PEER, LocalAddress::UNKNOWN).unwrap();
+        let rest = SEND_BUFFER_SIZE - 2 * MESSAGE_SIZE_MAX;
+        let push = |batch: &mut SendBatch, len: usize| {
+            batch.push(&longest[..len], PEER, LocalAddress::UNKNOWN)
+        };
+        assert_eq!(push(&mut batch, rest + 1), Err(PushError::Full));
+        assert_eq!(push(&mut batch, rest), Ok(()));
+        assert_eq!(push(&mut batch, 1), Err(PushError::Full));
+
+        // What is sent gives its room back although other messages wait.
+        let (outcome, _) = scripted(&mut batch, vec![Ok(1), refused(libc::EAGAIN)]);
+        assert_eq!(outcome.unwrap().left, 2);
+        assert_eq!(push(&mut batch, MESSAGE_SIZE_MAX), Ok(()));
+    }
+
+    #[test]
+    fn message_longer_than_any_datagram_is_never_taken() {
+        let mut batch = SendBatch::new();
+        let pushed = batch.push(&[0; MESSAGE_SIZE_MAX + 1], PEER, LocalAddress::UNKNOWN);
+        assert_eq!(pushed, Err(PushError::TooLong));
+        assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn writer_gives_back_what_it_does_not_use() {
+        let mut batch = SendBatch::new();
+        for _ in 0..BATCH_SIZE {
+            let write = |room: &mut [u8]| {
+                room[..2].copy_from_slice(b"hi");
+                2
+            };
+            batch
+                .push_with(MESSAGE_SIZE_MAX, PEER, LocalAddress::UNKNOWN, write)
+                .unwrap();
+        }
+        assert_eq!(contents(&batch), ["hi"; BATCH_SIZE]);
+    }
+
+    #[test]
+    fn writer_cannot_claim_more_than_its_room() {
+        let mut batch = SendBatch::new();
+        batch
+            .push_with(3, PEER, LocalAddress::UNKNOWN, |_room| usize::MAX)
+            .unwrap();
+        assert_eq!(batch.message(0).1.len(), 3);
+    }
 }

@@ -79,3 +79,48 @@ pub(crate) fn take<const N: usize>(octets: &[u8], at: usize) -> Option<[u8; N]> 
 pub(crate) fn put<const N: usize>(octets: &mut [u8], at: usize, value: [u8; N]) {
     octets[at..at + N].copy_from_slice(&value);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GARBAGE: Name = Name([0xff; NAME_SIZE]);
+
+    #[test]
+    fn addresses_survive_the_way_to_the_kernel_and_back() {
+        for address in [
+            "192.0.2.1:53",
+            "[2001:db8::1]:853",
+            "[fe80::1%7]:53",
+            "0.0.0.0:0",
+        ] {
+            let address: SocketAddr = address.parse().unwrap();
+            let mut name = GARBAGE;
+            let len = encode(address, &mut name);
+            assert_eq!(decode(&name, len), Some(address));
+        }
+    }
+
+    #[test]
+    fn flow_label_is_no_part_of_a_peer() {
+        let mut name = GARBAGE;
+        let ip = Ipv6Addr::LOCALHOST;
+        let len = encode(SocketAddrV6::new(ip, 53, 9, 0).into(), &mut name);
+        assert_eq!(
+            decode(&name, len),
+            Some(SocketAddrV6::new(ip, 53, 0, 0).into())
+        );
+    }
+
+    #[test]
+    fn cut_and_foreign_names_are_no_address() {
+        let mut name = GARBAGE;
+        let len = encode("[2001:db8::1]:53".parse().unwrap(), &mut name);
+        for cut in 0..len {
+            assert_eq!(decode(&name, cut), None);
+        }
+        assert_eq!(decode(&name, NAME_SIZE + 1), None);
+        assert_eq!(decode(&GARBAGE, NAME_SIZE), None);
+        assert_eq!(decode(&Name([0; NAME_SIZE]), NAME_SIZE), None);
+    }
+}
