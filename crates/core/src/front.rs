@@ -211,7 +211,7 @@ mod tests {
                 front().handle_query(&whole[..length], &client("127.0.0.1:1"), &mut reply);
             match verdict {
                 Verdict::Drop(reason) => {
-                    assert_eq!((reason, length < 12), (DropReason::Runt, true))
+                    assert_eq!((reason, length < 12), (DropReason::Runt, true));
                 }
                 Verdict::Reply => assert!(reply.len() >= 12 && reply[2] & 0x80 != 0),
                 Verdict::Forward(_) => panic!("cut at {length} is no query"),

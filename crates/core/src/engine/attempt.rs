@@ -77,7 +77,7 @@ impl<C> Engine<C> {
                 // A trial costs its question a delay, so a question that already waits does not make one while others can help.
                 let standing = match standing {
                     Standing::Trial if tried.sends > 0 && up > 0 => Standing::Poor,
-                    other => other,
+                    Standing::Good | Standing::Trial | Standing::Poor => standing,
                 };
                 let eligible = !worn && can_carry(upstream, standing);
                 eligible.then_some((tried.sends, rank(standing), place, standing))

@@ -181,6 +181,10 @@ mod tests {
         Moment::ZERO + Duration::from_millis(millis)
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "reads as one line at each call"
+    )]
     fn began(joined: Joined<u32>) -> ExchangeId {
         match joined {
             Joined::Began(id) => id,

@@ -107,7 +107,7 @@ fn an_abandoned_query_keeps_its_id_until_its_answer_comes() {
 fn answers_to_another_question_are_never_accepted_and_ten_end_the_connection() {
     let mut bench = Bench::ready();
     let id = bench.submit(7, "a.example");
-    let mut wrong = vec![
+    let mut wrong = [
         response(id, "b.example"),
         response(id, "a.example"),
         vec![0; 14],
