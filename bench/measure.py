@@ -9,11 +9,9 @@ import json
 import os
 import random
 import re
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
@@ -225,21 +223,18 @@ def main():
     if os.cpu_count() < 2:
         sys.exit("error: two cores are needed, one for the subject and one for the load")
     namespace.enter()
-    directory = tempfile.mkdtemp(prefix="dotward-bench-")
+    directory = namespace.SCRATCH
     results = {}
-    try:
-        authority = certificates.Authority(directory)
-        upstream = start_upstream(directory, authority.issue("server", [f"DNS:{peers.TLS_NAME}"]))
-        files = [names(os.path.join(directory, f"names-{seed}"), options.names, seed) for seed in (1, 2, 3)]
-        pace_file = names(os.path.join(directory, "names-pace"), PACE * 10, 9)
-        print(HEADING, flush=True)
-        for number, name in enumerate(chosen):
-            subject = peers.ALL[name](name, directory, FIRST_PORT + number, authority.certificate)
-            results[name] = measure(subject, files, pace_file)
-            print(line(name, results[name]), flush=True)
-        upstream.stop()
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    authority = certificates.Authority(directory)
+    upstream = start_upstream(directory, authority.issue("server", [f"DNS:{peers.TLS_NAME}"]))
+    files = [names(os.path.join(directory, f"names-{seed}"), options.names, seed) for seed in (1, 2, 3)]
+    pace_file = names(os.path.join(directory, "names-pace"), PACE * 10, 9)
+    print(HEADING, flush=True)
+    for number, name in enumerate(chosen):
+        subject = peers.ALL[name](name, directory, FIRST_PORT + number, authority.certificate)
+        results[name] = measure(subject, files, pace_file)
+        print(line(name, results[name]), flush=True)
+    upstream.stop()
     save(results)
     faults = verdicts(results["dotward"]) if "dotward" in results else []
     for fault in faults:

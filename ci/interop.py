@@ -7,11 +7,9 @@ namespace of its own (see lab/namespace.py), so nothing needs a free port and no
 import argparse
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
 
@@ -118,9 +116,9 @@ def with_server(table, directory, authority, server):
             for client in clients.ALL:
                 for address in ("127.0.0.1", "::1"):
                     table.check(where, f"{client.name} @{address}", ask_all, client, address)
-            table.check(where, "getaddrinfo (glibc), IPv4 listener", getaddrinfo, directory, "127.0.0.1")
-            table.check(where, "getaddrinfo (glibc), IPv6 listener", getaddrinfo, directory, "::1")
-            table.check(where, "getaddrinfo (glibc), over TCP", getaddrinfo, directory, "127.0.0.1", "options use-vc")
+            table.check(where, "getaddrinfo (glibc), IPv4 listener", getaddrinfo, "127.0.0.1")
+            table.check(where, "getaddrinfo (glibc), IPv6 listener", getaddrinfo, "::1")
+            table.check(where, "getaddrinfo (glibc), over TCP", getaddrinfo, "127.0.0.1", "options use-vc")
         with forward(directory, upstream[1], ca=authority.certificate) as program:
             wait_listening(program)
             table.check(where, "upstream over IPv6", clients.Dig().ask, "A", "127.0.0.1")
@@ -151,8 +149,8 @@ def parallel(port, known):
     return remark
 
 
-def getaddrinfo(directory, address, *options):
-    namespace.use_resolver(directory, f"nameserver {address}", "options timeout:3 attempts:1", *options)
+def getaddrinfo(address, *options):
+    namespace.use_resolver(f"nameserver {address}", "options timeout:3 attempts:1", *options)
     found = subprocess.run(["getent", "ahosts", "glibc.wild.test"], capture_output=True, text=True).stdout
     addresses = sorted({line.split()[0] for line in found.splitlines()})
     if addresses != sorted([servers.A, servers.AAAA]):
@@ -369,23 +367,18 @@ def main():
     if not os.access(DOTWARD, os.X_OK):
         sys.exit(f"error: no program at {DOTWARD}")
     namespace.enter()
-    directory = tempfile.mkdtemp(prefix="dotward-interop-")
+    directory = namespace.SCRATCH
     table = Table()
     begin = time.monotonic()
-    try:
-        authority = certificates.Authority(directory)
-        identity = authority.issue("server", [f"DNS:{TLS_NAME}", "IP:127.0.0.1", "IP:::1"])
-        chosen = servers.ALL[:1] if options.quick else servers.ALL
-        for kind in chosen:
-            server = kind(directory, UPSTREAM_PORT, identity).start()
-            try:
-                with_server(table, directory, authority, server)
-                if kind is chosen[0]:
-                    about_itself(table, directory, authority, server, options.quick)
-            finally:
-                server.stop()
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    authority = certificates.Authority(directory)
+    identity = authority.issue("server", [f"DNS:{TLS_NAME}", "IP:127.0.0.1", "IP:::1"])
+    chosen = servers.ALL[:1] if options.quick else servers.ALL
+    for kind in chosen:
+        server = kind(directory, UPSTREAM_PORT, identity).start()
+        with_server(table, directory, authority, server)
+        if kind is chosen[0]:
+            about_itself(table, directory, authority, server, options.quick)
+        server.stop()
     print(f"interop: {table.passed} good, {table.failed} bad, {time.monotonic() - begin:.0f} s")
     return 1 if table.failed else 0
 

@@ -2,15 +2,17 @@
 
 `enter` starts the calling script again inside new network, mount and process namespaces. Nothing in it can reach or be
 reached from outside, port 53 is free, /etc/resolv.conf may be replaced, and when the script ends - also when it is
-killed - the kernel ends every process it started.
+killed - the kernel ends every process it started and forgets every file it wrote to SCRATCH.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 
 INSIDE = "DOTWARD_LAB_INSIDE"
+
+# Where files of the run go: a file system in memory that is seen inside only and ends with the namespaces.
+SCRATCH = "/mnt"
 
 # Addresses beyond loopback, from the ranges reserved for documentation (RFC 5737, RFC 3849). glibc asks for an address
 # family only when the machine has an address of it that is not loopback.
@@ -35,25 +37,21 @@ def _furnish():
         ["ip", "link", "set", "lo", "up"],
         ["ip", "address", "add", f"{HOST4}/32", "dev", "lo"],
         ["ip", "-6", "address", "add", f"{HOST6}/128", "dev", "lo"],
+        ["mount", "-t", "tmpfs", "-o", "mode=755", "scratch", SCRATCH],
     ):
         subprocess.run(command, check=True)
 
 
-def use_resolver(directory, *lines):
+def use_resolver(*lines):
     """Makes /etc/resolv.conf and nsswitch.conf say what the caller says, inside the namespace only."""
-    for target, text in (
-        ("/etc/resolv.conf", "".join(line + "\n" for line in lines)),
-        ("/etc/nsswitch.conf", "hosts: dns\n"),
-    ):
-        source = os.path.join(directory, os.path.basename(target))
-        with open(source, "w") as file:
-            file.write(text)
-        target = os.path.realpath(target)
-        if not os.path.ismount(target):
-            if not os.path.exists(target):
-                continue
-            subprocess.run(["mount", "--bind", source, target], check=True)
+    _replace("/etc/resolv.conf", "".join(line + "\n" for line in lines))
+    _replace("/etc/nsswitch.conf", "hosts: dns\n")
 
 
-def missing_commands(*names):
-    return [name for name in names if shutil.which(name) is None]
+def _replace(target, text):
+    source = os.path.join(SCRATCH, os.path.basename(target))
+    laid = os.path.exists(source)
+    with open(source, "w") as file:
+        file.write(text)
+    if not laid:
+        subprocess.run(["mount", "--bind", source, os.path.realpath(target)], check=True)
