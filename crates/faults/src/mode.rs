@@ -136,7 +136,7 @@ pub enum Opening {
     ServerHelloOnly,
     /// Octets that are no TLS in place of the ServerHello, then silence.
     Garbage,
-    /// DNS without TLS, as on port 53: an unasked response first, then an answer to each clear query.
+    /// DNS without TLS, as on port 53: clear queries are answered; TLS gets one clear response, then silence.
     PlainText,
     /// RST straight after the accept.
     Reset,
@@ -222,7 +222,7 @@ pub struct Lie {
 /// What is wrong with a lie. The ID is right except in the first kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LieAbout {
-    /// The ID has all bits inverted.
+    /// The ID is one that is not in flight.
     Id,
     /// Another name is asked and answered.
     Name,

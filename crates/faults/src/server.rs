@@ -303,8 +303,11 @@ impl Shared {
         receiver
     }
 
-    fn dismiss(&self, number: u64) {
-        self.crew().live.remove(&number);
+    /// Strikes a connection off; the second time does nothing.
+    pub(crate) fn dismiss(&self, number: u64) {
+        if self.crew().live.remove(&number).is_none() {
+            return;
+        }
         self.book.note(number, |counters, record| {
             counters.connections_open -= 1;
             record.open = false;
@@ -359,7 +362,7 @@ fn admit(socket: TcpStream, shared: &Arc<Shared>, connections: &mut JoinSet<()>)
     };
     if mode.connections_max.is_some_and(|most| open >= most) {
         shared.book.refused();
-        connection::reset(socket);
+        connection::reset(&socket);
         return;
     }
     let number = shared.book.accepted();
