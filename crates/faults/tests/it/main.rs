@@ -1,0 +1,10 @@
+//! Proof that each mode does what it says, with a client that shares no code with the server.
+
+mod certificates;
+mod client;
+mod content;
+mod control;
+mod counters;
+mod endings;
+mod openings;
+mod order;
