@@ -1,1 +1,7 @@
-//! (to be written)
+//! The shell of dotward: configuration, sockets, threads, TLS, logs, signals and the command line.
+//!
+//! No DNS decision is made here; those live in `dotward_core`.
+
+pub mod cli;
+pub mod config;
+pub mod presets;
