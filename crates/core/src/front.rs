@@ -1,1 +1,1 @@
-//! (being written)
+//! Being written.

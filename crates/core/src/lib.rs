@@ -26,11 +26,11 @@
 
 #![forbid(unsafe_code)]
 
-pub mod time;
-pub mod limits;
-pub mod wire;
-pub mod policy;
-pub mod front;
-pub mod upstream;
-pub mod exchange;
 pub mod engine;
+pub mod exchange;
+pub mod front;
+pub mod limits;
+pub mod policy;
+pub mod time;
+pub mod upstream;
+pub mod wire;

@@ -41,7 +41,10 @@ impl Add<Duration> for Moment {
     type Output = Self;
 
     fn add(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -49,7 +52,10 @@ impl Sub<Duration> for Moment {
     type Output = Self;
 
     fn sub(self, span: Duration) -> Self {
-        Self(self.0.saturating_sub(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_sub(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -63,6 +69,11 @@ mod tests {
         assert_eq!(late + Duration::from_secs(1), late);
         assert_eq!(Moment::ZERO - Duration::from_secs(1), Moment::ZERO);
         assert_eq!(Moment::ZERO.since(late), Duration::ZERO);
-        assert_eq!((Moment::ZERO + Duration::from_millis(3)).since(Moment::ZERO).as_millis(), 3);
+        assert_eq!(
+            (Moment::ZERO + Duration::from_millis(3))
+                .since(Moment::ZERO)
+                .as_millis(),
+            3
+        );
     }
 }

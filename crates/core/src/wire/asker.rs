@@ -1,0 +1,86 @@
+//! What must be remembered of a query to reply to it: its ID, flags, spelling of the name, EDNS and transport.
+//!
+//! One response can go to many askers; each gets it rendered for itself (see [`render_reply`](super::render_reply)).
+
+use super::edns::{UDP_PAYLOAD_MAX, UDP_PAYLOAD_MIN};
+use super::frame::MESSAGE_LEN_MAX;
+use super::header::Flags;
+use super::query::QueryView;
+use super::question::Question;
+
+/// How a client reached us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// UDP.
+    Udp,
+    /// TCP.
+    Tcp,
+    /// DNS over TLS.
+    Tls,
+}
+
+/// The EDNS part of a query that shapes the reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskerEdns {
+    /// The largest UDP payload the client takes, as it said.
+    pub udp_size: u16,
+    /// DO (RFC 3225).
+    pub dnssec_ok: bool,
+}
+
+/// A query waiting for its reply, without its octets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// Message ID.
+    pub id: u16,
+    /// The query's flags; RD, AD and CD matter.
+    pub flags: Flags,
+    /// The question as the client spelled it.
+    pub question: Question,
+    /// Present when the query had an OPT record.
+    pub edns: Option<AskerEdns>,
+    /// The way the reply will go.
+    pub transport: Transport,
+}
+
+impl Asker {
+    /// Remembers what matters of `query`.
+    #[must_use]
+    pub fn new(query: &QueryView<'_>, transport: Transport) -> Self {
+        Self {
+            id: query.header().id,
+            flags: query.header().flags,
+            question: query.question().to_owned(),
+            edns: query.edns().map(|edns| AskerEdns {
+                udp_size: edns.udp_size,
+                dnssec_ok: edns.dnssec_ok,
+            }),
+            transport,
+        }
+    }
+
+    /// The longest reply in octets: over UDP the client's size between 512 and our own bound (RFC 6891 section 6.2.3),
+    /// 512 without EDNS (RFC 1035 section 4.2.1); on a stream what a frame holds, whatever size was announced (RFC 7766 section 5).
+    #[must_use]
+    pub fn reply_len_max(&self) -> usize {
+        match (self.transport, self.edns) {
+            (Transport::Udp, Some(edns)) => {
+                usize::from(edns.udp_size.clamp(UDP_PAYLOAD_MIN, UDP_PAYLOAD_MAX))
+            }
+            (Transport::Udp, None) => usize::from(UDP_PAYLOAD_MIN),
+            (Transport::Tcp | Transport::Tls, _) => MESSAGE_LEN_MAX,
+        }
+    }
+
+    /// DO: the client wants DNSSEC records.
+    #[must_use]
+    pub fn dnssec_ok(&self) -> bool {
+        self.edns.is_some_and(|edns| edns.dnssec_ok)
+    }
+
+    /// Whether the client wants to know if the data is authentic: AD or DO in the query (RFC 6840 sections 5.7 and 5.8).
+    #[must_use]
+    pub fn wants_authentic_data(&self) -> bool {
+        self.flags.authentic_data() || self.dnssec_ok()
+    }
+}
