@@ -6,7 +6,8 @@
 
 use std::fmt::Display;
 
-use dotward_core::engine::{Event, UpstreamId};
+use dotward_core::engine::Event;
+use dotward_core::upstream::UpstreamId;
 
 /// Turns events into log lines.
 #[derive(Debug)]

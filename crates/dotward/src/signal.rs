@@ -10,8 +10,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use tokio::io::unix::AsyncFd;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::Sleep;
 
 /// A socket that can be waited for. A broken one counts as ready: using it tells the error.
@@ -32,13 +31,13 @@ impl Source for TcpStream {
     }
 }
 
-impl<T: std::os::fd::AsRawFd> Source for AsyncFd<T> {
+impl Source for UdpSocket {
     fn poll_readable(&self, cx: &mut Context<'_>) -> bool {
-        self.poll_read_ready(cx).is_ready()
+        self.poll_recv_ready(cx).is_ready()
     }
 
     fn poll_writable(&self, cx: &mut Context<'_>) -> bool {
-        self.poll_write_ready(cx).is_ready()
+        self.poll_send_ready(cx).is_ready()
     }
 }
 

@@ -16,9 +16,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dotward_core::engine::{Action, ConnectionId, Engine, Replies};
+use dotward_core::engine::{Action, Engine, Replies};
 use dotward_core::front::Front;
 use dotward_core::time::Moment;
+use dotward_core::upstream::ConnectionId;
 use dotward_udp::LocalAddress;
 
 use crate::clock;
@@ -47,7 +48,6 @@ pub(crate) enum ReplyTo {
 }
 
 /// The state of a worker and what its tasks share besides.
-#[derive(Debug)]
 pub(crate) struct Worker {
     state: RefCell<State>,
     /// Pokes the timer task when a deadline came closer.
@@ -57,7 +57,6 @@ pub(crate) struct Worker {
 }
 
 /// Everything a worker owns.
-#[derive(Debug)]
 pub(crate) struct State {
     pub(crate) front: Arc<Front>,
     pub(crate) engine: Engine<ReplyTo>,
@@ -222,6 +221,11 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Questions the engine has.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.state.borrow().engine.in_flight()
     }
 
     /// Says goodbye to everybody.

@@ -15,8 +15,9 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 
-use dotward_core::front::{Client, Transport};
+use dotward_core::front::Client;
 use dotward_core::time::Moment;
+use dotward_core::wire::Transport;
 use dotward_core::wire::frame::{FrameReader, append_frame};
 use rustix::io::Errno;
 use slotmap::{SlotMap, new_key_type};

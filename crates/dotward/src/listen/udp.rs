@@ -9,20 +9,51 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::{fmt, io};
 
-use dotward_core::front::{Client, Transport};
+use dotward_core::front::Client;
 use dotward_core::time::Moment;
+use dotward_core::wire::Transport;
 use dotward_udp::{BatchSocket, Datagram, LocalAddress, PushError, RecvBatch, SendBatch};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::UdpSocket;
 
 use super::{Taken, take_query};
 use crate::limits::LAST_BATCHES;
 use crate::signal::{Ready, Signal, Wants};
 use crate::worker::{ReplyTo, State, Worker};
 
+/// A socket in the event loop and the same socket for batches.
+#[derive(Debug)]
+struct Socket {
+    /// A second descriptor of the socket. tokio waits on sockets of its own types; on a descriptor it was merely lent it
+    /// waits only through an unsafe function.
+    waited: UdpSocket,
+    batched: BatchSocket,
+}
+
+impl Socket {
+    fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
+        let second = socket.try_clone()?;
+        // Batches first: that makes the socket non-blocking, which the event loop takes for granted.
+        let batched = BatchSocket::new(socket)?;
+        Ok(Self {
+            waited: UdpSocket::from_std(second)?,
+            batched,
+        })
+    }
+
+    /// Runs `call` if the socket is ready for it; [`io::ErrorKind::WouldBlock`] from it ends that readiness.
+    fn call<R>(
+        &self,
+        interest: Interest,
+        call: impl FnOnce(&BatchSocket) -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.waited.try_io(interest, || call(&self.batched))
+    }
+}
+
 /// One UDP socket and the replies that wait to leave it.
 pub(crate) struct UdpPort {
-    socket: Rc<AsyncFd<BatchSocket>>,
+    socket: Rc<Socket>,
     replies: SendBatch,
     signal: Rc<Signal>,
     /// Replies that found no room or that the kernel refused.
@@ -59,7 +90,7 @@ impl UdpPort {
             return;
         }
         let replies = &mut self.replies;
-        let sent = self.socket.try_io(Interest::WRITABLE, |socket| {
+        let sent = self.socket.call(Interest::WRITABLE, |socket| {
             let outcome = socket.send(replies)?;
             if outcome.left > 0 {
                 return Err(io::ErrorKind::WouldBlock.into());
@@ -93,8 +124,8 @@ impl UdpPort {
 }
 
 /// Serves `socket`. Ends when the returned signal is stopped.
-pub(crate) fn serve(worker: &Rc<Worker>, socket: BatchSocket) -> io::Result<Rc<Signal>> {
-    let socket = Rc::new(AsyncFd::new(socket)?);
+pub(crate) fn serve(worker: &Rc<Worker>, socket: std::net::UdpSocket) -> io::Result<Rc<Signal>> {
+    let socket = Rc::new(Socket::new(socket)?);
     let signal = Rc::new(Signal::default());
     signal.want(Wants {
         read: true,
@@ -116,12 +147,12 @@ pub(crate) fn serve(worker: &Rc<Worker>, socket: BatchSocket) -> io::Result<Rc<S
 
 async fn run(
     worker: Rc<Worker>,
-    socket: Rc<AsyncFd<BatchSocket>>,
+    socket: Rc<Socket>,
     signal: Rc<Signal>,
     port: usize,
 ) {
     let mut batch = RecvBatch::new();
-    while signal.ready(&*socket, None).await != Ready::Stopped {
+    while signal.ready(&socket.waited, None).await != Ready::Stopped {
         if receive(&worker, &socket, &mut batch, port) {
             tokio::task::yield_now().await;
         }
@@ -137,11 +168,11 @@ async fn run(
 /// Receives one batch and has it served. True when there may be more.
 fn receive(
     worker: &Rc<Worker>,
-    socket: &AsyncFd<BatchSocket>,
+    socket: &Socket,
     batch: &mut RecvBatch,
     port: usize,
 ) -> bool {
-    let received = socket.try_io(Interest::READABLE, |socket| {
+    let received = socket.call(Interest::READABLE, |socket| {
         socket.recv(batch)?;
         if batch.is_full() {
             return Ok(());

@@ -14,7 +14,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use dotward_core::engine::TlsFault;
+use dotward_core::upstream::TlsFault;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};

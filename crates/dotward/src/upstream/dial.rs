@@ -8,7 +8,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use dotward_core::engine::CloseReason;
+use dotward_core::upstream::CloseReason;
 use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream};
 

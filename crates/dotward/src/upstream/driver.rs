@@ -10,8 +10,8 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use dotward_core::engine::{CloseReason, ConnectionId, UpstreamId};
 use dotward_core::time::Moment;
+use dotward_core::upstream::{CloseReason, ConnectionId, UpstreamId};
 use tokio::net::TcpStream;
 
 use super::dial;
@@ -250,7 +250,7 @@ pub(crate) fn transmit(state: &mut State, connection: ConnectionId, now: Moment)
         }
         stream.outgoing().extend_from_slice(octets);
         let taken = octets.len();
-        state.engine.handle_transmitted(connection, taken, now);
+        state.engine.handle_transmitted(connection, taken);
         if !flush(state, connection, now) {
             return;
         }
