@@ -21,10 +21,7 @@ fn take_query(
     to: impl FnOnce() -> ReplyTo,
     now: Moment,
 ) -> Taken {
-    match state
-        .front
-        .handle_query(message, client, &mut state.reply)
-    {
+    match state.front.handle_query(message, client, &mut state.reply) {
         Verdict::Reply => Taken::Reply,
         Verdict::Drop(_) => Taken::Dropped,
         Verdict::Forward(request) => {

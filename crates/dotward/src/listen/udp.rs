@@ -145,12 +145,7 @@ pub(crate) fn serve(worker: &Rc<Worker>, socket: std::net::UdpSocket) -> io::Res
     Ok(signal)
 }
 
-async fn run(
-    worker: Rc<Worker>,
-    socket: Rc<Socket>,
-    signal: Rc<Signal>,
-    port: usize,
-) {
+async fn run(worker: Rc<Worker>, socket: Rc<Socket>, signal: Rc<Signal>, port: usize) {
     let mut batch = RecvBatch::new();
     while signal.ready(&socket.waited, None).await != Ready::Stopped {
         if receive(&worker, &socket, &mut batch, port) {
@@ -166,14 +161,12 @@ async fn run(
 }
 
 /// Receives one batch and has it served. True when there may be more.
-fn receive(
-    worker: &Rc<Worker>,
-    socket: &Socket,
-    batch: &mut RecvBatch,
-    port: usize,
-) -> bool {
+fn receive(worker: &Rc<Worker>, socket: &Socket, batch: &mut RecvBatch, port: usize) -> bool {
+    // The batch still holds the datagrams of the last call when this one is not made at all, for want of readiness.
+    let mut fresh = false;
     let received = socket.call(Interest::READABLE, |socket| {
         socket.recv(batch)?;
+        fresh = true;
         if batch.is_full() {
             return Ok(());
         }
@@ -188,11 +181,11 @@ fn receive(
         Ok(()) | Err(_) => {}
     }
     worker.turn(|state, _, now| {
-        for datagram in &*batch {
+        for datagram in batch.iter().filter(|_| fresh) {
             take(state, port, datagram, now);
         }
     });
-    batch.is_full()
+    fresh && batch.is_full()
 }
 
 fn take(state: &mut State, port: usize, datagram: Datagram<'_>, now: Moment) {

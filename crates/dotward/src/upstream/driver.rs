@@ -92,9 +92,10 @@ async fn run(
     let source = worker.turn(|state, _, now| match connected {
         Ok(socket) => begin_tls(state, connection, socket, now),
         Err(error) => {
-            state
-                .events
-                .note_fault(state.connections.get(&connection).map(|c| c.upstream), &error);
+            state.events.note_fault(
+                state.connections.get(&connection).map(|c| c.upstream),
+                &error,
+            );
             fail(state, connection, dial::reason_of(&error), now);
             None
         }

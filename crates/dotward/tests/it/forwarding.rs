@@ -13,7 +13,10 @@ async fn a_question_over_udp_is_answered_through_tls() {
     let counters = chain.server.counters();
     assert_eq!(counters.connections_accepted, 1);
     assert_eq!(counters.connections[0].alpn.as_deref(), Some("dot"));
-    assert_eq!(counters.connections[0].server_name.as_deref(), Some("dot.example"));
+    assert_eq!(
+        counters.connections[0].server_name.as_deref(),
+        Some("dot.example")
+    );
 }
 
 #[tokio::test]

@@ -97,6 +97,13 @@ impl Chain {
 
     /// A chain whose configuration `change` changes.
     pub(crate) fn with(mode: Mode, change: impl FnOnce(&mut Config, &Trust)) -> Self {
+        if std::env::var_os("DOTWARD_TEST_LOG").is_some() {
+            drop(
+                tracing_subscriber::fmt()
+                    .with_max_level(tracing::Level::DEBUG)
+                    .try_init(),
+            );
+        }
         let trust = Trust::new();
         let server = trust.server(mode);
         let mut config = config(vec![trust.upstream(&server)]);
@@ -156,12 +163,20 @@ impl Answer {
     }
 
     pub(crate) fn name(&self) -> String {
-        self.view().question().unwrap().to_owned().qname().to_string()
+        self.view()
+            .question()
+            .unwrap()
+            .to_owned()
+            .qname()
+            .to_string()
     }
 
     /// Code of the first extended error.
     pub(crate) fn extended_error(&self) -> Option<u16> {
-        self.view().extended_errors().next().map(|error| error.code.0)
+        self.view()
+            .extended_errors()
+            .next()
+            .map(|error| error.code.0)
     }
 
     pub(crate) fn is_good(&self) -> bool {
