@@ -98,7 +98,7 @@ pub(crate) struct Steering {
     rcode: Option<u16>,
     nodata: bool,
     truncated: bool,
-    /// Aliases, and the number of labels of the name from the steering label on.
+    /// Aliases, and the place of the steering label in the name: targets are made of the labels after it.
     aliases: Option<(u64, usize)>,
     ttl: Option<u32>,
     ede: Option<u16>,

@@ -11,14 +11,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, Wr
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tokio_rustls::server::TlsStream;
 
 use crate::conversation::{Conversation, Output};
 use crate::limits;
 use crate::mode::Ending;
 use crate::opening::{self, Opened};
 use crate::server::{Orders, Shared};
-use crate::tap::Tap;
+use crate::tap::Records;
 
 /// A stream of octets with a socket underneath.
 trait Line: AsyncRead + AsyncWrite + Unpin {
@@ -29,11 +28,11 @@ trait Line: AsyncRead + AsyncWrite + Unpin {
     fn into_socket(self) -> TcpStream;
 }
 
-impl Line for TlsStream<Tap> {
+impl Line for Records {
     const TLS: bool = true;
 
     fn into_socket(self) -> TcpStream {
-        self.into_inner().0.into_socket()
+        Self::into_socket(self)
     }
 }
 
@@ -78,7 +77,7 @@ pub(crate) async fn run(
         shared,
     };
     match opened {
-        Opened::Tls(stream) => converse(*stream, place).await,
+        Opened::Tls(stream) => converse(Records(*stream), place).await,
         Opened::Clear(socket) => converse(socket, place).await,
         Opened::Over => shared.dismiss(number),
     }

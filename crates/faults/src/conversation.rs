@@ -46,7 +46,8 @@ impl Output {
 /// A response that waits for its time.
 #[derive(Debug)]
 struct Prepared {
-    id: u16,
+    /// The ID of the query it answers; none for a message that was never counted as a query.
+    id: Option<u16>,
     frames: Vec<Framed>,
     delay: Duration,
 }
@@ -71,7 +72,7 @@ pub(crate) struct Conversation<'a> {
     /// How often each ID is in flight.
     ids: HashMap<u16, u32>,
     in_service: usize,
-    /// Queries read, queries taken into service, queries answered, responses that were candidates for lateness.
+    /// Queries read, queries taken into service, queries answered.
     queries: u64,
     served: u64,
     answered: u64,
@@ -155,7 +156,7 @@ impl<'a> Conversation<'a> {
             let frames = vec![framing::frame(part, self.mode.framing)];
             self.put(
                 Prepared {
-                    id: response.id,
+                    id: None,
                     frames,
                     delay: Duration::ZERO,
                 },
@@ -216,7 +217,7 @@ impl<'a> Conversation<'a> {
         self.in_service += 1;
         self.arrange(
             Prepared {
-                id: query.id,
+                id: Some(query.id),
                 frames,
                 delay,
             },
@@ -340,7 +341,9 @@ impl<'a> Conversation<'a> {
 
     fn reply(&mut self, prepared: Prepared, now: Instant) -> Output {
         self.active = now;
-        self.note_answer(prepared.id);
+        if let Some(id) = prepared.id {
+            self.note_answer(id);
+        }
         self.admit(now);
         let closes = self.mode.closing == Closing::EachReply || self.satisfied();
         let mut then = closes.then_some(Ending::Notify);
@@ -360,13 +363,11 @@ impl<'a> Conversation<'a> {
     }
 
     fn note_answer(&mut self, id: u16) {
-        // A response to a malformed query answers no query that was counted.
-        let Some(times) = self.ids.get_mut(&id) else {
-            return;
-        };
-        *times -= 1;
-        if *times == 0 {
-            self.ids.remove(&id);
+        if let Some(times) = self.ids.get_mut(&id) {
+            *times -= 1;
+            if *times == 0 {
+                self.ids.remove(&id);
+            }
         }
         self.in_service = self.in_service.saturating_sub(1);
         self.answered += 1;

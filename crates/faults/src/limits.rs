@@ -24,6 +24,8 @@ pub const READ_OCTETS: usize = 16_384;
 pub const COALESCED_OCTETS: usize = 16_384;
 /// Responses with a foreign ID per query, and copies per response.
 pub const EXTRA_RESPONSES: usize = 64;
+/// Pause after an accept that failed: without descriptors it would fail again at once, and for long.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 /// A client that has not finished its handshake by then is let go.
 pub const HANDSHAKE: Duration = Duration::from_secs(30);
 /// Time in which what the client still sends is read after a close, so that the kernel does not turn FIN into RST.

@@ -140,8 +140,8 @@ async fn serve(matches: &ArgMatches) -> Result<(), String> {
     tokio::select! {
         () = control::serve_lines(&running, lines_of_stdin(), |reply| say(&reply.line())) => {}
         result = socket => result.map_err(|error| format!("--control: {error}"))?,
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+        Ok(()) = tokio::signal::ctrl_c() => {}
+        Some(()) = terminate.recv() => {}
     }
     running.stop().await;
     Ok(())

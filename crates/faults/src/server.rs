@@ -345,10 +345,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stopped: oneshot
             accepted = listener.accept() => match accepted {
                 Ok((socket, _)) => admit(socket, &shared, &mut connections),
                 // A client that left again, or no descriptors: either passes, and others must not suffer.
-                Err(_) => tokio::task::yield_now().await,
+                Err(_) => tokio::time::sleep(limits::ACCEPT_PAUSE).await,
             },
             Some(_) = connections.join_next() => {}
-            _ = &mut stopped => break,
+            Err(_) = &mut stopped => break,
         }
     }
     drop(listener);
