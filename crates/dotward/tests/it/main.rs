@@ -4,5 +4,9 @@
 
 mod support;
 
+mod clients;
+mod dot_listener;
 mod forwarding;
 mod pieces;
+mod stopping;
+mod trust;

@@ -97,6 +97,14 @@ impl Chain {
 
     /// A chain whose configuration `change` changes.
     pub(crate) fn with(mode: Mode, change: impl FnOnce(&mut Config, &Trust)) -> Self {
+        Self::with_server(mode, |config, trust, _| change(config, trust))
+    }
+
+    /// The same for changes that depend on the server.
+    pub(crate) fn with_server(
+        mode: Mode,
+        change: impl FnOnce(&mut Config, &Trust, &dotward_faults::Running),
+    ) -> Self {
         if std::env::var_os("DOTWARD_TEST_LOG").is_some() {
             drop(
                 tracing_subscriber::fmt()
@@ -107,7 +115,7 @@ impl Chain {
         let trust = Trust::new();
         let server = trust.server(mode);
         let mut config = config(vec![trust.upstream(&server)]);
-        change(&mut config, &trust);
+        change(&mut config, &trust, &server);
         Self {
             proxy: Proxy::start(config).unwrap(),
             server,
@@ -179,8 +187,15 @@ impl Answer {
             .map(|error| error.code.0)
     }
 
+    /// Whether this is the answer of the right name.
     pub(crate) fn is_good(&self) -> bool {
-        self.rcode() == Rcode::NOERROR && self.view().header().answers > 0
+        let name = self.name();
+        let right_v4 = dotward_faults::answers::expected_a(&name).octets();
+        let right_v6 = dotward_faults::answers::expected_aaaa(&name).octets();
+        let view = self.view();
+        let mut records = view.records().flatten();
+        self.rcode() == Rcode::NOERROR
+            && records.any(|record| record.rdata == right_v4 || record.rdata == right_v6)
     }
 }
 
