@@ -26,6 +26,10 @@ pub(crate) const CLIENT_IDLE: Duration = Duration::from_secs(10);
 /// Octets of replies a client stream may owe before nothing more is read from it: two of the largest messages.
 pub(crate) const CLIENT_BACKLOG: usize = 2 * 65_537;
 
+/// Octets of replies all client streams of a worker may owe together. Beyond it a stream that owes more than
+/// [`CLIENT_BACKLOG`] already is closed instead of being given more: its client asked a lot and does not read.
+pub(crate) const CLIENTS_BACKLOG: usize = 32 * 1024 * 1024;
+
 /// Queries of one client stream in flight before nothing more is read from it. Ample for a pipelining resolver behind
 /// us (RFC 7766 section 6.2.1.1), small beside what all clients share.
 pub(crate) const CLIENT_IN_FLIGHT: usize = 512;

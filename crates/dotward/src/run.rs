@@ -138,13 +138,7 @@ impl Prepared {
     /// [`StartError`] with every fault there is.
     pub fn new(config: Config) -> Result<Self, StartError> {
         let mut faults = Vec::new();
-        let mut bound = Vec::new();
-        for listen in &config.listeners {
-            match sockets::bind(*listen) {
-                Ok(socket) => bound.push((*listen, socket)),
-                Err(error) => faults.push(StartFault::Bind(error)),
-            }
-        }
+        let sockets = bind_all(&config, &mut faults);
         let listen_tls = config.listen_tls.as_ref().and_then(|identity| {
             ListenerTls::from_files(&identity.certificate_file, &identity.key_file)
                 .map_err(|error| faults.push(StartFault::ListenTls(error)))
@@ -160,11 +154,37 @@ impl Prepared {
                 }),
             }
         }
+        Self::assemble(config, sockets, listen_tls, upstreams, faults)
+    }
+
+    /// Binds every socket and takes TLS as it is given, for what never was in files: `listen_tls` for the TLS listeners, and
+    /// in `upstreams` one for each upstream of the configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] with every fault there is.
+    pub fn with_tls(
+        config: Config,
+        listen_tls: Option<ListenerTls>,
+        upstreams: Vec<UpstreamTls>,
+    ) -> Result<Self, StartError> {
+        let mut faults = Vec::new();
+        let sockets = bind_all(&config, &mut faults);
+        Self::assemble(config, sockets, listen_tls, upstreams, faults)
+    }
+
+    fn assemble(
+        config: Config,
+        sockets: Vec<(ListenAddress, Bound)>,
+        listen_tls: Option<ListenerTls>,
+        upstreams: Vec<UpstreamTls>,
+        mut faults: Vec<StartFault>,
+    ) -> Result<Self, StartError> {
         let seed = random_seed().map_err(|error| faults.push(StartFault::System(error)));
         match (faults.is_empty(), seed) {
             (true, Ok(seed)) => Ok(Self {
                 config,
-                sockets: bound,
+                sockets,
                 listen_tls,
                 upstreams,
                 seed,
@@ -209,6 +229,17 @@ impl Prepared {
         crew.worker.close();
         Ok(Ended { unanswered })
     }
+}
+
+fn bind_all(config: &Config, faults: &mut Vec<StartFault>) -> Vec<(ListenAddress, Bound)> {
+    let mut bound = Vec::new();
+    for listen in &config.listeners {
+        match sockets::bind(*listen) {
+            Ok(socket) => bound.push((*listen, socket)),
+            Err(error) => faults.push(StartFault::Bind(error)),
+        }
+    }
+    bound
 }
 
 async fn aborted(orders: &mut watch::Receiver<Order>) {
@@ -375,7 +406,15 @@ impl Proxy {
     ///
     /// [`StartError`] with every fault there is.
     pub fn start(config: Config) -> Result<Running, StartError> {
-        let prepared = Prepared::new(config)?;
+        Self::start_prepared(Prepared::new(config)?)
+    }
+
+    /// Serves on a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no thread.
+    pub fn start_prepared(prepared: Prepared) -> Result<Running, StartError> {
         let listening = prepared.listening();
         let (orders, receiver) = watch::channel(Order::Serve);
         let thread = std::thread::Builder::new()

@@ -25,7 +25,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{Taken, take_query};
 use crate::clock;
-use crate::limits::{ACCEPT_PAUSE, CLIENT_BACKLOG, CLIENT_IDLE, CLIENT_IN_FLIGHT, CLIENT_STREAMS};
+use crate::limits::{
+    ACCEPT_PAUSE, CLIENT_BACKLOG, CLIENT_IDLE, CLIENT_IN_FLIGHT, CLIENT_STREAMS, CLIENTS_BACKLOG,
+};
 use crate::signal::{Ready, Signal, Wants};
 use crate::stream::{Stream, StreamEnd};
 use crate::tls::server::ListenerTls;
@@ -44,6 +46,8 @@ pub(crate) struct Clients {
     touched: Vec<ClientKey>,
     /// No more queries are taken.
     draining: bool,
+    /// Octets of replies that wait in all streams. Invariant: the sum of their backlogs.
+    owed: usize,
 }
 
 #[derive(Debug)]
@@ -93,7 +97,21 @@ impl Clients {
             return;
         };
         client.in_flight = client.in_flight.saturating_sub(1);
+        self.append(key, message);
+    }
+
+    fn append(&mut self, key: ClientKey, message: &[u8]) {
+        let Some(client) = self.streams.get_mut(key) else {
+            return;
+        };
+        if self.owed > CLIENTS_BACKLOG && client.stream.backlog() > CLIENT_BACKLOG {
+            tracing::debug!(address = %client.client.address, "client does not read its replies");
+            self.close(key);
+            return;
+        }
+        let before = client.stream.backlog();
         append_frame(message, client.stream.outgoing());
+        self.owed += client.stream.backlog() - before;
         self.touch(key);
     }
 
@@ -113,7 +131,9 @@ impl Clients {
                 continue;
             };
             client.touched = false;
+            let before = client.stream.backlog();
             let broken = client.stream.flush().is_err();
+            self.owed = self.owed + client.stream.backlog() - before;
             client.update_wants(self.draining);
             if client.waiting && !client.is_full() {
                 client.signal.poke();
@@ -126,6 +146,7 @@ impl Clients {
 
     fn close(&mut self, key: ClientKey) {
         if let Some(client) = self.streams.remove(key) {
+            self.owed -= client.stream.backlog();
             client.signal.stop();
             client.stream.close();
         }
@@ -141,6 +162,7 @@ impl Clients {
 
     /// Closes all streams.
     pub(crate) fn close_all(&mut self) {
+        self.owed = 0;
         for (_, client) in self.streams.drain() {
             client.signal.stop();
             client.stream.close();
@@ -149,9 +171,11 @@ impl Clients {
 
     /// Whether no reply waits to be written.
     pub(crate) fn owes_nothing(&self) -> bool {
-        self.streams
-            .values()
-            .all(|client| client.stream.backlog() == 0 && !client.stream.is_blocked())
+        self.owed == 0
+            && self
+                .streams
+                .values()
+                .all(|client| !client.stream.is_blocked())
     }
 
     fn admit(&mut self, stream: Stream, client: Client, now: Moment) -> (ClientKey, Rc<Signal>) {
@@ -306,9 +330,7 @@ fn take_messages(state: &mut State, key: ClientKey, now: Moment) {
         };
         client.last_query = now;
         match taken {
-            Taken::Reply => {
-                append_frame(&state.reply, client.stream.outgoing());
-            }
+            Taken::Reply => state.clients.append(key, &state.reply),
             Taken::Forwarded => client.in_flight += 1,
             Taken::Dropped => {}
         }

@@ -31,12 +31,23 @@ impl UpstreamTls {
     ///
     /// [`TlsSetupError`] for a file that cannot be used.
     pub fn new(settings: &UpstreamSettings) -> Result<Self, TlsSetupError> {
+        let roots = match settings.tls_name {
+            Some(_) => Some(roots(settings)?),
+            None => None,
+        };
+        Self::with_roots(settings, roots)
+    }
+
+    /// The same with `roots` as given; `None` lets pins alone decide.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsSetupError`] for a file that cannot be used, and for no roots.
+    pub fn with_roots(
+        settings: &UpstreamSettings,
+        roots: Option<RootCertStore>,
+    ) -> Result<Self, TlsSetupError> {
         let provider = provider();
-        let roots = settings
-            .tls_name
-            .is_some()
-            .then(|| roots(settings))
-            .transpose()?;
         let verifier = Arc::new(Verifier::new(
             roots.map(Arc::new),
             settings.pins.clone(),
