@@ -55,6 +55,22 @@ pub(crate) fn start(worker: &Rc<Worker>, config: &Config) {
     }
 }
 
+/// Where to reach `upstream`: as configured, or as found by asking the helpers once. Empty when nothing was found.
+pub(crate) async fn endpoints(config: &Config, upstream: &UpstreamSettings) -> Vec<SocketAddr> {
+    if !upstream.endpoints.is_empty() {
+        return upstream.endpoints.clone();
+    }
+    let Some(name) = dns_name(upstream) else {
+        return Vec::new();
+    };
+    let found = look_up(&helpers(&config.bootstrap), &name).await;
+    let addresses = found.map(|found| found.addresses).unwrap_or_default();
+    let endpoints = addresses.into_iter();
+    endpoints
+        .map(|ip| SocketAddr::new(ip, upstream.port))
+        .collect()
+}
+
 fn dns_name(upstream: &UpstreamSettings) -> Option<Name> {
     match upstream.tls_name.as_ref()? {
         ServerName::DnsName(name) => name.as_ref().parse().ok(),
