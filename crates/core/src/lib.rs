@@ -25,12 +25,22 @@
 //! crate, which makes no DNS decision.
 
 #![forbid(unsafe_code)]
+// Blank lines keep the modules in the order of the path above.
+
+pub mod time;
+
+pub mod limits;
+
+pub mod wire;
+
+pub mod policy;
+
+pub mod outcome;
+
+pub mod front;
+
+pub mod upstream;
+
+pub mod exchange;
 
 pub mod engine;
-pub mod exchange;
-pub mod front;
-pub mod limits;
-pub mod policy;
-pub mod time;
-pub mod upstream;
-pub mod wire;

@@ -1,1 +1,79 @@
-//! Being written.
+//! Every bound of the core, with its unit, its reason, and what others use.
+//!
+//! Reaching a bound is ordinary and has an answer: a question gets SERVFAIL with an extended error, a connection takes no
+//! more, the oldest event is dropped and counted.
+
+use core::time::Duration;
+
+/// How long a client waits for its reply at most. Stub resolvers ask again after 5 s (glibc) or sooner (2–3 s in phones), so an
+/// answer after 2 s is often nobody's; unbound discards at 1.9 s, CoreDNS gives up after 5 s.
+pub const QUESTION_BUDGET: Duration = Duration::from_secs(2);
+
+/// How long opening a connection, TLS included, may take before it is given up. The operating system would wait 60–120 s
+/// (RFC 9210 section 4.1); dnsdist waits 5 s. Another upstream is asked long before, see [`IMPATIENCE`].
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The shortest wait before a question is sent a second time, elsewhere: below it, ordinary jitter of a good upstream would cost
+/// everybody double traffic.
+pub const HEDGE_AFTER_MIN: Duration = Duration::from_millis(75);
+
+/// The longest wait before a question is sent a second time. No hedge budget can delay a second try beyond it.
+pub const IMPATIENCE: Duration = Duration::from_millis(400);
+
+/// A question is sent again early when the answer has taken this many times the usual response time.
+pub const HEDGE_RTT_FACTOR: u32 = 3;
+
+/// Early second tries as a share of traffic: one for this many questions, so that a slow upstream is not asked twice as much.
+pub const QUESTIONS_PER_HEDGE: u32 = 10;
+
+/// Early second tries that may come in a burst, before the share above applies: a path that dies with many questions in flight.
+pub const HEDGE_BURST: u32 = 64;
+
+/// Times one question is sent to one upstream (RFC 9520 section 3.1: at most 3).
+pub const SENDS_PER_UPSTREAM_MAX: u8 = 3;
+
+/// Times one question is sent in all, whatever the number of upstreams: what a client can make us send is bounded.
+pub const SENDS_MAX: usize = 6;
+
+/// Questions in flight for all clients. About 2 kB each (CoreDNS: unlimited, unbound: 2,048 per thread): 40 MB at most.
+pub const EXCHANGES_MAX: usize = 20_000;
+
+/// Clients waiting on one question in flight. More of them would make one answer an avalanche (CVE-2024-33655).
+pub const WAITERS_PER_EXCHANGE_MAX: usize = 1_000;
+
+/// Queries in flight on one connection before another is opened. A connection carries thousands well; the point is to
+/// open few (RFC 7766 section 6.2.2). knot-resolver stops at 100, unbound at 200.
+pub const IN_FLIGHT_BEFORE_GROWTH: usize = 1_024;
+
+/// Queries in flight on one connection, unanswered ones that nobody waits for any more included. Half the ID space, so that a
+/// random free ID is found in two tries on average and IDs stay hard to guess.
+pub const IN_FLIGHT_PER_CONNECTION_MAX: usize = 32_768;
+
+/// Connections to one upstream (RFC 7766 section 6.2.2: as few as possible).
+pub const CONNECTIONS_PER_UPSTREAM_MAX: usize = 4;
+
+/// Answers to a question nobody asked with an ID somebody did, on one connection, before it is closed. One can be a bug of the
+/// upstream; ten are a connection whose answers cannot be told apart.
+pub const MISMATCHES_MAX: u32 = 10;
+
+/// How long a connection without a query in flight is kept. Public resolvers close after about 10 s by themselves.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The shortest pause before a failed upstream is tried again.
+pub const RETRY_AFTER_MIN: Duration = Duration::from_millis(250);
+
+/// The longest pause before a failed upstream is tried again (RFC 2308 section 7 allows 5 minutes; stubby waits up to an hour,
+/// which is an hour without DNS).
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+
+/// The longest pause while no upstream works at all: recovery is noticed within it.
+pub const RETRY_AFTER_ALONE_MAX: Duration = Duration::from_millis(800);
+
+/// Events kept for a shell that does not fetch them.
+pub const EVENTS_MAX: usize = 1_024;
+
+/// Octets to which queries are padded (RFC 8467 section 4.1).
+pub const QUERY_PADDING_BLOCK: usize = 128;
+
+/// Aliases followed inside local records.
+pub const LOCAL_ALIASES_MAX: usize = 8;

@@ -1,1 +1,184 @@
-//! Being written.
+//! The life of one question after it could not be answered here: an *exchange*, from the first client who asks to the reply.
+//!
+//! An exchange belongs to one question (name, type, class, DO, CD). Clients who ask the same while it runs join it and wait, each
+//! with its own deadline; the question goes out once (RFC 5452: several equal questions in flight help a forger).
+//!
+//! Deliberately absent: where the question goes and when it goes again (see [`engine`](crate::engine)).
+
+mod key;
+mod table;
+
+use smallvec::SmallVec;
+
+use crate::limits::QUERY_PADDING_BLOCK;
+use crate::time::Moment;
+use crate::upstream::{CloseReason, ConnectionId, UpstreamId};
+use crate::wire::{Asker, QueryOptions, Question, ResponseView};
+
+pub(crate) use key::{ExchangeKey, KeyHasher};
+pub(crate) use table::{ExchangeId, ExchangeTable, Joined};
+
+/// A question to be forwarded, and what its reply needs.
+#[derive(Debug)]
+pub struct Request {
+    /// Who asks what.
+    pub asker: Asker,
+}
+
+/// One client who waits.
+#[derive(Debug)]
+pub(crate) struct Waiter<C> {
+    pub(crate) asker: Asker,
+    pub(crate) client: C,
+    pub(crate) deadline: Moment,
+}
+
+/// One time the question was given to a connection, still without a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Attempt {
+    pub(crate) upstream: UpstreamId,
+    pub(crate) connection: ConnectionId,
+    pub(crate) id: u16,
+    pub(crate) sent: Moment,
+}
+
+/// What was tried with one upstream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tried {
+    upstream: UpstreamId,
+    /// Times the question went out.
+    pub(crate) sends: u8,
+    /// Times a connection it waited for did not come to be.
+    pub(crate) failed_dials: u8,
+}
+
+/// One question on its way.
+#[derive(Debug)]
+pub(crate) struct Exchange<C> {
+    key: ExchangeKey,
+    pub(crate) question: Question,
+    checking_disabled: bool,
+    dnssec_ok: bool,
+    pub(crate) waiters: SmallVec<[Waiter<C>; 1]>,
+    pub(crate) attempts: SmallVec<[Attempt; 2]>,
+    tried: SmallVec<[Tried; 2]>,
+    /// A response that is an answer, but a poor one: kept in case nobody has a better.
+    held: Option<Box<[u8]>>,
+    /// Whether a message came that should have been the response and was not.
+    pub(crate) disputed: bool,
+    /// Why the last connection it relied on ended.
+    pub(crate) lost_to: Option<CloseReason>,
+}
+
+impl<C> Exchange<C> {
+    pub(crate) fn new(key: ExchangeKey, asker: Asker, client: C, deadline: Moment) -> Self {
+        Self {
+            key,
+            question: asker.question.clone(),
+            checking_disabled: asker.flags.checking_disabled(),
+            dnssec_ok: asker.dnssec_ok(),
+            waiters: SmallVec::from_iter([Waiter {
+                asker,
+                client,
+                deadline,
+            }]),
+            attempts: SmallVec::new(),
+            tried: SmallVec::new(),
+            held: None,
+            disputed: false,
+            lost_to: None,
+        }
+    }
+
+    /// How the question is written for an upstream.
+    pub(crate) fn query_options(&self) -> QueryOptions {
+        QueryOptions {
+            checking_disabled: self.checking_disabled,
+            dnssec_ok: self.dnssec_ok,
+            padding: Some(QUERY_PADDING_BLOCK),
+        }
+    }
+
+    /// What was tried with `upstream` so far.
+    pub(crate) fn tried(&self, upstream: UpstreamId) -> Tried {
+        let found = self.tried.iter().find(|tried| tried.upstream == upstream);
+        found.copied().unwrap_or(Tried {
+            upstream,
+            sends: 0,
+            failed_dials: 0,
+        })
+    }
+
+    fn tried_mut(&mut self, upstream: UpstreamId) -> &mut Tried {
+        let place = self
+            .tried
+            .iter()
+            .position(|tried| tried.upstream == upstream);
+        let place = place.unwrap_or_else(|| {
+            self.tried.push(Tried {
+                upstream,
+                sends: 0,
+                failed_dials: 0,
+            });
+            self.tried.len() - 1
+        });
+        &mut self.tried[place]
+    }
+
+    /// Times the question went out, to whomever.
+    pub(crate) fn sends(&self) -> usize {
+        self.tried
+            .iter()
+            .map(|tried| usize::from(tried.sends))
+            .sum()
+    }
+
+    pub(crate) fn begin_attempt(&mut self, attempt: Attempt) {
+        self.tried_mut(attempt.upstream).sends += 1;
+        self.attempts.push(attempt);
+    }
+
+    /// The attempt on `connection` has ended; `None` when there was none.
+    pub(crate) fn end_attempt(&mut self, connection: ConnectionId) -> Option<Attempt> {
+        let place = self
+            .attempts
+            .iter()
+            .position(|attempt| attempt.connection == connection)?;
+        Some(self.attempts.remove(place))
+    }
+
+    /// The question was never sent, because its connection did not come to be.
+    pub(crate) fn take_back_send(&mut self, upstream: UpstreamId) {
+        let tried = self.tried_mut(upstream);
+        tried.sends = tried.sends.saturating_sub(1);
+        tried.failed_dials = tried.failed_dials.saturating_add(1);
+    }
+
+    /// Keeps the first poor response.
+    pub(crate) fn hold(&mut self, response: &ResponseView<'_>) {
+        self.held.get_or_insert_with(|| response.message().into());
+    }
+
+    /// Puts back what [`Exchange::take_held`] took.
+    pub(crate) fn hold_octets(&mut self, octets: Box<[u8]>) {
+        self.held = Some(octets);
+    }
+
+    pub(crate) fn has_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    pub(crate) fn take_held(&mut self) -> Option<Box<[u8]>> {
+        self.held.take()
+    }
+
+    /// Takes out the clients whose time has passed.
+    pub(crate) fn take_expired(&mut self, now: Moment) -> SmallVec<[Waiter<C>; 1]> {
+        let due = self
+            .waiters
+            .iter()
+            .take_while(|waiter| waiter.deadline <= now)
+            .count();
+        self.waiters.drain(..due).collect()
+    }
+}

@@ -221,7 +221,8 @@ mod tests {
 
     #[test]
     fn each_bit_is_set_and_cleared_alone() {
-        let setters: [(fn(Flags, bool) -> Flags, u16); 7] = [
+        type Setter = fn(Flags, bool) -> Flags;
+        let setters: [(Setter, u16); 7] = [
             (Flags::with_response, 0x8000),
             (Flags::with_authoritative, 0x0400),
             (Flags::with_truncated, 0x0200),

@@ -190,10 +190,10 @@ mod tests {
     }
 
     fn error(fault: QueryFault<'_>) -> WireError {
-        match fault {
-            QueryFault::Malformed { error, .. } => error,
-            other => panic!("not malformed: {other:?}"),
-        }
+        let QueryFault::Malformed { error, .. } = fault else {
+            panic!("not malformed: {fault:?}")
+        };
+        error
     }
 
     #[test]

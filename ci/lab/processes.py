@@ -1,0 +1,78 @@
+"""Processes started here, and what the kernel says about them."""
+
+import os
+import signal
+import subprocess
+import time
+
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+class Program:
+    """One started process with its output in a file. `stop` ends it and nothing else."""
+
+    def __init__(self, command, log, environment=None, cpu=None):
+        self.log = log
+        if cpu is not None:
+            command = ["taskset", "-c", str(cpu), *command]
+        with open(log, "w") as output:
+            self.child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                env=environment, start_new_session=True,
+            )
+        self.pid = self.child.pid
+
+    def running(self):
+        return self.child.poll() is None
+
+    def stop(self, sent=signal.SIGTERM, seconds=5.0):
+        """Sends the signal and returns the exit status; a process that does not end in time is killed (None)."""
+        if self.running():
+            self.child.send_signal(sent)
+        try:
+            return self.child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+            return None
+
+    def output(self):
+        with open(self.log, errors="replace") as file:
+            return file.read()
+
+    def tail(self, lines=15):
+        return "\n".join(self.output().splitlines()[-lines:])
+
+    def cpu_seconds(self):
+        """User plus system time so far, all threads."""
+        user, system = self.cpu_split()
+        return user + system
+
+    def cpu_split(self):
+        with open(f"/proc/{self.pid}/stat") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return int(fields[11]) / TICK, int(fields[12]) / TICK
+
+    def resident_bytes(self):
+        return self._status("VmRSS") * 1024
+
+    def threads(self):
+        return self._status("Threads")
+
+    def _status(self, key):
+        with open(f"/proc/{self.pid}/status") as file:
+            for line in file:
+                if line.startswith(key + ":"):
+                    return int(line.split()[1])
+        raise KeyError(key)
+
+
+def wait_until(condition, seconds, what, every=0.01):
+    """Polls the condition until it holds; the time it took, or an error that says what did not happen."""
+    begin = time.monotonic()
+    while True:
+        if condition():
+            return time.monotonic() - begin
+        if time.monotonic() - begin > seconds:
+            raise TimeoutError(f"after {seconds:g} s: {what}")
+        time.sleep(every)

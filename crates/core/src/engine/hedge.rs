@@ -1,0 +1,112 @@
+//! When a question that waits is sent a second time, and how often that may happen.
+//!
+//! Two queues a question passes: after the upstream's usual patience it is sent elsewhere if the budget allows; after
+//! [`IMPATIENCE`] it is sent elsewhere in any case. Both are in order of time, so no question has a timer of its own.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use crate::exchange::{Attempt, ExchangeId};
+use crate::limits::{HEDGE_BURST, IMPATIENCE, QUESTIONS_PER_HEDGE};
+use crate::time::Moment;
+
+/// An attempt that is to be looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Watch {
+    pub(super) due: Moment,
+    pub(super) exchange: ExchangeId,
+    pub(super) attempt: Attempt,
+}
+
+/// The queues and the budget.
+#[derive(Debug)]
+pub(super) struct Hedges {
+    /// By upstream: attempts within the usual patience.
+    early: Vec<VecDeque<Watch>>,
+    /// Attempts that found no budget.
+    late: VecDeque<Watch>,
+    /// Early second tries allowed, in parts of [`QUESTIONS_PER_HEDGE`].
+    credit: u32,
+}
+
+impl Hedges {
+    pub(super) fn new(upstreams: usize) -> Self {
+        Self {
+            early: (0..upstreams).map(|_| VecDeque::new()).collect(),
+            late: VecDeque::new(),
+            credit: HEDGE_BURST * QUESTIONS_PER_HEDGE,
+        }
+    }
+
+    /// A question came: the budget grows by its share.
+    pub(super) fn handle_question(&mut self) {
+        self.credit = (self.credit + 1).min(HEDGE_BURST * QUESTIONS_PER_HEDGE);
+    }
+
+    /// Watches an attempt for `patience`.
+    pub(super) fn watch(&mut self, exchange: ExchangeId, attempt: Attempt, patience: Duration) {
+        let Some(queue) = self.early.get_mut(attempt.upstream.0) else {
+            return;
+        };
+        // A queue stays in order when patience shrinks: a question never overtakes an older one.
+        let after = queue.back().map_or(Moment::ZERO, |watch| watch.due);
+        let due = (attempt.sent + patience).max(after);
+        queue.push_back(Watch {
+            due,
+            exchange,
+            attempt,
+        });
+    }
+
+    /// The next attempt that may be hedged now, the budget allowing.
+    pub(super) fn pop_due(&mut self, now: Moment, runs: impl Fn(&Watch) -> bool) -> Option<Watch> {
+        for place in 0..self.early.len() {
+            while let Some(watch) = pop_front_due(&mut self.early[place], now, &runs) {
+                if self.credit >= QUESTIONS_PER_HEDGE {
+                    self.credit -= QUESTIONS_PER_HEDGE;
+                    return Some(watch);
+                }
+                let due = watch.attempt.sent + IMPATIENCE;
+                let after = self.late.back().map_or(Moment::ZERO, |watch| watch.due);
+                self.late.push_back(Watch {
+                    due: due.max(after),
+                    ..watch
+                });
+            }
+        }
+        pop_front_due(&mut self.late, now, &runs)
+    }
+
+    /// Drops finished attempts from the front, so that the queues hold what waits and little more.
+    pub(super) fn drop_finished(&mut self, runs: impl Fn(&Watch) -> bool) {
+        for queue in self.early.iter_mut().chain([&mut self.late]) {
+            while queue.front().is_some_and(|watch| !runs(watch)) {
+                queue.pop_front();
+            }
+        }
+    }
+
+    /// When the next attempt is to be looked at.
+    pub(super) fn poll_timeout(&self) -> Option<Moment> {
+        let fronts = self
+            .early
+            .iter()
+            .chain([&self.late])
+            .filter_map(VecDeque::front);
+        fronts.map(|watch| watch.due).min()
+    }
+}
+
+fn pop_front_due(
+    queue: &mut VecDeque<Watch>,
+    now: Moment,
+    runs: &impl Fn(&Watch) -> bool,
+) -> Option<Watch> {
+    while queue.front()?.due <= now {
+        let watch = queue.pop_front()?;
+        if runs(&watch) {
+            return Some(watch);
+        }
+    }
+    None
+}

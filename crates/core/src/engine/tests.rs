@@ -1,0 +1,585 @@
+use core::time::Duration;
+
+use super::*;
+use crate::limits::{DIAL_TIMEOUT, IDLE_TIMEOUT};
+use crate::upstream::TlsFault;
+use crate::wire::frame::{FrameReader, append_frame};
+use crate::wire::{
+    Asker, Class, Flags, QueryView, Question, Rcode, RecordType, ResponseComposer, ResponseView,
+    Transport,
+};
+
+/// An engine, what came out of it, and a clock that moves only when told.
+struct Bench {
+    engine: Engine<u32>,
+    now: Moment,
+    opened: Vec<(ConnectionId, usize, SocketAddr)>,
+    closed: Vec<ConnectionId>,
+    replies: Vec<(u32, Vec<u8>)>,
+    events: Vec<Event>,
+}
+
+fn question(name: &str) -> Question {
+    Question::new(&name.parse().unwrap(), RecordType::A, Class::IN)
+}
+
+fn endpoint(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+impl Bench {
+    fn new(endpoints: &[&[&str]]) -> Self {
+        let upstreams = endpoints
+            .iter()
+            .map(|list| UpstreamConfig {
+                name: String::new(),
+                endpoints: list.iter().map(|text| endpoint(text)).collect(),
+            })
+            .collect();
+        Self {
+            engine: Engine::new(EngineConfig::new(upstreams), [42; 32]),
+            now: Moment::from_nanos(1_000_000_000),
+            opened: Vec::new(),
+            closed: Vec::new(),
+            replies: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
+    fn one() -> Self {
+        Self::new(&[&["192.0.2.1:853"]])
+    }
+
+    fn two() -> Self {
+        Self::new(&[&["192.0.2.1:853"], &["192.0.2.2:853"]])
+    }
+
+    fn settle(&mut self) {
+        while let Some(action) = self.engine.poll_action() {
+            match action {
+                Action::Open {
+                    connection,
+                    upstream,
+                    endpoint,
+                } => {
+                    self.opened.push((connection, upstream.0, endpoint));
+                }
+                Action::Close { connection } => self.closed.push(connection),
+            }
+        }
+        let mut replies = Replies::default();
+        self.engine.take_replies(&mut replies);
+        replies.drain(|client, message| self.replies.push((client, message.to_vec())));
+        self.events
+            .extend(std::iter::from_fn(|| self.engine.poll_event()));
+    }
+
+    fn ask(&mut self, client: u32, name: &str) {
+        let asker = Asker {
+            id: u16::try_from(client).unwrap(),
+            flags: Flags::NONE.with_recursion_desired(true),
+            question: question(name),
+            edns: Some(crate::wire::AskerEdns {
+                udp_size: 1232,
+                dnssec_ok: false,
+            }),
+            transport: Transport::Udp,
+        };
+        self.engine.submit(Request { asker }, client, self.now);
+        self.settle();
+    }
+
+    /// The connection opened `place`-th.
+    fn connection(&self, place: usize) -> ConnectionId {
+        self.opened[place].0
+    }
+
+    fn connect(&mut self, place: usize) {
+        self.engine
+            .handle_connected(self.connection(place), self.now);
+        self.settle();
+    }
+
+    fn close(&mut self, place: usize, reason: CloseReason) {
+        self.engine
+            .handle_closed(self.connection(place), reason, self.now);
+        self.settle();
+    }
+
+    /// What the connection has to write: ID and name of each query.
+    fn written(&mut self, place: usize) -> Vec<(u16, String)> {
+        let id = self.connection(place);
+        let mut listed = Vec::from_iter(std::iter::from_fn(|| self.engine.poll_transmit()));
+        listed.retain(|listed| *listed == id);
+        let outbound = self.engine.outbound(id).to_vec();
+        assert_eq!(
+            listed.len(),
+            usize::from(!outbound.is_empty()),
+            "listed once or not at all"
+        );
+        self.engine.handle_transmitted(id, outbound.len());
+        let mut reader = FrameReader::default();
+        reader.push(&outbound);
+        let mut queries = Vec::new();
+        while let Some(message) = reader.next_message() {
+            let view = QueryView::parse(message).unwrap();
+            assert_eq!(message.len() % 128, 0);
+            queries.push((
+                view.header().id,
+                view.question().to_owned().qname().to_string(),
+            ));
+        }
+        queries
+    }
+
+    fn receive(&mut self, place: usize, message: &[u8]) {
+        let mut frame = Vec::new();
+        append_frame(message, &mut frame);
+        self.engine
+            .handle_bytes(self.connection(place), &frame, self.now);
+        self.settle();
+    }
+
+    fn answer(&mut self, place: usize, query: &(u16, String)) {
+        self.receive(place, &response(query, Rcode::NOERROR));
+    }
+
+    fn wait(&mut self, millis: u64) {
+        let end = self.now + Duration::from_millis(millis);
+        while let Some(next) = self.engine.poll_timeout().filter(|next| *next <= end) {
+            self.now = next.max(self.now);
+            self.engine.handle_timeout(self.now);
+            self.settle();
+        }
+        self.now = end;
+    }
+
+    /// RCODE and extended error of the replies, by client.
+    fn outcomes(&self) -> Vec<(u32, Rcode, Option<u16>)> {
+        let outcome = |(client, message): &(u32, Vec<u8>)| {
+            let view = ResponseView::parse(message).unwrap();
+            assert_eq!(view.header().id, u16::try_from(*client).unwrap());
+            (
+                *client,
+                view.rcode(),
+                view.extended_errors().next().map(|error| error.code.0),
+            )
+        };
+        self.replies.iter().map(outcome).collect()
+    }
+}
+
+fn response((id, name): &(u16, String), rcode: Rcode) -> Vec<u8> {
+    let mut composer = ResponseComposer::new(&question(name));
+    composer.rcode(rcode);
+    let mut message = composer.finish();
+    message[..2].copy_from_slice(&id.to_be_bytes());
+    message
+}
+
+const GOOD: Rcode = Rcode::NOERROR;
+
+#[test]
+fn a_question_goes_out_and_its_answer_comes_back_with_the_clients_spelling() {
+    let mut bench = Bench::one();
+    bench.ask(7, "WWW.example");
+    assert_eq!(bench.opened[0].2, endpoint("192.0.2.1:853"));
+    assert!(bench.written(0).is_empty());
+    bench.connect(0);
+    let queries = bench.written(0);
+    assert_eq!(queries[0].1, "WWW.example");
+    bench.answer(0, &(queries[0].0, "www.EXAMPLE".into()));
+    assert_eq!(bench.outcomes(), [(7, GOOD, None)]);
+    let view = ResponseView::parse(&bench.replies[0].1).unwrap();
+    assert_eq!(view.question().unwrap().to_string(), "WWW.example IN A");
+    assert_eq!(bench.engine.in_flight(), 0);
+}
+
+#[test]
+fn two_hundred_questions_on_a_fresh_start_open_one_connection_and_leave_together() {
+    let mut bench = Bench::one();
+    for client in 0..200 {
+        bench.ask(client, &format!("n{client}.example"));
+    }
+    bench.connect(0);
+    let mut queries = bench.written(0);
+    assert_eq!((bench.opened.len(), queries.len()), (1, 200));
+    queries.reverse();
+    for query in &queries {
+        bench.answer(0, query);
+    }
+    let mut outcomes = bench.outcomes();
+    outcomes.sort_unstable_by_key(|(client, ..)| *client);
+    assert_eq!(
+        outcomes,
+        Vec::from_iter((0..200).map(|client| (client, GOOD, None)))
+    );
+}
+
+#[test]
+fn equal_questions_in_flight_are_asked_once_and_all_answered() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.ask(2, "A.EXAMPLE");
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    assert_eq!(queries.len(), 1);
+    bench.answer(0, &queries[0]);
+    assert_eq!(
+        bench.outcomes(),
+        [(1, GOOD, None), (2, GOOD, None), (1, GOOD, None)]
+    );
+}
+
+#[test]
+fn questions_of_a_dead_connection_move_to_another() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.ask(2, "b.example");
+    bench.connect(0);
+    let first = bench.written(0);
+    bench.answer(0, &first[0]);
+    bench.close(0, CloseReason::Ended);
+    assert_eq!(bench.opened.len(), 2);
+    bench.connect(1);
+    let second = bench.written(1);
+    assert_eq!(second[0].1, "b.example");
+    bench.answer(1, &second[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None), (2, GOOD, None)]);
+}
+
+#[test]
+fn a_connection_lost_before_its_first_answer_is_replaced_even_without_another_upstream() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    bench.close(0, CloseReason::Reset);
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+#[test]
+fn one_question_is_sent_to_one_upstream_three_times_at_most() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    for place in 0..3 {
+        bench.connect(place);
+        assert_eq!(bench.written(place).len(), 1);
+        bench.close(place, CloseReason::Ended);
+    }
+    assert_eq!(bench.opened.len(), 3);
+    assert_eq!(bench.outcomes(), [(1, Rcode::SERVFAIL, Some(23))]);
+}
+
+#[test]
+fn a_refused_upstream_alone_is_told_at_once_and_dialed_again_within_a_second() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Refused);
+    bench.ask(2, "b.example");
+    assert_eq!(bench.opened.len(), 1);
+    assert_eq!(
+        bench.outcomes(),
+        [
+            (1, Rcode::SERVFAIL, Some(23)),
+            (2, Rcode::SERVFAIL, Some(23))
+        ]
+    );
+    bench.wait(1_000);
+    bench.ask(3, "c.example");
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    assert_eq!(bench.outcomes()[2], (3, GOOD, None));
+}
+
+#[test]
+fn a_refused_endpoint_is_followed_by_the_next_one_of_the_same_upstream() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853", "[2001:db8::1]:853"]]);
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Unreachable);
+    assert_eq!(bench.opened[1].2, endpoint("[2001:db8::1]:853"));
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+#[test]
+fn the_second_upstream_takes_over_when_the_first_refuses_or_fails_tls() {
+    let fault = CloseReason::Tls(TlsFault::WrongName);
+    for reason in [CloseReason::Refused, CloseReason::Unreachable, fault] {
+        let mut bench = Bench::two();
+        bench.ask(1, "a.example");
+        bench.close(0, reason);
+        assert_eq!(bench.opened[1].1, 1);
+        bench.connect(1);
+        let queries = bench.written(1);
+        bench.answer(1, &queries[0]);
+        bench.ask(2, "b.example");
+        assert_eq!((bench.opened.len(), bench.written(1).len()), (2, 1));
+    }
+}
+
+#[test]
+fn a_mute_first_upstream_costs_a_question_the_patience_and_no_more() {
+    let mut bench = Bench::two();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    assert_eq!(bench.written(0).len(), 1);
+    bench.wait(400);
+    assert_eq!(bench.opened[1].1, 1);
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+    assert_eq!(
+        bench.engine.health(UpstreamId(0)),
+        Some(HealthState::Suspect)
+    );
+    bench.ask(2, "b.example");
+    assert_eq!(bench.written(1).len(), 1);
+}
+
+#[test]
+fn a_preferred_upstream_comes_back_by_one_trial() {
+    let mut bench = Bench::two();
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Refused);
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    bench.wait(400);
+    bench.ask(2, "b.example");
+    bench.ask(3, "c.example");
+    assert_eq!(
+        bench.opened[2].1, 0,
+        "one question tries the first upstream again"
+    );
+    assert_eq!(
+        bench.written(1).len(),
+        1,
+        "the other one goes where it is safe"
+    );
+    bench.connect(2);
+    let queries = bench.written(2);
+    bench.answer(2, &queries[0]);
+    bench.ask(4, "d.example");
+    assert_eq!(bench.written(2).len(), 1);
+}
+
+#[test]
+fn a_silent_connection_is_replaced_while_its_late_answer_still_counts() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    let first = bench.written(0);
+    bench.wait(450);
+    assert_eq!(
+        bench.opened.len(),
+        2,
+        "another connection to the same upstream"
+    );
+    bench.answer(0, &first[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+#[test]
+fn a_slow_name_on_a_living_connection_is_not_asked_twice() {
+    let mut bench = Bench::one();
+    bench.ask(1, "slow.example");
+    bench.connect(0);
+    let slow = bench.written(0);
+    for client in 2..20 {
+        bench.ask(client, &format!("n{client}.example"));
+        let queries = bench.written(0);
+        bench.wait(50);
+        bench.answer(0, &queries[0]);
+    }
+    assert_eq!(bench.opened.len(), 1);
+    bench.answer(0, &slow[0]);
+    assert_eq!(bench.outcomes().last(), Some(&(1, GOOD, None)));
+}
+
+#[test]
+fn a_question_nobody_answers_fails_at_its_deadline() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    bench.wait(1_999);
+    assert!(bench.replies.is_empty());
+    bench.wait(1);
+    assert_eq!(bench.outcomes(), [(1, Rcode::SERVFAIL, Some(22))]);
+    bench.wait(60_000);
+    assert_eq!(
+        (bench.replies.len(), bench.engine.poll_timeout()),
+        (1, None)
+    );
+}
+
+#[test]
+fn answers_to_another_question_are_never_delivered() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.answer(0, &(queries[0].0, "b.example".into()));
+    assert!(bench.replies.is_empty());
+    bench.wait(2_000);
+    assert_eq!(bench.outcomes(), [(1, Rcode::SERVFAIL, Some(24))]);
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.answer(0, &(queries[0].0, "b.example".into()));
+    bench.answer(0, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+#[test]
+fn stray_ids_before_the_right_answer_do_no_harm() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    for _ in 0..100 {
+        bench.answer(0, &(queries[0].0 ^ 1, "a.example".into()));
+    }
+    bench.answer(0, &queries[0]);
+    assert_eq!(
+        (bench.outcomes(), bench.opened.len()),
+        (vec![(1, GOOD, None)], 1)
+    );
+}
+
+#[test]
+fn servfail_asks_one_other_upstream_and_the_better_answer_wins() {
+    for rcode in [Rcode::SERVFAIL, Rcode::REFUSED] {
+        let mut bench = Bench::two();
+        bench.ask(1, "a.example");
+        bench.connect(0);
+        let queries = bench.written(0);
+        bench.receive(0, &response(&queries[0], rcode));
+        assert!(bench.replies.is_empty());
+        bench.connect(1);
+        let queries = bench.written(1);
+        bench.answer(1, &queries[0]);
+        assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+    }
+}
+
+#[test]
+fn servfail_from_everybody_is_passed_on_as_the_first_one_said_it() {
+    let mut bench = Bench::two();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.receive(0, &response(&queries[0], Rcode::REFUSED));
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.receive(1, &response(&queries[0], Rcode::SERVFAIL));
+    assert_eq!(bench.outcomes(), [(1, Rcode::REFUSED, None)]);
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.receive(0, &response(&queries[0], Rcode::SERVFAIL));
+    assert_eq!(bench.outcomes(), [(1, Rcode::SERVFAIL, None)]);
+}
+
+#[test]
+fn a_poor_answer_is_given_when_the_other_upstream_stays_mute() {
+    let mut bench = Bench::two();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.receive(0, &response(&queries[0], Rcode::REFUSED));
+    bench.connect(1);
+    bench.wait(2_000);
+    assert_eq!(bench.outcomes(), [(1, Rcode::REFUSED, None)]);
+}
+
+#[test]
+fn a_frame_that_is_not_dns_ends_the_connection_and_the_question_moves() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    bench.receive(0, b"short");
+    assert_eq!(bench.closed, [bench.connection(0)]);
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+#[test]
+fn dialing_and_idling_end_by_the_clock() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.wait(u64::try_from(DIAL_TIMEOUT.as_millis()).unwrap());
+    assert_eq!(bench.outcomes(), [(1, Rcode::SERVFAIL, Some(22))]);
+    assert!(bench.closed.contains(&bench.connection(0)));
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.answer(0, &queries[0]);
+    bench.wait(u64::try_from(IDLE_TIMEOUT.as_millis()).unwrap());
+    assert_eq!((bench.closed.len(), bench.engine.poll_timeout()), (1, None));
+}
+
+#[test]
+fn an_upstream_without_addresses_is_not_ready_until_it_has_some() {
+    let mut bench = Bench::new(&[&[]]);
+    bench.ask(1, "a.example");
+    assert_eq!(bench.outcomes(), [(1, Rcode::SERVFAIL, Some(14))]);
+    bench
+        .engine
+        .set_endpoints(UpstreamId(0), vec![endpoint("192.0.2.9:853")]);
+    bench.ask(2, "a.example");
+    assert_eq!(bench.opened[0].2, endpoint("192.0.2.9:853"));
+}
+
+#[test]
+fn hedges_are_a_share_of_traffic() {
+    let mut bench = Bench::two();
+    bench.ask(0, "first.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.answer(0, &queries[0]);
+    for client in 1..1_000 {
+        bench.ask(client, &format!("n{client}.example"));
+    }
+    bench.written(0);
+    bench.wait(80);
+    bench.connect(1);
+    let hedged = bench.written(1).len();
+    assert!((64..200).contains(&hedged), "{hedged} hedged at once");
+    bench.wait(320);
+    assert_eq!(
+        hedged + bench.written(1).len(),
+        999,
+        "patience has an end all the same"
+    );
+}
+
+#[test]
+fn a_lost_connection_in_the_middle_of_an_answer_leaves_no_half_message() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    let mut frame = Vec::new();
+    append_frame(&response(&queries[0], GOOD), &mut frame);
+    bench
+        .engine
+        .handle_bytes(bench.connection(0), &frame[..20], bench.now);
+    bench.close(0, CloseReason::Reset);
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}

@@ -1,0 +1,94 @@
+//! What makes two questions the same one: name (ASCII case folded), type, class, DO and CD.
+//!
+//! Type and class because they are other data; DO because it decides whether signatures are in the answer (RFC 4035 section
+//! 3.2.1); CD because it decides whether bogus data is (section 3.2.2). RD is always set by then; AD, ID and size are rendered for each
+//! client. Compared exactly: a hash alone would let a hostile client join a question that is not its own.
+
+use core::hash::BuildHasher;
+
+use siphasher::sip::SipHasher13;
+use smallvec::SmallVec;
+
+use crate::wire::Asker;
+
+/// A question in the form in which it is compared.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ExchangeKey(SmallVec<[u8; 48]>);
+
+impl ExchangeKey {
+    pub(crate) fn new(asker: &Asker) -> Self {
+        let mut octets: SmallVec<[u8; 48]> = SmallVec::from_slice(asker.question.octets());
+        // Type and class are folded along; that is undone by appending them as they are.
+        octets.make_ascii_lowercase();
+        octets.extend_from_slice(&asker.question.qtype().0.to_be_bytes());
+        octets.extend_from_slice(&asker.question.qclass().0.to_be_bytes());
+        let flags = u8::from(asker.dnssec_ok()) | u8::from(asker.flags.checking_disabled()) << 1;
+        octets.push(flags);
+        Self(octets)
+    }
+}
+
+/// Hashes keys under a secret, because names come from attackers.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyHasher {
+    key: [u8; 16],
+}
+
+impl KeyHasher {
+    pub(crate) fn new(key: [u8; 16]) -> Self {
+        Self { key }
+    }
+}
+
+impl BuildHasher for KeyHasher {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_key(&self.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{AskerEdns, Class, Flags, Question, RecordType, Transport};
+
+    fn key(name: &str, qtype: u16, qclass: Class, dnssec_ok: bool, flags: Flags) -> ExchangeKey {
+        ExchangeKey::new(&Asker {
+            id: 7,
+            flags,
+            question: Question::new(&name.parse().unwrap(), RecordType(qtype), qclass),
+            edns: Some(AskerEdns {
+                udp_size: 1232,
+                dnssec_ok,
+            }),
+            transport: Transport::Udp,
+        })
+    }
+
+    #[test]
+    fn only_letter_case_of_the_name_is_folded() {
+        let none = Flags::NONE;
+        let base = key("a.example", 1, Class::IN, false, none);
+        assert_eq!(base, key("A.eXample", 1, Class::IN, false, none));
+        let checking_disabled = none.with_checking_disabled(true);
+        for other in [
+            key("b.example", 1, Class::IN, false, none),
+            key("a.example", 28, Class::IN, false, none),
+            key("a.example", 1, Class::CH, false, none),
+            key("a.example", 1, Class::IN, true, none),
+            key("a.example", 1, Class::IN, false, checking_disabled),
+        ] {
+            assert_ne!(base, other);
+        }
+        // 0x0041 and 0x0061 are letters as octets and other types as numbers.
+        assert_ne!(
+            key("a", 0x41, Class::IN, false, none),
+            key("a", 0x61, Class::IN, false, none)
+        );
+        assert_ne!(
+            key(r"\192", 1, Class::IN, false, none),
+            key(r"\224", 1, Class::IN, false, none)
+        );
+    }
+}

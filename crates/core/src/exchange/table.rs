@@ -1,0 +1,279 @@
+//! All exchanges, found by what they ask, ended by their deadlines.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
+use slotmap::{SlotMap, new_key_type};
+use smallvec::SmallVec;
+
+use super::{Attempt, Exchange, ExchangeKey, KeyHasher, Waiter};
+use crate::limits::{EXCHANGES_MAX, WAITERS_PER_EXCHANGE_MAX};
+use crate::time::Moment;
+use crate::wire::Asker;
+
+new_key_type! {
+    /// Names one exchange; never given to a second one.
+    pub(crate) struct ExchangeId;
+}
+
+/// What became of a question.
+pub(crate) enum Joined<C> {
+    /// It began an exchange, which has to be sent.
+    Began(ExchangeId),
+    /// It waits with others for an exchange that runs.
+    Waits,
+    /// There is no room; its client is given back.
+    Full(Asker, C),
+}
+
+/// The exchanges in flight.
+#[derive(Debug)]
+pub(crate) struct ExchangeTable<C> {
+    exchanges: SlotMap<ExchangeId, Exchange<C>>,
+    index: HashMap<ExchangeKey, ExchangeId, KeyHasher>,
+    /// One entry a waiter, in order, because all waiters have the same budget. Entries of finished exchanges stay until they
+    /// reach the front: at most what arrives within one budget.
+    deadlines: VecDeque<(Moment, ExchangeId)>,
+    budget: Duration,
+    waiters: usize,
+}
+
+impl<C> ExchangeTable<C> {
+    pub(crate) fn new(budget: Duration, hasher: KeyHasher) -> Self {
+        Self {
+            exchanges: SlotMap::with_key(),
+            index: HashMap::with_hasher(hasher),
+            deadlines: VecDeque::new(),
+            budget,
+            waiters: 0,
+        }
+    }
+
+    /// Clients who wait.
+    pub(crate) fn waiters(&self) -> usize {
+        self.waiters
+    }
+
+    pub(crate) fn get_mut(&mut self, id: ExchangeId) -> Option<&mut Exchange<C>> {
+        self.exchanges.get_mut(id)
+    }
+
+    /// Whether an attempt still waits for its response.
+    pub(crate) fn runs(&self, id: ExchangeId, attempt: Attempt) -> bool {
+        self.exchanges
+            .get(id)
+            .is_some_and(|exchange| exchange.attempts.contains(&attempt))
+    }
+
+    /// Lets a client join the exchange of its question, or begins one.
+    pub(crate) fn join(&mut self, asker: Asker, client: C, now: Moment) -> Joined<C> {
+        let deadline = now + self.budget;
+        let key = ExchangeKey::new(&asker);
+        if let Some(&id) = self.index.get(&key)
+            && let Some(exchange) = self.exchanges.get_mut(id)
+        {
+            if exchange.waiters.len() >= WAITERS_PER_EXCHANGE_MAX {
+                return Joined::Full(asker, client);
+            }
+            exchange.waiters.push(Waiter {
+                asker,
+                client,
+                deadline,
+            });
+            self.note_waiter(deadline, id);
+            return Joined::Waits;
+        }
+        if self.exchanges.len() >= EXCHANGES_MAX {
+            return Joined::Full(asker, client);
+        }
+        let id = self
+            .exchanges
+            .insert(Exchange::new(key.clone(), asker, client, deadline));
+        self.index.insert(key, id);
+        self.note_waiter(deadline, id);
+        Joined::Began(id)
+    }
+
+    fn note_waiter(&mut self, deadline: Moment, id: ExchangeId) {
+        self.deadlines.push_back((deadline, id));
+        self.waiters += 1;
+    }
+
+    /// Takes an exchange out, with whoever still waits for it.
+    pub(crate) fn remove(&mut self, id: ExchangeId) -> Option<Exchange<C>> {
+        let exchange = self.exchanges.remove(id)?;
+        self.waiters -= exchange.waiters.len();
+        self.close_to_joiners(&exchange.key, id);
+        self.drop_finished();
+        Some(exchange)
+    }
+
+    /// The next exchange with a client whose time has passed, and those clients. From then on nobody joins it: its attempts are
+    /// old, and a new question deserves new ones.
+    pub(crate) fn take_expired(
+        &mut self,
+        now: Moment,
+    ) -> Option<(ExchangeId, SmallVec<[Waiter<C>; 1]>)> {
+        loop {
+            let &(deadline, id) = self.deadlines.front()?;
+            if deadline > now {
+                return None;
+            }
+            self.deadlines.pop_front();
+            let Some(exchange) = self.exchanges.get_mut(id) else {
+                continue;
+            };
+            let expired = exchange.take_expired(now);
+            if expired.is_empty() {
+                continue;
+            }
+            self.waiters -= expired.len();
+            let key = exchange.key.clone();
+            self.close_to_joiners(&key, id);
+            return Some((id, expired));
+        }
+    }
+
+    fn close_to_joiners(&mut self, key: &ExchangeKey, id: ExchangeId) {
+        if self.index.get(key) == Some(&id) {
+            self.index.remove(key);
+        }
+    }
+
+    fn drop_finished(&mut self) {
+        while let Some(&(_, id)) = self.deadlines.front()
+            && !self.exchanges.contains_key(id)
+        {
+            self.deadlines.pop_front();
+        }
+    }
+
+    /// When the next client's time passes.
+    pub(crate) fn poll_timeout(&self) -> Option<Moment> {
+        self.deadlines.front().map(|(deadline, _)| *deadline)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Class, Flags, Question, RecordType, Transport};
+
+    const BUDGET: Duration = Duration::from_secs(2);
+
+    fn table() -> ExchangeTable<u32> {
+        ExchangeTable::new(BUDGET, KeyHasher::new([5; 16]))
+    }
+
+    fn asker(name: &str) -> Asker {
+        let question = Question::new(&name.parse().unwrap(), RecordType::A, Class::IN);
+        Asker {
+            id: 1,
+            flags: Flags::NONE,
+            question,
+            edns: None,
+            transport: Transport::Udp,
+        }
+    }
+
+    fn at(millis: u64) -> Moment {
+        Moment::ZERO + Duration::from_millis(millis)
+    }
+
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "reads as one line at each call"
+    )]
+    fn began(joined: Joined<u32>) -> ExchangeId {
+        match joined {
+            Joined::Began(id) => id,
+            Joined::Waits | Joined::Full(..) => panic!("did not begin"),
+        }
+    }
+
+    #[test]
+    fn equal_questions_share_and_others_do_not() {
+        let mut table = table();
+        let first = began(table.join(asker("a.example"), 1, at(0)));
+        assert!(matches!(
+            table.join(asker("A.Example"), 2, at(5)),
+            Joined::Waits
+        ));
+        let other = began(table.join(asker("b.example"), 3, at(5)));
+        assert_eq!((first == other, table.waiters()), (false, 3));
+        let exchange = table.remove(first).unwrap();
+        let clients: Vec<u32> = exchange
+            .waiters
+            .iter()
+            .map(|waiter| waiter.client)
+            .collect();
+        assert_eq!((clients, table.waiters()), (vec![1, 2], 1));
+        assert_ne!(began(table.join(asker("a.example"), 4, at(6))), first);
+    }
+
+    #[test]
+    fn every_waiter_has_its_own_deadline() {
+        let mut table = table();
+        let id = began(table.join(asker("a.example"), 1, at(0)));
+        table.join(asker("a.example"), 2, at(500));
+        assert_eq!(table.poll_timeout(), Some(at(2_000)));
+        assert!(table.take_expired(at(1_999)).is_none());
+        let (expired_id, expired) = table.take_expired(at(2_000)).unwrap();
+        assert_eq!((expired_id, expired.len(), expired[0].client), (id, 1, 1));
+        assert!(table.take_expired(at(2_000)).is_none());
+        assert_eq!(table.take_expired(at(2_500)).unwrap().1[0].client, 2);
+        assert_eq!(table.waiters(), 0);
+    }
+
+    #[test]
+    fn an_exchange_whose_first_client_gave_up_takes_no_new_ones() {
+        let mut table = table();
+        let old = began(table.join(asker("a.example"), 1, at(0)));
+        table.join(asker("a.example"), 2, at(1_000));
+        table.take_expired(at(2_000)).unwrap();
+        let new = began(table.join(asker("a.example"), 3, at(2_001)));
+        assert_ne!(old, new);
+        table.remove(old).unwrap();
+        assert!(matches!(
+            table.join(asker("a.example"), 4, at(2_002)),
+            Joined::Waits
+        ));
+    }
+
+    #[test]
+    fn bounds_give_the_client_back() {
+        let mut table = table();
+        for client in 0..u32::try_from(WAITERS_PER_EXCHANGE_MAX).unwrap() {
+            assert!(!matches!(
+                table.join(asker("a"), client, at(0)),
+                Joined::Full(..)
+            ));
+        }
+        assert!(matches!(
+            table.join(asker("a"), 9, at(0)),
+            Joined::Full(_, 9)
+        ));
+        for n in 1..EXCHANGES_MAX {
+            began(table.join(asker(&format!("n{n}")), 0, at(0)));
+        }
+        assert!(matches!(
+            table.join(asker("one-more"), 8, at(0)),
+            Joined::Full(_, 8)
+        ));
+    }
+
+    #[test]
+    fn finished_exchanges_leave_no_deadlines_behind() {
+        let mut table = table();
+        let ids: Vec<_> = (0..100)
+            .map(|n| began(table.join(asker(&format!("n{n}")), 0, at(n))))
+            .collect();
+        for id in ids.iter().skip(1) {
+            table.remove(*id);
+        }
+        assert_eq!(table.poll_timeout(), Some(at(2_000)));
+        table.remove(ids[0]);
+        assert_eq!((table.poll_timeout(), table.deadlines.len()), (None, 0));
+    }
+}

@@ -1,0 +1,201 @@
+//! How an upstream is doing, from what happens to real questions.
+//!
+//! ```text
+//!                 silence               dial failed
+//!        ┌─────────────────────▶ Suspect ─────────────▶ Down
+//!        Up ◀─────────────────── Suspect ◀───────────── Down
+//!        │        response                connected       ▲
+//!        └────────────────────────────────────────────────┘
+//!                            dial failed
+//! ```
+//!
+//! A failed upstream is tried again by one real question at a time, after a pause that doubles; a hedge protects that question. One
+//! response clears everything.
+
+use core::time::Duration;
+
+use super::CloseReason;
+use crate::limits::{RETRY_AFTER_ALONE_MAX, RETRY_AFTER_MAX, RETRY_AFTER_MIN};
+use crate::time::Moment;
+
+/// The state an operator sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HealthState {
+    /// It responds, or nothing speaks against it.
+    #[default]
+    Up,
+    /// Questions wait longer than usual and nothing comes back.
+    Suspect,
+    /// No connection can be made.
+    Down,
+}
+
+/// What an upstream is good for at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    /// For any question.
+    Good,
+    /// One question may find out whether it works again.
+    Trial,
+    /// Only when there is nothing better.
+    Poor,
+}
+
+/// The health of one upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Health {
+    state: HealthState,
+    reason: Option<CloseReason>,
+    /// When the last failure or trial was.
+    last_try: Moment,
+    /// The pause after it.
+    pause: Duration,
+}
+
+impl Health {
+    pub(crate) fn state(&self) -> HealthState {
+        self.state
+    }
+
+    /// Why no connection could be made, while down.
+    pub(crate) fn reason(&self) -> Option<CloseReason> {
+        self.reason
+    }
+
+    /// A connection was made. That is not yet a response: an upstream that accepts and stays mute must not look well.
+    pub(crate) fn handle_connected(&mut self) {
+        if self.state == HealthState::Down {
+            self.state = HealthState::Suspect;
+            self.reason = None;
+        }
+    }
+
+    /// A response came. `true` when the state changed.
+    pub(crate) fn handle_success(&mut self) -> bool {
+        let changed = self.state != HealthState::Up;
+        *self = Self::default();
+        changed
+    }
+
+    /// A question waits longer than usual on a connection where nothing comes. `true` when the state changed.
+    pub(crate) fn handle_silence(&mut self, now: Moment, jitter: f32) -> bool {
+        let changed = self.state == HealthState::Up;
+        if changed {
+            self.state = HealthState::Suspect;
+            self.pause_from(now, jitter);
+        }
+        changed
+    }
+
+    /// No connection could be made. `true` when the state changed.
+    pub(crate) fn handle_failure(&mut self, reason: CloseReason, now: Moment, jitter: f32) -> bool {
+        let changed = self.state != HealthState::Down;
+        self.state = HealthState::Down;
+        self.reason = Some(reason);
+        self.pause_from(now, jitter);
+        changed
+    }
+
+    /// A question is about to find out; the next one has to wait another pause.
+    pub(crate) fn begin_trial(&mut self, now: Moment, jitter: f32) {
+        self.pause_from(now, jitter);
+    }
+
+    /// Doubles the pause, give or take a quarter (`jitter` is between 0 and 1), so that many proxies do not return at once.
+    fn pause_from(&mut self, now: Moment, jitter: f32) {
+        let doubled = (self.pause * 2).clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX);
+        self.pause = doubled
+            .mul_f32(0.75 + 0.5 * jitter.clamp(0.0, 1.0))
+            .min(RETRY_AFTER_MAX);
+        self.last_try = now;
+    }
+
+    /// What the upstream is good for. `alone` says that no other upstream is up: then it is tried more often.
+    pub(crate) fn standing(&self, now: Moment, alone: bool) -> Standing {
+        let pause = if alone {
+            self.pause.min(RETRY_AFTER_ALONE_MAX)
+        } else {
+            self.pause
+        };
+        match self.state {
+            HealthState::Up => Standing::Good,
+            HealthState::Suspect | HealthState::Down if now.since(self.last_try) >= pause => {
+                Standing::Trial
+            }
+            HealthState::Suspect | HealthState::Down => Standing::Poor,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Moment {
+        Moment::ZERO + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn one_success_clears_everything() {
+        let mut health = Health::default();
+        assert!(health.handle_failure(CloseReason::Refused, at(0), 0.5));
+        assert!(!health.handle_failure(CloseReason::Refused, at(10), 0.5));
+        assert_eq!(health.reason(), Some(CloseReason::Refused));
+        assert!(health.handle_success());
+        assert_eq!(health, Health::default());
+        assert!(!health.handle_success());
+    }
+
+    #[test]
+    fn a_connection_alone_does_not_make_an_upstream_well() {
+        let mut health = Health::default();
+        health.handle_failure(CloseReason::Refused, at(0), 0.5);
+        health.handle_connected();
+        assert_eq!(
+            (health.state(), health.reason()),
+            (HealthState::Suspect, None)
+        );
+        health.handle_connected();
+        assert_eq!(health.state(), HealthState::Suspect);
+        assert!(health.handle_success());
+    }
+
+    #[test]
+    fn the_pause_doubles_up_to_its_bound() {
+        let mut health = Health::default();
+        let mut now = at(0);
+        let mut pauses = Vec::new();
+        for _ in 0..9 {
+            health.handle_failure(CloseReason::Refused, now, 0.5);
+            pauses.push(health.pause.as_millis());
+            assert_eq!(health.standing(now, false), Standing::Poor);
+            now = now + health.pause;
+            assert_eq!(health.standing(now, false), Standing::Trial);
+        }
+        assert_eq!(
+            pauses,
+            [250, 500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]
+        );
+    }
+
+    #[test]
+    fn the_only_upstream_is_tried_again_within_a_second_however_long_it_was_gone() {
+        let mut health = Health::default();
+        for _ in 0..20 {
+            health.handle_failure(CloseReason::Unreachable, at(5), 1.0);
+        }
+        assert_eq!(health.standing(at(5 + 800), true), Standing::Trial);
+        assert_eq!(health.standing(at(5 + 800), false), Standing::Poor);
+    }
+
+    #[test]
+    fn a_trial_makes_the_next_question_wait() {
+        let mut health = Health::default();
+        assert!(health.handle_silence(at(0), 0.5));
+        assert!(!health.handle_silence(at(1), 0.5));
+        assert_eq!(health.standing(at(250), false), Standing::Trial);
+        health.begin_trial(at(250), 0.5);
+        assert_eq!(health.standing(at(260), false), Standing::Poor);
+        assert_eq!(health.standing(at(750), false), Standing::Trial);
+    }
+}
