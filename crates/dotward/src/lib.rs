@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod env;
 mod events;
 mod limits;
 mod signal;
@@ -18,11 +19,14 @@ mod stream;
 mod worker;
 
 pub mod cli;
+pub mod commands;
 pub mod config;
+pub mod execute;
 pub mod listen;
 pub mod logging;
 pub mod presets;
 pub mod run;
+pub mod settings;
 pub mod signals;
 pub mod tls;
 pub mod upstream;

@@ -1,5 +1,7 @@
 //! The program: arguments in, exit code out.
+
 use std::process::ExitCode;
+
 fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    ExitCode::from(dotward::execute::execute(std::env::args_os()))
 }

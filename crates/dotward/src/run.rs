@@ -18,16 +18,17 @@ use std::time::{Duration, Instant};
 
 use dotward_core::engine::{Engine, EngineConfig};
 use dotward_core::front::{Front, FrontConfig};
-use dotward_core::policy::{Acl, LocalRecords};
+use dotward_core::policy::{self, Acl, LocalRecords};
 use dotward_core::upstream::UpstreamConfig;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::watch;
 
-use crate::config::{Config, ListenAddress, ListenTransport};
+use crate::config::{Config, ListenAddress, ListenTransport, LocalData, LocalRecord};
 use crate::events::EventLog;
 use crate::listen::sockets::{self, BindError, Bound};
 use crate::listen::{stream, udp};
+use crate::presets;
 use crate::signal::Signal;
 use crate::tls::TlsSetupError;
 use crate::tls::client::UpstreamTls;
@@ -292,7 +293,8 @@ impl Crew {
                 }
             });
         }
-        tell_upstreams(&config);
+        let asked = presets::start_line(&config.upstreams);
+        tracing::info!("{asked}");
         bootstrap::start(&worker, &config);
         Ok(Self { worker, listeners })
     }
@@ -317,49 +319,25 @@ fn tell_listening(transport: ListenTransport, socket: &Bound) {
     }
 }
 
-/// One line per upstream that says who will see the questions.
-fn tell_upstreams(config: &Config) {
-    for upstream in &config.upstreams {
-        match upstream.preset {
-            Some(preset) => tracing::info!(
-                upstream = upstream.name,
-                provider = preset.provider,
-                jurisdiction = preset.jurisdiction,
-                policy = preset.policy,
-                "questions go to this provider over TLS; choose another with --upstream (`dotward upstream list`)"
-            ),
-            None => tracing::info!(
-                upstream = upstream.name,
-                endpoints = ?upstream.endpoints,
-                "questions go to this upstream over TLS"
-            ),
-        }
-    }
-}
-
 fn front(config: &Config) -> Front {
     Front::new(FrontConfig {
         allow: Acl::new(&config.allow),
-        local: LocalRecords::new(config.local.iter().filter_map(local_record)),
+        local: LocalRecords::new(config.local.iter().map(local_record)),
     })
 }
 
-fn local_record(record: &crate::config::LocalRecord) -> Option<dotward_core::policy::LocalRecord> {
-    use crate::config::LocalData as Configured;
-    use dotward_core::policy::LocalData;
-    use dotward_core::wire::Name;
-    let name = |name: &crate::config::Name| Name::from_octets(name.as_octets()).ok();
-    Some(dotward_core::policy::LocalRecord {
-        name: name(&record.name)?,
+fn local_record(record: &LocalRecord) -> policy::LocalRecord {
+    policy::LocalRecord {
+        name: record.name.clone(),
         ttl: record.ttl,
         data: match &record.data {
-            Configured::A(address) => LocalData::A(*address),
-            Configured::Aaaa(address) => LocalData::Aaaa(*address),
-            Configured::Cname(target) => LocalData::Cname(name(target)?),
-            Configured::Txt(text) => LocalData::Txt(text.clone()),
-            Configured::Ptr(target) => LocalData::Ptr(name(target)?),
+            LocalData::A(address) => policy::LocalData::A(*address),
+            LocalData::Aaaa(address) => policy::LocalData::Aaaa(*address),
+            LocalData::Cname(target) => policy::LocalData::Cname(target.clone()),
+            LocalData::Txt(text) => policy::LocalData::Txt(text.clone()),
+            LocalData::Ptr(target) => policy::LocalData::Ptr(target.clone()),
         },
-    })
+    }
 }
 
 fn engine_config(config: &Config) -> EngineConfig {

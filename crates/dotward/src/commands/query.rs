@@ -244,11 +244,7 @@ fn write_certificate(out: &mut dyn Write, certificate: &CertificateFacts) -> io:
         day(certificate.not_after),
         certificate.days_left
     )?;
-    writeln!(
-        out,
-        ";;              pin     sha256/{}",
-        certificate.pin
-    )
+    writeln!(out, ";;              pin     sha256/{}", certificate.pin)
 }
 
 /// A date as people and programs read it.

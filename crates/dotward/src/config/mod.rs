@@ -4,21 +4,46 @@
 //! has a name or a pin (RFC 8310 section 5, strict profile), every file named here was readable and
 //! held what it must hold when the configuration was loaded.
 //!
+//! The way to it: `env` and `cli` hand over texts, `file` reads them out of TOML, `older` translates those
+//! of other programs; `layers` decides whose word counts and parses it with `value`; `build`,
+//! `upstreams` and `local` find out what the values mean together. Nothing stops at the first
+//! fault; [`load()`] ends with the configuration or with every [`Fault`].
+//!
 //! Deliberately absent: sockets, TLS objects, defaults (they stand in the table of settings).
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
 use rustls::pki_types::ServerName;
 use tracing::level_filters::LevelFilter;
 
 use crate::presets::Preset;
 
-mod words;
+mod build;
+pub mod fault;
+mod file;
+pub mod files;
+pub(crate) mod layers;
+pub mod load;
+mod local;
+mod older;
+pub mod origin;
+pub mod place;
+pub mod report;
+pub(crate) mod suggest;
+mod upstreams;
+pub mod value;
 
-pub use words::{Name, NameError, RecordType};
+pub use fault::{Fault, Problem};
+pub use files::{Disk, ReadFiles};
+pub use load::{Loaded, Refused, load};
+pub use report::{Style, Warning};
+
+pub use dotward_core::wire::{Name, NameError, RecordType};
 
 /// The port of DNS over TLS (RFC 7858 section 3.1).
 pub const DOT_PORT: u16 = 853;
@@ -148,4 +173,33 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
+}
+
+impl UpstreamSettings {
+    /// The upstream as one SPEC, always in the long form; client identities have no place in it.
+    pub fn spec(&self) -> String {
+        let name = self
+            .tls_name
+            .as_ref()
+            .map(|name| format!("{}@", name.to_str()));
+        let endpoints: Vec<_> = self.endpoints.iter().map(SocketAddr::to_string).collect();
+        let mut spec = match (name, endpoints.is_empty()) {
+            (Some(name), false) => format!("tls://{name}{}", endpoints.join(",")),
+            (Some(name), true) => format!("tls://{}:{}", name.trim_end_matches('@'), self.port),
+            (None, _) => format!("tls://@{}", endpoints.join(",")),
+        };
+        let pins = self
+            .pins
+            .iter()
+            .map(|pin| format!("pin=sha256/{}", STANDARD.encode(pin)));
+        let ca_file = self
+            .ca_file
+            .iter()
+            .map(|path| format!("ca_file={}", path.display()));
+        for (index, parameter) in pins.chain(ca_file).enumerate() {
+            spec.push(if index == 0 { '?' } else { '&' });
+            spec.push_str(&parameter);
+        }
+        spec
+    }
 }
