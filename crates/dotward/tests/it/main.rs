@@ -4,9 +4,12 @@
 
 mod support;
 
+mod bootstrap;
 mod clients;
+mod commands;
 mod dot_listener;
 mod forwarding;
 mod pieces;
+mod program;
 mod stopping;
 mod trust;
