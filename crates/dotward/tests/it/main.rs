@@ -2,6 +2,11 @@
 //!
 //! Every test waits for the thing itself and is bounded in time; none sleeps to give something time to happen.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests; a panic is how a test fails"
+)]
+
 mod support;
 
 mod bootstrap;

@@ -43,16 +43,21 @@ impl Program {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut program = Self {
+            child,
+            udp: SocketAddr::from(([0, 0, 0, 0], 0)),
+            log,
+        };
         loop {
             let mut line = String::new();
-            assert!(log.read_line(&mut line).unwrap() > 0, "it ended");
+            assert!(program.log.read_line(&mut line).unwrap() > 0, "it ended");
             let Ok(line) = serde_json::from_str::<serde_json::Value>(&line) else {
                 continue;
             };
             if line["message"] == "listening" {
-                let udp = line["address"].as_str().unwrap().parse().unwrap();
-                return Self { child, udp, log };
+                program.udp = line["address"].as_str().unwrap().parse().unwrap();
+                return program;
             }
         }
     }
@@ -64,10 +69,9 @@ impl Program {
     /// Waits for the end, which is bounded by the program's own patience.
     async fn end(mut self) -> (ExitStatus, String) {
         let ended = tokio::task::spawn_blocking(move || {
-            let status = self.child.wait().unwrap();
             let mut rest = String::new();
             self.log.read_to_string(&mut rest).unwrap();
-            (status, rest)
+            (self.child.wait().unwrap(), rest)
         });
         within(ended).await.unwrap()
     }
