@@ -458,8 +458,14 @@ impl Running {
     }
 
     fn join(&mut self) -> io::Result<Ended> {
-        self.orders
-            .send_if_modified(|order| std::mem::replace(order, Order::Drain) == Order::Serve);
+        // An order to abort stands.
+        self.orders.send_if_modified(|order| {
+            let serving = *order == Order::Serve;
+            if serving {
+                *order = Order::Drain;
+            }
+            serving
+        });
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(ended)) => ended,
             Some(Err(_)) => Err(io::Error::other("the worker panicked")),

@@ -226,8 +226,8 @@ impl Demo {
              \n  dig @{ip} -p {port} {GREETING}\
              \n  dig @{ip} -p {port} +tcp {GREETING} AAAA\
              \n  dig @{ip} -p {port} {GREETING} TXT\
-             \n  dig @{ip} -p {port} nothing.dotward.example\
-             \n  kdig @{} -p {} +tls {GREETING}          # straight to the resolver\n\
+             \n  dig @{ip} -p {port} nothing.dotward.example   # fails, and says why\
+             \n  kdig @{} -p {} +tls {GREETING}   # straight to the resolver\n\
              \nCtrl-C ends it.",
             resolver.ip(),
             resolver.port()

@@ -72,10 +72,10 @@ pub(crate) async fn endpoints(config: &Config, upstream: &UpstreamSettings) -> V
 }
 
 fn dns_name(upstream: &UpstreamSettings) -> Option<Name> {
-    match upstream.tls_name.as_ref()? {
-        ServerName::DnsName(name) => name.as_ref().parse().ok(),
-        _ => None,
-    }
+    let Some(ServerName::DnsName(name)) = &upstream.tls_name else {
+        return None;
+    };
+    name.as_ref().parse().ok()
 }
 
 fn helpers(settings: &[UpstreamSettings]) -> Vec<Helper> {
