@@ -69,6 +69,10 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 /// The longest pause while no upstream works at all: recovery is noticed within it.
 pub const RETRY_AFTER_ALONE_MAX: Duration = Duration::from_millis(800);
 
+/// A response time is believed half as long after this time without a new one: an upstream that was slow once deserves another
+/// look, but not so often that clients feel it.
+pub const RTT_HALF_LIFE: Duration = Duration::from_secs(30);
+
 /// Events kept for a shell that does not fetch them.
 pub const EVENTS_MAX: usize = 1_024;
 

@@ -1,18 +1,22 @@
 //! Where a question goes, and when it goes again.
 //!
-//! The order of preference: upstreams not asked yet about this question, then the better standing, then the order of the
-//! configuration. Within an upstream the emptiest connection that can be used; a new one is opened when there is none, or
+//! The order of preference: upstreams of the question's group not asked yet about it, then the better standing, then the lower
+//! tier; among equals the group's strategy chooses. Within an upstream the emptiest connection that can be used; a new one is opened when there is none, or
 //! when the others are crowded.
 
 use core::cmp::Reverse;
 
 use super::event::{Action, Event};
 use super::{Engine, UpstreamId};
-use crate::exchange::{Attempt, ExchangeId, Waiter};
+use smallvec::SmallVec;
+
+use crate::exchange::{Attempt, ExchangeId, Tried, Waiter};
 use crate::limits::{CONNECTIONS_PER_UPSTREAM_MAX, SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
-use crate::upstream::{CloseReason, Connection, ConnectionId, HealthState, Standing, Upstream};
+use crate::upstream::{
+    Candidate, CloseReason, Connection, ConnectionId, HealthState, Standing, Strategy, Upstream,
+};
 use crate::wire::{ReplyOrigin, ResponseView, render_reply, write_query};
 
 /// Which upstreams come into question.
@@ -49,42 +53,76 @@ impl<C> Engine<C> {
         false
     }
 
+    /// The upstream that gets the question next, and how it is doing.
     fn choose(
         &mut self,
         id: ExchangeId,
         among: Among,
         now: Moment,
     ) -> Option<(UpstreamId, Standing)> {
-        let exchange = self.exchanges.get_mut(id)?;
+        let exchange = self.exchanges.get(id)?;
+        let group = self.groups.get_mut(exchange.group.0)?;
         if exchange.sends() >= SENDS_MAX {
             return None;
         }
-        let up = self
-            .upstreams
+        let (upstreams, connections) = (&self.upstreams, &self.connections);
+        let alone = !group
+            .members
             .iter()
-            .filter(|u| u.health.state() == HealthState::Up)
-            .count();
-        let candidates = self
-            .upstreams
-            .iter()
-            .enumerate()
-            .filter_map(|(place, upstream)| {
-                let tried = exchange.tried(UpstreamId(place));
-                let worn = tried.sends >= SENDS_PER_UPSTREAM_MAX
-                    || usize::from(tried.failed_dials) >= upstream.endpoints().len()
-                    || (among == Among::Untried && tried.sends > 0);
-                let standing = upstream.health.standing(now, up == 0);
-                // A trial costs its question a delay, so a question that already waits does not make one while others can help.
-                let standing = match standing {
-                    Standing::Trial if tried.sends > 0 && up > 0 => Standing::Poor,
-                    Standing::Good | Standing::Trial | Standing::Poor => standing,
-                };
-                let eligible = !worn && can_carry(upstream, standing);
-                eligible.then_some((tried.sends, rank(standing), place, standing))
-            });
-        let (_, _, place, standing) =
-            candidates.min_by_key(|(sends, rank, place, _)| (*sends, *rank, *place))?;
-        Some((UpstreamId(place), standing))
+            .any(|id| upstreams[id.0].health.state() == HealthState::Up);
+        let mut best: SmallVec<[(Candidate, Standing); 8]> = SmallVec::new();
+        let mut best_class = Class {
+            sends: u8::MAX,
+            poor: true,
+            tier: u8::MAX,
+        };
+        for &member in &group.members {
+            let upstream = &upstreams[member.0];
+            let tried = exchange.tried(member);
+            let mut standing = upstream.health.standing(now, alone);
+            if standing == Standing::Trial && tried.sends > 0 && !alone {
+                // A trial costs its question a delay; one that already waits does not make it while others can help.
+                standing = Standing::Poor;
+            }
+            let worn = is_worn(tried, upstream) || (among == Among::Untried && tried.sends > 0);
+            if worn || !can_carry(upstream, standing) {
+                continue;
+            }
+            let poor = standing == Standing::Poor;
+            let class = Class {
+                sends: tried.sends,
+                poor,
+                tier: upstream.tier,
+            };
+            if class < best_class {
+                best.clear();
+                best_class = class;
+            }
+            if class == best_class {
+                let load = |id: &ConnectionId| connections.get(*id).map_or(0, Connection::load);
+                let load = upstream.connections.iter().map(load).sum();
+                best.push((upstream.candidate(member, load, now), standing));
+            }
+        }
+        let candidates: SmallVec<[Candidate; 8]> =
+            best.iter().map(|(candidate, _)| *candidate).collect();
+        let picked = group
+            .selector
+            .pick(&candidates, exchange.qname(), &mut self.rng)?;
+        best.iter()
+            .find(|(candidate, _)| candidate.id == picked)
+            .map(|(_, standing)| (picked, *standing))
+    }
+
+    /// Sends a question that has just gone out to a second upstream too, where the group races.
+    pub(super) fn race(&mut self, id: ExchangeId, now: Moment) {
+        let group = self
+            .exchanges
+            .get(id)
+            .and_then(|exchange| self.groups.get(exchange.group.0));
+        if group.is_some_and(|group| group.selector.strategy() == Strategy::Race) {
+            self.send(id, Among::Untried, now);
+        }
     }
 
     /// The connection of `upstream` that the question goes to; opened when there is none fit. Connections the question
@@ -301,12 +339,19 @@ impl<C> Engine<C> {
     }
 }
 
-/// A trial comes first, so that a preferred upstream is found again; nothing but a real question finds out.
-fn rank(standing: Standing) -> u8 {
-    match standing {
-        Standing::Good | Standing::Trial => 0,
-        Standing::Poor => 1,
-    }
+/// What is compared before the strategy of the group is asked; less is better. A trial counts as good: nothing but a real question
+/// finds out whether a preferred upstream is back.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Class {
+    sends: u8,
+    poor: bool,
+    tier: u8,
+}
+
+/// Whether the question was tried with this upstream as often as it may be.
+fn is_worn(tried: Tried, upstream: &Upstream) -> bool {
+    tried.sends >= SENDS_PER_UPSTREAM_MAX
+        || usize::from(tried.failed_dials) >= upstream.endpoints().len()
 }
 
 /// Whether an upstream can take a question at all: one that is down, and not due for a trial, only over a connection it has.

@@ -35,7 +35,8 @@ use crate::limits::QUESTION_BUDGET;
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
 use crate::upstream::{
-    CloseReason, Connection, ConnectionId, HealthState, Upstream, UpstreamConfig, UpstreamId,
+    CloseReason, Connection, ConnectionId, Group, GroupConfig, HealthState, Strategy, Upstream,
+    UpstreamConfig, UpstreamId,
 };
 use crate::wire::write_error;
 
@@ -50,16 +51,21 @@ use hedge::Hedges;
 pub struct EngineConfig {
     /// The upstreams, the preferred ones first.
     pub upstreams: Vec<UpstreamConfig>,
+    /// The groups they form; the first one is the default.
+    pub groups: Vec<GroupConfig>,
     /// How long a question may take.
     pub budget: Duration,
 }
 
 impl EngineConfig {
-    /// These upstreams, and defaults for the rest.
+    /// These upstreams in one group, and defaults for the rest.
     #[must_use]
-    pub fn new(upstreams: Vec<UpstreamConfig>) -> Self {
+    pub fn new(upstreams: Vec<UpstreamConfig>, strategy: Strategy) -> Self {
+        let members = (0..upstreams.len()).map(UpstreamId).collect();
+        let groups = vec![GroupConfig { members, strategy }];
         Self {
             upstreams,
+            groups,
             budget: QUESTION_BUDGET,
         }
     }
@@ -68,6 +74,7 @@ impl EngineConfig {
 /// The far side. `C` is the shell's token for where a reply goes.
 pub struct Engine<C> {
     upstreams: Vec<Upstream>,
+    groups: Vec<Group>,
     connections: SlotMap<ConnectionId, Connection<ExchangeId>>,
     exchanges: ExchangeTable<C>,
     hedges: Hedges,
@@ -87,13 +94,14 @@ impl<C> Engine<C> {
         let mut rng = ChaCha12Rng::from_seed(seed);
         let mut key = [0; 16];
         rng.fill_bytes(&mut key);
-        let upstreams: Vec<Upstream> = config
-            .upstreams
-            .into_iter()
-            .map(|upstream| Upstream::new(upstream.endpoints))
-            .collect();
+        let upstreams: Vec<Upstream> = config.upstreams.into_iter().map(Upstream::new).collect();
         Self {
             hedges: Hedges::new(upstreams.len()),
+            groups: config
+                .groups
+                .into_iter()
+                .map(|group| Group::new(group, upstreams.len()))
+                .collect(),
             upstreams,
             connections: SlotMap::with_key(),
             exchanges: ExchangeTable::new(config.budget, KeyHasher::new(key)),
@@ -108,10 +116,11 @@ impl<C> Engine<C> {
 
     /// Takes a question. Exactly one reply for `client` follows, at once or later.
     pub fn submit(&mut self, request: Request, client: C, now: Moment) {
-        match self.exchanges.join(request.asker, client, now) {
+        match self.exchanges.join(request, client, now) {
             Joined::Began(id) => {
                 self.hedges.handle_question();
                 self.send_or_fail(id, now);
+                self.race(id, now);
             }
             Joined::Waits => {}
             Joined::Full(asker, client) => {

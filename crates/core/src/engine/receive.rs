@@ -46,7 +46,7 @@ impl<C> Engine<C> {
                 if connection.was_ready_at(sent) {
                     // An answer that came after everybody's budget says that, not how late it was.
                     let sample = now.since(sent).min(QUESTION_BUDGET);
-                    self.upstreams[upstream.0].rtt.handle_sample(sample);
+                    self.upstreams[upstream.0].rtt.handle_sample(sample, now);
                 }
                 self.handle_upstream_success(upstream);
                 if let Some(exchange) = owner {

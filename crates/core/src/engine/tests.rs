@@ -2,7 +2,7 @@ use core::time::Duration;
 
 use super::*;
 use crate::limits::{DIAL_TIMEOUT, IDLE_TIMEOUT};
-use crate::upstream::TlsFault;
+use crate::upstream::{GroupId, TlsFault};
 use crate::wire::frame::{FrameReader, append_frame};
 use crate::wire::{
     Asker, Class, Flags, QueryView, Question, Rcode, RecordType, ResponseComposer, ResponseView,
@@ -31,13 +31,23 @@ impl Bench {
     fn new(endpoints: &[&[&str]]) -> Self {
         let upstreams = endpoints
             .iter()
-            .map(|list| UpstreamConfig {
-                name: String::new(),
-                endpoints: list.iter().map(|text| endpoint(text)).collect(),
+            .map(|list| {
+                UpstreamConfig::new("test", list.iter().map(|text| endpoint(text)).collect())
             })
             .collect();
+        Self::with(upstreams, Strategy::Ordered)
+    }
+
+    fn with(upstreams: Vec<UpstreamConfig>, strategy: Strategy) -> Self {
+        let members = (0..upstreams.len()).map(UpstreamId).collect();
+        let group = GroupConfig { members, strategy };
+        let config = EngineConfig {
+            upstreams,
+            groups: vec![group],
+            budget: QUESTION_BUDGET,
+        };
         Self {
-            engine: Engine::new(EngineConfig::new(upstreams), [42; 32]),
+            engine: Engine::new(config, [42; 32]),
             now: Moment::from_nanos(1_000_000_000),
             opened: Vec::new(),
             closed: Vec::new(),
@@ -75,6 +85,10 @@ impl Bench {
     }
 
     fn ask(&mut self, client: u32, name: &str) {
+        self.ask_group(client, name, GroupId::DEFAULT);
+    }
+
+    fn ask_group(&mut self, client: u32, name: &str, group: GroupId) {
         let asker = Asker {
             id: u16::try_from(client).unwrap(),
             flags: Flags::NONE.with_recursion_desired(true),
@@ -85,7 +99,8 @@ impl Bench {
             }),
             transport: Transport::Udp,
         };
-        self.engine.submit(Request { asker }, client, self.now);
+        self.engine
+            .submit(Request { asker, group }, client, self.now);
         self.settle();
     }
 
@@ -582,4 +597,77 @@ fn a_lost_connection_in_the_middle_of_an_answer_leaves_no_half_message() {
     let queries = bench.written(1);
     bench.answer(1, &queries[0]);
     assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+fn upstreams(tiers: &[u8]) -> Vec<UpstreamConfig> {
+    let upstream = |(place, tier): (usize, &u8)| {
+        let address = format!("192.0.2.{}:853", place + 1).parse().unwrap();
+        let config = UpstreamConfig::new(format!("upstream-{place}"), vec![address]);
+        UpstreamConfig {
+            tier: *tier,
+            ..config
+        }
+    };
+    tiers.iter().enumerate().map(upstream).collect()
+}
+
+#[test]
+fn a_higher_tier_is_asked_only_while_no_lower_one_is_well() {
+    let mut bench = Bench::with(upstreams(&[1, 0]), Strategy::Fastest);
+    bench.ask(1, "a.example");
+    assert_eq!(bench.opened[0].1, 1);
+    bench.close(0, CloseReason::Refused);
+    assert_eq!(bench.opened[1].1, 0);
+}
+
+#[test]
+fn turns_go_round_the_group_and_a_race_runs_on_two_tracks() {
+    let mut bench = Bench::with(upstreams(&[0, 0, 0]), Strategy::RoundRobin);
+    for client in 0..6 {
+        bench.ask(client, &format!("n{client}.example"));
+    }
+    assert_eq!(
+        Vec::from_iter(bench.opened.iter().map(|(_, upstream, _)| *upstream)),
+        [0, 1, 2]
+    );
+    let mut bench = Bench::with(upstreams(&[0, 0, 0]), Strategy::Race);
+    bench.ask(1, "a.example");
+    assert_eq!(bench.opened.len(), 2);
+    bench.connect(0);
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+    bench.ask(2, "b.example");
+    assert_eq!(bench.engine.in_flight(), 1);
+}
+
+#[test]
+fn a_group_keeps_its_questions_to_itself() {
+    let upstreams = upstreams(&[0, 0]);
+    let group = |member| GroupConfig {
+        members: vec![UpstreamId(member)],
+        strategy: Strategy::Fastest,
+    };
+    let config = EngineConfig {
+        upstreams,
+        groups: vec![group(0), group(1)],
+        budget: QUESTION_BUDGET,
+    };
+    let mut bench = Bench::two();
+    bench.engine = Engine::new(config, [1; 32]);
+    bench.ask_group(1, "a.example", GroupId(1));
+    assert_eq!(bench.opened[0].1, 1);
+    bench.ask(2, "a.example");
+    assert_eq!(
+        bench.opened[1].1, 0,
+        "the same name in another group is another question"
+    );
+    bench.close(0, CloseReason::Refused);
+    assert_eq!(bench.outcomes(), [(1, Rcode::SERVFAIL, Some(23))]);
+    assert_eq!(
+        bench.opened.len(),
+        2,
+        "a private group that fails asks nobody else"
+    );
 }

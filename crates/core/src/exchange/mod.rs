@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use crate::limits::QUERY_PADDING_BLOCK;
 use crate::time::Moment;
-use crate::upstream::{CloseReason, ConnectionId, UpstreamId};
+use crate::upstream::{CloseReason, ConnectionId, GroupId, UpstreamId};
 use crate::wire::{Asker, QueryOptions, Question, ResponseView};
 
 pub(crate) use key::{ExchangeKey, KeyHasher};
@@ -23,6 +23,8 @@ pub(crate) use table::{ExchangeId, ExchangeTable, Joined};
 pub struct Request {
     /// Who asks what.
     pub asker: Asker,
+    /// Which upstreams may be asked.
+    pub group: GroupId,
 }
 
 /// One client who waits.
@@ -56,6 +58,7 @@ pub(crate) struct Tried {
 #[derive(Debug)]
 pub(crate) struct Exchange<C> {
     key: ExchangeKey,
+    pub(crate) group: GroupId,
     pub(crate) question: Question,
     checking_disabled: bool,
     dnssec_ok: bool,
@@ -71,9 +74,11 @@ pub(crate) struct Exchange<C> {
 }
 
 impl<C> Exchange<C> {
-    pub(crate) fn new(key: ExchangeKey, asker: Asker, client: C, deadline: Moment) -> Self {
+    pub(crate) fn new(key: ExchangeKey, request: Request, client: C, deadline: Moment) -> Self {
+        let Request { asker, group } = request;
         Self {
             key,
+            group,
             question: asker.question.clone(),
             checking_disabled: asker.flags.checking_disabled(),
             dnssec_ok: asker.dnssec_ok(),
@@ -88,6 +93,11 @@ impl<C> Exchange<C> {
             disputed: false,
             lost_to: None,
         }
+    }
+
+    /// The name in folded wire form.
+    pub(crate) fn qname(&self) -> &[u8] {
+        self.key.qname()
     }
 
     /// How the question is written for an upstream.

@@ -10,6 +10,7 @@ mod connection;
 mod health;
 mod in_flight;
 mod rtt;
+mod select;
 
 use core::net::SocketAddr;
 
@@ -17,12 +18,15 @@ use slotmap::new_key_type;
 use smallvec::SmallVec;
 
 use crate::limits::CONNECTIONS_PER_UPSTREAM_MAX;
+use crate::time::Moment;
 
 pub use close::{CloseReason, TlsFault};
 pub(crate) use connection::{Accepted, Connection};
 pub use health::HealthState;
 pub(crate) use health::{Health, Standing};
 pub(crate) use rtt::Rtt;
+pub use select::Strategy;
+pub(crate) use select::{Candidate, Selector};
 
 new_key_type! {
     /// Names one connection for as long as the process lives: an ID is never given to a second one.
@@ -33,6 +37,15 @@ new_key_type! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UpstreamId(pub usize);
 
+/// Names a group of upstreams: its place in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId(pub usize);
+
+impl GroupId {
+    /// The group that is asked unless a route says otherwise.
+    pub const DEFAULT: Self = Self(0);
+}
+
 /// One upstream as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamConfig {
@@ -40,10 +53,57 @@ pub struct UpstreamConfig {
     pub name: String,
     /// Addresses of the same provider, in order of preference; empty until found by name.
     pub endpoints: Vec<SocketAddr>,
+    /// Upstreams of a higher tier are asked only while none of a lower one is well.
+    pub tier: u8,
+    /// Share of its tier's questions relative to the others; 0 counts as 1.
+    pub weight: u32,
+}
+
+impl UpstreamConfig {
+    /// An upstream of the first tier and weight 1.
+    #[must_use]
+    pub fn new(name: impl Into<String>, endpoints: Vec<SocketAddr>) -> Self {
+        Self {
+            name: name.into(),
+            endpoints,
+            tier: 0,
+            weight: 1,
+        }
+    }
+}
+
+/// Upstreams that may stand in for each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupConfig {
+    /// Who belongs to it, the preferred ones first.
+    pub members: Vec<UpstreamId>,
+    /// How questions are shared among them.
+    pub strategy: Strategy,
+}
+
+/// A group at work.
+pub(crate) struct Group {
+    pub(crate) members: Vec<UpstreamId>,
+    pub(crate) selector: Selector,
+}
+
+impl Group {
+    /// `upstreams` is the number of all there are.
+    pub(crate) fn new(config: GroupConfig, upstreams: usize) -> Self {
+        let mut members = config.members;
+        members.retain(|member| member.0 < upstreams);
+        Self {
+            members,
+            selector: Selector::new(config.strategy, upstreams),
+        }
+    }
 }
 
 /// One upstream at work.
 pub(crate) struct Upstream {
+    pub(crate) tier: u8,
+    weight: u32,
+    fingerprint: u64,
     endpoints: Vec<SocketAddr>,
     /// Which endpoint the next connection goes to.
     cursor: usize,
@@ -55,14 +115,29 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    pub(crate) fn new(endpoints: Vec<SocketAddr>) -> Self {
+    pub(crate) fn new(config: UpstreamConfig) -> Self {
         Self {
-            endpoints,
+            tier: config.tier,
+            weight: config.weight.max(1),
+            fingerprint: select::fingerprint(&config.name),
+            endpoints: config.endpoints,
             cursor: 0,
             failed_dials: 0,
             connections: SmallVec::new(),
             health: Health::default(),
             rtt: Rtt::default(),
+        }
+    }
+
+    /// What a selector has to know of it.
+    pub(crate) fn candidate(&self, id: UpstreamId, load: usize, now: Moment) -> Candidate {
+        let (weight, fingerprint) = (self.weight, self.fingerprint);
+        Candidate {
+            id,
+            weight,
+            rtt: self.rtt.estimate(now),
+            load,
+            fingerprint,
         }
     }
 
@@ -113,12 +188,15 @@ mod tests {
             "192.0.2.1:853".parse().unwrap(),
             "[2001:db8::1]:853".parse().unwrap(),
         ];
-        let mut upstream = Upstream::new(endpoints.clone());
+        let mut upstream = Upstream::new(UpstreamConfig::new("two", endpoints.clone()));
         assert_eq!(upstream.next_endpoint(), Some(endpoints[0]));
         assert!(!upstream.handle_dial_failed());
         assert_eq!(upstream.next_endpoint(), Some(endpoints[1]));
         assert!(upstream.handle_dial_failed());
         assert_eq!(upstream.next_endpoint(), Some(endpoints[0]));
-        assert_eq!(Upstream::new(Vec::new()).next_endpoint(), None);
+        assert_eq!(
+            Upstream::new(UpstreamConfig::new("none", vec![])).next_endpoint(),
+            None
+        );
     }
 }

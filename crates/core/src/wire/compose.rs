@@ -199,11 +199,12 @@ impl ResponseComposer {
         self.header.flags = self.header.flags.with_rcode_low(rcode);
     }
 
-    /// Appends a record to the answer section. Nothing is appended when the data is longer than a record can hold.
-    pub fn answer(&mut self, owner: &Name, rtype: RecordType, ttl: u32, rdata: &[u8]) {
-        if self.record(owner, rtype, ttl, rdata) {
-            self.header.answers = self.header.answers.saturating_add(1);
-        }
+    /// Appends a record to the answer section. Nothing is appended, and `false` comes back, when the data is longer than a
+    /// record can hold.
+    pub fn answer(&mut self, owner: &Name, rtype: RecordType, ttl: u32, rdata: &[u8]) -> bool {
+        let appended = self.record(owner, rtype, ttl, rdata);
+        self.header.answers = self.header.answers.saturating_add(u16::from(appended));
+        appended
     }
 
     /// Appends a record to the authority section, after all answers.
