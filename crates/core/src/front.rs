@@ -162,6 +162,7 @@ mod tests {
         let options = QueryOptions {
             checking_disabled: false,
             dnssec_ok: false,
+            keepalive: false,
             padding: None,
         };
         let mut message = Vec::new();

@@ -6,12 +6,11 @@
 
 use core::cmp::Reverse;
 
-use super::event::{Action, Event};
-use super::{Engine, UpstreamId};
+use super::{Engine, Owner, UpstreamId};
 use smallvec::SmallVec;
 
 use crate::exchange::{Attempt, ExchangeId, Tried, Waiter};
-use crate::limits::{CONNECTIONS_PER_UPSTREAM_MAX, SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
+use crate::limits::{SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
 use crate::upstream::{
@@ -148,49 +147,21 @@ impl<C> Engine<C> {
                     .filter(|connection| connection.is_usable())?;
                 Some((id, connection))
             });
-        let best =
-            fit.min_by_key(|(_, connection)| (Reverse(connection.is_ready()), connection.load()));
-        let crowded = best.is_none_or(|(_, connection)| connection.is_crowded());
+        let best = fit.min_by_key(|(_, connection)| {
+            (
+                Reverse(connection.is_ready()),
+                Reverse(connection.is_lasting()),
+                connection.load(),
+            )
+        });
+        let congested = state.rtt.is_congested();
+        let crowded = best.is_none_or(|(_, connection)| connection.is_crowded(congested));
         let best = best.map(|(id, _)| id);
         if crowded && let Some(opened) = self.open(upstream, now) {
             // The crowd waits for nobody: it goes on using what is ready while the new connection is being opened.
             return best.or(Some(opened));
         }
         best
-    }
-
-    /// Opens a connection, unless there are enough or one is being opened already that can be waited for.
-    fn open(&mut self, upstream: UpstreamId, now: Moment) -> Option<ConnectionId> {
-        let state = self.upstreams.get_mut(upstream.0)?;
-        let opening = |id: &ConnectionId| {
-            self.connections
-                .get(*id)
-                .is_some_and(|connection| !connection.is_ready())
-        };
-        let opening = state.connections.iter().filter(|id| opening(id)).count();
-        if state.connections.len() >= CONNECTIONS_PER_UPSTREAM_MAX || opening > 1 {
-            return None;
-        }
-        if opening > 0 {
-            // Somebody waits for this endpoint already; another one may be nearer.
-            state.turn_to_next_endpoint();
-        }
-        let endpoint = state.next_endpoint()?;
-        let connection = self
-            .connections
-            .insert(Connection::new(upstream, endpoint, now));
-        state.connections.push(connection);
-        self.actions.push_back(Action::Open {
-            connection,
-            upstream,
-            endpoint,
-        });
-        self.events.push(Event::ConnectionOpening {
-            connection,
-            upstream,
-            endpoint,
-        });
-        Some(connection)
     }
 
     fn submit_to(
@@ -207,11 +178,18 @@ impl<C> Engine<C> {
             return false;
         };
         let question = exchange.question.view();
-        write_query(question, exchange.query_options(), &mut self.scratch);
-        let Some(message_id) = state.submit(id, question, &mut self.scratch, now, &mut self.rng)
-        else {
+        let options = exchange.query_options(!state.asked_keepalive);
+        write_query(question, options, &mut self.scratch);
+        let Some(message_id) = state.submit(
+            Owner::Exchange(id),
+            question,
+            &mut self.scratch,
+            now,
+            &mut self.rng,
+        ) else {
             return false;
         };
+        state.asked_keepalive = true;
         let attempt = Attempt {
             upstream,
             connection,
@@ -265,7 +243,7 @@ impl<C> Engine<C> {
         };
         exchange.lost_to = Some(reason);
         if !was_ready {
-            exchange.take_back_send(attempt.upstream);
+            exchange.take_back_send(attempt.upstream, reason.is_failure());
         }
         if exchange.attempts.is_empty() {
             self.send_or_fail(id, now);
@@ -308,7 +286,7 @@ impl<C> Engine<C> {
         if self
             .upstreams
             .iter()
-            .all(|upstream| upstream.endpoints().is_empty())
+            .all(|upstream| upstream.endpoints.is_empty())
         {
             Failure::NotReady
         } else {
@@ -351,11 +329,11 @@ struct Class {
 /// Whether the question was tried with this upstream as often as it may be.
 fn is_worn(tried: Tried, upstream: &Upstream) -> bool {
     tried.sends >= SENDS_PER_UPSTREAM_MAX
-        || usize::from(tried.failed_dials) >= upstream.endpoints().len()
+        || usize::from(tried.failed_dials) >= upstream.endpoints.len()
 }
 
 /// Whether an upstream can take a question at all: one that is down, and not due for a trial, only over a connection it has.
 fn can_carry(upstream: &Upstream, standing: Standing) -> bool {
     let closed = upstream.health.state() == HealthState::Down && standing == Standing::Poor;
-    !upstream.endpoints().is_empty() && (!closed || !upstream.connections.is_empty())
+    !upstream.endpoints.is_empty() && (!closed || !upstream.connections.is_empty())
 }

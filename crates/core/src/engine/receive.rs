@@ -1,13 +1,13 @@
 //! From an upstream's octets to replies.
 
-use super::Engine;
 use super::attempt::Among;
 use super::event::Event;
+use super::{Engine, Owner};
 use crate::exchange::ExchangeId;
 use crate::limits::QUESTION_BUDGET;
 use crate::time::Moment;
 use crate::upstream::{Accepted, CloseReason, ConnectionId};
-use crate::wire::edns::EdeCode;
+use crate::wire::edns::{EdeCode, Edns};
 use crate::wire::{Rcode, ReplyOrigin, ResponseView, render_reply};
 
 impl<C> Engine<C> {
@@ -48,14 +48,21 @@ impl<C> Engine<C> {
                     let sample = now.since(sent).min(QUESTION_BUDGET);
                     self.upstreams[upstream.0].rtt.handle_sample(sample, now);
                 }
-                self.handle_upstream_success(upstream);
-                if let Some(exchange) = owner {
-                    self.handle_response(exchange, id, &response, now);
+                self.handle_upstream_success(upstream, now);
+                if let Some(limit) = response.edns().and_then(Edns::keepalive) {
+                    self.handle_keepalive(id, upstream, limit);
+                }
+                match owner {
+                    Some(Owner::Exchange(exchange)) => {
+                        self.handle_response(exchange, id, &response, now);
+                    }
+                    Some(Owner::Probe(upstream)) => self.upstreams[upstream.0].probe = None,
+                    None => {}
                 }
             }
             Accepted::Disputed { owner } => {
                 self.events.push(Event::ResponseDisputed { upstream });
-                if let Some(exchange) = owner {
+                if let Some(Owner::Exchange(exchange)) = owner {
                     self.handle_dispute(exchange, now);
                 }
             }

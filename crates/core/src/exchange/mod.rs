@@ -101,10 +101,11 @@ impl<C> Exchange<C> {
     }
 
     /// How the question is written for an upstream.
-    pub(crate) fn query_options(&self) -> QueryOptions {
+    pub(crate) fn query_options(&self, keepalive: bool) -> QueryOptions {
         QueryOptions {
             checking_disabled: self.checking_disabled,
             dnssec_ok: self.dnssec_ok,
+            keepalive,
             padding: Some(QUERY_PADDING_BLOCK),
         }
     }
@@ -157,11 +158,11 @@ impl<C> Exchange<C> {
         Some(self.attempts.remove(place))
     }
 
-    /// The question was never sent, because its connection did not come to be.
-    pub(crate) fn take_back_send(&mut self, upstream: UpstreamId) {
+    /// The question was never sent, because its connection did not come to be; `failed` unless that was our own doing.
+    pub(crate) fn take_back_send(&mut self, upstream: UpstreamId, failed: bool) {
         let tried = self.tried_mut(upstream);
         tried.sends = tried.sends.saturating_sub(1);
-        tried.failed_dials = tried.failed_dials.saturating_add(1);
+        tried.failed_dials = tried.failed_dials.saturating_add(u8::from(failed));
     }
 
     /// Keeps the first poor response.

@@ -2,13 +2,17 @@
 
 use core::time::Duration;
 
-use crate::limits::{HEDGE_AFTER_MIN, HEDGE_RTT_FACTOR, IMPATIENCE, RTT_HALF_LIFE};
+use crate::limits::{
+    CONGESTION_FACTOR, HEDGE_AFTER_MIN, HEDGE_RTT_FACTOR, IMPATIENCE, RTT_HALF_LIFE,
+};
 use crate::time::Moment;
 
 /// Response times of one upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rtt {
     smoothed: Option<Duration>,
+    /// The shortest of late; grows slowly, so that a path that became longer is believed after a while.
+    shortest: Option<Duration>,
     updated: Moment,
 }
 
@@ -16,6 +20,10 @@ impl Rtt {
     /// Takes in one response time.
     pub(crate) fn handle_sample(&mut self, sample: Duration, now: Moment) {
         self.updated = now;
+        let stretched = self
+            .shortest
+            .map_or(sample, |shortest| shortest + shortest / 64);
+        self.shortest = Some(stretched.min(sample));
         self.smoothed = Some(match self.smoothed {
             None => sample,
             Some(smoothed) => (smoothed * 7 + sample) / 8,
@@ -29,6 +37,13 @@ impl Rtt {
         let divisor = 1_u32.checked_shl(u32::try_from(halvings).unwrap_or(u32::MAX));
         let smoothed = self.smoothed.unwrap_or_default();
         divisor.map_or(Duration::ZERO, |divisor| smoothed / divisor)
+    }
+
+    /// Whether responses take several times what they can take: questions queue up at the other end.
+    pub(crate) fn is_congested(&self) -> bool {
+        let shortest = self.shortest.unwrap_or_default();
+        self.smoothed
+            .is_some_and(|smoothed| smoothed > shortest * CONGESTION_FACTOR)
     }
 
     /// When a question sent to this upstream should also be sent elsewhere.
@@ -73,6 +88,22 @@ mod tests {
                 estimate
             );
         }
+    }
+
+    #[test]
+    fn questions_that_queue_show_as_congestion() {
+        let mut rtt = Rtt::default();
+        assert!(!rtt.is_congested());
+        rtt.handle_sample(ms(10), Moment::ZERO);
+        assert!(!rtt.is_congested());
+        for _ in 0..10 {
+            rtt.handle_sample(ms(120), Moment::ZERO);
+        }
+        assert!(rtt.is_congested());
+        for _ in 0..400 {
+            rtt.handle_sample(ms(120), Moment::ZERO);
+        }
+        assert!(!rtt.is_congested(), "a longer path is no queue");
     }
 
     #[test]
