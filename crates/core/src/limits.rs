@@ -62,6 +62,14 @@ pub const CONNECTIONS_PER_UPSTREAM_MAX: usize = 4;
 /// upstream; ten are a connection whose answers cannot be told apart.
 pub const MISMATCHES_MAX: u32 = 10;
 
+/// Datagram sockets open to one upstream at a time: each query has its own, so that port and ID are both random (RFC 5452 section
+/// 9.2). Beyond it questions go over TCP.
+pub const DATAGRAMS_PER_UPSTREAM_MAX: usize = 512;
+
+/// How long a datagram may be on its way before it counts as lost. Resolvers inside a network answer in milliseconds, or have
+/// to ask outside themselves.
+pub const DATAGRAM_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// How long a connection without a query in flight is kept at most. Public resolvers close after about 10 s by themselves, and
 /// that is learned; unbound keeps connections for 60 s, dnsdist for 300 s.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);

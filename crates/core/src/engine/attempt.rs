@@ -9,14 +9,15 @@ use core::cmp::Reverse;
 use super::{Engine, Owner, UpstreamId};
 use smallvec::SmallVec;
 
-use crate::exchange::{Attempt, ExchangeId, Tried, Waiter};
-use crate::limits::{SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
+use crate::exchange::{Attempt, ExchangeId, Held, Tried, Waiter};
+use crate::limits::{QUERY_PADDING_BLOCK, SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
 use crate::upstream::{
-    Candidate, CloseReason, Connection, ConnectionId, HealthState, Standing, Strategy, Upstream,
+    Candidate, CloseReason, Connection, ConnectionId, HealthState, Protocol, Standing, Strategy,
+    Upstream,
 };
-use crate::wire::{ReplyOrigin, ResponseView, render_reply, write_query};
+use crate::wire::{ResponseView, render_reply, write_query};
 
 /// Which upstreams come into question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,13 +127,21 @@ impl<C> Engine<C> {
 
     /// The connection of `upstream` that the question goes to; opened when there is none fit. Connections the question
     /// already waits on do not count.
-    fn connection_for(
+    pub(super) fn connection_for(
         &mut self,
         id: ExchangeId,
         upstream: UpstreamId,
         now: Moment,
     ) -> Option<ConnectionId> {
-        let exchange = self.exchanges.get_mut(id)?;
+        let exchange = self.exchanges.get(id)?;
+        let state = self.upstreams.get(upstream.0)?;
+        if state.protocol == Protocol::Udp
+            && !exchange.needs_stream
+            && let Some(socket) = self.open_datagram(upstream, now)
+        {
+            return Some(socket);
+        }
+        let exchange = self.exchanges.get(id)?;
         let state = self.upstreams.get(upstream.0)?;
         let waits_on = |id: ConnectionId| exchange.attempts.iter().any(|a| a.connection == id);
         let fit = state
@@ -164,13 +173,14 @@ impl<C> Engine<C> {
         best
     }
 
-    fn submit_to(
+    pub(super) fn submit_to(
         &mut self,
         id: ExchangeId,
         upstream: UpstreamId,
         connection: ConnectionId,
         now: Moment,
     ) -> bool {
+        let padding = self.padding_for(upstream);
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return false;
         };
@@ -178,7 +188,8 @@ impl<C> Engine<C> {
             return false;
         };
         let question = exchange.question.view();
-        let options = exchange.query_options(!state.asked_keepalive);
+        let keepalive = !state.asked_keepalive && !state.is_datagram();
+        let options = exchange.query_options(keepalive, padding);
         write_query(question, options, &mut self.scratch);
         let Some(message_id) = state.submit(
             Owner::Exchange(id),
@@ -272,7 +283,7 @@ impl<C> Engine<C> {
                 .map_or_else(|| self.failure_without_reason(), Failure::Unreachable)
         };
         for waiter in exchange.waiters {
-            self.reply_held_or(waiter, held.as_deref(), failure.told());
+            self.reply_held_or(waiter, held.as_ref(), failure.told());
         }
     }
 
@@ -294,17 +305,20 @@ impl<C> Engine<C> {
         }
     }
 
-    pub(super) fn reply_held_or(&mut self, waiter: Waiter<C>, held: Option<&[u8]>, told: Told) {
-        let Some(Ok(response)) = held.map(ResponseView::parse) else {
+    pub(super) fn reply_held_or(&mut self, waiter: Waiter<C>, held: Option<&Held>, told: Told) {
+        let Some((Ok(response), origin)) =
+            held.map(|held| (ResponseView::parse(&held.message), held.origin))
+        else {
             return self.reply_error(waiter, told);
         };
-        render_reply(
-            &response,
-            &waiter.asker,
-            ReplyOrigin::Upstream,
-            &mut self.scratch,
-        );
+        render_reply(&response, &waiter.asker, origin, &mut self.scratch);
         self.replies.push(waiter.client, &self.scratch);
+    }
+
+    /// Queries are padded where nobody can read them, and nowhere else (RFC 7830 section 6).
+    pub(super) fn padding_for(&self, upstream: UpstreamId) -> Option<usize> {
+        let protocol = self.upstreams.get(upstream.0)?.protocol;
+        (protocol == Protocol::Tls).then_some(QUERY_PADDING_BLOCK)
     }
 
     /// Nobody waits for these any more.

@@ -5,16 +5,16 @@ use smallvec::SmallVec;
 
 use super::event::{Action, Event};
 use super::{Engine, Owner};
-use crate::limits::CONNECTIONS_PER_UPSTREAM_MAX;
+use crate::limits::{CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX};
 use crate::time::Moment;
-use crate::upstream::{CloseReason, Connection, ConnectionId, Due, Probe, UpstreamId};
+use crate::upstream::{CloseReason, Connection, ConnectionId, Due, Probe, Protocol, UpstreamId};
 use crate::wire::{Class, Name, QueryOptions, Question, RecordType, write_query};
 
 /// More connections than this are not opened at the same time to one upstream.
 const OPENING_MAX: usize = 2;
 
 impl<C> Engine<C> {
-    /// Opens a connection, unless there are enough of them. The address is one to which none is being opened yet, if there is one.
+    /// Opens a stream, unless there are enough of them. The address is one to which none is being opened yet, if there is one.
     pub(super) fn open(&mut self, upstream: UpstreamId, now: Moment) -> Option<ConnectionId> {
         let state = self.upstreams.get_mut(upstream.0)?;
         let busy = opening_endpoints(&self.connections, &state.connections);
@@ -22,7 +22,12 @@ impl<C> Engine<C> {
             return None;
         }
         let endpoint = state.endpoints.next(&busy)?;
-        let mut connection = Connection::new(upstream, endpoint, now);
+        // What an upstream for datagrams has to say at length, it says over TCP (RFC 7766 section 5).
+        let protocol = match state.protocol {
+            Protocol::Tls => Protocol::Tls,
+            Protocol::Tcp | Protocol::Udp => Protocol::Tcp,
+        };
+        let mut connection = Connection::new(upstream, endpoint, protocol, now);
         connection.idle_after = state.idle.retire_after();
         let connection = self.connections.insert(connection);
         state.connections.push(connection);
@@ -30,11 +35,37 @@ impl<C> Engine<C> {
             connection,
             upstream,
             endpoint,
+            protocol,
         });
         self.events.push(Event::ConnectionOpening {
             connection,
             upstream,
             endpoint,
+        });
+        Some(connection)
+    }
+
+    /// Opens a socket for one datagram, unless there are too many.
+    pub(super) fn open_datagram(
+        &mut self,
+        upstream: UpstreamId,
+        now: Moment,
+    ) -> Option<ConnectionId> {
+        let state = self.upstreams.get_mut(upstream.0)?;
+        if state.datagrams >= DATAGRAMS_PER_UPSTREAM_MAX {
+            return None;
+        }
+        let endpoint = state.endpoints.next(&[])?;
+        let protocol = Protocol::Udp;
+        state.datagrams += 1;
+        let connection = self
+            .connections
+            .insert(Connection::new(upstream, endpoint, protocol, now));
+        self.actions.push_back(Action::Open {
+            connection,
+            upstream,
+            endpoint,
+            protocol,
         });
         Some(connection)
     }
@@ -218,13 +249,7 @@ impl<C> Engine<C> {
             return;
         };
         state.health.begin_trial(now, jitter);
-        let usable = |id: &&ConnectionId| {
-            self.connections
-                .get(**id)
-                .is_some_and(Connection::is_usable)
-        };
-        let usable = state.connections.iter().find(usable).copied();
-        let Some(connection) = usable.or_else(|| self.open(upstream, now)) else {
+        let Some(connection) = self.connection_for_probe(upstream, now) else {
             return;
         };
         let question = Question::new(&Name::root(), RecordType::NS, Class::IN);
@@ -232,7 +257,7 @@ impl<C> Engine<C> {
             checking_disabled: false,
             dnssec_ok: false,
             keepalive: false,
-            padding: Some(crate::limits::QUERY_PADDING_BLOCK),
+            padding: self.padding_for(upstream),
         };
         write_query(question.view(), options, &mut self.scratch);
         let Some(state) = self.connections.get_mut(connection) else {
@@ -247,6 +272,24 @@ impl<C> Engine<C> {
             });
             self.list_for_transmit(connection);
         }
+    }
+
+    fn connection_for_probe(&mut self, upstream: UpstreamId, now: Moment) -> Option<ConnectionId> {
+        let state = self.upstreams.get(upstream.0)?;
+        if state.protocol == Protocol::Udp {
+            return self.open_datagram(upstream, now);
+        }
+        let usable = |id: &&ConnectionId| {
+            self.connections
+                .get(**id)
+                .is_some_and(Connection::is_usable)
+        };
+        state
+            .connections
+            .iter()
+            .find(usable)
+            .copied()
+            .or_else(|| self.open(upstream, now))
     }
 
     fn give_up_probe(&mut self, upstream: UpstreamId, probe: Probe, now: Moment) {

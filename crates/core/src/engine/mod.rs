@@ -180,18 +180,23 @@ impl<C> Engine<C> {
         let was_ready = connection.is_ready();
         let answered = connection.answered;
         let endpoint = connection.endpoint;
+        let datagram = connection.is_datagram();
         let idle = now.since(connection.idle_since());
         let owners = connection.into_owners();
-        self.events.push(Event::ConnectionClosed {
-            connection: id,
-            upstream,
-            endpoint,
-            reason,
-            answered,
-            unanswered: owners.len(),
-        });
-        self.forget_connection(id, upstream);
-        if !was_ready && reason.is_failure() {
+        if !datagram {
+            self.events.push(Event::ConnectionClosed {
+                connection: id,
+                upstream,
+                endpoint,
+                reason,
+                answered,
+                unanswered: owners.len(),
+            });
+        }
+        self.forget_connection(id, upstream, datagram);
+        // ICMP tells of a datagram what a dial tells of a stream.
+        let unreached = !was_ready || (datagram && reason != CloseReason::Silent);
+        if unreached && reason.is_failure() {
             self.handle_dial_failed(upstream, endpoint, reason, now);
         } else if was_ready && owners.is_empty() && answered > 0 && is_peers_close(reason) {
             self.learn_idle_limit(upstream, idle);
@@ -339,10 +344,11 @@ impl<C> Engine<C> {
         }
     }
 
-    fn forget_connection(&mut self, id: ConnectionId, upstream: UpstreamId) {
+    fn forget_connection(&mut self, id: ConnectionId, upstream: UpstreamId, datagram: bool) {
         let Some(state) = self.upstreams.get_mut(upstream.0) else {
             return;
         };
+        state.datagrams -= usize::from(datagram);
         state.connections.retain(|connection| *connection != id);
         state.probe.take_if(|probe| probe.connection == id);
     }
@@ -375,12 +381,12 @@ impl<C> Engine<C> {
         let abandoned = exchange.waiters.is_empty();
         let held = exchange.take_held();
         for waiter in waiters {
-            self.reply_held_or(waiter, held.as_deref(), failure.told());
+            self.reply_held_or(waiter, held.as_ref(), failure.told());
         }
         if abandoned && let Some(exchange) = self.exchanges.remove(id) {
             self.abandon(&exchange.attempts);
         } else if let (Some(held), Some(exchange)) = (held, self.exchanges.get_mut(id)) {
-            exchange.hold_octets(held);
+            exchange.put_back(held);
         }
     }
 

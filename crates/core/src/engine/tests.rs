@@ -1,8 +1,10 @@
 use core::time::Duration;
 
 use super::*;
-use crate::limits::{CONNECTIONS_PER_UPSTREAM_MAX, DIAL_TIMEOUT, IDLE_TIMEOUT};
-use crate::upstream::{GroupId, HealthState, TlsFault};
+use crate::limits::{
+    CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX, DIAL_TIMEOUT, IDLE_TIMEOUT,
+};
+use crate::upstream::{GroupId, HealthState, Protocol, TlsFault};
 use crate::wire::frame::{FrameReader, append_frame};
 use crate::wire::{
     Asker, Class, Flags, QueryView, Question, Rcode, RecordType, ResponseComposer, ResponseView,
@@ -71,6 +73,7 @@ impl Bench {
                     connection,
                     upstream,
                     endpoint,
+                    protocol: _,
                 } => {
                     self.opened.push((connection, upstream.0, endpoint));
                 }
@@ -121,8 +124,17 @@ impl Bench {
         self.settle();
     }
 
-    /// What the connection has to write: ID and name of each query.
+    /// What an encrypted connection has to write: ID and name of each query.
     fn written(&mut self, place: usize) -> Vec<(u16, String)> {
+        self.written_in_blocks(place, 128)
+    }
+
+    /// The same for a clear-text one, whose queries are not padded.
+    fn written_bare(&mut self, place: usize) -> Vec<(u16, String)> {
+        self.written_in_blocks(place, 1)
+    }
+
+    fn written_in_blocks(&mut self, place: usize, block: usize) -> Vec<(u16, String)> {
         let id = self.connection(place);
         let mut listed = Vec::from_iter(std::iter::from_fn(|| self.engine.poll_transmit()));
         listed.retain(|listed| *listed == id);
@@ -138,7 +150,7 @@ impl Bench {
         let mut queries = Vec::new();
         while let Some(message) = reader.next_message() {
             let view = QueryView::parse(message).unwrap();
-            assert_eq!(message.len() % 128, 0);
+            assert_eq!(message.len() % block, 0);
             queries.push((
                 view.header().id,
                 view.question().to_owned().qname().to_string(),
@@ -898,4 +910,108 @@ fn a_serial_upstream_gets_more_connections_when_questions_queue() {
         }
     }
     assert!((2..=CONNECTIONS_PER_UPSTREAM_MAX).contains(&bench.opened.len()));
+}
+
+fn datagrams() -> Bench {
+    let mut config = upstreams(&[0]);
+    config[0].protocol = Protocol::Udp;
+    Bench::with(config, Strategy::Ordered)
+}
+
+/// The one query a datagram socket has to send.
+fn sent(bench: &mut Bench, place: usize) -> (u16, String) {
+    let id = bench.connection(place);
+    let message = bench.engine.outbound(id).to_vec();
+    bench.engine.handle_transmitted(id, message.len());
+    let view = QueryView::parse(&message).unwrap();
+    assert!(
+        view.edns().unwrap().options().next().is_none(),
+        "neither padding nor keepalive"
+    );
+    (
+        view.header().id,
+        view.question().to_owned().qname().to_string(),
+    )
+}
+
+fn receive_datagram(bench: &mut Bench, place: usize, message: &[u8]) {
+    bench
+        .engine
+        .handle_datagram(bench.connection(place), message, bench.now);
+    bench.settle();
+}
+
+#[test]
+fn every_datagram_has_its_own_socket_which_goes_with_the_answer() {
+    let mut bench = datagrams();
+    bench.ask(1, "a.corp.example");
+    bench.ask(2, "b.corp.example");
+    assert_eq!(bench.opened.len(), 2);
+    for place in [1, 0] {
+        let query = sent(&mut bench, place);
+        let mut message = response(&query, GOOD);
+        message[3] |= 0x20;
+        receive_datagram(&mut bench, place, &message);
+    }
+    assert_eq!(bench.outcomes(), [(2, GOOD, None), (1, GOOD, None)]);
+    assert_eq!(bench.closed, [bench.connection(1), bench.connection(0)]);
+    let view = ResponseView::parse(&bench.replies[0].1).unwrap();
+    assert!(
+        !view.header().flags.authentic_data(),
+        "clear text proves nothing"
+    );
+}
+
+#[test]
+fn a_truncated_datagram_is_asked_again_over_a_stream() {
+    let mut bench = datagrams();
+    bench.ask(1, "a.corp.example");
+    let query = sent(&mut bench, 0);
+    let mut message = response(&query, GOOD);
+    message[2] |= 0x02;
+    receive_datagram(&mut bench, 0, &message);
+    assert!(bench.replies.is_empty());
+    bench.connect(1);
+    let queries = bench.written_bare(1);
+    bench.answer(1, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+#[test]
+fn a_lost_datagram_is_sent_again_from_another_port_and_a_forged_one_over_a_stream() {
+    let mut bench = datagrams();
+    bench.ask(1, "a.corp.example");
+    bench.wait(400);
+    assert_eq!(bench.opened.len(), 2);
+    let query = sent(&mut bench, 1);
+    receive_datagram(&mut bench, 1, &response(&query, GOOD));
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+    bench.ask(2, "b.corp.example");
+    let query = sent(&mut bench, 2);
+    receive_datagram(
+        &mut bench,
+        2,
+        &response(&(query.0, "evil.example".into()), GOOD),
+    );
+    bench.connect(3);
+    let queries = bench.written_bare(3);
+    bench.answer(3, &queries[0]);
+    assert_eq!(bench.outcomes()[1], (2, GOOD, None));
+}
+
+#[test]
+fn a_port_nobody_listens_at_is_told_at_once() {
+    let mut bench = datagrams();
+    bench.ask(1, "a.corp.example");
+    bench.close(0, CloseReason::Refused);
+    assert_eq!(bench.outcomes(), [(1, Rcode::SERVFAIL, Some(23))]);
+}
+
+#[test]
+fn datagram_sockets_are_bounded_and_the_rest_goes_over_streams() {
+    let mut bench = datagrams();
+    for client in 0..600 {
+        bench.ask(client, &format!("n{client}.corp.example"));
+    }
+    assert_eq!(bench.opened.len(), DATAGRAMS_PER_UPSTREAM_MAX + 1);
 }

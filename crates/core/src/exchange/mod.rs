@@ -10,10 +10,9 @@ mod table;
 
 use smallvec::SmallVec;
 
-use crate::limits::QUERY_PADDING_BLOCK;
 use crate::time::Moment;
 use crate::upstream::{CloseReason, ConnectionId, GroupId, UpstreamId};
-use crate::wire::{Asker, QueryOptions, Question, ResponseView};
+use crate::wire::{Asker, QueryOptions, Question, ReplyOrigin, ResponseView, Transport};
 
 pub(crate) use key::{ExchangeKey, KeyHasher};
 pub(crate) use table::{ExchangeId, ExchangeTable, Joined};
@@ -54,6 +53,13 @@ pub(crate) struct Tried {
     pub(crate) failed_dials: u8,
 }
 
+/// A response that is kept in case nobody has a better one.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) message: Box<[u8]>,
+    pub(crate) origin: ReplyOrigin,
+}
+
 /// One question on its way.
 #[derive(Debug)]
 pub(crate) struct Exchange<C> {
@@ -66,7 +72,9 @@ pub(crate) struct Exchange<C> {
     pub(crate) attempts: SmallVec<[Attempt; 2]>,
     tried: SmallVec<[Tried; 2]>,
     /// A response that is an answer, but a poor one: kept in case nobody has a better.
-    held: Option<Box<[u8]>>,
+    held: Option<Held>,
+    /// Whether it has to go over a stream: a client asked over one, or a datagram was truncated or disputed.
+    pub(crate) needs_stream: bool,
     /// Whether a message came that should have been the response and was not.
     pub(crate) disputed: bool,
     /// Why the last connection it relied on ended.
@@ -76,6 +84,7 @@ pub(crate) struct Exchange<C> {
 impl<C> Exchange<C> {
     pub(crate) fn new(key: ExchangeKey, request: Request, client: C, deadline: Moment) -> Self {
         let Request { asker, group } = request;
+        let needs_stream = asker.transport != Transport::Udp;
         Self {
             key,
             group,
@@ -90,6 +99,7 @@ impl<C> Exchange<C> {
             attempts: SmallVec::new(),
             tried: SmallVec::new(),
             held: None,
+            needs_stream,
             disputed: false,
             lost_to: None,
         }
@@ -101,12 +111,12 @@ impl<C> Exchange<C> {
     }
 
     /// How the question is written for an upstream.
-    pub(crate) fn query_options(&self, keepalive: bool) -> QueryOptions {
+    pub(crate) fn query_options(&self, keepalive: bool, padding: Option<usize>) -> QueryOptions {
         QueryOptions {
             checking_disabled: self.checking_disabled,
             dnssec_ok: self.dnssec_ok,
             keepalive,
-            padding: Some(QUERY_PADDING_BLOCK),
+            padding,
         }
     }
 
@@ -166,20 +176,23 @@ impl<C> Exchange<C> {
     }
 
     /// Keeps the first poor response.
-    pub(crate) fn hold(&mut self, response: &ResponseView<'_>) {
-        self.held.get_or_insert_with(|| response.message().into());
+    pub(crate) fn hold(&mut self, response: &ResponseView<'_>, origin: ReplyOrigin) {
+        self.held.get_or_insert_with(|| Held {
+            message: response.message().into(),
+            origin,
+        });
     }
 
     /// Puts back what [`Exchange::take_held`] took.
-    pub(crate) fn hold_octets(&mut self, octets: Box<[u8]>) {
-        self.held = Some(octets);
+    pub(crate) fn put_back(&mut self, held: Held) {
+        self.held = Some(held);
     }
 
     pub(crate) fn has_held(&self) -> bool {
         self.held.is_some()
     }
 
-    pub(crate) fn take_held(&mut self) -> Option<Box<[u8]>> {
+    pub(crate) fn take_held(&mut self) -> Option<Held> {
         self.held.take()
     }
 

@@ -18,10 +18,10 @@ use core::time::Duration;
 use rand_core::Rng;
 
 use super::in_flight::InFlight;
-use super::{CloseReason, UpstreamId};
+use super::{CloseReason, Protocol, UpstreamId};
 use crate::limits::{
-    CONNECTION_AGE_MAX, DIAL_HEAD_START, DIAL_TIMEOUT, IDLE_TIMEOUT, IN_FLIGHT_BEFORE_CONGESTION,
-    IN_FLIGHT_BEFORE_GROWTH, MISMATCHES_MAX, QUESTION_BUDGET,
+    CONNECTION_AGE_MAX, DATAGRAM_TIMEOUT, DIAL_HEAD_START, DIAL_TIMEOUT, IDLE_TIMEOUT,
+    IN_FLIGHT_BEFORE_CONGESTION, IN_FLIGHT_BEFORE_GROWTH, MISMATCHES_MAX, QUESTION_BUDGET,
 };
 use crate::time::Moment;
 use crate::wire::frame::{FrameReader, append_frame};
@@ -65,6 +65,7 @@ pub(crate) enum Due {
 pub(crate) struct Connection<T> {
     pub(crate) upstream: UpstreamId,
     pub(crate) endpoint: SocketAddr,
+    pub(crate) protocol: Protocol,
     state: State,
     /// When it was asked for, and from when on it is ready.
     since: Moment,
@@ -110,11 +111,22 @@ pub(crate) enum Accepted<'a, T> {
 }
 
 impl<T: Copy + Ord> Connection<T> {
-    pub(crate) fn new(upstream: UpstreamId, endpoint: SocketAddr, now: Moment) -> Self {
+    pub(crate) fn new(
+        upstream: UpstreamId,
+        endpoint: SocketAddr,
+        protocol: Protocol,
+        now: Moment,
+    ) -> Self {
+        let state = match protocol {
+            Protocol::Tls | Protocol::Tcp => State::Opening { overtaken: false },
+            // A datagram needs nobody's consent.
+            Protocol::Udp => State::Ready(Phase::Serving),
+        };
         Self {
             upstream,
             endpoint,
-            state: State::Opening { overtaken: false },
+            protocol,
+            state,
             since: now,
             aged_at: now + CONNECTION_AGE_MAX,
             idle_after: IDLE_TIMEOUT,
@@ -175,6 +187,11 @@ impl<T: Copy + Ord> Connection<T> {
         self.last_used.max(self.last_received)
     }
 
+    /// Whether it carries one datagram each way and no more.
+    pub(crate) fn is_datagram(&self) -> bool {
+        self.protocol == Protocol::Udp
+    }
+
     /// Queries in flight that somebody waits for.
     pub(crate) fn load(&self) -> usize {
         self.in_flight.owned()
@@ -212,7 +229,12 @@ impl<T: Copy + Ord> Connection<T> {
         if let Some(head) = message.first_chunk_mut::<2>() {
             *head = id.to_be_bytes();
         }
-        append_frame(message, &mut self.outbound);
+        match self.protocol {
+            Protocol::Tls | Protocol::Tcp => {
+                append_frame(message, &mut self.outbound);
+            }
+            Protocol::Udp => self.outbound.extend_from_slice(message),
+        }
         self.last_used = now;
         Some(id)
     }
@@ -315,6 +337,10 @@ impl<T: Copy + Ord> Connection<T> {
             }
             State::Ready(phase) => phase,
         };
+        if self.protocol == Protocol::Udp {
+            let lost = Due::Close(CloseReason::Silent);
+            return Some((self.since + DATAGRAM_TIMEOUT, lost));
+        }
         if let Some(since) = self.suspect_since {
             return Some((since + QUESTION_BUDGET, Due::Close(CloseReason::Silent)));
         }

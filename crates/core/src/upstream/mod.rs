@@ -51,11 +51,25 @@ impl GroupId {
     pub const DEFAULT: Self = Self(0);
 }
 
+/// How an upstream is spoken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// DNS over TLS: authenticated, and nobody reads along.
+    #[default]
+    Tls,
+    /// Clear text over TCP; only for routes inside a network one trusts.
+    Tcp,
+    /// Clear text over UDP, and over TCP when a response is truncated or somebody seems to forge.
+    Udp,
+}
+
 /// One upstream as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamConfig {
     /// For people.
     pub name: String,
+    /// How it is spoken to.
+    pub protocol: Protocol,
     /// Addresses of the same provider, in order of preference; empty until found by name.
     pub endpoints: Vec<SocketAddr>,
     /// Upstreams of a higher tier are asked only while none of a lower one is well.
@@ -72,6 +86,7 @@ impl UpstreamConfig {
     pub fn new(name: impl Into<String>, endpoints: Vec<SocketAddr>) -> Self {
         Self {
             name: name.into(),
+            protocol: Protocol::Tls,
             endpoints,
             tier: 0,
             weight: 1,
@@ -138,12 +153,15 @@ pub(crate) struct Probe {
 
 /// One upstream at work.
 pub(crate) struct Upstream {
+    pub(crate) protocol: Protocol,
     pub(crate) tier: u8,
     weight: u32,
     pub(crate) keep_warm: usize,
     fingerprint: u64,
     pub(crate) endpoints: Endpoints,
     pub(crate) connections: SmallVec<[ConnectionId; CONNECTIONS_PER_UPSTREAM_MAX]>,
+    /// Sockets of one query each, while their answer is to come.
+    pub(crate) datagrams: usize,
     pub(crate) health: Health,
     pub(crate) rtt: Rtt,
     pub(crate) idle: IdleLimit,
@@ -153,12 +171,14 @@ pub(crate) struct Upstream {
 impl Upstream {
     pub(crate) fn new(config: UpstreamConfig) -> Self {
         Self {
+            protocol: config.protocol,
             tier: config.tier,
             weight: config.weight.max(1),
             keep_warm: config.keep_warm.min(KEEP_WARM_MAX),
             fingerprint: select::fingerprint(&config.name),
             endpoints: Endpoints::new(config.endpoints),
             connections: SmallVec::new(),
+            datagrams: 0,
             health: Health::default(),
             rtt: Rtt::default(),
             idle: IdleLimit::default(),

@@ -20,7 +20,7 @@ impl Bench {
     fn new() -> Self {
         let endpoint = "192.0.2.1:853".parse().unwrap();
         Self {
-            connection: Connection::new(UpstreamId(0), endpoint, Moment::ZERO),
+            connection: Connection::new(UpstreamId(0), endpoint, Protocol::Tls, Moment::ZERO),
             rng: ChaCha12Rng::from_seed([3; 32]),
             now: Moment::ZERO,
         }
