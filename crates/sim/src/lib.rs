@@ -1,12 +1,14 @@
 //! Tests of the core as a whole, on a clock that is a variable and without a network.
 //!
 //! - [`fixture`]: messages octet by octet, and what becomes of each (`testdata/wire`);
+//! - [`laws`]: what holds for any octets, for property tests and fuzz targets;
 //! - [`scenario`]: scripted exchanges between clients, the core and upstreams (`testdata/scenarios`);
 //! - [`world`]: random clients and upstreams from a seed, against laws and a naive reference model.
 //!
 //! Deliberately absent: the shell. Its sockets, TLS and threads are tested where they live.
 
 pub mod fixture;
+pub mod laws;
 pub mod octets;
 
 use std::path::{Path, PathBuf};
