@@ -161,7 +161,10 @@ impl<C> Engine<C> {
             answered,
             unanswered: owners.len(),
         });
-        self.note_closed(id, upstream, reason, was_ready, now);
+        let failed_dial = (!was_ready).then_some(endpoint);
+        if self.forget(id, upstream, failed_dial) {
+            self.handle_upstream_failure(upstream, reason, now);
+        }
         if was_ready && answered == 0 && !owners.is_empty() {
             self.handle_upstream_silence(upstream, now);
         }
@@ -282,21 +285,18 @@ impl<C> Engine<C> {
         }
     }
 
-    fn note_closed(
+    /// Takes a connection out of its upstream's list. `true` when all endpoints of the upstream have failed in a row.
+    fn forget(
         &mut self,
         id: ConnectionId,
         upstream: UpstreamId,
-        reason: CloseReason,
-        was_ready: bool,
-        now: Moment,
-    ) {
+        failed_dial: Option<SocketAddr>,
+    ) -> bool {
         let Some(state) = self.upstreams.get_mut(upstream.0) else {
-            return;
+            return false;
         };
         state.connections.retain(|connection| *connection != id);
-        if !was_ready && state.handle_dial_failed() {
-            self.handle_upstream_failure(upstream, reason, now);
-        }
+        failed_dial.is_some_and(|endpoint| state.handle_dial_failed(endpoint))
     }
 
     /// Clients whose time has passed get the failure; an exchange nobody waits for ends.

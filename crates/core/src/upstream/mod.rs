@@ -87,9 +87,16 @@ impl Upstream {
         self.cursor = self.cursor.wrapping_add(1);
     }
 
-    /// Notes that the current endpoint could not be reached; `true` when that was the last one in a row.
-    pub(crate) fn handle_dial_failed(&mut self) -> bool {
-        self.turn_to_next_endpoint();
+    /// Notes that `endpoint` could not be reached; `true` when it was the last one in a row. A dial to an address that is none of ours
+    /// any more says nothing.
+    pub(crate) fn handle_dial_failed(&mut self, endpoint: SocketAddr) -> bool {
+        if !self.endpoints.contains(&endpoint) {
+            return false;
+        }
+        // When the next connection goes elsewhere already, it stays so: that may be the one that works.
+        if self.next_endpoint() == Some(endpoint) {
+            self.turn_to_next_endpoint();
+        }
         self.failed_dials = self.failed_dials.saturating_add(1);
         let all = self.failed_dials >= self.endpoints.len();
         if all {
@@ -115,10 +122,33 @@ mod tests {
         ];
         let mut upstream = Upstream::new(endpoints.clone());
         assert_eq!(upstream.next_endpoint(), Some(endpoints[0]));
-        assert!(!upstream.handle_dial_failed());
+        assert!(!upstream.handle_dial_failed(endpoints[0]));
         assert_eq!(upstream.next_endpoint(), Some(endpoints[1]));
-        assert!(upstream.handle_dial_failed());
+        assert!(upstream.handle_dial_failed(endpoints[1]));
         assert_eq!(upstream.next_endpoint(), Some(endpoints[0]));
         assert_eq!(Upstream::new(Vec::new()).next_endpoint(), None);
+    }
+
+    #[test]
+    fn a_dial_that_fails_late_does_not_turn_away_from_the_endpoint_that_works() {
+        let endpoints: Vec<SocketAddr> = vec![
+            "192.0.2.1:853".parse().unwrap(),
+            "192.0.2.2:853".parse().unwrap(),
+        ];
+        let mut upstream = Upstream::new(endpoints.clone());
+        upstream.turn_to_next_endpoint();
+        upstream.handle_dialed();
+        assert!(!upstream.handle_dial_failed(endpoints[0]));
+        assert_eq!(upstream.next_endpoint(), Some(endpoints[1]));
+    }
+
+    #[test]
+    fn a_dial_to_an_address_of_before_says_nothing() {
+        let before: SocketAddr = "192.0.2.1:853".parse().unwrap();
+        let after: SocketAddr = "192.0.2.9:853".parse().unwrap();
+        let mut upstream = Upstream::new(vec![before]);
+        upstream.set_endpoints(vec![after]);
+        assert!(!upstream.handle_dial_failed(before));
+        assert_eq!(upstream.next_endpoint(), Some(after));
     }
 }
