@@ -7,6 +7,7 @@
 use core::cmp::Reverse;
 
 use super::event::{Action, Event};
+use super::hedge::Watch;
 use super::{Engine, UpstreamId};
 use crate::exchange::{Attempt, ExchangeId, Waiter};
 use crate::limits::{CONNECTIONS_PER_UPSTREAM_MAX, SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
@@ -26,8 +27,8 @@ pub(super) enum Among {
 
 impl<C> Engine<C> {
     /// Sends the question, or replies with why it cannot be sent.
-    pub(super) fn send_or_fail(&mut self, id: ExchangeId, now: Moment) {
-        if !self.send(id, Among::Any, now) {
+    pub(super) fn send_or_fail(&mut self, id: ExchangeId, among: Among, now: Moment) {
+        if !self.send(id, among, now) {
             self.fail_if_idle(id);
         }
     }
@@ -182,7 +183,7 @@ impl<C> Engine<C> {
         };
         exchange.begin_attempt(attempt);
         let patience = self.upstreams[upstream.0].rtt.hedge_after();
-        self.hedges.watch(id, attempt, patience);
+        self.hedges.watch(id, attempt, now + patience);
         self.list_for_transmit(connection);
         true
     }
@@ -194,19 +195,35 @@ impl<C> Engine<C> {
             let watch = self
                 .hedges
                 .pop_due(now, |watch| exchanges.runs(watch.exchange, watch.attempt));
-            let Some(watch) = watch else { return };
-            let attempt = watch.attempt;
-            let silent = self
-                .connections
-                .get_mut(attempt.connection)
-                .is_some_and(|connection| connection.handle_impatience(attempt.sent, now));
-            if silent {
-                self.handle_upstream_silence(attempt.upstream, now);
-            }
-            // A connection on which other answers come is alive: its upstream is at work on the question, and asking it again
-            // would only double its work. With nowhere else to go, the question waits where it is.
-            let among = if silent { Among::Any } else { Among::Untried };
-            self.send(watch.exchange, among, now);
+            let Some((watch, costs)) = watch else {
+                return;
+            };
+            self.fire_hedge(watch, costs, now);
+        }
+    }
+
+    fn fire_hedge(&mut self, watch: Watch, costs: bool, now: Moment) {
+        let attempt = watch.attempt;
+        let patience = self.upstreams[attempt.upstream.0].rtt.hedge_after();
+        let heard = self
+            .connections
+            .get_mut(attempt.connection)
+            .and_then(|connection| connection.handle_impatience(attempt.sent, patience, now));
+        let silent = heard.is_none();
+        if silent {
+            self.handle_upstream_silence(attempt.upstream, now);
+        }
+        // A connection on which other answers come is alive: its upstream is at work on the question, and asking it again
+        // would only double its work. With nowhere else to go, the question waits where it is.
+        let among = if silent { Among::Any } else { Among::Untried };
+        let sent = self.send(watch.exchange, among, now);
+        if sent && costs {
+            self.hedges.spend();
+        }
+        if !(sent && silent) {
+            // Nobody else will notice when the connection dies after what was heard last.
+            let due = heard.unwrap_or(now) + patience;
+            self.hedges.watch(watch.exchange, attempt, due);
         }
     }
 
@@ -229,9 +246,16 @@ impl<C> Engine<C> {
         if !was_ready {
             exchange.take_back_send(attempt.upstream);
         }
-        if exchange.attempts.is_empty() {
-            self.send_or_fail(id, now);
+        if !exchange.attempts.is_empty() {
+            return;
         }
+        // Who has said no already is not asked a second time only because another one cannot be reached.
+        let among = if exchange.has_held() {
+            Among::Untried
+        } else {
+            Among::Any
+        };
+        self.send_or_fail(id, among, now);
     }
 
     /// Ends an exchange that waits for nothing, with the best there is to tell.

@@ -42,6 +42,7 @@ use crate::wire::write_error;
 pub use event::{Action, Event};
 pub use replies::Replies;
 
+use attempt::Among;
 use event::Events;
 use hedge::Hedges;
 
@@ -111,7 +112,7 @@ impl<C> Engine<C> {
         match self.exchanges.join(request.asker, client, now) {
             Joined::Began(id) => {
                 self.hedges.handle_question();
-                self.send_or_fail(id, now);
+                self.send_or_fail(id, Among::Any, now);
             }
             Joined::Waits => {}
             Joined::Full(asker, client) => {

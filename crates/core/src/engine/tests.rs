@@ -583,3 +583,27 @@ fn a_lost_connection_in_the_middle_of_an_answer_leaves_no_half_message() {
     bench.answer(1, &queries[0]);
     assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
 }
+
+#[test]
+fn a_connection_that_dies_after_the_handshake_or_another_answer_is_noticed_too() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.wait(100);
+    bench.connect(0);
+    bench.written(0);
+    bench.wait(500);
+    assert_eq!(bench.opened.len(), 2, "silent since the handshake");
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.ask(2, "b.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.wait(10);
+    bench.answer(0, &queries[0]);
+    bench.wait(450);
+    assert_eq!(bench.opened.len(), 2, "silent since the other answer");
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None), (2, GOOD, None)]);
+}

@@ -13,6 +13,7 @@
 //! Deliberately absent: retries and the choice of upstream (see [`engine`](crate::engine)), TLS.
 
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use rand_core::Rng;
 
@@ -153,14 +154,20 @@ impl<T: Copy + Ord> Connection<T> {
         self.suspect_since = None;
     }
 
-    /// A query sent at `sent` waits longer than usual. `true` when nothing came since: the connection is suspect and
-    /// takes no new questions until something comes.
-    pub(crate) fn handle_impatience(&mut self, sent: Moment, now: Moment) -> bool {
-        let silent = self.last_received <= sent;
-        if silent && self.suspect_since.is_none() {
-            self.suspect_since = Some(now);
+    /// A query sent at `sent` waits longer than usual. `None` when nothing came since, or nothing for as long as `patience`: the connection
+    /// is suspect and takes no new questions until something comes. Otherwise when something came last.
+    pub(crate) fn handle_impatience(
+        &mut self,
+        sent: Moment,
+        patience: Duration,
+        now: Moment,
+    ) -> Option<Moment> {
+        let heard = self.last_received;
+        if heard > sent && now.since(heard) < patience {
+            return Some(heard);
         }
-        silent
+        self.suspect_since.get_or_insert(now);
+        None
     }
 
     /// What waits to be written; nothing while opening.
