@@ -119,7 +119,48 @@ impl<C> Engine<C> {
             // The crowd waits for nobody: it goes on using what is ready while the new connection is being opened.
             return best.or(Some(opened));
         }
-        best
+        best.or_else(|| self.slow_dial(id, upstream))
+            .or_else(|| self.replace_silent(id, upstream, now))
+    }
+
+    /// A connection that takes long to open: worth waiting for when there is nothing else, unless the upstream is known to be down.
+    fn slow_dial(&mut self, id: ExchangeId, upstream: UpstreamId) -> Option<ConnectionId> {
+        let exchange = self.exchanges.get_mut(id)?;
+        let state = self.upstreams.get(upstream.0)?;
+        if state.health.state() == HealthState::Down {
+            return None;
+        }
+        let dials = state.connections.iter().copied().filter(|id| {
+            self.connections
+                .get(*id)
+                .is_some_and(|connection| !connection.is_ready() && connection.has_room())
+        });
+        dials
+            .into_iter()
+            .find(|id| exchange.attempts.iter().all(|a| a.connection != *id))
+    }
+
+    /// All the connections there may be are silent: the one that has been so longest makes room for a new one.
+    fn replace_silent(
+        &mut self,
+        id: ExchangeId,
+        upstream: UpstreamId,
+        now: Moment,
+    ) -> Option<ConnectionId> {
+        let exchange = self.exchanges.get_mut(id)?;
+        let state = self.upstreams.get(upstream.0)?;
+        if state.connections.len() < CONNECTIONS_PER_UPSTREAM_MAX {
+            return None;
+        }
+        let silent = state.connections.iter().copied().filter_map(|id| {
+            let since = self.connections.get(id)?.silent_since()?;
+            let waited_on = exchange.attempts.iter().any(|a| a.connection == id);
+            (!waited_on).then_some((since, id))
+        });
+        let (_, oldest) = silent.min()?;
+        // Its questions move, and may open the new connection themselves.
+        self.close(oldest, CloseReason::Silent, now);
+        self.connection_for(id, upstream, now)
     }
 
     /// Opens a connection, unless there are enough or one is being opened already that can be waited for.

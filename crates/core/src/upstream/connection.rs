@@ -110,7 +110,17 @@ impl<T: Copy + Ord> Connection<T> {
 
     /// Whether new questions may go here.
     pub(crate) fn is_usable(&self) -> bool {
-        self.suspect_since.is_none() && self.in_flight.has_room()
+        self.suspect_since.is_none() && self.has_room()
+    }
+
+    /// Whether another query can be taken.
+    pub(crate) fn has_room(&self) -> bool {
+        self.in_flight.has_room()
+    }
+
+    /// Since when it has been ready, asked, and mute.
+    pub(crate) fn silent_since(&self) -> Option<Moment> {
+        self.suspect_since.filter(|_| self.is_ready())
     }
 
     /// Whether another connection should be opened beside this one.
