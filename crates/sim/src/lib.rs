@@ -8,8 +8,10 @@
 //! Deliberately absent: the shell. Its sockets, TLS and threads are tested where they live.
 
 pub mod fixture;
+pub mod harness;
 pub mod laws;
 pub mod octets;
+pub mod scenario;
 
 use std::path::{Path, PathBuf};
 
