@@ -6,11 +6,14 @@
 
 use core::cmp::Reverse;
 
-use super::{Engine, Owner, UpstreamId};
 use smallvec::SmallVec;
 
+use super::hedge::Watch;
+use super::{Engine, Owner, UpstreamId};
 use crate::exchange::{Attempt, ExchangeId, Held, Tried, Waiter};
-use crate::limits::{QUERY_PADDING_BLOCK, SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
+use crate::limits::{
+    CONNECTIONS_PER_UPSTREAM_MAX, QUERY_PADDING_BLOCK, SENDS_MAX, SENDS_PER_UPSTREAM_MAX,
+};
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
 use crate::upstream::{
@@ -30,8 +33,8 @@ pub(super) enum Among {
 
 impl<C> Engine<C> {
     /// Sends the question, or replies with why it cannot be sent.
-    pub(super) fn send_or_fail(&mut self, id: ExchangeId, now: Moment) {
-        if !self.send(id, Among::Any, now) {
+    pub(super) fn send_or_fail(&mut self, id: ExchangeId, among: Among, now: Moment) {
+        if !self.send(id, among, now) {
             self.fail_if_idle(id);
         }
     }
@@ -170,7 +173,48 @@ impl<C> Engine<C> {
             // The crowd waits for nobody: it goes on using what is ready while the new connection is being opened.
             return best.or(Some(opened));
         }
-        best
+        best.or_else(|| self.slow_dial(id, upstream))
+            .or_else(|| self.replace_silent(id, upstream, now))
+    }
+
+    /// A connection that takes long to open: worth waiting for when there is nothing else, unless the upstream is known to be down.
+    fn slow_dial(&mut self, id: ExchangeId, upstream: UpstreamId) -> Option<ConnectionId> {
+        let exchange = self.exchanges.get_mut(id)?;
+        let state = self.upstreams.get(upstream.0)?;
+        if state.health.state() == HealthState::Down {
+            return None;
+        }
+        let dials = state.connections.iter().copied().filter(|id| {
+            self.connections
+                .get(*id)
+                .is_some_and(|connection| !connection.is_ready() && connection.has_room())
+        });
+        dials
+            .into_iter()
+            .find(|id| exchange.attempts.iter().all(|a| a.connection != *id))
+    }
+
+    /// All the connections there may be are silent: the one that has been so longest makes room for a new one.
+    fn replace_silent(
+        &mut self,
+        id: ExchangeId,
+        upstream: UpstreamId,
+        now: Moment,
+    ) -> Option<ConnectionId> {
+        let exchange = self.exchanges.get_mut(id)?;
+        let state = self.upstreams.get(upstream.0)?;
+        if state.connections.len() < CONNECTIONS_PER_UPSTREAM_MAX {
+            return None;
+        }
+        let silent = state.connections.iter().copied().filter_map(|id| {
+            let since = self.connections.get(id)?.silent_since()?;
+            let waited_on = exchange.attempts.iter().any(|a| a.connection == id);
+            (!waited_on).then_some((since, id))
+        });
+        let (_, oldest) = silent.min()?;
+        // Its questions move, and may open the new connection themselves.
+        self.close(oldest, CloseReason::Silent, now);
+        self.connection_for(id, upstream, now)
     }
 
     pub(super) fn submit_to(
@@ -209,7 +253,7 @@ impl<C> Engine<C> {
         };
         exchange.begin_attempt(attempt);
         let patience = self.upstreams[upstream.0].rtt.hedge_after();
-        self.hedges.watch(id, attempt, patience);
+        self.hedges.watch(id, attempt, now + patience);
         self.list_for_transmit(connection);
         true
     }
@@ -221,19 +265,35 @@ impl<C> Engine<C> {
             let watch = self
                 .hedges
                 .pop_due(now, |watch| exchanges.runs(watch.exchange, watch.attempt));
-            let Some(watch) = watch else { return };
-            let attempt = watch.attempt;
-            let silent = self
-                .connections
-                .get_mut(attempt.connection)
-                .is_some_and(|connection| connection.handle_impatience(attempt.sent, now));
-            if silent {
-                self.handle_upstream_silence(attempt.upstream, now);
-            }
-            // A connection on which other answers come is alive: its upstream is at work on the question, and asking it again
-            // would only double its work. With nowhere else to go, the question waits where it is.
-            let among = if silent { Among::Any } else { Among::Untried };
-            self.send(watch.exchange, among, now);
+            let Some((watch, costs)) = watch else {
+                return;
+            };
+            self.fire_hedge(watch, costs, now);
+        }
+    }
+
+    fn fire_hedge(&mut self, watch: Watch, costs: bool, now: Moment) {
+        let attempt = watch.attempt;
+        let patience = self.upstreams[attempt.upstream.0].rtt.hedge_after();
+        let heard = self
+            .connections
+            .get_mut(attempt.connection)
+            .and_then(|connection| connection.handle_impatience(attempt.sent, patience, now));
+        let silent = heard.is_none();
+        if silent {
+            self.handle_upstream_silence(attempt.upstream, now);
+        }
+        // A connection on which other answers come is alive: its upstream is at work on the question, and asking it again
+        // would only double its work. With nowhere else to go, the question waits where it is.
+        let among = if silent { Among::Any } else { Among::Untried };
+        let sent = self.send(watch.exchange, among, now);
+        if sent && costs {
+            self.hedges.spend();
+        }
+        if !(sent && silent) {
+            // Nobody else will notice when the connection dies after what was heard last.
+            let due = heard.unwrap_or(now) + patience;
+            self.hedges.watch(watch.exchange, attempt, due);
         }
     }
 
@@ -256,9 +316,16 @@ impl<C> Engine<C> {
         if !was_ready {
             exchange.take_back_send(attempt.upstream, reason.is_failure());
         }
-        if exchange.attempts.is_empty() {
-            self.send_or_fail(id, now);
+        if !exchange.attempts.is_empty() {
+            return;
         }
+        // Who has said no already is not asked a second time only because another one cannot be reached.
+        let among = if exchange.has_held() {
+            Among::Untried
+        } else {
+            Among::Any
+        };
+        self.send_or_fail(id, among, now);
     }
 
     /// Ends an exchange that waits for nothing, with the best there is to tell.

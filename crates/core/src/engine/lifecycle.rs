@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::event::{Action, Event};
 use super::{Engine, Owner};
-use crate::limits::{CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX};
+use crate::limits::{CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX, PROBE_TIMEOUT};
 use crate::time::Moment;
 use crate::upstream::{CloseReason, Connection, ConnectionId, Due, Probe, Protocol, UpstreamId};
 use crate::wire::{Class, Name, QueryOptions, Question, RecordType, write_query};
@@ -295,7 +295,10 @@ impl<C> Engine<C> {
     fn give_up_probe(&mut self, upstream: UpstreamId, probe: Probe, now: Moment) {
         if let Some(connection) = self.connections.get_mut(probe.connection) {
             connection.abandon(probe.id);
-            if connection.handle_impatience(probe.sent, now) {
+            if connection
+                .handle_impatience(probe.sent, PROBE_TIMEOUT, now)
+                .is_none()
+            {
                 self.handle_upstream_silence(upstream, now);
             }
         }

@@ -44,6 +44,7 @@ use crate::wire::write_error;
 pub use event::{Action, Event};
 pub use replies::Replies;
 
+use attempt::Among;
 use event::Events;
 use hedge::Hedges;
 
@@ -129,7 +130,7 @@ impl<C> Engine<C> {
         match self.exchanges.join(request, client, now) {
             Joined::Began(id) => {
                 self.hedges.handle_question();
-                self.send_or_fail(id, now);
+                self.send_or_fail(id, Among::Any, now);
                 self.race(id, now);
             }
             Joined::Waits => {}

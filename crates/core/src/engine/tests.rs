@@ -1015,3 +1015,62 @@ fn datagram_sockets_are_bounded_and_the_rest_goes_over_streams() {
     }
     assert_eq!(bench.opened.len(), DATAGRAMS_PER_UPSTREAM_MAX + 1);
 }
+
+#[test]
+fn a_connection_that_dies_after_the_handshake_or_another_answer_is_noticed_too() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.wait(100);
+    bench.connect(0);
+    bench.written(0);
+    bench.wait(500);
+    assert_eq!(bench.opened.len(), 2, "silent since the handshake");
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.ask(2, "b.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.wait(10);
+    bench.answer(0, &queries[0]);
+    bench.wait(450);
+    assert_eq!(bench.opened.len(), 2, "silent since the other answer");
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None), (2, GOOD, None)]);
+}
+
+#[test]
+fn a_question_waits_for_a_slow_dial_when_there_is_nothing_else() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.wait(850);
+    assert_eq!(bench.opened.len(), 2, "two dials and no more");
+    bench.ask(2, "b.example");
+    assert!(bench.replies.is_empty());
+    bench.connect(0);
+    assert_eq!(bench.written(0).len(), 2);
+}
+
+#[test]
+fn a_house_full_of_silent_connections_makes_room_for_a_new_one() {
+    let mut bench = Bench::one();
+    for place in 0..4 {
+        bench.ask(u32::try_from(place).unwrap(), &format!("n{place}.example"));
+        bench.connect(place);
+        bench.written(place);
+        bench.wait(401);
+    }
+    bench.ask(9, "z.example");
+    assert!(
+        bench.replies.iter().all(|(client, _)| *client != 9),
+        "told that nobody is there while a new connection was not tried"
+    );
+    assert_eq!((bench.opened.len(), bench.closed.len()), (5, 1));
+    let newest = bench.opened.len() - 1;
+    bench.connect(newest);
+    let queries = bench.written(newest);
+    let mine = queries.iter().find(|query| query.1 == "z.example").unwrap();
+    bench.answer(newest, mine);
+    assert_eq!(bench.outcomes().last(), Some(&(9, GOOD, None)));
+}

@@ -200,8 +200,18 @@ impl<T: Copy + Ord> Connection<T> {
     /// Whether new questions may go here.
     pub(crate) fn is_usable(&self) -> bool {
         self.suspect_since.is_none()
-            && self.in_flight.has_room()
+            && self.has_room()
             && self.state != State::Ready(Phase::Draining)
+    }
+
+    /// Whether another query can be taken.
+    pub(crate) fn has_room(&self) -> bool {
+        self.in_flight.has_room()
+    }
+
+    /// Since when it has been ready, asked, and mute.
+    pub(crate) fn silent_since(&self) -> Option<Moment> {
+        self.suspect_since.filter(|_| self.is_ready())
     }
 
     /// Whether another connection should be opened beside this one; `congested` says that responses show a queue.
@@ -258,14 +268,20 @@ impl<T: Copy + Ord> Connection<T> {
         self.suspect_since = None;
     }
 
-    /// A query sent at `sent` waits longer than usual. `true` when nothing came since: the connection is suspect and
-    /// takes no new questions until something comes.
-    pub(crate) fn handle_impatience(&mut self, sent: Moment, now: Moment) -> bool {
-        let silent = self.last_received <= sent;
-        if silent && self.suspect_since.is_none() {
-            self.suspect_since = Some(now);
+    /// A query sent at `sent` waits longer than usual. `None` when nothing came since, or nothing for as long as `patience`: the connection
+    /// is suspect and takes no new questions until something comes. Otherwise when something came last.
+    pub(crate) fn handle_impatience(
+        &mut self,
+        sent: Moment,
+        patience: Duration,
+        now: Moment,
+    ) -> Option<Moment> {
+        let heard = self.last_received;
+        if heard > sent && now.since(heard) < patience {
+            return Some(heard);
         }
-        silent
+        self.suspect_since.get_or_insert(now);
+        None
     }
 
     /// What waits to be written; nothing while opening.

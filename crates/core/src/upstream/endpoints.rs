@@ -69,10 +69,11 @@ impl Endpoints {
         self.set_failures(address, |_| 0);
     }
 
-    /// No connection could be made; `true` when that is so for every address there is.
+    /// No connection could be made; `true` when that is so for every address there is. A dial to an address that is none of ours any
+    /// more says nothing.
     pub(crate) fn handle_failed(&mut self, address: SocketAddr) -> bool {
         self.set_failures(address, |failures| failures.saturating_add(1));
-        self.all.iter().all(|endpoint| endpoint.failures > 0)
+        self.contains(address) && self.all.iter().all(|endpoint| endpoint.failures > 0)
     }
 
     /// Nothing is known about any of them any more.
@@ -115,6 +116,23 @@ mod tests {
         endpoints.forget();
         assert_eq!(endpoints.next(&[]), Some(list[0]));
         assert_eq!(Endpoints::default().next(&[]), None);
+    }
+
+    #[test]
+    fn a_dial_that_fails_late_does_not_turn_away_from_the_endpoint_that_works() {
+        let list = addresses(&["192.0.2.1:853", "192.0.2.2:853"]);
+        let mut endpoints = Endpoints::new(list.clone());
+        endpoints.handle_connected(list[1]);
+        assert!(!endpoints.handle_failed(list[0]));
+        assert_eq!(endpoints.next(&[]), Some(list[1]));
+    }
+
+    #[test]
+    fn a_dial_to_an_address_of_before_says_nothing() {
+        let list = addresses(&["192.0.2.1:853", "192.0.2.9:853"]);
+        let mut endpoints = Endpoints::new(list[1..].to_vec());
+        assert!(!endpoints.handle_failed(list[0]));
+        assert!(endpoints.handle_failed(list[1]) && !endpoints.handle_failed(list[0]));
     }
 
     #[test]

@@ -26,6 +26,12 @@ impl Bench {
         }
     }
 
+    /// Says that a query sent then waits longer than 75 ms.
+    fn impatience(&mut self, sent: Moment) -> Option<Moment> {
+        let patience = Duration::from_millis(75);
+        self.connection.handle_impatience(sent, patience, self.now)
+    }
+
     fn ready() -> Self {
         let mut bench = Self::new();
         bench.connection.handle_ready(bench.now, 0.5);
@@ -149,20 +155,22 @@ fn silence_makes_it_suspect_and_any_octet_clears_it() {
     bench.submit(1, "a.example");
     let sent = bench.now;
     bench.wait(100);
-    assert!(bench.connection.handle_impatience(sent, bench.now));
+    assert_eq!(bench.impatience(sent), None);
     assert!(!bench.connection.is_usable());
     bench.wait(1_999);
     assert_eq!(bench.connection.due(bench.now), None);
     bench.connection.handle_received(bench.now);
     assert!(bench.connection.is_usable());
-    assert!(!bench.connection.handle_impatience(sent, bench.now));
+    assert_eq!(bench.impatience(sent), Some(bench.now));
+    bench.wait(75);
+    assert_eq!(bench.impatience(sent), None, "silent for as long again");
 }
 
 #[test]
 fn a_suspect_connection_ends_after_the_budget() {
     let mut bench = Bench::ready();
     bench.submit(1, "a.example");
-    assert!(bench.connection.handle_impatience(bench.now, bench.now));
+    assert_eq!(bench.impatience(bench.now), None);
     bench.wait(2_000);
     assert_eq!(
         bench.connection.due(bench.now),
