@@ -86,6 +86,8 @@ impl<C> Engine<C> {
                 continue;
             };
             if connection.is_overtaken() {
+                let slow = connection.endpoint;
+                self.upstreams[upstream.0].endpoints.handle_overtaken(slow);
                 self.close(rival, CloseReason::Superseded, now);
             } else if connection.is_ready() && !connection.is_lasting() {
                 connection.drain();

@@ -76,6 +76,11 @@ impl Endpoints {
         self.contains(address) && self.all.iter().all(|endpoint| endpoint.failures > 0)
     }
 
+    /// Another address answered first: the next connection goes there at once.
+    pub(crate) fn handle_overtaken(&mut self, address: SocketAddr) {
+        self.set_failures(address, |failures| failures.saturating_add(1));
+    }
+
     /// Nothing is known about any of them any more.
     pub(crate) fn forget(&mut self) {
         for endpoint in &mut self.all {
