@@ -88,7 +88,9 @@ impl<C> Engine<C> {
                 standing = Standing::Poor;
             }
             let worn = is_worn(tried, upstream) || (among == Among::Untried && tried.sends > 0);
-            if worn || !can_carry(upstream, standing) {
+            // A question whose dial failed goes through the other addresses, whatever is known by then.
+            let can_carry = tried.failed_dials > 0 || can_carry(upstream, standing);
+            if worn || !can_carry {
                 continue;
             }
             let poor = standing == Standing::Poor;

@@ -1074,3 +1074,40 @@ fn a_house_full_of_silent_connections_makes_room_for_a_new_one() {
     bench.answer(newest, mine);
     assert_eq!(bench.outcomes().last(), Some(&(9, GOOD, None)));
 }
+
+#[test]
+fn the_other_address_is_tried_when_the_one_in_use_goes_whatever_happened_before() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853", "192.0.2.2:853"]]);
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Refused);
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    bench.close(1, CloseReason::Ended);
+    bench.ask(2, "b.example");
+    assert_eq!(bench.opened[2].2, endpoint("192.0.2.2:853"));
+    bench.close(2, CloseReason::Refused);
+    assert_eq!(bench.opened[3].2, endpoint("192.0.2.1:853"));
+    bench.connect(3);
+    let queries = bench.written(3);
+    bench.answer(3, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None), (2, GOOD, None)]);
+}
+
+#[test]
+fn a_trial_goes_through_every_address() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853", "192.0.2.2:853"]]);
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Refused);
+    bench.close(1, CloseReason::Refused);
+    assert_eq!(bench.outcomes(), [(1, Rcode::SERVFAIL, Some(23))]);
+    bench.wait(800);
+    bench.ask(2, "b.example");
+    bench.close(2, CloseReason::Refused);
+    assert_eq!(bench.opened.len(), 4, "the second address may be back");
+    bench.connect(3);
+    let queries = bench.written(3);
+    let mine = queries.iter().find(|query| query.1 == "b.example").unwrap();
+    bench.answer(3, mine);
+    assert_eq!(bench.outcomes()[1], (2, GOOD, None));
+}
