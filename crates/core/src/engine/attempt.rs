@@ -10,7 +10,9 @@ use super::event::{Action, Event};
 use super::hedge::Watch;
 use super::{Engine, UpstreamId};
 use crate::exchange::{Attempt, ExchangeId, Waiter};
-use crate::limits::{CONNECTIONS_PER_UPSTREAM_MAX, SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
+use crate::limits::{
+    CONNECTIONS_PER_UPSTREAM_MAX, DIAL_BESIDE_AFTER, SENDS_MAX, SENDS_PER_UPSTREAM_MAX,
+};
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
 use crate::upstream::{CloseReason, Connection, ConnectionId, HealthState, Standing, Upstream};
@@ -163,19 +165,22 @@ impl<C> Engine<C> {
         self.connection_for(id, upstream, now)
     }
 
-    /// Opens a connection, unless there are enough or one is being opened already that can be waited for.
+    /// Opens a connection, unless there are enough, or enough are being opened already: a third dial is begun only when the latest
+    /// has taken long, so that the bound is not used up at once by dials that hang.
     fn open(&mut self, upstream: UpstreamId, now: Moment) -> Option<ConnectionId> {
         let state = self.upstreams.get_mut(upstream.0)?;
-        let opening = |id: &ConnectionId| {
-            self.connections
-                .get(*id)
-                .is_some_and(|connection| !connection.is_ready())
-        };
-        let opening = state.connections.iter().filter(|id| opening(id)).count();
-        if state.connections.len() >= CONNECTIONS_PER_UPSTREAM_MAX || opening > 1 {
+        let dials = state
+            .connections
+            .iter()
+            .filter_map(|id| self.connections.get(*id)?.dialing_since());
+        let (dials, latest) = dials.fold((0, Moment::ZERO), |(count, latest), since| {
+            (count + 1, latest.max(since))
+        });
+        let patient = dials > 1 && now.since(latest) < DIAL_BESIDE_AFTER;
+        if state.connections.len() >= CONNECTIONS_PER_UPSTREAM_MAX || patient {
             return None;
         }
-        if opening > 0 {
+        if dials > 0 {
             // Somebody waits for this endpoint already; another one may be nearer.
             state.turn_to_next_endpoint();
         }
@@ -287,16 +292,23 @@ impl<C> Engine<C> {
         if !was_ready {
             exchange.take_back_send(attempt.upstream);
         }
-        if !exchange.attempts.is_empty() {
-            return;
-        }
         // Who has said no already is not asked a second time only because another one cannot be reached.
         let among = if exchange.has_held() {
             Among::Untried
         } else {
             Among::Any
         };
-        self.send_or_fail(id, among, now);
+        // Whatever else it waits for has been waited for longer than usual, so what was lost is replaced.
+        let other = exchange.attempts.first().copied();
+        match other {
+            None => self.send_or_fail(id, among, now),
+            Some(other) => {
+                if !self.send(id, among, now) {
+                    let patience = self.upstreams[other.upstream.0].rtt.hedge_after();
+                    self.hedges.watch(id, other, now + patience);
+                }
+            }
+        }
     }
 
     /// Ends an exchange that waits for nothing, with the best there is to tell.

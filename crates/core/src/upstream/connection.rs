@@ -103,6 +103,14 @@ impl<T: Copy + Ord> Connection<T> {
         matches!(self.state, ConnectionState::Ready { .. })
     }
 
+    /// Since when it is being opened.
+    pub(crate) fn dialing_since(&self) -> Option<Moment> {
+        match self.state {
+            ConnectionState::Opening { since } => Some(since),
+            ConnectionState::Ready { .. } => None,
+        }
+    }
+
     /// Queries in flight that somebody waits for.
     pub(crate) fn load(&self) -> usize {
         self.in_flight.owned()
