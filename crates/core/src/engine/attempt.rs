@@ -328,6 +328,8 @@ impl<C> Engine<C> {
         let other = exchange.attempts.first().copied();
         match other {
             None => self.send_or_fail(id, among, now),
+            // We ended it ourselves because another one answered first, or are about to end them all.
+            Some(_) if !reason.is_failure() => {}
             Some(other) => {
                 if !self.send(id, among, now) {
                     let patience = self.upstreams[other.upstream.0].rtt.hedge_after();
