@@ -135,6 +135,7 @@ impl State {
                     connection,
                     upstream,
                     endpoint,
+                    protocol: _,
                 } => driver::open(self, worker, connection, upstream, endpoint),
                 Action::Close { connection } => {
                     if let Some(open) = self.connections.remove(connection) {

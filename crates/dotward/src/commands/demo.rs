@@ -245,6 +245,7 @@ impl Demo {
         socket.set_read_timeout(Some(PATIENCE))?;
         let mut message = Vec::new();
         let options = QueryOptions {
+            keepalive: false,
             checking_disabled: false,
             dnssec_ok: false,
             padding: None,

@@ -106,6 +106,44 @@ fn warning(used: String, parts: &[(Id, Level, String)], layers: &Layers) -> Warn
     }
 }
 
+/// The names that are read, and whose `DOT_PORT` is.
+struct Company<'a> {
+    b: Vec<&'static str>,
+    c: Vec<&'static str>,
+    upstream_port: Option<&'a Given>,
+    listen_port: Option<&'a Given>,
+}
+
+impl<'a> Company<'a> {
+    fn of(variables: &'a Names, compat: Compat) -> Self {
+        let all = |names: &[&'static str]| -> Vec<&'static str> {
+            names
+                .iter()
+                .copied()
+                .filter(|name| variables.contains_key(name))
+                .collect()
+        };
+        let (b, c) = match compat {
+            Compat::ByCompany => (all(&B_NAMES), all(&C_NAMES)),
+            Compat::B => (all(&B_NAMES), Vec::new()),
+            Compat::C => (Vec::new(), all(&C_NAMES)),
+            Compat::Off => (Vec::new(), Vec::new()),
+        };
+        let dot_port = variables.get("DOT_PORT");
+        let (upstream_port, listen_port) = match (compat, b.is_empty(), c.is_empty()) {
+            (Compat::B, _, _) | (Compat::ByCompany, false, true) => (dot_port, None),
+            (Compat::C, _, _) | (Compat::ByCompany, true, false) => (None, dot_port),
+            (Compat::ByCompany | Compat::Off, _, _) => (None, None),
+        };
+        Self {
+            b,
+            c,
+            upstream_port,
+            listen_port,
+        }
+    }
+}
+
 struct Work<'a> {
     layers: &'a mut Layers,
     faults: &'a mut Vec<Fault>,
@@ -146,25 +184,14 @@ impl Work<'_> {
 
     fn variables(&mut self, variables: &Names, compat: Compat) {
         let level = Level::OlderVariable;
-        let all = |names: &[&'static str]| -> Vec<&'static str> {
-            names
-                .iter()
-                .copied()
-                .filter(|name| variables.contains_key(name))
-                .collect()
-        };
-        let (b, c) = match compat {
-            Compat::ByCompany => (all(&B_NAMES), all(&C_NAMES)),
-            Compat::B => (all(&B_NAMES), Vec::new()),
-            Compat::C => (Vec::new(), all(&C_NAMES)),
-            Compat::Off => (Vec::new(), Vec::new()),
-        };
-        let dot_port = variables.get("DOT_PORT");
-        let (mut upstream_port, mut listen_port) = (None, None);
-        match (compat, b.is_empty(), c.is_empty()) {
-            (Compat::B, _, _) | (Compat::ByCompany, false, true) => upstream_port = dot_port,
-            (Compat::C, _, _) | (Compat::ByCompany, true, false) => listen_port = dot_port,
-            (Compat::ByCompany | Compat::Off, _, _) => self.ambiguous(dot_port, b.clone(), &c),
+        let Company {
+            b,
+            c,
+            upstream_port,
+            listen_port,
+        } = Company::of(variables, compat);
+        if upstream_port.is_none() && listen_port.is_none() {
+            self.ambiguous(variables.get("DOT_PORT"), &b, &c);
         }
         let at = |names: &[&str], name| {
             if names.contains(&name) {
@@ -193,10 +220,9 @@ impl Work<'_> {
         }
     }
 
-    fn ambiguous(&mut self, dot_port: Option<&Given>, b: Vec<&'static str>, c: &[&'static str]) {
+    fn ambiguous(&mut self, dot_port: Option<&Given>, b: &[&'static str], c: &[&'static str]) {
         if let Some(given) = dot_port {
-            let value = given.text.clone();
-            let company = b.into_iter().chain(c.iter().copied()).collect();
+            let (value, company) = (given.text.clone(), [b, c].concat());
             let problem = Problem::AmbiguousDotPort { value, company };
             self.faults.push(Fault::new(&given.place, problem));
         }

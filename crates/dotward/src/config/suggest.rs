@@ -64,7 +64,7 @@ mod tests {
         ];
         let cases = [
             ("tls_hostname", Some("tls_name")),
-            ("adress", Some("address")),
+            ("addresses", Some("address")),
             ("tls-name", Some("tls_name")),
             ("nmae", Some("name")),
             ("CA_FILE", Some("ca_file")),

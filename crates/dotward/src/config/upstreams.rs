@@ -38,36 +38,7 @@ pub(crate) fn build(
         faults,
     };
     let common = work.common(parts.values);
-    // Those of the file are built even when overruled: their faults are told.
-    let of_file = parts
-        .file
-        .upstreams
-        .as_ref()
-        .map(|(_, items)| work.items(items));
-    let strongest = parts.layers.strongest(Id::Upstream);
-    let (written, place) = match (of_file, &parts.file.upstreams, strongest) {
-        (Some(written), Some((place, _)), Some((Level::Default | Level::File, _))) => {
-            (written, place.clone())
-        }
-        (_, _, strongest) => {
-            let place = strongest.map_or(Place::Default, |(_, place)| place.clone());
-            (work.specs(parts.values.all(Id::Upstream)), place)
-        }
-    };
-    let nothing_said = match &place {
-        Place::File(_) => parts
-            .file
-            .upstreams
-            .as_ref()
-            .is_some_and(|(_, items)| items.is_empty()),
-        Place::Default | Place::Variable(_) | Place::Flag(_) => {
-            parts.layers.texts(Id::Upstream).is_empty()
-        }
-    };
-    if nothing_said {
-        work.faults.push(Fault::new(&place, Problem::NoUpstream));
-    }
-    let mut upstreams = work.unique(written);
+    let mut upstreams = work.chosen(parts);
     let explicit = work.bootstrap(parts.values.all(Id::Bootstrap));
     let mut bootstrap = work.unique(explicit);
     let implied = bootstrap.is_empty() && upstreams.iter().any(|it| it.endpoints.is_empty());
@@ -117,6 +88,33 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    /// The upstreams of the strongest level that speaks of any. Those of the file are built even
+    /// when overruled, so that their faults are told.
+    fn chosen(&mut self, parts: &Parts<'_>) -> Vec<UpstreamSettings> {
+        let of_file = parts.file.upstreams.as_ref().map(|(place, items)| {
+            let written = self.items(items);
+            (place.clone(), self.unique(written), items.is_empty())
+        });
+        let strongest = parts.layers.strongest(Id::Upstream);
+        let overruled = strongest.is_some_and(|(level, _)| level > Level::File);
+        let (place, upstreams, nothing_said) = match of_file {
+            Some(of_file) if !overruled => of_file,
+            Some(_) | None => {
+                let place = strongest.map_or(Place::Default, |(_, place)| place.clone());
+                let written = self.specs(parts.values.all(Id::Upstream));
+                (
+                    place,
+                    self.unique(written),
+                    parts.layers.texts(Id::Upstream).is_empty(),
+                )
+            }
+        };
+        if nothing_said {
+            self.faults.push(Fault::new(&place, Problem::NoUpstream));
+        }
+        upstreams
+    }
+
     fn common(&mut self, values: &Values) -> Common {
         let ca_file = named_file(values, Id::CaFile);
         self.check_roots(ca_file.as_ref());
@@ -237,14 +235,7 @@ impl Work<'_> {
     ) -> Option<UpstreamSettings> {
         let port = fields.port.unwrap_or(DOT_PORT);
         if let Some(preset) = fields.preset {
-            for other in [Id::UpstreamAddress, Id::UpstreamTlsName] {
-                if let Some(parsed) = values.one(other) {
-                    let name = |id| Setting::of(id).key.map_or("", |key| key.name).to_owned();
-                    let (one, other) = (name(Id::UpstreamPreset), name(other));
-                    let problem = Problem::Conflict { one, other };
-                    self.faults.push(Fault::new(&parsed.place, problem));
-                }
-            }
+            self.refuse_beside_preset(values);
             return Some(of_preset(preset, port));
         }
         let mut endpoints = fields.endpoints(port);
@@ -281,6 +272,17 @@ impl Work<'_> {
             client_identity: None,
             preset: None,
         })
+    }
+
+    fn refuse_beside_preset(&mut self, values: &Values) {
+        let name = |id| Setting::of(id).key.map_or("", |key| key.name).to_owned();
+        for other in [Id::UpstreamAddress, Id::UpstreamTlsName] {
+            if let Some(parsed) = values.one(other) {
+                let (one, other) = (name(Id::UpstreamPreset), name(other));
+                self.faults
+                    .push(Fault::new(&parsed.place, Problem::Conflict { one, other }));
+            }
+        }
     }
 
     fn bootstrap(&mut self, specs: &[Parsed]) -> Vec<Written> {

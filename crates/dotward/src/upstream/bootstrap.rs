@@ -118,7 +118,7 @@ async fn find(
         if endpoints != known {
             tracing::info!(upstream = %name, ?endpoints, "address found");
             known.clone_from(&endpoints);
-            worker.turn(|state, _, _| state.engine.set_endpoints(upstream, endpoints));
+            worker.turn(|state, _, now| state.engine.set_endpoints(upstream, endpoints, now));
         }
         tokio::time::sleep(found.ttl).await;
     }

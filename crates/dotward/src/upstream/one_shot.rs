@@ -202,6 +202,7 @@ impl OneShotExchange {
 
 fn query(question: &Question, id: u16) -> Vec<u8> {
     let options = QueryOptions {
+        keepalive: false,
         checking_disabled: false,
         dnssec_ok: false,
         padding: Some(QUERY_PADDING_BLOCK),

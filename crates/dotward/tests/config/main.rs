@@ -15,6 +15,7 @@ use dotward::config::{Config, ListenTransport, Loaded, ReadFiles, Refused, load}
 
 mod bad_files;
 mod command_line;
+mod dot_port;
 mod example;
 mod good_files;
 mod identities;

@@ -288,3 +288,10 @@ fn each_value_knows_where_it_came_from() {
     assert!(place("upstream \"quad9\"").ends_with(" @ x.toml:1:13"));
     assert_eq!(warnings(&loaded).len(), 1);
 }
+
+#[test]
+fn an_upstream_that_is_there_twice_is_told_even_where_the_list_is_overruled() {
+    let files = Files::default().with("x.toml", "upstream = [\"quad9\", \"quad9\"]\n");
+    let told = faults(&["-c", "x.toml", "-u", "google"], &[], &files);
+    assert_eq!(told.len(), 1, "{told:?}");
+}

@@ -18,6 +18,13 @@ fn shape(spec: &Spec) -> String {
     )
 }
 
+fn assert_shapes(cases: &[(&str, &str)]) {
+    for (text, expected) in cases {
+        let spec = parse(text).unwrap_or_else(|fault| panic!("{text}: {fault}"));
+        assert_eq!(shape(&spec), *expected, "{text}");
+    }
+}
+
 #[test]
 fn good_spellings() {
     let google = "dns.google | 8.8.8.8:853 8.8.4.4:853 [2001:4860:4860::8888]:853 \
@@ -62,6 +69,13 @@ fn good_spellings() {
             "tls://192.0.2.9@192.0.2.1",
             "192.0.2.9 | 192.0.2.1:853 | 853 | 0 | -",
         ),
+    ];
+    assert_shapes(&cases);
+}
+
+#[test]
+fn good_spellings_of_other_programs_and_of_preset_addresses() {
+    let cases = [
         (
             "9.9.9.9@853#dns.quad9.net",
             "dns.quad9.net | 9.9.9.9:853 | 853 | 0 | -",
@@ -96,10 +110,7 @@ fn good_spellings() {
             "dns.quad9.net | [2620:fe::fe]:853 | 853 | 0 | quad9",
         ),
     ];
-    for (text, expected) in cases {
-        let spec = parse(text).unwrap_or_else(|fault| panic!("{text}: {fault}"));
-        assert_eq!(shape(&spec), expected, "{text}");
-    }
+    assert_shapes(&cases);
 }
 
 #[test]
