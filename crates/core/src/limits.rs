@@ -13,6 +13,10 @@ pub const QUESTION_BUDGET: Duration = Duration::from_secs(2);
 /// (RFC 9210 section 4.1); dnsdist waits 5 s. Another upstream is asked long before, see [`IMPATIENCE`].
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long after the second dial that hangs a third is begun beside them, and so on: the connections there may be are spread over
+/// [`DIAL_TIMEOUT`], so that a network that comes back is noticed within about a second.
+pub const DIAL_BESIDE_AFTER: Duration = Duration::from_millis(700);
+
 /// The shortest wait before a question is sent a second time, elsewhere: below it, ordinary jitter of a good upstream would cost
 /// everybody double traffic.
 pub const HEDGE_AFTER_MIN: Duration = Duration::from_millis(75);

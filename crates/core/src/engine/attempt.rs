@@ -88,7 +88,9 @@ impl<C> Engine<C> {
                 standing = Standing::Poor;
             }
             let worn = is_worn(tried, upstream) || (among == Among::Untried && tried.sends > 0);
-            if worn || !can_carry(upstream, standing) {
+            // A question whose dial failed goes through the other addresses, whatever is known by then.
+            let can_carry = tried.failed_dials > 0 || can_carry(upstream, standing);
+            if worn || !can_carry {
                 continue;
             }
             let poor = standing == Standing::Poor;
@@ -316,16 +318,23 @@ impl<C> Engine<C> {
         if !was_ready {
             exchange.take_back_send(attempt.upstream, reason.is_failure());
         }
-        if !exchange.attempts.is_empty() {
-            return;
-        }
         // Who has said no already is not asked a second time only because another one cannot be reached.
         let among = if exchange.has_held() {
             Among::Untried
         } else {
             Among::Any
         };
-        self.send_or_fail(id, among, now);
+        // Whatever else it waits for has been waited for longer than usual, so what was lost is replaced.
+        let other = exchange.attempts.first().copied();
+        match other {
+            None => self.send_or_fail(id, among, now),
+            Some(other) => {
+                if !self.send(id, among, now) {
+                    let patience = self.upstreams[other.upstream.0].rtt.hedge_after();
+                    self.hedges.watch(id, other, now + patience);
+                }
+            }
+        }
     }
 
     /// Ends an exchange that waits for nothing, with the best there is to tell.

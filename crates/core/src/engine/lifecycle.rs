@@ -5,20 +5,27 @@ use smallvec::SmallVec;
 
 use super::event::{Action, Event};
 use super::{Engine, Owner};
-use crate::limits::{CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX, PROBE_TIMEOUT};
+use crate::limits::{
+    CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX, DIAL_BESIDE_AFTER, PROBE_TIMEOUT,
+};
 use crate::time::Moment;
 use crate::upstream::{CloseReason, Connection, ConnectionId, Due, Probe, Protocol, UpstreamId};
 use crate::wire::{Class, Name, QueryOptions, Question, RecordType, write_query};
 
-/// More connections than this are not opened at the same time to one upstream.
-const OPENING_MAX: usize = 2;
-
 impl<C> Engine<C> {
-    /// Opens a stream, unless there are enough of them. The address is one to which none is being opened yet, if there is one.
+    /// Opens a stream, unless there are enough, or enough are being opened already: a third dial is begun only when the latest has
+    /// taken long, so that the bound is not used up at once by dials that hang. The address is one to which none is being opened
+    /// yet, if there is one.
     pub(super) fn open(&mut self, upstream: UpstreamId, now: Moment) -> Option<ConnectionId> {
         let state = self.upstreams.get_mut(upstream.0)?;
         let busy = opening_endpoints(&self.connections, &state.connections);
-        if state.connections.len() >= CONNECTIONS_PER_UPSTREAM_MAX || busy.len() >= OPENING_MAX {
+        let dials = state
+            .connections
+            .iter()
+            .filter_map(|id| self.connections.get(*id)?.dialing_since());
+        let latest = dials.max().unwrap_or_default();
+        let patient = busy.len() > 1 && now.since(latest) < DIAL_BESIDE_AFTER;
+        if state.connections.len() >= CONNECTIONS_PER_UPSTREAM_MAX || patient {
             return None;
         }
         let endpoint = state.endpoints.next(&busy)?;

@@ -192,6 +192,11 @@ impl<T: Copy + Ord> Connection<T> {
         self.protocol == Protocol::Udp
     }
 
+    /// Since when it is being opened.
+    pub(crate) fn dialing_since(&self) -> Option<Moment> {
+        (!self.is_ready()).then_some(self.since)
+    }
+
     /// Queries in flight that somebody waits for.
     pub(crate) fn load(&self) -> usize {
         self.in_flight.owned()
