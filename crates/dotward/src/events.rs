@@ -95,6 +95,9 @@ impl EventLog {
 /// What a reason means to people.
 fn words(reason: CloseReason) -> &'static str {
     match reason {
+        CloseReason::Aged => "it was old",
+        CloseReason::NetworkChanged => "the network changed",
+        CloseReason::Superseded => "another address answered first",
         CloseReason::DialTimedOut => "no connection within the time for it",
         CloseReason::Ended => "it closes connections before they can be used",
         CloseReason::Idle => "nobody asked anything",

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use dotward_core::engine::{Engine, EngineConfig};
 use dotward_core::front::{Front, FrontConfig};
-use dotward_core::policy::{self, Acl, LocalRecords};
-use dotward_core::upstream::UpstreamConfig;
+use dotward_core::policy::{self, Acl, LocalRecords, PolicyConfig};
+use dotward_core::upstream::{Strategy, UpstreamConfig};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::watch;
@@ -322,7 +322,10 @@ fn tell_listening(transport: ListenTransport, socket: &Bound) {
 fn front(config: &Config) -> Front {
     Front::new(FrontConfig {
         allow: Acl::new(&config.allow),
-        local: LocalRecords::new(config.local.iter().map(local_record)),
+        policy: PolicyConfig {
+            local: LocalRecords::new(config.local.iter().map(local_record)),
+            ..PolicyConfig::default()
+        },
     })
 }
 
@@ -341,11 +344,11 @@ fn local_record(record: &LocalRecord) -> policy::LocalRecord {
 }
 
 fn engine_config(config: &Config) -> EngineConfig {
-    let upstreams = config.upstreams.iter().map(|upstream| UpstreamConfig {
-        name: upstream.name.clone(),
-        endpoints: upstream.endpoints.clone(),
-    });
-    EngineConfig::new(upstreams.collect())
+    let upstreams = config
+        .upstreams
+        .iter()
+        .map(|upstream| UpstreamConfig::new(upstream.name.clone(), upstream.endpoints.clone()));
+    EngineConfig::new(upstreams.collect(), Strategy::Ordered)
 }
 
 fn random_seed() -> io::Result<[u8; 32]> {
@@ -458,8 +461,14 @@ impl Running {
     }
 
     fn join(&mut self) -> io::Result<Ended> {
-        self.orders
-            .send_if_modified(|order| std::mem::replace(order, Order::Drain) == Order::Serve);
+        // An order to abort stands.
+        self.orders.send_if_modified(|order| {
+            let serving = *order == Order::Serve;
+            if serving {
+                *order = Order::Drain;
+            }
+            serving
+        });
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(ended)) => ended,
             Some(Err(_)) => Err(io::Error::other("the worker panicked")),

@@ -10,7 +10,6 @@
 //! Deliberately absent: waiting. The tasks in `listen` and `upstream` wait, one per socket, and call `turn`.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,6 +20,7 @@ use dotward_core::front::Front;
 use dotward_core::time::Moment;
 use dotward_core::upstream::ConnectionId;
 use dotward_udp::LocalAddress;
+use slotmap::SecondaryMap;
 
 use crate::clock;
 use crate::events::EventLog;
@@ -61,7 +61,7 @@ pub(crate) struct State {
     pub(crate) front: Arc<Front>,
     pub(crate) engine: Engine<ReplyTo>,
     pub(crate) upstreams: Vec<Rc<UpstreamTls>>,
-    pub(crate) connections: HashMap<ConnectionId, UpstreamConnection>,
+    pub(crate) connections: SecondaryMap<ConnectionId, UpstreamConnection>,
     pub(crate) ports: Vec<UdpPort>,
     pub(crate) clients: Clients,
     pub(crate) buffers: ReadBuffers,
@@ -87,7 +87,7 @@ impl State {
             front,
             engine,
             upstreams,
-            connections: HashMap::new(),
+            connections: SecondaryMap::new(),
             ports: Vec::new(),
             clients: Clients::default(),
             buffers: ReadBuffers::default(),
@@ -135,9 +135,10 @@ impl State {
                     connection,
                     upstream,
                     endpoint,
+                    protocol: _,
                 } => driver::open(self, worker, connection, upstream, endpoint),
                 Action::Close { connection } => {
-                    if let Some(open) = self.connections.remove(&connection) {
+                    if let Some(open) = self.connections.remove(connection) {
                         open.close();
                     }
                 }

@@ -1,9 +1,9 @@
 //! When a question that waits is sent a second time, and how often that may happen.
 //!
 //! Two queues a question passes: after the upstream's usual patience it is sent elsewhere if the budget allows; after
-//! [`IMPATIENCE`] it is sent elsewhere in any case. Both are in order of time, so no question has a timer of its own.
+//! [`IMPATIENCE`] it is sent elsewhere in any case. Both are in order of time, so no question has a timer of its own. An attempt that was
+//! left where it is, because its connection is alive, is watched again: a connection may die at any time.
 
-use core::time::Duration;
 use std::collections::VecDeque;
 
 use crate::exchange::{Attempt, ExchangeId};
@@ -43,14 +43,13 @@ impl Hedges {
         self.credit = (self.credit + 1).min(HEDGE_BURST * QUESTIONS_PER_HEDGE);
     }
 
-    /// Watches an attempt for `patience`.
-    pub(super) fn watch(&mut self, exchange: ExchangeId, attempt: Attempt, patience: Duration) {
+    /// Watches an attempt until `due`.
+    pub(super) fn watch(&mut self, exchange: ExchangeId, attempt: Attempt, due: Moment) {
         let Some(queue) = self.early.get_mut(attempt.upstream.0) else {
             return;
         };
         // A queue stays in order when patience shrinks: a question never overtakes an older one.
-        let after = queue.back().map_or(Moment::ZERO, |watch| watch.due);
-        let due = (attempt.sent + patience).max(after);
+        let due = queue.back().map_or(due, |watch| watch.due.max(due));
         queue.push_back(Watch {
             due,
             exchange,
@@ -58,15 +57,24 @@ impl Hedges {
         });
     }
 
-    /// The next attempt that may be hedged now, the budget allowing.
-    pub(super) fn pop_due(&mut self, now: Moment, runs: impl Fn(&Watch) -> bool) -> Option<Watch> {
+    /// An early second try was made: the budget shrinks.
+    pub(super) fn spend(&mut self) {
+        self.credit = self.credit.saturating_sub(QUESTIONS_PER_HEDGE);
+    }
+
+    /// The next attempt that may be hedged now, the budget allowing; with it whether a second try has to be paid for by
+    /// [`Hedges::spend`].
+    pub(super) fn pop_due(
+        &mut self,
+        now: Moment,
+        runs: impl Fn(&Watch) -> bool,
+    ) -> Option<(Watch, bool)> {
         for place in 0..self.early.len() {
             while let Some(watch) = pop_front_due(&mut self.early[place], now, &runs) {
                 if self.credit >= QUESTIONS_PER_HEDGE {
-                    self.credit -= QUESTIONS_PER_HEDGE;
-                    return Some(watch);
+                    return Some((watch, true));
                 }
-                let due = watch.attempt.sent + IMPATIENCE;
+                let due = watch.due.max(watch.attempt.sent + IMPATIENCE);
                 let after = self.late.back().map_or(Moment::ZERO, |watch| watch.due);
                 self.late.push_back(Watch {
                     due: due.max(after),
@@ -74,7 +82,7 @@ impl Hedges {
                 });
             }
         }
-        pop_front_due(&mut self.late, now, &runs)
+        pop_front_due(&mut self.late, now, &runs).map(|watch| (watch, false))
     }
 
     /// Drops finished attempts from the front, so that the queues hold what waits and little more.
@@ -84,6 +92,11 @@ impl Hedges {
                 queue.pop_front();
             }
         }
+    }
+
+    /// Attempts watched.
+    pub(super) fn len(&self) -> usize {
+        self.early.iter().map(VecDeque::len).sum::<usize>() + self.late.len()
     }
 
     /// When the next attempt is to be looked at.

@@ -1,7 +1,8 @@
 //! Names on the wire: walk them, compare them, hold one (RFC 1035 sections 2.3.4, 3.1 and 4.1.4; RFC 4343).
 //!
-//! Promises: any octet may stand in a label; a pointer must go strictly backwards and a name follows at most
-//! [`POINTER_HOPS_MAX`] of them, so every walk ends; letter case is kept and folded only to compare, only ASCII.
+//! Promises: any octet may stand in a label; a pointer must go strictly backwards, what it leads to has to end before the name that
+//! points, and a name follows at most [`POINTER_HOPS_MAX`] of them, so every walk ends and no name hangs on octets behind it; letter
+//! case is kept and folded only to compare, only ASCII.
 //!
 //! Deliberately absent: compression (messages are relayed as received) and internationalised names (they are ASCII on
 //! the wire).
@@ -107,6 +108,9 @@ impl<'a> Walk<'a> {
             return Err(WireError::Pointer);
         }
         self.end_at(2);
+        // A name that was written before this one ended before it. A label that reaches over it would make its meaning depend on what
+        // follows, which may be cut off.
+        self.message = self.message.get(..self.floor).ok_or(WireError::Overrun)?;
         self.at = target;
         self.floor = target;
         Ok(())
@@ -323,6 +327,17 @@ mod tests {
         );
         assert_eq!(skip(&message(b"\xc0\x0e\x00"), 12), Err(WireError::Pointer));
         assert_eq!(skip(&message(b"\xc0\x04"), 12), Err(WireError::Pointer));
+    }
+
+    #[test]
+    fn what_a_pointer_leads_to_ends_before_the_name_that_points() {
+        // The label at 12 reaches over the pointer at 14 to the root at 16.
+        let reaches = message(b"\x03a\xc0\x0c\x00");
+        assert_eq!(skip(&reaches, 14), Err(WireError::Overrun));
+        assert_eq!(Name::read(&reaches, 14), Err(WireError::Overrun));
+        // The name at 12 has no end of its own but the pointer.
+        let endless = message(b"\x01a\xc0\x0c\x00");
+        assert_eq!(skip(&endless, 14), Err(WireError::Overrun));
     }
 
     #[test]

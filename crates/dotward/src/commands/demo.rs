@@ -226,8 +226,8 @@ impl Demo {
              \n  dig @{ip} -p {port} {GREETING}\
              \n  dig @{ip} -p {port} +tcp {GREETING} AAAA\
              \n  dig @{ip} -p {port} {GREETING} TXT\
-             \n  dig @{ip} -p {port} nothing.dotward.example\
-             \n  kdig @{} -p {} +tls {GREETING}          # straight to the resolver\n\
+             \n  dig @{ip} -p {port} nothing.dotward.example   # fails, and says why\
+             \n  kdig @{} -p {} +tls {GREETING}   # straight to the resolver\n\
              \nCtrl-C ends it.",
             resolver.ip(),
             resolver.port()
@@ -245,6 +245,7 @@ impl Demo {
         socket.set_read_timeout(Some(PATIENCE))?;
         let mut message = Vec::new();
         let options = QueryOptions {
+            keepalive: false,
             checking_disabled: false,
             dnssec_ok: false,
             padding: None,

@@ -72,10 +72,10 @@ pub(crate) async fn endpoints(config: &Config, upstream: &UpstreamSettings) -> V
 }
 
 fn dns_name(upstream: &UpstreamSettings) -> Option<Name> {
-    match upstream.tls_name.as_ref()? {
-        ServerName::DnsName(name) => name.as_ref().parse().ok(),
-        _ => None,
-    }
+    let Some(ServerName::DnsName(name)) = &upstream.tls_name else {
+        return None;
+    };
+    name.as_ref().parse().ok()
 }
 
 fn helpers(settings: &[UpstreamSettings]) -> Vec<Helper> {
@@ -118,7 +118,7 @@ async fn find(
         if endpoints != known {
             tracing::info!(upstream = %name, ?endpoints, "address found");
             known.clone_from(&endpoints);
-            worker.turn(|state, _, _| state.engine.set_endpoints(upstream, endpoints));
+            worker.turn(|state, _, now| state.engine.set_endpoints(upstream, endpoints, now));
         }
         tokio::time::sleep(found.ttl).await;
     }

@@ -93,7 +93,7 @@ async fn run(
         Ok(socket) => begin_tls(state, connection, socket, now),
         Err(error) => {
             state.events.note_fault(
-                state.connections.get(&connection).map(|c| c.upstream),
+                state.connections.get(connection).map(|c| c.upstream),
                 &error,
             );
             fail(state, connection, dial::reason_of(&error), now);
@@ -114,7 +114,7 @@ fn begin_tls(
     socket: TcpStream,
     now: Moment,
 ) -> Option<Rc<TcpStream>> {
-    let open = state.connections.get_mut(&connection)?;
+    let open = state.connections.get_mut(connection)?;
     let tls = state
         .upstreams
         .get(open.upstream.0)
@@ -133,7 +133,7 @@ fn begin_tls(
 fn serve(state: &mut State, connection: ConnectionId, now: Moment) -> bool {
     let Some(stream) = state
         .connections
-        .get_mut(&connection)
+        .get_mut(connection)
         .and_then(UpstreamConnection::stream)
     else {
         return false;
@@ -157,12 +157,12 @@ fn serve(state: &mut State, connection: ConnectionId, now: Moment) -> bool {
 
 /// Reports the connection up once its handshake is over. False when the connection is gone.
 fn complete_handshake(state: &mut State, connection: ConnectionId, now: Moment) -> bool {
-    let Some(open) = state.connections.get_mut(&connection) else {
+    let Some(open) = state.connections.get_mut(connection) else {
         return false;
     };
     let stream = match std::mem::replace(&mut open.phase, Phase::Connecting) {
         Phase::Handshaking(stream) if !stream.is_handshaking() => stream,
-        other => {
+        other @ (Phase::Connecting | Phase::Handshaking(_) | Phase::Up(_)) => {
             open.phase = other;
             return true;
         }
@@ -191,7 +191,7 @@ fn complete_handshake(state: &mut State, connection: ConnectionId, now: Moment) 
 }
 
 fn end_of(state: &mut State, connection: ConnectionId, end: &StreamEnd, now: Moment) {
-    let upstream = state.connections.get(&connection).map(|c| c.upstream);
+    let upstream = state.connections.get(connection).map(|c| c.upstream);
     let reason = match end {
         StreamEnd::Ended => CloseReason::Ended,
         StreamEnd::Failed(error) => {
@@ -208,7 +208,7 @@ fn end_of(state: &mut State, connection: ConnectionId, end: &StreamEnd, now: Mom
 
 /// Lets go of a connection and tells the engine.
 fn fail(state: &mut State, connection: ConnectionId, reason: CloseReason, now: Moment) {
-    if let Some(open) = state.connections.remove(&connection) {
+    if let Some(open) = state.connections.remove(connection) {
         open.close();
         state.engine.handle_closed(connection, reason, now);
     }
@@ -216,7 +216,7 @@ fn fail(state: &mut State, connection: ConnectionId, reason: CloseReason, now: M
 
 /// Writes what waits in the stream. False when the connection is gone.
 fn flush(state: &mut State, connection: ConnectionId, now: Moment) -> bool {
-    let Some(open) = state.connections.get_mut(&connection) else {
+    let Some(open) = state.connections.get_mut(connection) else {
         return false;
     };
     let signal = Rc::clone(&open.signal);
@@ -240,7 +240,7 @@ fn flush(state: &mut State, connection: ConnectionId, now: Moment) -> bool {
 
 /// Hands the queries that wait for a connection to its stream, as long as the socket has room.
 pub(crate) fn transmit(state: &mut State, connection: ConnectionId, now: Moment) {
-    while let Some(open) = state.connections.get_mut(&connection)
+    while let Some(open) = state.connections.get_mut(connection)
         && let Phase::Up(stream) = &mut open.phase
         && !stream.is_blocked()
     {

@@ -1,7 +1,7 @@
 //! One question on a connection of its own, with everything the connection did: for `dotward query`, the demonstration, and finding
 //! an upstream's address.
 //!
-//! Promises: bounded in time by [`ONE_SHOT`]; the response answers the question that was asked, with its ID (RFC 7858
+//! Promises: bounded in time; the response answers the question that was asked, with its ID (RFC 7858
 //! section 3.3); the upstream is examined as for any other connection.
 //!
 //! Deliberately absent: trying again, choosing another upstream, several questions.
@@ -202,6 +202,7 @@ impl OneShotExchange {
 
 fn query(question: &Question, id: u16) -> Vec<u8> {
     let options = QueryOptions {
+        keepalive: false,
         checking_disabled: false,
         dnssec_ok: false,
         padding: Some(QUERY_PADDING_BLOCK),

@@ -16,7 +16,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::support::{Answer, Chain, Trust, framed, query, within};
 
-fn with_listener(config: &mut Config, trust: &Trust) {
+pub(crate) fn with_listener(config: &mut Config, trust: &Trust) {
     let identity = trust.ca.good("listener.example").unwrap();
     let certificate_file = trust.directory.path().join("listener.pem");
     let key_file = trust.directory.path().join("listener.key");

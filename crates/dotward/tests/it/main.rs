@@ -2,11 +2,19 @@
 //!
 //! Every test waits for the thing itself and is bounded in time; none sleeps to give something time to happen.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests; a panic is how a test fails"
+)]
+
 mod support;
 
+mod bootstrap;
 mod clients;
+mod commands;
 mod dot_listener;
 mod forwarding;
 mod pieces;
+mod program;
 mod stopping;
 mod trust;

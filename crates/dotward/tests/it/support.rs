@@ -141,6 +141,7 @@ impl Chain {
 pub(crate) fn query(id: u16, name: &str, qtype: RecordType) -> Vec<u8> {
     let question = Question::new(&name.parse().unwrap(), qtype, Class::IN);
     let options = QueryOptions {
+        keepalive: false,
         checking_disabled: false,
         dnssec_ok: false,
         padding: None,
