@@ -6,6 +6,8 @@
 
 use core::cmp::Reverse;
 
+use smallvec::SmallVec;
+
 use super::event::{Action, Event};
 use super::hedge::Watch;
 use super::{Engine, UpstreamId};
@@ -37,17 +39,18 @@ impl<C> Engine<C> {
 
     /// Sends the question once more. `false` when there is nowhere to send it to.
     pub(super) fn send(&mut self, id: ExchangeId, among: Among, now: Moment) -> bool {
-        while let Some((upstream, standing)) = self.choose(id, among, now) {
+        let mut full: SmallVec<[UpstreamId; 4]> = SmallVec::new();
+        while let Some((upstream, standing)) = self.choose(id, among, &full, now) {
             if standing == Standing::Trial {
                 let jitter = self.jitter();
                 self.upstreams[upstream.0].health.begin_trial(now, jitter);
             }
-            let Some(connection) = self.connection_for(id, upstream, now) else {
-                return false;
-            };
-            if self.submit_to(id, upstream, connection, now) {
+            let connection = self.connection_for(id, upstream, now);
+            if connection.is_some_and(|connection| self.submit_to(id, upstream, connection, now)) {
                 return true;
             }
+            // It has no connection to offer; another upstream may.
+            full.push(upstream);
         }
         false
     }
@@ -56,6 +59,7 @@ impl<C> Engine<C> {
         &mut self,
         id: ExchangeId,
         among: Among,
+        full: &[UpstreamId],
         now: Moment,
     ) -> Option<(UpstreamId, Standing)> {
         let exchange = self.exchanges.get_mut(id)?;
@@ -75,7 +79,8 @@ impl<C> Engine<C> {
                 let tried = exchange.tried(UpstreamId(place));
                 let worn = tried.sends >= SENDS_PER_UPSTREAM_MAX
                     || usize::from(tried.failed_dials) >= upstream.endpoints().len()
-                    || (among == Among::Untried && tried.sends > 0);
+                    || (among == Among::Untried && tried.sends > 0)
+                    || full.contains(&UpstreamId(place));
                 let standing = upstream.health.standing(now, up == 0);
                 // A trial costs its question a delay, so a question that already waits does not make one while others can help.
                 let standing = match standing {
