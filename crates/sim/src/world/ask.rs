@@ -50,8 +50,11 @@ impl World<'_> {
             return Err("a well-formed question was dropped".into());
         }
         let calm = self.calm_since.is_some();
-        let gap = if calm { 100 } else { self.rush };
-        let after = self.chance.millis(0..=gap);
+        let after = if calm {
+            self.chance.millis(20..=100)
+        } else {
+            self.chance.millis(0..=self.rush)
+        };
         if !self.chance.is_spent() || calm {
             self.later(after, Happening::Ask);
         }

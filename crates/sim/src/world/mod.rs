@@ -9,7 +9,7 @@
 //! - a question is sent at most 3 times to one upstream and 6 times in all; an upstream has at most 4 connections;
 //! - the engine counts exactly the clients who wait, and its queues hold no more than what came within a budget;
 //! - it never asks to be called again and again at one moment;
-//! - a second after the faults have stopped somebody is answered, from then on everybody.
+//! - within [`RECOVERY`] after the faults have stopped somebody is answered, from then on everybody.
 
 mod ask;
 mod chance;
@@ -32,9 +32,9 @@ pub use chance::Chance;
 use ledger::Ledger;
 use upstream::Weather;
 
-/// How long after the faults have stopped somebody has to be answered: the longest time in which no dial is begun while others hang
-/// (the last of four is begun 1.8 s after the first, which is given up after 3 s), and a dial.
-const RECOVERY: Duration = Duration::from_millis(1_300);
+/// How long after the faults have stopped somebody has to be answered, at worst: four dials hang, the first two begun together and the
+/// others 0.7 s apart, so that the next one is begun when the first is given up after 3 s; and then a dial has to succeed.
+const RECOVERY: Duration = Duration::from_millis(1_700);
 
 /// How long the calm lasts in which questions are asked.
 const CALM: Duration = Duration::from_secs(4);
