@@ -88,6 +88,9 @@ pub const IDLE_TRUST: u32 = 16;
 /// ever (RFC 9325 section 4.4). CoreDNS has the same idea as `max_age`.
 pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(3600);
 
+/// Connections to one upstream that take no more questions and wait for their last responses; the oldest gives way.
+pub const DRAINING_PER_UPSTREAM_MAX: usize = 4;
+
 /// How long a connection is being opened before a second address is tried beside it (RFC 8305 section 5).
 pub const DIAL_HEAD_START: Duration = Duration::from_millis(250);
 

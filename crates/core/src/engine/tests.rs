@@ -1153,3 +1153,23 @@ fn dials_that_hang_do_not_use_up_the_connections_at_once() {
     let queries = bench.written(2);
     assert!(queries.iter().any(|query| query.1 == "c.example"));
 }
+
+#[test]
+fn an_upstream_without_a_connection_to_offer_is_passed_over() {
+    let mut bench = Bench::two();
+    // The first upstream's dials hang; whatever its trials use up, the second one is always there.
+    for round in 0..60 {
+        bench.ask(round, &format!("n{round}.example"));
+        for place in 0..bench.opened.len() {
+            if bench.opened[place].1 == 1 {
+                bench.connect(place);
+                for query in bench.written(place) {
+                    bench.answer(place, &query);
+                }
+            }
+        }
+        bench.wait(130);
+    }
+    let failed = bench.outcomes().into_iter().filter(|reply| reply.1 != GOOD);
+    assert_eq!(failed.count(), 0);
+}
