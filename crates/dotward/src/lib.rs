@@ -24,6 +24,7 @@ pub mod config;
 pub mod execute;
 pub mod listen;
 pub mod logging;
+pub mod plan;
 pub mod presets;
 pub mod run;
 pub mod settings;

@@ -10,24 +10,23 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use dotward_core::engine::{Engine, EngineConfig};
-use dotward_core::front::{Front, FrontConfig};
-use dotward_core::policy::{self, Acl, LocalRecords, PolicyConfig};
-use dotward_core::upstream::{Strategy, UpstreamConfig};
+use dotward_core::engine::Engine;
+use dotward_core::upstream::Protocol;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::watch;
 
-use crate::config::{Config, ListenAddress, ListenTransport, LocalData, LocalRecord};
+use crate::config::{Config, ListenAddress, ListenTransport, own_endpoint};
 use crate::events::EventLog;
 use crate::listen::sockets::{self, BindError, Bound};
 use crate::listen::{stream, udp};
+use crate::plan;
 use crate::presets;
 use crate::signal::Signal;
 use crate::tls::TlsSetupError;
@@ -50,6 +49,13 @@ pub enum StartFault {
         /// What is wrong.
         error: TlsSetupError,
     },
+    /// An upstream is this proxy itself.
+    Loop {
+        /// What it is called.
+        upstream: String,
+        /// Its address.
+        endpoint: SocketAddr,
+    },
     /// The system refused something every process needs: randomness, a thread, an event loop.
     System(io::Error),
 }
@@ -60,6 +66,11 @@ impl fmt::Display for StartFault {
             Self::Bind(error) => error.fmt(f),
             Self::ListenTls(error) => write!(f, "TLS listeners: {error}"),
             Self::UpstreamTls { upstream, error } => write!(f, "upstream {upstream}: {error}"),
+            Self::Loop { upstream, endpoint } => write!(
+                f,
+                "upstream {upstream} at {endpoint} is this program itself\n  fix:     give the address of another \
+                 resolver, or listen on another address or port"
+            ),
             Self::System(error) => write!(f, "the system refuses to run us: {error}"),
         }
     }
@@ -118,7 +129,8 @@ pub struct Prepared {
     config: Config,
     sockets: Vec<(ListenAddress, Bound)>,
     listen_tls: Option<ListenerTls>,
-    upstreams: Vec<UpstreamTls>,
+    /// One for each upstream of the configuration; `None` for those spoken to in the clear.
+    upstreams: Vec<Option<UpstreamTls>>,
     seed: [u8; 32],
 }
 
@@ -147,8 +159,12 @@ impl Prepared {
         });
         let mut upstreams = Vec::new();
         for settings in &config.upstreams {
+            if settings.protocol != Protocol::Tls {
+                upstreams.push(None);
+                continue;
+            }
             match UpstreamTls::new(settings) {
-                Ok(tls) => upstreams.push(tls),
+                Ok(tls) => upstreams.push(Some(tls)),
                 Err(error) => faults.push(StartFault::UpstreamTls {
                     upstream: settings.name.clone(),
                     error,
@@ -159,7 +175,7 @@ impl Prepared {
     }
 
     /// Binds every socket and takes TLS as it is given, for what never was in files: `listen_tls` for the TLS listeners, and
-    /// in `upstreams` one for each upstream of the configuration.
+    /// in `upstreams` one for each upstream of the configuration that speaks TLS.
     ///
     /// # Errors
     ///
@@ -171,6 +187,13 @@ impl Prepared {
     ) -> Result<Self, StartError> {
         let mut faults = Vec::new();
         let sockets = bind_all(&config, &mut faults);
+        let mut given = upstreams.into_iter();
+        let of = |protocol| match protocol {
+            Protocol::Tls => given.next(),
+            Protocol::Tcp | Protocol::Udp => None,
+        };
+        let upstreams = config.upstreams.iter().map(|it| it.protocol).map(of);
+        let upstreams = upstreams.collect();
         Self::assemble(config, sockets, listen_tls, upstreams, faults)
     }
 
@@ -178,9 +201,10 @@ impl Prepared {
         config: Config,
         sockets: Vec<(ListenAddress, Bound)>,
         listen_tls: Option<ListenerTls>,
-        upstreams: Vec<UpstreamTls>,
+        upstreams: Vec<Option<UpstreamTls>>,
         mut faults: Vec<StartFault>,
     ) -> Result<Self, StartError> {
+        refuse_loops(&config, &sockets, &mut faults);
         let seed = random_seed().map_err(|error| faults.push(StartFault::System(error)));
         match (faults.is_empty(), seed) {
             (true, Ok(seed)) => Ok(Self {
@@ -269,9 +293,9 @@ impl Crew {
             seed,
         } = prepared;
         let state = State::new(
-            Arc::new(front(&config)),
-            Engine::new(engine_config(&config), seed),
-            upstreams.into_iter().map(Rc::new).collect(),
+            Arc::new(plan::front(&config)),
+            Engine::new(plan::engine(&config), seed),
+            upstreams.into_iter().map(|tls| tls.map(Rc::new)).collect(),
             EventLog::new(config.upstreams.iter().map(|u| u.name.clone()).collect()),
         );
         let worker = Worker::start(state);
@@ -293,8 +317,10 @@ impl Crew {
                 }
             });
         }
-        let asked = presets::start_line(&config.upstreams);
-        tracing::info!("{asked}");
+        for line in presets::start_lines(&config) {
+            tracing::info!("{line}");
+        }
+        worker.turn(|state, _, now| state.engine.start(now));
         bootstrap::start(&worker, &config);
         Ok(Self { worker, listeners })
     }
@@ -319,36 +345,36 @@ fn tell_listening(transport: ListenTransport, socket: &Bound) {
     }
 }
 
-fn front(config: &Config) -> Front {
-    Front::new(FrontConfig {
-        allow: Acl::new(&config.allow),
-        policy: PolicyConfig {
-            local: LocalRecords::new(config.local.iter().map(local_record)),
-            ..PolicyConfig::default()
-        },
-    })
-}
-
-fn local_record(record: &LocalRecord) -> policy::LocalRecord {
-    policy::LocalRecord {
-        name: record.name.clone(),
-        ttl: record.ttl,
-        data: match &record.data {
-            LocalData::A(address) => policy::LocalData::A(*address),
-            LocalData::Aaaa(address) => policy::LocalData::Aaaa(*address),
-            LocalData::Cname(target) => policy::LocalData::Cname(target.clone()),
-            LocalData::Txt(text) => policy::LocalData::Txt(text.clone()),
-            LocalData::Ptr(target) => policy::LocalData::Ptr(target.clone()),
-        },
+/// Refuses upstreams that are this very proxy: a question to one would come back for ever.
+fn refuse_loops(config: &Config, sockets: &[(ListenAddress, Bound)], faults: &mut Vec<StartFault>) {
+    let bound = |(listen, socket): &(ListenAddress, Bound)| {
+        let address = socket.local_addr().ok()?;
+        Some(ListenAddress { address, ..*listen })
+    };
+    let listeners: Vec<_> = sockets.iter().filter_map(bound).collect();
+    for upstream in &config.upstreams {
+        if let Some(endpoint) = own_endpoint(&listeners, upstream, is_own_address) {
+            let upstream = upstream.name.clone();
+            faults.push(StartFault::Loop { upstream, endpoint });
+        }
     }
 }
 
-fn engine_config(config: &Config) -> EngineConfig {
-    let upstreams = config
-        .upstreams
-        .iter()
-        .map(|upstream| UpstreamConfig::new(upstream.name.clone(), upstream.endpoints.clone()));
-    EngineConfig::new(upstreams.collect(), Strategy::Ordered)
+/// Whether the address is one of this machine's: the kernel reaches those from the same address, but for loopback ones. Nothing is sent.
+fn is_own_address(ip: IpAddr) -> bool {
+    if ip.is_loopback() {
+        return true;
+    }
+    let unspecified: IpAddr = match ip {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let source = UdpSocket::bind((unspecified, 0)).and_then(|socket| {
+        // Any port will do, but 0.
+        socket.connect((ip, 9))?;
+        socket.local_addr()
+    });
+    source.is_ok_and(|source| source.ip() == ip)
 }
 
 fn random_seed() -> io::Result<[u8; 32]> {

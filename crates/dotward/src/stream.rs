@@ -58,6 +58,18 @@ pub(crate) struct ReadBuffers {
     pub(crate) plain: Vec<u8>,
 }
 
+impl ReadBuffers {
+    /// Where a datagram is received: as much room as for a record, several times what we say we take.
+    pub(crate) fn datagram(&mut self) -> &mut [u8] {
+        &mut self.raw
+    }
+
+    /// The first octets of what was received there.
+    pub(crate) fn received(&self, octets: usize) -> &[u8] {
+        self.raw.get(..octets).unwrap_or_default()
+    }
+}
+
 impl Default for ReadBuffers {
     fn default() -> Self {
         Self {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use dotward_core::engine::{Action, Engine, Replies};
 use dotward_core::front::Front;
 use dotward_core::time::Moment;
-use dotward_core::upstream::ConnectionId;
+use dotward_core::upstream::{ConnectionId, Protocol};
 use dotward_udp::LocalAddress;
 use slotmap::SecondaryMap;
 
@@ -29,6 +29,7 @@ use crate::listen::udp::UdpPort;
 use crate::signal::{Ready, Signal};
 use crate::stream::ReadBuffers;
 use crate::tls::client::UpstreamTls;
+use crate::upstream::datagram;
 use crate::upstream::driver::{self, UpstreamConnection};
 
 /// Where a reply goes.
@@ -60,7 +61,8 @@ pub(crate) struct Worker {
 pub(crate) struct State {
     pub(crate) front: Arc<Front>,
     pub(crate) engine: Engine<ReplyTo>,
-    pub(crate) upstreams: Vec<Rc<UpstreamTls>>,
+    /// By upstream; `None` for those spoken to in the clear.
+    pub(crate) upstreams: Vec<Option<Rc<UpstreamTls>>>,
     pub(crate) connections: SecondaryMap<ConnectionId, UpstreamConnection>,
     pub(crate) ports: Vec<UdpPort>,
     pub(crate) clients: Clients,
@@ -80,7 +82,7 @@ impl State {
     pub(crate) fn new(
         front: Arc<Front>,
         engine: Engine<ReplyTo>,
-        upstreams: Vec<Rc<UpstreamTls>>,
+        upstreams: Vec<Option<Rc<UpstreamTls>>>,
         events: EventLog,
     ) -> Self {
         Self {
@@ -104,7 +106,7 @@ impl State {
         if self.engine.poll_timeout().is_some_and(|due| due <= now) {
             self.engine.handle_timeout(now);
         }
-        while self.act(worker) | self.transmit(now) {}
+        while self.act(worker, now) | self.transmit(now) {}
         self.route_replies();
         self.clients.flush();
         for port in &mut self.ports {
@@ -126,7 +128,7 @@ impl State {
     }
 
     /// Opens and closes connections as the engine says. True when there was something to do.
-    fn act(&mut self, worker: &Rc<Worker>) -> bool {
+    fn act(&mut self, worker: &Rc<Worker>, now: Moment) -> bool {
         let mut acted = false;
         while let Some(action) = self.engine.poll_action() {
             acted = true;
@@ -135,8 +137,14 @@ impl State {
                     connection,
                     upstream,
                     endpoint,
-                    protocol: _,
-                } => driver::open(self, worker, connection, upstream, endpoint),
+                    protocol: Protocol::Udp,
+                } => datagram::open(self, worker, connection, upstream, endpoint, now),
+                Action::Open {
+                    connection,
+                    upstream,
+                    endpoint,
+                    protocol: protocol @ (Protocol::Tls | Protocol::Tcp),
+                } => driver::open(self, worker, connection, (upstream, protocol), endpoint),
                 Action::Close { connection } => {
                     if let Some(open) = self.connections.remove(connection) {
                         open.close();

@@ -75,6 +75,16 @@ pub enum Id {
     UpstreamCaFile,
     UpstreamClientCert,
     UpstreamClientKey,
+    UpstreamTier,
+    UpstreamWeight,
+    UpstreamKeepWarm,
+    Strategy,
+    Route,
+    RouteSuffix,
+    RouteTo,
+    RouteStrategy,
+    RouteFallback,
+    ForwardSpecial,
     Bootstrap,
     CaFile,
     ClientCert,
@@ -134,7 +144,7 @@ pub enum Group {
     Upstreams,
     /// What is kept. No setting stands here yet.
     Cache,
-    /// What others may learn. No setting stands here yet.
+    /// What others may learn.
     Privacy,
     /// What is told to the operator.
     Observe,
@@ -196,6 +206,12 @@ pub enum Kind {
     Network,
     /// An upstream on one line.
     Spec,
+    /// A suffix and who is asked about the names below it, on one line.
+    Route,
+    /// A domain name, or a network, which stands for the reverse names of its addresses.
+    Suffix,
+    /// The name of an upstream, or an upstream on one line.
+    Target,
     /// A file.
     Path,
     /// One of these words, in any letter case.
@@ -214,6 +230,15 @@ pub enum Kind {
         /// The largest number that is accepted.
         max: u32,
     },
+    /// A whole number.
+    Number {
+        /// The smallest that is accepted.
+        min: u8,
+        /// The largest that is accepted.
+        max: u8,
+    },
+    /// `true` or `false`.
+    YesNo,
     /// A word for people: letters, digits, `.`, `_`, `-`; 1 to 64 of them.
     Label,
     /// The name of a preset.
@@ -243,6 +268,11 @@ impl Kind {
             Self::Listen | Self::ListenTls | Self::Endpoint => "ADDR",
             Self::Network => "NET",
             Self::Spec => "SPEC",
+            Self::Route => "SUFFIX=SPEC",
+            Self::Suffix => "SUFFIX",
+            Self::Target => "NAME",
+            Self::Number { .. } => "N",
+            Self::YesNo => "BOOL",
             Self::Path => "FILE",
             Self::Choice(_) => "WORD",
             Self::Duration { .. } => "DUR",
@@ -266,6 +296,11 @@ impl Kind {
             Self::ListenTls => "`IP[:PORT]`, IPv6 in brackets".into(),
             Self::Network => "`loopback`, `private`, `any`, an address or a CIDR network".into(),
             Self::Spec => "SPEC, see below".into(),
+            Self::Route => "`SUFFIX=SPEC[,SPEC…]`".into(),
+            Self::Suffix => "domain name, address or CIDR network".into(),
+            Self::Target => "name of an upstream, or SPEC".into(),
+            Self::Number { min, max } => format!("{min} to {max}"),
+            Self::YesNo => "`true` or `false`".into(),
             Self::Path => "path".into(),
             Self::Choice(words) => words.join(", "),
             Self::Duration { min, max } => format!(

@@ -1,20 +1,20 @@
-//! Moves the octets of upstream connections.
+//! Moves the octets of upstream connections: TLS, and plain TCP for the routes that ask for it.
 //!
 //! Promises:
 //! - All queries that wait for a connection in a turn leave in one write, over TLS in one record where they fit.
 //! - An idle connection has a reader: FIN, close_notify and reset reach the engine at once.
 //! - A connection is reported up when its handshake is over and the upstream is who it has to be, on resumed sessions too.
 //!
-//! Deliberately absent: every decision (see `dotward_core::engine`).
+//! Deliberately absent: every decision (see `dotward_core::engine`); datagrams (see `datagram`).
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use dotward_core::time::Moment;
-use dotward_core::upstream::{CloseReason, ConnectionId, UpstreamId};
-use tokio::net::TcpStream;
+use dotward_core::upstream::{CloseReason, ConnectionId, Protocol, UpstreamId};
+use tokio::net::{TcpStream, UdpSocket};
 
-use super::dial;
+use super::{datagram, dial};
 use crate::limits::TRANSMIT_CHUNK;
 use crate::signal::{Ready, Signal, Wants};
 use crate::stream::{Stream, StreamEnd};
@@ -24,20 +24,22 @@ use crate::worker::{State, Worker};
 /// One connection the engine asked for.
 #[derive(Debug)]
 pub(crate) struct UpstreamConnection {
-    upstream: UpstreamId,
-    endpoint: SocketAddr,
-    signal: Rc<Signal>,
-    phase: Phase,
+    pub(super) upstream: UpstreamId,
+    pub(super) endpoint: SocketAddr,
+    pub(super) signal: Rc<Signal>,
+    pub(super) phase: Phase,
 }
 
 #[derive(Debug)]
-enum Phase {
+pub(super) enum Phase {
     /// TCP is being set up by the connection's task.
     Connecting,
     /// TLS is being set up.
     Handshaking(Stream),
     /// Reported to the engine as connected.
     Up(Stream),
+    /// No stream at all: one datagram each way.
+    Datagram(Rc<UdpSocket>),
 }
 
 impl UpstreamConnection {
@@ -45,14 +47,14 @@ impl UpstreamConnection {
     pub(crate) fn close(self) {
         self.signal.stop();
         match self.phase {
-            Phase::Connecting => {}
+            Phase::Connecting | Phase::Datagram(_) => {}
             Phase::Handshaking(stream) | Phase::Up(stream) => stream.close(),
         }
     }
 
     fn stream(&mut self) -> Option<&mut Stream> {
         match &mut self.phase {
-            Phase::Connecting => None,
+            Phase::Connecting | Phase::Datagram(_) => None,
             Phase::Handshaking(stream) | Phase::Up(stream) => Some(stream),
         }
     }
@@ -63,7 +65,7 @@ pub(crate) fn open(
     state: &mut State,
     worker: &Rc<Worker>,
     connection: ConnectionId,
-    upstream: UpstreamId,
+    (upstream, protocol): (UpstreamId, Protocol),
     endpoint: SocketAddr,
 ) {
     let signal = Rc::new(Signal::default());
@@ -74,7 +76,7 @@ pub(crate) fn open(
         phase: Phase::Connecting,
     };
     state.connections.insert(connection, opened);
-    let task = run(Rc::clone(worker), connection, endpoint, signal);
+    let task = run(Rc::clone(worker), connection, protocol, endpoint, signal);
     tokio::task::spawn_local(task);
 }
 
@@ -82,6 +84,7 @@ pub(crate) fn open(
 async fn run(
     worker: Rc<Worker>,
     connection: ConnectionId,
+    protocol: Protocol,
     endpoint: SocketAddr,
     signal: Rc<Signal>,
 ) {
@@ -90,7 +93,8 @@ async fn run(
         connected = dial::connect(endpoint) => connected,
     };
     let source = worker.turn(|state, _, now| match connected {
-        Ok(socket) => begin_tls(state, connection, socket, now),
+        Ok(socket) if protocol == Protocol::Tls => begin_tls(state, connection, socket, now),
+        Ok(socket) => begin_plain(state, connection, socket, now),
         Err(error) => {
             state.events.note_fault(
                 state.connections.get(connection).map(|c| c.upstream),
@@ -118,6 +122,7 @@ fn begin_tls(
     let tls = state
         .upstreams
         .get(open.upstream.0)
+        .and_then(Option::as_ref)
         .and_then(|tls| tls.connect(open.endpoint.ip()).ok());
     let Some(tls) = tls else {
         fail(state, connection, CloseReason::Unreachable, now);
@@ -126,6 +131,21 @@ fn begin_tls(
     let stream = Stream::tls(socket, tls);
     let source = stream.socket();
     open.phase = Phase::Handshaking(stream);
+    flush(state, connection, now).then_some(source)
+}
+
+/// A connection without TLS is up when TCP is.
+fn begin_plain(
+    state: &mut State,
+    connection: ConnectionId,
+    socket: TcpStream,
+    now: Moment,
+) -> Option<Rc<TcpStream>> {
+    let open = state.connections.get_mut(connection)?;
+    let stream = Stream::plain(socket);
+    let source = stream.socket();
+    open.phase = Phase::Up(stream);
+    state.engine.handle_connected(connection, now);
     flush(state, connection, now).then_some(source)
 }
 
@@ -162,12 +182,16 @@ fn complete_handshake(state: &mut State, connection: ConnectionId, now: Moment) 
     };
     let stream = match std::mem::replace(&mut open.phase, Phase::Connecting) {
         Phase::Handshaking(stream) if !stream.is_handshaking() => stream,
-        other @ (Phase::Connecting | Phase::Handshaking(_) | Phase::Up(_)) => {
+        other @ (Phase::Connecting | Phase::Handshaking(_) | Phase::Up(_) | Phase::Datagram(_)) => {
             open.phase = other;
             return true;
         }
     };
-    let checked = match (state.upstreams.get(open.upstream.0), stream.connection()) {
+    let tls = state
+        .upstreams
+        .get(open.upstream.0)
+        .and_then(Option::as_ref);
+    let checked = match (tls, stream.connection()) {
         (Some(tls), Some(connection)) => tls.check(connection, open.endpoint.ip()),
         (None, _) | (_, None) => Ok(()),
     };
@@ -207,7 +231,7 @@ fn end_of(state: &mut State, connection: ConnectionId, end: &StreamEnd, now: Mom
 }
 
 /// Lets go of a connection and tells the engine.
-fn fail(state: &mut State, connection: ConnectionId, reason: CloseReason, now: Moment) {
+pub(super) fn fail(state: &mut State, connection: ConnectionId, reason: CloseReason, now: Moment) {
     if let Some(open) = state.connections.remove(connection) {
         open.close();
         state.engine.handle_closed(connection, reason, now);
@@ -240,6 +264,12 @@ fn flush(state: &mut State, connection: ConnectionId, now: Moment) -> bool {
 
 /// Hands the queries that wait for a connection to its stream, as long as the socket has room.
 pub(crate) fn transmit(state: &mut State, connection: ConnectionId, now: Moment) {
+    if let Some(open) = state.connections.get(connection)
+        && let Phase::Datagram(socket) = &open.phase
+    {
+        let socket = Rc::clone(socket);
+        return datagram::send(state, connection, &socket, now);
+    }
     while let Some(open) = state.connections.get_mut(connection)
         && let Phase::Up(stream) = &mut open.phase
         && !stream.is_blocked()

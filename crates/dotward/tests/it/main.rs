@@ -16,5 +16,6 @@ mod dot_listener;
 mod forwarding;
 mod pieces;
 mod program;
+mod split_horizon;
 mod stopping;
 mod trust;

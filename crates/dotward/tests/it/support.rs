@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use dotward::config::{
-    Config, ListenAddress, ListenTransport, LogFormat, LogSettings, UpstreamSettings,
+    Config, ListenAddress, ListenTransport, LogFormat, LogSettings, Strategy, UpstreamSettings,
 };
 use dotward::run::{Proxy, Running};
 use dotward_core::wire::frame::{FrameReader, append_frame};
@@ -48,20 +48,17 @@ impl Trust {
 
     /// The settings that trust `server`.
     pub(crate) fn upstream(&self, server: &dotward_faults::Running) -> UpstreamSettings {
+        let address = server.address();
+        let name = format!("test-{}", address.port());
         UpstreamSettings {
-            name: format!("test-{}", server.address().port()),
-            endpoints: vec![server.address()],
-            port: server.address().port(),
             tls_name: Some(NAME.try_into().unwrap()),
-            pins: Vec::new(),
             ca_file: Some(self.directory.path().join("ca.pem")),
-            client_identity: None,
-            preset: None,
+            ..UpstreamSettings::new(name, vec![address], address.port())
         }
     }
 }
 
-/// A configuration that listens on free ports of 127.0.0.1 over UDP and TCP.
+/// A configuration that listens on free ports of 127.0.0.1 over UDP and TCP and asks the upstreams in order.
 pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
     let listen = |transport| ListenAddress {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -72,6 +69,9 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
         listen_tls: None,
         allow: vec!["127.0.0.0/8".parse().unwrap()],
         upstreams,
+        strategy: Strategy::Ordered,
+        routes: Vec::new(),
+        forward_special: Vec::new(),
         local: Vec::new(),
         bootstrap: Vec::new(),
         log: LogSettings {

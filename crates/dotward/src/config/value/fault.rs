@@ -96,6 +96,32 @@ pub enum ValueFault {
         /// The largest.
         max: u32,
     },
+    /// Not a whole number in range.
+    NumberRange {
+        /// The smallest.
+        min: u8,
+        /// The largest.
+        max: u8,
+    },
+    /// Neither a domain nor a network.
+    NotASuffix {
+        /// What was probably meant.
+        suggestion: Option<String>,
+    },
+    /// The root, which holds every name.
+    Root,
+    /// No `=` between suffix and upstream.
+    NotARoute,
+    /// Pins or roots where nothing is encrypted.
+    NothingToVerify {
+        /// What is spoken there.
+        scheme: String,
+    },
+    /// The address of a route's upstream, without saying what is spoken there.
+    AddressWithoutScheme {
+        /// The address.
+        address: String,
+    },
     /// Not 1 to 64 letters, digits, `.`, `_`, `-`.
     NotALabel,
     /// No text, or too much.
@@ -152,7 +178,18 @@ impl fmt::Display for ValueFault {
             }
             Self::NotOneOf { .. } => f.write_str("unknown word"),
             Self::NotADuration => f.write_str("no duration"),
-            Self::DurationRange { .. } | Self::NotSeconds { .. } => f.write_str("out of range"),
+            Self::DurationRange { .. } | Self::NotSeconds { .. } | Self::NumberRange { .. } => {
+                f.write_str("out of range")
+            }
+            Self::NotASuffix { .. } => f.write_str("neither a domain nor a network"),
+            Self::Root => f.write_str("every name is below the root"),
+            Self::NotARoute => f.write_str("no `=` between suffix and upstream"),
+            Self::NothingToVerify { scheme } => {
+                write!(f, "{scheme}:// proves nothing that could be verified")
+            }
+            Self::AddressWithoutScheme { address } => {
+                write!(f, "nothing says what is spoken with {address}")
+            }
             Self::NotALabel => f.write_str("not fit for a name in logs and metrics"),
             Self::TextLength => f.write_str("a text has 1 to 4096 octets"),
             Self::NotADomainName => f.write_str("no domain name"),
@@ -196,6 +233,19 @@ impl ValueFault {
                 format!("write {} to {}", DurationText(*min), DurationText(*max))
             }
             Self::NotSeconds { max } => format!("write 0 to {max} seconds, or such as 5m"),
+            Self::NumberRange { min, max } => format!("write {min} to {max}"),
+            Self::NotASuffix { suggestion: Some(suggestion) } => {
+                format!("write `{suggestion}`; the names below it are meant too")
+            }
+            Self::NotASuffix { suggestion: None } => {
+                "write a domain such as corp.example, or a network such as 10.0.0.0/8".into()
+            }
+            Self::Root => "list it in `upstream`: that is asked about whatever has no route".into(),
+            Self::NotARoute => "write SUFFIX=SPEC, such as corp.example=udp://10.0.0.53".into(),
+            Self::NothingToVerify { .. } => "remove `?` and what follows, or write `tls://`".into(),
+            Self::AddressWithoutScheme { address } => format!(
+                "write `udp://{address}` or `tcp://{address}` for clear text, or `tls://NAME@{address}`"
+            ),
             Self::NotALabel => "write 1 to 64 letters, digits, `.`, `_` or `-`".into(),
             Self::TextLength => "write text, and split what is longer".into(),
             Self::NotADomainName => {
@@ -207,7 +257,9 @@ impl ValueFault {
                     .into()
             }
             Self::UnknownParameter { .. } => "write `pin=sha256/…` or `ca_file=…`".into(),
-            Self::Plaintext => "write `tls://NAME@ADDR`, or a preset (dotward upstream list)".into(),
+            Self::Plaintext => "write `tls://NAME@ADDR`, or a preset (dotward upstream list); only a \
+                 route may be unencrypted, such as --route corp.example=udp://10.0.0.53"
+                .into(),
             Self::UnknownUpstream { suggestion: Some(suggestion) } => {
                 format!("did you mean `{suggestion}`?")
             }

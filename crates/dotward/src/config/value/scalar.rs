@@ -69,6 +69,20 @@ pub(super) fn seconds(text: &str, max: u32) -> Result<u32, ValueFault> {
         .ok_or(ValueFault::NotSeconds { max })
 }
 
+pub(super) fn number(text: &str, min: u8, max: u8) -> Result<u8, ValueFault> {
+    let digits = text.bytes().all(|octet| octet.is_ascii_digit());
+    let number = text.parse().ok().filter(|_| digits);
+    number
+        .filter(|number| (min..=max).contains(number))
+        .ok_or(ValueFault::NumberRange { min, max })
+}
+
+pub(super) fn yes_no(text: &str) -> Result<bool, ValueFault> {
+    text.parse().map_err(|_| ValueFault::NotOneOf {
+        words: &["true", "false"],
+    })
+}
+
 pub(super) fn label(text: &str) -> Result<String, ValueFault> {
     let good = |letter: u8| letter.is_ascii_alphanumeric() || b"._-".contains(&letter);
     if text.len() <= LABEL_MAX && text.bytes().all(good) {
