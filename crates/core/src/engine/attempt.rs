@@ -326,12 +326,13 @@ impl<C> Engine<C> {
         } else {
             Among::Any
         };
-        // Whatever else it waits for has been waited for longer than usual, so what was lost is replaced.
+        // Whatever else it waits for has been waited for longer than usual, so what was lost is replaced; but not a dial that was given
+        // up for another one on which the question waits too.
         let other = exchange.attempts.first().copied();
+        let rivals = reason == CloseReason::Superseded;
         match other {
             None => self.send_or_fail(id, among, now),
-            // We ended it ourselves because another one answered first, or are about to end them all.
-            Some(_) if !reason.is_failure() => {}
+            Some(_) if rivals && self.waits_on_ready(id) => {}
             Some(other) => {
                 if !self.send(id, among, now) {
                     let patience = self.upstreams[other.upstream.0].rtt.hedge_after();
@@ -339,6 +340,19 @@ impl<C> Engine<C> {
                 }
             }
         }
+    }
+
+    /// Whether one of the connections the question waits on is ready.
+    fn waits_on_ready(&self, id: ExchangeId) -> bool {
+        let attempts = self
+            .exchanges
+            .get(id)
+            .map(|exchange| exchange.attempts.iter());
+        attempts.into_iter().flatten().any(|attempt| {
+            self.connections
+                .get(attempt.connection)
+                .is_some_and(Connection::is_ready)
+        })
     }
 
     /// Ends an exchange that waits for nothing, with the best there is to tell.
