@@ -232,6 +232,11 @@ impl<C> Engine<C> {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return false;
         };
+        // Making room for it may have moved the question already.
+        let tried = exchange.tried(upstream);
+        if exchange.sends() >= SENDS_MAX || tried.sends >= SENDS_PER_UPSTREAM_MAX {
+            return false;
+        }
         let Some(state) = self.connections.get_mut(connection) else {
             return false;
         };
