@@ -9,7 +9,7 @@ use core::net::SocketAddr;
 
 use crate::exchange::Request;
 use crate::outcome::Refusal;
-use crate::policy::{self, Acl, Decision, LocalRecords};
+use crate::policy::{Acl, Decision, Policy, PolicyConfig};
 use crate::wire::{
     Asker, QueryFault, QueryView, ReplyOrigin, ResponseView, Transport, render_reply, write_error,
     write_fault,
@@ -29,8 +29,8 @@ pub struct Client {
 pub struct FrontConfig {
     /// Who may ask.
     pub allow: Acl,
-    /// Names answered here.
-    pub local: LocalRecords,
+    /// What is answered here, and who is asked about the rest.
+    pub policy: PolicyConfig,
 }
 
 /// What becomes of a client's message.
@@ -58,33 +58,45 @@ pub enum DropReason {
 /// The near side.
 #[derive(Debug)]
 pub struct Front {
-    config: FrontConfig,
+    allow: Acl,
+    policy: Policy,
 }
 
 impl Front {
     /// A front with this configuration.
     #[must_use]
     pub fn new(config: FrontConfig) -> Self {
-        Self { config }
+        Self {
+            allow: config.allow,
+            policy: Policy::new(config.policy),
+        }
+    }
+
+    /// What this front decides about names; for people who ask why.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// Takes one message of a client. After [`Verdict::Reply`], `reply` holds the whole reply without a length prefix, within
     /// the size the client takes; otherwise its content means nothing.
     pub fn handle_query(&self, message: &[u8], client: &Client, reply: &mut Vec<u8>) -> Verdict {
-        let allowed = self.config.allow.contains(client.address.ip());
+        let allowed = self.allow.contains(client.address.ip());
         let query = match QueryView::parse(message) {
             Ok(query) => query,
             Err(fault) => return refuse_fault(&fault, allowed, reply),
         };
         let asker = Asker::new(&query, client.transport);
         let decision = if allowed {
-            policy::decide(&query, &self.config.local)
+            self.policy.decide(&query)
         } else {
             Decision::Refuse(Refusal::NotAllowed)
         };
         match decision {
-            Decision::Forward => Verdict::Forward(Request { asker }),
-            Decision::Local => self.reply_locally(&asker, reply),
+            Decision::Forward { group, route: _ } => Verdict::Forward(Request { asker, group }),
+            Decision::Local | Decision::Special { .. } => {
+                self.reply_locally(&asker, decision, reply)
+            }
             Decision::Refuse(refusal) => {
                 let told = refusal.told();
                 write_error(&asker, told.rcode, Some(told.error), reply);
@@ -93,8 +105,11 @@ impl Front {
         }
     }
 
-    fn reply_locally(&self, asker: &Asker, reply: &mut Vec<u8>) -> Verdict {
-        let message = self.config.local.respond(&asker.question);
+    fn reply_locally(&self, asker: &Asker, decision: Decision<'_>, reply: &mut Vec<u8>) -> Verdict {
+        let message = self
+            .policy
+            .respond(&asker.question, decision)
+            .unwrap_or_default();
         let Ok(response) = ResponseView::parse(&message) else {
             debug_assert!(false, "a message of our own is well-formed");
             return Verdict::Drop(DropReason::Runt);
@@ -123,7 +138,7 @@ fn refuse_fault(fault: &QueryFault<'_>, allowed: bool, reply: &mut Vec<u8>) -> V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{LocalData, LocalRecord};
+    use crate::policy::{LocalData, LocalRecord, LocalRecords};
     use crate::wire::{Class, QueryOptions, Question, Rcode, RecordType, write_query};
 
     fn front() -> Front {
@@ -135,7 +150,10 @@ mod tests {
         let allow = Acl::new(&["127.0.0.0/8".parse().unwrap()]);
         Front::new(FrontConfig {
             allow,
-            local: LocalRecords::new([record]),
+            policy: PolicyConfig {
+                local: LocalRecords::new([record]),
+                ..PolicyConfig::default()
+            },
         })
     }
 
@@ -144,6 +162,7 @@ mod tests {
         let options = QueryOptions {
             checking_disabled: false,
             dnssec_ok: false,
+            keepalive: false,
             padding: None,
         };
         let mut message = Vec::new();

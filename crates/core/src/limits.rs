@@ -49,6 +49,12 @@ pub const WAITERS_PER_EXCHANGE_MAX: usize = 1_000;
 /// open few (RFC 7766 section 6.2.2). knot-resolver stops at 100, unbound at 200.
 pub const IN_FLIGHT_BEFORE_GROWTH: usize = 1_024;
 
+/// Queries in flight on one connection before another is opened because they queue: some servers work on one at a time.
+pub const IN_FLIGHT_BEFORE_CONGESTION: usize = 16;
+
+/// Responses that take this many times the shortest of late are a sign of a queue at the other end.
+pub const CONGESTION_FACTOR: u32 = 4;
+
 /// Queries in flight on one connection, unanswered ones that nobody waits for any more included. Half the ID space, so that a
 /// random free ID is found in two tries on average and IDs stay hard to guess.
 pub const IN_FLIGHT_PER_CONNECTION_MAX: usize = 32_768;
@@ -60,8 +66,39 @@ pub const CONNECTIONS_PER_UPSTREAM_MAX: usize = 4;
 /// upstream; ten are a connection whose answers cannot be told apart.
 pub const MISMATCHES_MAX: u32 = 10;
 
-/// How long a connection without a query in flight is kept. Public resolvers close after about 10 s by themselves.
-pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Datagram sockets open to one upstream at a time: each query has its own, so that port and ID are both random (RFC 5452 section
+/// 9.2). Beyond it questions go over TCP.
+pub const DATAGRAMS_PER_UPSTREAM_MAX: usize = 512;
+
+/// How long a datagram may be on its way before it counts as lost. Resolvers inside a network answer in milliseconds, or have
+/// to ask outside themselves.
+pub const DATAGRAM_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a connection without a query in flight is kept at most. Public resolvers close after about 10 s by themselves, and
+/// that is learned; unbound keeps connections for 60 s, dnsdist for 300 s.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The shortest idle limit that is learned: an upstream that closes after every response has none worth undercutting.
+pub const IDLE_LIMIT_MIN: Duration = Duration::from_millis(50);
+
+/// Connections retired within the learned limit before the limit is stretched, to see whether it still holds.
+pub const IDLE_TRUST: u32 = 16;
+
+/// How long a connection lives in all, give or take a tenth: addresses move behind one name, and TLS keys should not live for
+/// ever (RFC 9325 section 4.4). CoreDNS has the same idea as `max_age`.
+pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(3600);
+
+/// How long a connection is being opened before a second address is tried beside it (RFC 8305 section 5).
+pub const DIAL_HEAD_START: Duration = Duration::from_millis(250);
+
+/// Idle connections kept open to one upstream at most, whatever `keep_warm` says.
+pub const KEEP_WARM_MAX: usize = 2;
+
+/// The shortest pause between two probes of an upstream that does not work and that no question tries.
+pub const PROBE_AFTER_MIN: Duration = Duration::from_secs(1);
+
+/// How long a probe may take.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The shortest pause before a failed upstream is tried again.
 pub const RETRY_AFTER_MIN: Duration = Duration::from_millis(250);
@@ -72,6 +109,10 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 
 /// The longest pause while no upstream works at all: recovery is noticed within it.
 pub const RETRY_AFTER_ALONE_MAX: Duration = Duration::from_millis(800);
+
+/// A response time is believed half as long after this time without a new one: an upstream that was slow once deserves another
+/// look, but not so often that clients feel it.
+pub const RTT_HALF_LIFE: Duration = Duration::from_secs(30);
 
 /// Events kept for a shell that does not fetch them.
 pub const EVENTS_MAX: usize = 1_024;

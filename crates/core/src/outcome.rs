@@ -137,13 +137,16 @@ impl Failure {
 #[must_use]
 pub const fn reason_text(reason: CloseReason) -> &'static str {
     match reason {
+        CloseReason::Aged => "connection was old",
         CloseReason::DialTimedOut => "connecting to the upstream timed out",
         CloseReason::Ended => "upstream closed the connection",
         CloseReason::Idle => "connection was idle",
         CloseReason::Misbehaved => "upstream sent what is not DNS",
+        CloseReason::NetworkChanged => "the network changed",
         CloseReason::Refused => "upstream refused the connection",
         CloseReason::Reset => "connection to the upstream was lost",
         CloseReason::Silent => "upstream stopped responding",
+        CloseReason::Superseded => "another address answered first",
         CloseReason::Unreachable => "network of the upstream is unreachable",
         CloseReason::Tls(fault) => match fault {
             TlsFault::Expired => "tls: upstream certificate has expired",

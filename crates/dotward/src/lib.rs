@@ -1,1 +1,32 @@
-//! (to be written)
+//! The shell of dotward: configuration, sockets, threads, TLS, logs, signals and the command line.
+//!
+//! No DNS decision is made here; those live in `dotward_core`. The modules stand in the order in which a query meets
+//! them, then what surrounds its way:
+//!
+//! ```text
+//!  client ─▶ listen ─▶ worker (front, engine) ─▶ upstream ─▶ stream ─▶ tls ─▶ resolver
+//!  client ◀─ listen ◀─ worker ◀──────────────── upstream ◀─ stream ◀─ tls ◀─ resolver
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod clock;
+mod env;
+mod events;
+mod limits;
+mod signal;
+mod stream;
+mod worker;
+
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod execute;
+pub mod listen;
+pub mod logging;
+pub mod presets;
+pub mod run;
+pub mod settings;
+pub mod signals;
+pub mod tls;
+pub mod upstream;

@@ -5,9 +5,9 @@
 
 use dotward_core::engine::{Action, Engine, EngineConfig};
 use dotward_core::front::{Client, Front, FrontConfig, Verdict};
-use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords};
+use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords, PolicyConfig};
 use dotward_core::time::Moment;
-use dotward_core::upstream::UpstreamConfig;
+use dotward_core::upstream::{Strategy, UpstreamConfig};
 use dotward_core::wire::frame::LENGTH_LEN;
 use dotward_core::wire::{
     Asker, AskerEdns, Flags, Question, ReplyOrigin, ResponseView, Section, Transport, render_reply,
@@ -88,12 +88,15 @@ fn front() -> Result<Front, String> {
     let networks: Result<Vec<_>, _> = networks.into_iter().collect();
     Ok(Front::new(FrontConfig {
         allow: Acl::new(&networks.map_err(|error| error.to_string())?),
-        local: LocalRecords::new([
-            record("here.example", LocalData::A([192, 0, 2, 1].into()))?,
-            record("alias.example", LocalData::Cname(name("here.example")?))?,
-            record("big.example", LocalData::A([192, 0, 2, 1].into()))?,
-            record("big.example", LocalData::Txt(vec![b'x'; 1500]))?,
-        ]),
+        policy: PolicyConfig {
+            local: LocalRecords::new([
+                record("here.example", LocalData::A([192, 0, 2, 1].into()))?,
+                record("alias.example", LocalData::Cname(name("here.example")?))?,
+                record("big.example", LocalData::A([192, 0, 2, 1].into()))?,
+                record("big.example", LocalData::Txt(vec![b'x'; 1500]))?,
+            ]),
+            ..PolicyConfig::default()
+        },
     }))
 }
 
@@ -163,11 +166,11 @@ enum Outcome {
 
 /// What an upstream reads when this is forwarded; the ID, which is random, as zeros.
 fn upstream_octets(request: dotward_core::exchange::Request) -> Result<Vec<u8>, String> {
-    let upstream = UpstreamConfig {
-        name: String::new(),
-        endpoints: vec![([192, 0, 2, 53], 853).into()],
-    };
-    let mut engine: Engine<()> = Engine::new(EngineConfig::new(vec![upstream]), [7; 32]);
+    let upstream = UpstreamConfig::new("", vec![([192, 0, 2, 53], 853).into()]);
+    let mut engine: Engine<()> = Engine::new(
+        EngineConfig::new(vec![upstream], Strategy::Ordered),
+        [7; 32],
+    );
     engine.submit(request, (), Moment::ZERO);
     let Some(Action::Open { connection, .. }) = engine.poll_action() else {
         return Err("no connection was asked for".into());

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use dotward_core::engine::{Action, Engine, EngineConfig, Event, Replies};
 use dotward_core::front::{Client, DropReason, Front, Verdict};
 use dotward_core::time::Moment;
-use dotward_core::upstream::{CloseReason, ConnectionId, UpstreamConfig, UpstreamId};
+use dotward_core::upstream::{CloseReason, ConnectionId, Strategy, UpstreamConfig, UpstreamId};
 
 /// Whom a reply is for.
 pub type Token = u64;
@@ -58,7 +58,7 @@ impl Harness {
     pub fn new(front: Front, upstreams: Vec<UpstreamConfig>, seed: [u8; 32]) -> Self {
         Self {
             front,
-            engine: Engine::new(EngineConfig::new(upstreams), seed),
+            engine: Engine::new(EngineConfig::new(upstreams, Strategy::Ordered), seed),
             now: START,
             opened: VecDeque::new(),
             closed: VecDeque::new(),
@@ -150,6 +150,7 @@ impl Harness {
                     connection,
                     upstream,
                     endpoint,
+                    protocol: _,
                 } => self.opened.push_back(Opened {
                     connection,
                     upstream,

@@ -2,7 +2,7 @@
 //! are nearly right, fuzz targets feed them anything.
 
 use dotward_core::front::{Client, DropReason, Front, FrontConfig, Verdict};
-use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords};
+use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords, PolicyConfig};
 use dotward_core::wire::frame::{FrameReader, append_frame};
 use dotward_core::wire::{
     Asker, AskerEdns, Flags, HEADER_LEN, Header, Name, QueryFault, QueryOptions, QueryView,
@@ -28,7 +28,10 @@ pub fn front() -> Front {
     });
     Front::new(FrontConfig {
         allow: Acl::new(&networks),
-        local: LocalRecords::new(records),
+        policy: PolicyConfig {
+            local: LocalRecords::new(records),
+            ..PolicyConfig::default()
+        },
     })
 }
 
@@ -100,6 +103,7 @@ fn check_forwarded(message: &[u8], asker: &Asker) {
     assert_eq!(query.question().octets(), asker.question.octets());
     for block in [None, Some(128), Some(468)] {
         let options = QueryOptions {
+            keepalive: false,
             checking_disabled: asker.flags.checking_disabled(),
             dnssec_ok: asker.dnssec_ok(),
             padding: block,

@@ -1,24 +1,26 @@
 //! Where a question goes, and when it goes again.
 //!
-//! The order of preference: upstreams not asked yet about this question, then the better standing, then the order of the
-//! configuration. Within an upstream the emptiest connection that can be used; a new one is opened when there is none, or
+//! The order of preference: upstreams of the question's group not asked yet about it, then the better standing, then the lower
+//! tier; among equals the group's strategy chooses. Within an upstream the emptiest connection that can be used; a new one is opened when there is none, or
 //! when the others are crowded.
 
 use core::cmp::Reverse;
 
 use smallvec::SmallVec;
 
-use super::event::{Action, Event};
 use super::hedge::Watch;
-use super::{Engine, UpstreamId};
-use crate::exchange::{Attempt, ExchangeId, Waiter};
+use super::{Engine, Owner, UpstreamId};
+use crate::exchange::{Attempt, ExchangeId, Held, Tried, Waiter};
 use crate::limits::{
-    CONNECTIONS_PER_UPSTREAM_MAX, DIAL_BESIDE_AFTER, SENDS_MAX, SENDS_PER_UPSTREAM_MAX,
+    CONNECTIONS_PER_UPSTREAM_MAX, QUERY_PADDING_BLOCK, SENDS_MAX, SENDS_PER_UPSTREAM_MAX,
 };
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
-use crate::upstream::{CloseReason, Connection, ConnectionId, HealthState, Standing, Upstream};
-use crate::wire::{ReplyOrigin, ResponseView, render_reply, write_query};
+use crate::upstream::{
+    Candidate, CloseReason, Connection, ConnectionId, HealthState, Protocol, Standing, Strategy,
+    Upstream,
+};
+use crate::wire::{ResponseView, render_reply, write_query};
 
 /// Which upstreams come into question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,7 @@ impl<C> Engine<C> {
         false
     }
 
+    /// The upstream that gets the question next, and how it is doing.
     fn choose(
         &mut self,
         id: ExchangeId,
@@ -62,48 +65,90 @@ impl<C> Engine<C> {
         full: &[UpstreamId],
         now: Moment,
     ) -> Option<(UpstreamId, Standing)> {
-        let exchange = self.exchanges.get_mut(id)?;
+        let exchange = self.exchanges.get(id)?;
+        let group = self.groups.get_mut(exchange.group.0)?;
         if exchange.sends() >= SENDS_MAX {
             return None;
         }
-        let up = self
-            .upstreams
+        let (upstreams, connections) = (&self.upstreams, &self.connections);
+        let alone = !group
+            .members
             .iter()
-            .filter(|u| u.health.state() == HealthState::Up)
-            .count();
-        let candidates = self
-            .upstreams
-            .iter()
-            .enumerate()
-            .filter_map(|(place, upstream)| {
-                let tried = exchange.tried(UpstreamId(place));
-                let worn = tried.sends >= SENDS_PER_UPSTREAM_MAX
-                    || usize::from(tried.failed_dials) >= upstream.endpoints().len()
-                    || (among == Among::Untried && tried.sends > 0)
-                    || full.contains(&UpstreamId(place));
-                let standing = upstream.health.standing(now, up == 0);
-                // A trial costs its question a delay, so a question that already waits does not make one while others can help.
-                let standing = match standing {
-                    Standing::Trial if tried.sends > 0 && up > 0 => Standing::Poor,
-                    Standing::Good | Standing::Trial | Standing::Poor => standing,
-                };
-                let eligible = !worn && can_carry(upstream, standing);
-                eligible.then_some((tried.sends, rank(standing), place, standing))
-            });
-        let (_, _, place, standing) =
-            candidates.min_by_key(|(sends, rank, place, _)| (*sends, *rank, *place))?;
-        Some((UpstreamId(place), standing))
+            .any(|id| upstreams[id.0].health.state() == HealthState::Up);
+        let mut best: SmallVec<[(Candidate, Standing); 8]> = SmallVec::new();
+        let mut best_class = Class {
+            sends: u8::MAX,
+            poor: true,
+            tier: u8::MAX,
+        };
+        for &member in &group.members {
+            let upstream = &upstreams[member.0];
+            let tried = exchange.tried(member);
+            let mut standing = upstream.health.standing(now, alone);
+            if standing == Standing::Trial && tried.sends > 0 && !alone {
+                // A trial costs its question a delay; one that already waits does not make it while others can help.
+                standing = Standing::Poor;
+            }
+            let worn = is_worn(tried, upstream) || (among == Among::Untried && tried.sends > 0);
+            // A question whose dial failed goes through the other addresses, whatever is known by then.
+            let can_carry = tried.failed_dials > 0 || can_carry(upstream, standing);
+            if worn || !can_carry || full.contains(&member) {
+                continue;
+            }
+            let poor = standing == Standing::Poor;
+            let class = Class {
+                sends: tried.sends,
+                poor,
+                tier: upstream.tier,
+            };
+            if class < best_class {
+                best.clear();
+                best_class = class;
+            }
+            if class == best_class {
+                let load = |id: &ConnectionId| connections.get(*id).map_or(0, Connection::load);
+                let load = upstream.connections.iter().map(load).sum();
+                best.push((upstream.candidate(member, load, now), standing));
+            }
+        }
+        let candidates: SmallVec<[Candidate; 8]> =
+            best.iter().map(|(candidate, _)| *candidate).collect();
+        let picked = group
+            .selector
+            .pick(&candidates, exchange.qname(), &mut self.rng)?;
+        best.iter()
+            .find(|(candidate, _)| candidate.id == picked)
+            .map(|(_, standing)| (picked, *standing))
+    }
+
+    /// Sends a question that has just gone out to a second upstream too, where the group races.
+    pub(super) fn race(&mut self, id: ExchangeId, now: Moment) {
+        let group = self
+            .exchanges
+            .get(id)
+            .and_then(|exchange| self.groups.get(exchange.group.0));
+        if group.is_some_and(|group| group.selector.strategy() == Strategy::Race) {
+            self.send(id, Among::Untried, now);
+        }
     }
 
     /// The connection of `upstream` that the question goes to; opened when there is none fit. Connections the question
     /// already waits on do not count.
-    fn connection_for(
+    pub(super) fn connection_for(
         &mut self,
         id: ExchangeId,
         upstream: UpstreamId,
         now: Moment,
     ) -> Option<ConnectionId> {
-        let exchange = self.exchanges.get_mut(id)?;
+        let exchange = self.exchanges.get(id)?;
+        let state = self.upstreams.get(upstream.0)?;
+        if state.protocol == Protocol::Udp
+            && !exchange.needs_stream
+            && let Some(socket) = self.open_datagram(upstream, now)
+        {
+            return Some(socket);
+        }
+        let exchange = self.exchanges.get(id)?;
         let state = self.upstreams.get(upstream.0)?;
         let waits_on = |id: ConnectionId| exchange.attempts.iter().any(|a| a.connection == id);
         let fit = state
@@ -118,9 +163,15 @@ impl<C> Engine<C> {
                     .filter(|connection| connection.is_usable())?;
                 Some((id, connection))
             });
-        let best =
-            fit.min_by_key(|(_, connection)| (Reverse(connection.is_ready()), connection.load()));
-        let crowded = best.is_none_or(|(_, connection)| connection.is_crowded());
+        let best = fit.min_by_key(|(_, connection)| {
+            (
+                Reverse(connection.is_ready()),
+                Reverse(connection.is_lasting()),
+                connection.load(),
+            )
+        });
+        let congested = state.rtt.is_congested();
+        let crowded = best.is_none_or(|(_, connection)| connection.is_crowded(congested));
         let best = best.map(|(id, _)| id);
         if crowded && let Some(opened) = self.open(upstream, now) {
             // The crowd waits for nobody: it goes on using what is ready while the new connection is being opened.
@@ -170,50 +221,14 @@ impl<C> Engine<C> {
         self.connection_for(id, upstream, now)
     }
 
-    /// Opens a connection, unless there are enough, or enough are being opened already: a third dial is begun only when the latest
-    /// has taken long, so that the bound is not used up at once by dials that hang.
-    fn open(&mut self, upstream: UpstreamId, now: Moment) -> Option<ConnectionId> {
-        let state = self.upstreams.get_mut(upstream.0)?;
-        let dials = state
-            .connections
-            .iter()
-            .filter_map(|id| self.connections.get(*id)?.dialing_since());
-        let (dials, latest) = dials.fold((0, Moment::ZERO), |(count, latest), since| {
-            (count + 1, latest.max(since))
-        });
-        let patient = dials > 1 && now.since(latest) < DIAL_BESIDE_AFTER;
-        if state.connections.len() >= CONNECTIONS_PER_UPSTREAM_MAX || patient {
-            return None;
-        }
-        if dials > 0 {
-            // Somebody waits for this endpoint already; another one may be nearer.
-            state.turn_to_next_endpoint();
-        }
-        let endpoint = state.next_endpoint()?;
-        let connection = self
-            .connections
-            .insert(Connection::new(upstream, endpoint, now));
-        state.connections.push(connection);
-        self.actions.push_back(Action::Open {
-            connection,
-            upstream,
-            endpoint,
-        });
-        self.events.push(Event::ConnectionOpening {
-            connection,
-            upstream,
-            endpoint,
-        });
-        Some(connection)
-    }
-
-    fn submit_to(
+    pub(super) fn submit_to(
         &mut self,
         id: ExchangeId,
         upstream: UpstreamId,
         connection: ConnectionId,
         now: Moment,
     ) -> bool {
+        let padding = self.padding_for(upstream);
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return false;
         };
@@ -221,11 +236,19 @@ impl<C> Engine<C> {
             return false;
         };
         let question = exchange.question.view();
-        write_query(question, exchange.query_options(), &mut self.scratch);
-        let Some(message_id) = state.submit(id, question, &mut self.scratch, now, &mut self.rng)
-        else {
+        let keepalive = !state.asked_keepalive && !state.is_datagram();
+        let options = exchange.query_options(keepalive, padding);
+        write_query(question, options, &mut self.scratch);
+        let Some(message_id) = state.submit(
+            Owner::Exchange(id),
+            question,
+            &mut self.scratch,
+            now,
+            &mut self.rng,
+        ) else {
             return false;
         };
+        state.asked_keepalive = true;
         let attempt = Attempt {
             upstream,
             connection,
@@ -295,7 +318,7 @@ impl<C> Engine<C> {
         };
         exchange.lost_to = Some(reason);
         if !was_ready {
-            exchange.take_back_send(attempt.upstream);
+            exchange.take_back_send(attempt.upstream, reason.is_failure());
         }
         // Who has said no already is not asked a second time only because another one cannot be reached.
         let among = if exchange.has_held() {
@@ -307,6 +330,8 @@ impl<C> Engine<C> {
         let other = exchange.attempts.first().copied();
         match other {
             None => self.send_or_fail(id, among, now),
+            // We ended it ourselves because another one answered first, or are about to end them all.
+            Some(_) if !reason.is_failure() => {}
             Some(other) => {
                 if !self.send(id, among, now) {
                     let patience = self.upstreams[other.upstream.0].rtt.hedge_after();
@@ -338,7 +363,7 @@ impl<C> Engine<C> {
                 .map_or_else(|| self.failure_without_reason(), Failure::Unreachable)
         };
         for waiter in exchange.waiters {
-            self.reply_held_or(waiter, held.as_deref(), failure.told());
+            self.reply_held_or(waiter, held.as_ref(), failure.told());
         }
     }
 
@@ -352,7 +377,7 @@ impl<C> Engine<C> {
         if self
             .upstreams
             .iter()
-            .all(|upstream| upstream.endpoints().is_empty())
+            .all(|upstream| upstream.endpoints.is_empty())
         {
             Failure::NotReady
         } else {
@@ -360,17 +385,20 @@ impl<C> Engine<C> {
         }
     }
 
-    pub(super) fn reply_held_or(&mut self, waiter: Waiter<C>, held: Option<&[u8]>, told: Told) {
-        let Some(Ok(response)) = held.map(ResponseView::parse) else {
+    pub(super) fn reply_held_or(&mut self, waiter: Waiter<C>, held: Option<&Held>, told: Told) {
+        let Some((Ok(response), origin)) =
+            held.map(|held| (ResponseView::parse(&held.message), held.origin))
+        else {
             return self.reply_error(waiter, told);
         };
-        render_reply(
-            &response,
-            &waiter.asker,
-            ReplyOrigin::Upstream,
-            &mut self.scratch,
-        );
+        render_reply(&response, &waiter.asker, origin, &mut self.scratch);
         self.replies.push(waiter.client, &self.scratch);
+    }
+
+    /// Queries are padded where nobody can read them, and nowhere else (RFC 7830 section 6).
+    pub(super) fn padding_for(&self, upstream: UpstreamId) -> Option<usize> {
+        let protocol = self.upstreams.get(upstream.0)?.protocol;
+        (protocol == Protocol::Tls).then_some(QUERY_PADDING_BLOCK)
     }
 
     /// Nobody waits for these any more.
@@ -383,16 +411,23 @@ impl<C> Engine<C> {
     }
 }
 
-/// A trial comes first, so that a preferred upstream is found again; nothing but a real question finds out.
-fn rank(standing: Standing) -> u8 {
-    match standing {
-        Standing::Good | Standing::Trial => 0,
-        Standing::Poor => 1,
-    }
+/// What is compared before the strategy of the group is asked; less is better. A trial counts as good: nothing but a real question
+/// finds out whether a preferred upstream is back.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Class {
+    sends: u8,
+    poor: bool,
+    tier: u8,
+}
+
+/// Whether the question was tried with this upstream as often as it may be.
+fn is_worn(tried: Tried, upstream: &Upstream) -> bool {
+    tried.sends >= SENDS_PER_UPSTREAM_MAX
+        || usize::from(tried.failed_dials) >= upstream.endpoints.len()
 }
 
 /// Whether an upstream can take a question at all: one that is down, and not due for a trial, only over a connection it has.
 fn can_carry(upstream: &Upstream, standing: Standing) -> bool {
     let closed = upstream.health.state() == HealthState::Down && standing == Standing::Poor;
-    !upstream.endpoints().is_empty() && (!closed || !upstream.connections.is_empty())
+    !upstream.endpoints.is_empty() && (!closed || !upstream.connections.is_empty())
 }

@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 use std::collections::VecDeque;
 
 use crate::limits::EVENTS_MAX;
-use crate::upstream::{CloseReason, ConnectionId, UpstreamId};
+use crate::upstream::{CloseReason, ConnectionId, Protocol, UpstreamId};
 
 /// Something to do to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,9 @@ pub enum Action {
         upstream: UpstreamId,
         /// Where to.
         endpoint: SocketAddr,
+        /// What to speak there. For [`Protocol::Udp`] the socket has to have a random port and be connected; it is used at once, each
+        /// message is one datagram without a length, and responses come in by [`Engine::handle_datagram`](super::Engine::handle_datagram).
+        protocol: Protocol,
     },
     /// Close it, or stop opening it. The engine has forgotten it; nothing needs to be reported back.
     Close {

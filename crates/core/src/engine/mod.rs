@@ -19,6 +19,7 @@
 mod attempt;
 mod event;
 mod hedge;
+mod lifecycle;
 mod receive;
 mod replies;
 
@@ -35,7 +36,8 @@ use crate::limits::QUESTION_BUDGET;
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
 use crate::upstream::{
-    CloseReason, Connection, ConnectionId, HealthState, Upstream, UpstreamConfig, UpstreamId,
+    CloseReason, Connection, ConnectionId, Endpoints, Group, GroupConfig, Strategy, Upstream,
+    UpstreamConfig, UpstreamId, UpstreamStatus,
 };
 use crate::wire::write_error;
 
@@ -51,19 +53,33 @@ use hedge::Hedges;
 pub struct EngineConfig {
     /// The upstreams, the preferred ones first.
     pub upstreams: Vec<UpstreamConfig>,
+    /// The groups they form; the first one is the default.
+    pub groups: Vec<GroupConfig>,
     /// How long a question may take.
     pub budget: Duration,
 }
 
 impl EngineConfig {
-    /// These upstreams, and defaults for the rest.
+    /// These upstreams in one group, and defaults for the rest.
     #[must_use]
-    pub fn new(upstreams: Vec<UpstreamConfig>) -> Self {
+    pub fn new(upstreams: Vec<UpstreamConfig>, strategy: Strategy) -> Self {
+        let members = (0..upstreams.len()).map(UpstreamId).collect();
+        let groups = vec![GroupConfig { members, strategy }];
         Self {
             upstreams,
+            groups,
             budget: QUESTION_BUDGET,
         }
     }
+}
+
+/// Who waits for the response to a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Owner {
+    /// Clients, by way of an exchange.
+    Exchange(ExchangeId),
+    /// We ourselves: does the upstream work?
+    Probe(UpstreamId),
 }
 
 /// How much an [`Engine`] holds; all of it returns to nothing when nobody asks for a while.
@@ -82,7 +98,8 @@ pub struct Load {
 /// The far side. `C` is the shell's token for where a reply goes.
 pub struct Engine<C> {
     upstreams: Vec<Upstream>,
-    connections: SlotMap<ConnectionId, Connection<ExchangeId>>,
+    groups: Vec<Group>,
+    connections: SlotMap<ConnectionId, Connection<Owner>>,
     exchanges: ExchangeTable<C>,
     hedges: Hedges,
     actions: VecDeque<Action>,
@@ -101,13 +118,14 @@ impl<C> Engine<C> {
         let mut rng = ChaCha12Rng::from_seed(seed);
         let mut key = [0; 16];
         rng.fill_bytes(&mut key);
-        let upstreams: Vec<Upstream> = config
-            .upstreams
-            .into_iter()
-            .map(|upstream| Upstream::new(upstream.endpoints))
-            .collect();
+        let upstreams: Vec<Upstream> = config.upstreams.into_iter().map(Upstream::new).collect();
         Self {
             hedges: Hedges::new(upstreams.len()),
+            groups: config
+                .groups
+                .into_iter()
+                .map(|group| Group::new(group, upstreams.len()))
+                .collect(),
             upstreams,
             connections: SlotMap::with_key(),
             exchanges: ExchangeTable::new(config.budget, KeyHasher::new(key)),
@@ -122,10 +140,11 @@ impl<C> Engine<C> {
 
     /// Takes a question. Exactly one reply for `client` follows, at once or later.
     pub fn submit(&mut self, request: Request, client: C, now: Moment) {
-        match self.exchanges.join(request.asker, client, now) {
+        match self.exchanges.join(request, client, now) {
             Joined::Began(id) => {
                 self.hedges.handle_question();
                 self.send_or_fail(id, Among::Any, now);
+                self.race(id, now);
             }
             Joined::Waits => {}
             Joined::Full(asker, client) => {
@@ -137,12 +156,20 @@ impl<C> Engine<C> {
         }
     }
 
+    /// Opens the connections that are to be kept open. Call it once, when questions can come.
+    pub fn start(&mut self, now: Moment) {
+        for place in 0..self.upstreams.len() {
+            self.keep_warm(UpstreamId(place), now);
+        }
+    }
+
     /// The connection the shell was told to open is open, encrypted, and its other end proven.
     pub fn handle_connected(&mut self, id: ConnectionId, now: Moment) {
+        let jitter = self.jitter();
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        connection.handle_ready(now);
+        connection.handle_ready(now, jitter);
         let upstream = connection.upstream;
         let endpoint = connection.endpoint;
         self.list_for_transmit(id);
@@ -152,9 +179,10 @@ impl<C> Engine<C> {
             endpoint,
         });
         if let Some(state) = self.upstreams.get_mut(upstream.0) {
-            state.handle_dialed();
-            state.health.handle_connected();
+            state.endpoints.handle_connected(endpoint);
+            state.health.handle_connected(now);
         }
+        self.settle_rivals(id, upstream, now);
     }
 
     /// The connection ended, or could not be opened. Its ID means nothing from then on.
@@ -166,25 +194,35 @@ impl<C> Engine<C> {
         let was_ready = connection.is_ready();
         let answered = connection.answered;
         let endpoint = connection.endpoint;
+        let datagram = connection.is_datagram();
+        let idle = now.since(connection.idle_since());
         let owners = connection.into_owners();
-        self.events.push(Event::ConnectionClosed {
-            connection: id,
-            upstream,
-            endpoint,
-            reason,
-            answered,
-            unanswered: owners.len(),
-        });
-        let failed_dial = (!was_ready).then_some(endpoint);
-        if self.forget(id, upstream, failed_dial) {
-            self.handle_upstream_failure(upstream, reason, now);
+        if !datagram {
+            self.events.push(Event::ConnectionClosed {
+                connection: id,
+                upstream,
+                endpoint,
+                reason,
+                answered,
+                unanswered: owners.len(),
+            });
         }
-        if was_ready && answered == 0 && !owners.is_empty() {
+        self.forget_connection(id, upstream, datagram);
+        // ICMP tells of a datagram what a dial tells of a stream.
+        let unreached = !was_ready || (datagram && reason != CloseReason::Silent);
+        if unreached && reason.is_failure() {
+            self.handle_dial_failed(upstream, endpoint, reason, now);
+        } else if was_ready && owners.is_empty() && answered > 0 && is_peers_close(reason) {
+            self.learn_idle_limit(upstream, idle);
+        } else if was_ready && answered == 0 && !owners.is_empty() && reason.is_failure() {
             self.handle_upstream_silence(upstream, now);
         }
         for owner in owners {
-            self.move_exchange(owner, id, was_ready, reason, now);
+            if let Owner::Exchange(exchange) = owner {
+                self.move_exchange(exchange, id, was_ready, reason, now);
+            }
         }
+        self.keep_warm(upstream, now);
     }
 
     /// Time has passed. Call it when [`Engine::poll_timeout`] says so; earlier does no harm.
@@ -194,14 +232,8 @@ impl<C> Engine<C> {
             self.expire(id, waiters);
         }
         self.fire_hedges(now);
-        let expired: Vec<(ConnectionId, CloseReason)> = self
-            .connections
-            .iter()
-            .filter_map(|(id, connection)| Some((id, connection.expired(now)?)))
-            .collect();
-        for (id, reason) in expired {
-            self.close(id, reason, now);
-        }
+        self.fire_connections(now);
+        self.fire_probes(now);
     }
 
     /// The next thing to do to a connection.
@@ -258,6 +290,7 @@ impl<C> Engine<C> {
         connections
             .chain(self.exchanges.poll_timeout())
             .chain(self.hedges.poll_timeout())
+            .chain(self.upstreams.iter().filter_map(Upstream::poll_probe))
             .min()
     }
 
@@ -280,17 +313,43 @@ impl<C> Engine<C> {
 
     /// How an upstream is doing.
     #[must_use]
-    pub fn health(&self, upstream: UpstreamId) -> Option<HealthState> {
-        self.upstreams
-            .get(upstream.0)
-            .map(|upstream| upstream.health.state())
+    pub fn status(&self, upstream: UpstreamId, now: Moment) -> Option<UpstreamStatus> {
+        let state = self.upstreams.get(upstream.0)?;
+        let connections = || {
+            state
+                .connections
+                .iter()
+                .filter_map(|id| self.connections.get(*id))
+        };
+        let ready = connections()
+            .filter(|connection| connection.is_ready())
+            .count();
+        Some(UpstreamStatus {
+            state: state.health.state(),
+            since: state.health.since(),
+            reason: state.health.reason(),
+            ready,
+            opening: state.connections.len().saturating_sub(ready),
+            in_flight: connections().map(Connection::load).sum(),
+            rtt: state.rtt.estimate(now),
+            idle_limit: state.idle.learned(),
+        })
     }
 
-    /// The addresses of an upstream became known or changed. Connections to the old ones are kept while they work.
-    pub fn set_endpoints(&mut self, upstream: UpstreamId, endpoints: Vec<SocketAddr>) {
-        if let Some(upstream) = self.upstreams.get_mut(upstream.0) {
-            upstream.set_endpoints(endpoints);
+    /// The addresses of an upstream became known or changed. Connections to addresses that are gone take no more questions.
+    pub fn set_endpoints(&mut self, upstream: UpstreamId, endpoints: Vec<SocketAddr>, now: Moment) {
+        let Some(state) = self.upstreams.get_mut(upstream.0) else {
+            return;
+        };
+        state.endpoints = Endpoints::new(endpoints);
+        for id in &state.connections {
+            if let Some(connection) = self.connections.get_mut(*id)
+                && !state.endpoints.contains(connection.endpoint)
+            {
+                connection.drain();
+            }
         }
+        self.keep_warm(upstream, now);
     }
 
     fn list_for_transmit(&mut self, id: ConnectionId) {
@@ -311,18 +370,28 @@ impl<C> Engine<C> {
         }
     }
 
-    /// Takes a connection out of its upstream's list. `true` when all endpoints of the upstream have failed in a row.
-    fn forget(
-        &mut self,
-        id: ConnectionId,
-        upstream: UpstreamId,
-        failed_dial: Option<SocketAddr>,
-    ) -> bool {
+    fn forget_connection(&mut self, id: ConnectionId, upstream: UpstreamId, datagram: bool) {
         let Some(state) = self.upstreams.get_mut(upstream.0) else {
-            return false;
+            return;
         };
+        state.datagrams -= usize::from(datagram);
         state.connections.retain(|connection| *connection != id);
-        failed_dial.is_some_and(|endpoint| state.handle_dial_failed(endpoint))
+        state.probe.take_if(|probe| probe.connection == id);
+    }
+
+    fn handle_dial_failed(
+        &mut self,
+        upstream: UpstreamId,
+        endpoint: SocketAddr,
+        reason: CloseReason,
+        now: Moment,
+    ) {
+        let Some(state) = self.upstreams.get_mut(upstream.0) else {
+            return;
+        };
+        if state.endpoints.handle_failed(endpoint) {
+            self.handle_upstream_failure(upstream, reason, now);
+        }
     }
 
     /// Clients whose time has passed get the failure; an exchange nobody waits for ends.
@@ -338,12 +407,12 @@ impl<C> Engine<C> {
         let abandoned = exchange.waiters.is_empty();
         let held = exchange.take_held();
         for waiter in waiters {
-            self.reply_held_or(waiter, held.as_deref(), failure.told());
+            self.reply_held_or(waiter, held.as_ref(), failure.told());
         }
         if abandoned && let Some(exchange) = self.exchanges.remove(id) {
             self.abandon(&exchange.attempts);
         } else if let (Some(held), Some(exchange)) = (held, self.exchanges.get_mut(id)) {
-            exchange.hold_octets(held);
+            exchange.put_back(held);
         }
     }
 
@@ -353,11 +422,11 @@ impl<C> Engine<C> {
         replies.push(waiter.client, scratch);
     }
 
-    fn handle_upstream_success(&mut self, upstream: UpstreamId) {
+    fn handle_upstream_success(&mut self, upstream: UpstreamId, now: Moment) {
         let Some(state) = self.upstreams.get_mut(upstream.0) else {
             return;
         };
-        if state.health.handle_success() {
+        if state.health.handle_success(now) {
             self.events.push(Event::UpstreamUp { upstream });
         }
     }
@@ -387,6 +456,11 @@ impl<C> Engine<C> {
         let [octet, ..] = self.rng.next_u32().to_le_bytes();
         f32::from(octet) / 255.0
     }
+}
+
+/// Whether the upstream ended the connection, and not we or the network.
+fn is_peers_close(reason: CloseReason) -> bool {
+    matches!(reason, CloseReason::Ended | CloseReason::Reset)
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! From an upstream's octets to replies.
 
-use super::Engine;
 use super::attempt::Among;
 use super::event::Event;
-use crate::exchange::ExchangeId;
+use super::{Engine, Owner};
+use crate::exchange::{Attempt, ExchangeId};
 use crate::limits::QUESTION_BUDGET;
 use crate::time::Moment;
-use crate::upstream::{Accepted, CloseReason, ConnectionId};
-use crate::wire::edns::EdeCode;
+use crate::upstream::{Accepted, CloseReason, ConnectionId, Protocol, UpstreamId};
+use crate::wire::edns::{EdeCode, Edns};
 use crate::wire::{Rcode, ReplyOrigin, ResponseView, render_reply};
 
 impl<C> Engine<C> {
@@ -32,6 +32,18 @@ impl<C> Engine<C> {
             .drop_finished(|watch| exchanges.runs(watch.exchange, watch.attempt));
     }
 
+    /// Takes a datagram from a socket opened for [`Protocol::Udp`].
+    pub fn handle_datagram(&mut self, id: ConnectionId, message: &[u8], now: Moment) {
+        self.handle_message(id, message, now);
+        let answered = self
+            .connections
+            .get(id)
+            .is_some_and(|connection| connection.answered > 0);
+        if answered {
+            self.close(id, CloseReason::Aged, now);
+        }
+    }
+
     fn handle_message(&mut self, id: ConnectionId, message: &[u8], now: Moment) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
@@ -46,16 +58,23 @@ impl<C> Engine<C> {
                 if connection.was_ready_at(sent) {
                     // An answer that came after everybody's budget says that, not how late it was.
                     let sample = now.since(sent).min(QUESTION_BUDGET);
-                    self.upstreams[upstream.0].rtt.handle_sample(sample);
+                    self.upstreams[upstream.0].rtt.handle_sample(sample, now);
                 }
-                self.handle_upstream_success(upstream);
-                if let Some(exchange) = owner {
-                    self.handle_response(exchange, id, &response, now);
+                self.handle_upstream_success(upstream, now);
+                if let Some(limit) = response.edns().and_then(Edns::keepalive) {
+                    self.handle_keepalive(id, upstream, limit);
+                }
+                match owner {
+                    Some(Owner::Exchange(exchange)) => {
+                        self.handle_response(exchange, id, &response, now);
+                    }
+                    Some(Owner::Probe(upstream)) => self.upstreams[upstream.0].probe = None,
+                    None => {}
                 }
             }
             Accepted::Disputed { owner } => {
                 self.events.push(Event::ResponseDisputed { upstream });
-                if let Some(exchange) = owner {
+                if let Some(Owner::Exchange(exchange)) = owner {
                     self.handle_dispute(exchange, now);
                 }
             }
@@ -77,53 +96,103 @@ impl<C> Engine<C> {
         let Some(exchange) = self.exchanges.get_mut(exchange_id) else {
             return;
         };
-        exchange.end_attempt(connection);
+        let Some(attempt) = exchange.end_attempt(connection) else {
+            return;
+        };
+        let origin = self.origin_of(attempt.upstream);
+        if response.header().flags.truncated() && self.asks_over_stream(exchange_id, attempt, now) {
+            return;
+        }
+        let Some(exchange) = self.exchanges.get_mut(exchange_id) else {
+            return;
+        };
         if is_poor(response) {
             let first = !exchange.has_held();
-            exchange.hold(response);
+            exchange.hold(response, origin);
             let asked_another = first && self.send(exchange_id, Among::Untried, now);
             let waits = self
                 .exchanges
-                .get_mut(exchange_id)
+                .get(exchange_id)
                 .is_some_and(|e| !e.attempts.is_empty());
             if asked_another || waits {
                 return;
             }
         }
-        self.finish(exchange_id, response);
+        self.finish(exchange_id, response, origin);
+    }
+
+    /// Asks the same upstream over a stream after a truncated datagram. `false` when it was asked over a stream already, or cannot
+    /// be.
+    fn asks_over_stream(&mut self, id: ExchangeId, attempt: Attempt, now: Moment) -> bool {
+        let upstream = attempt.upstream;
+        let datagrams = self
+            .upstreams
+            .get(upstream.0)
+            .is_some_and(|u| u.protocol == Protocol::Udp);
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return false;
+        };
+        if !datagrams || exchange.needs_stream {
+            return false;
+        }
+        exchange.needs_stream = true;
+        let connection = self.connection_for(id, upstream, now);
+        connection.is_some_and(|connection| self.submit_to(id, upstream, connection, now))
+    }
+
+    fn origin_of(&self, upstream: UpstreamId) -> ReplyOrigin {
+        match self
+            .upstreams
+            .get(upstream.0)
+            .map(|upstream| upstream.protocol)
+        {
+            Some(Protocol::Tls) => ReplyOrigin::Upstream,
+            Some(Protocol::Tcp | Protocol::Udp) | None => ReplyOrigin::ClearText,
+        }
     }
 
     /// Replies to everybody who waits; a poor response only when none better was held before it.
-    fn finish(&mut self, exchange_id: ExchangeId, response: &ResponseView<'_>) {
-        let Some(mut exchange) = self.exchanges.remove(exchange_id) else {
+    fn finish(&mut self, id: ExchangeId, response: &ResponseView<'_>, origin: ReplyOrigin) {
+        let Some(mut exchange) = self.exchanges.remove(id) else {
             return;
         };
         self.abandon(&exchange.attempts);
         let held = exchange.take_held().filter(|_| is_poor(response));
-        let held = held
-            .as_deref()
-            .and_then(|octets| ResponseView::parse(octets).ok());
-        let best = held.as_ref().unwrap_or(response);
+        let held = held.as_ref().and_then(|held| {
+            ResponseView::parse(&held.message)
+                .ok()
+                .map(|response| (response, held.origin))
+        });
+        let (best, origin) = held
+            .as_ref()
+            .map_or((response, origin), |(held, origin)| (held, *origin));
         for waiter in exchange.waiters {
-            render_reply(
-                best,
-                &waiter.asker,
-                ReplyOrigin::Upstream,
-                &mut self.scratch,
-            );
+            render_reply(best, &waiter.asker, origin, &mut self.scratch);
             self.replies.push(waiter.client, &self.scratch);
         }
     }
 
-    /// The upstream sent something else than the response. The real one may still come, but nobody waits for it alone.
-    fn handle_dispute(&mut self, exchange_id: ExchangeId, now: Moment) {
-        let Some(exchange) = self.exchanges.get_mut(exchange_id) else {
+    /// The upstream sent something else than the response, or somebody in its place. The real one may still come, but nobody waits
+    /// for it alone; after a datagram a stream is asked, where nobody can write without seeing (RFC 5452 section 9.3).
+    fn handle_dispute(&mut self, id: ExchangeId, now: Moment) {
+        let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
         let first = !exchange.disputed;
         exchange.disputed = true;
         if first {
-            self.send(exchange_id, Among::Untried, now);
+            let among = if exchange.needs_stream {
+                Among::Untried
+            } else {
+                Among::Any
+            };
+            let datagrams = exchange.attempts.iter().any(|attempt| {
+                self.upstreams
+                    .get(attempt.upstream.0)
+                    .is_some_and(|u| u.protocol == Protocol::Udp)
+            });
+            exchange.needs_stream = true;
+            self.send(id, if datagrams { among } else { Among::Untried }, now);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What makes two questions the same one: name (ASCII case folded), type, class, DO and CD.
+//! What makes two questions the same one: name (ASCII case folded), type, class, DO, CD and group of upstreams.
 //!
 //! Type and class because they are other data; DO because it decides whether signatures are in the answer (RFC 4035 section
 //! 3.2.1); CD because it decides whether bogus data is (section 3.2.2). RD is always set by then; AD, ID and size are rendered for each
@@ -9,22 +9,33 @@ use core::hash::BuildHasher;
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
-use crate::wire::Asker;
+use super::Request;
 
 /// A question in the form in which it is compared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ExchangeKey(SmallVec<[u8; 48]>);
+pub(crate) struct ExchangeKey(SmallVec<[u8; 64]>);
 
 impl ExchangeKey {
-    pub(crate) fn new(asker: &Asker) -> Self {
-        let mut octets: SmallVec<[u8; 48]> = SmallVec::from_slice(asker.question.octets());
+    pub(crate) fn new(request: &Request) -> Self {
+        let asker = &request.asker;
+        let mut octets: SmallVec<[u8; 64]> = SmallVec::from_slice(asker.question.octets());
         // Type and class are folded along; that is undone by appending them as they are.
         octets.make_ascii_lowercase();
         octets.extend_from_slice(&asker.question.qtype().0.to_be_bytes());
         octets.extend_from_slice(&asker.question.qclass().0.to_be_bytes());
         let flags = u8::from(asker.dnssec_ok()) | u8::from(asker.flags.checking_disabled()) << 1;
         octets.push(flags);
+        octets.extend_from_slice(&request.group.0.to_be_bytes());
         Self(octets)
+    }
+
+    /// The name in folded wire form.
+    pub(crate) fn qname(&self) -> &[u8] {
+        // Behind it stand type and class twice, the flags and the group.
+        const BEHIND: usize = 8 + 1 + size_of::<usize>();
+        self.0
+            .get(..self.0.len().saturating_sub(BEHIND))
+            .unwrap_or_default()
     }
 }
 
@@ -51,10 +62,11 @@ impl BuildHasher for KeyHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{AskerEdns, Class, Flags, Question, RecordType, Transport};
+    use crate::upstream::GroupId;
+    use crate::wire::{Asker, AskerEdns, Class, Flags, Question, RecordType, Transport};
 
     fn key(name: &str, qtype: u16, qclass: Class, dnssec_ok: bool, flags: Flags) -> ExchangeKey {
-        ExchangeKey::new(&Asker {
+        let asker = Asker {
             id: 7,
             flags,
             question: Question::new(&name.parse().unwrap(), RecordType(qtype), qclass),
@@ -63,6 +75,10 @@ mod tests {
                 dnssec_ok,
             }),
             transport: Transport::Udp,
+        };
+        ExchangeKey::new(&Request {
+            asker,
+            group: GroupId(0),
         })
     }
 

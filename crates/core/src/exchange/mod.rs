@@ -10,10 +10,9 @@ mod table;
 
 use smallvec::SmallVec;
 
-use crate::limits::QUERY_PADDING_BLOCK;
 use crate::time::Moment;
-use crate::upstream::{CloseReason, ConnectionId, UpstreamId};
-use crate::wire::{Asker, QueryOptions, Question, ResponseView};
+use crate::upstream::{CloseReason, ConnectionId, GroupId, UpstreamId};
+use crate::wire::{Asker, QueryOptions, Question, ReplyOrigin, ResponseView, Transport};
 
 pub(crate) use key::{ExchangeKey, KeyHasher};
 pub(crate) use table::{ExchangeId, ExchangeTable, Joined};
@@ -23,6 +22,8 @@ pub(crate) use table::{ExchangeId, ExchangeTable, Joined};
 pub struct Request {
     /// Who asks what.
     pub asker: Asker,
+    /// Which upstreams may be asked.
+    pub group: GroupId,
 }
 
 /// One client who waits.
@@ -52,10 +53,18 @@ pub(crate) struct Tried {
     pub(crate) failed_dials: u8,
 }
 
+/// A response that is kept in case nobody has a better one.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) message: Box<[u8]>,
+    pub(crate) origin: ReplyOrigin,
+}
+
 /// One question on its way.
 #[derive(Debug)]
 pub(crate) struct Exchange<C> {
     key: ExchangeKey,
+    pub(crate) group: GroupId,
     pub(crate) question: Question,
     checking_disabled: bool,
     dnssec_ok: bool,
@@ -63,7 +72,9 @@ pub(crate) struct Exchange<C> {
     pub(crate) attempts: SmallVec<[Attempt; 2]>,
     tried: SmallVec<[Tried; 2]>,
     /// A response that is an answer, but a poor one: kept in case nobody has a better.
-    held: Option<Box<[u8]>>,
+    held: Option<Held>,
+    /// Whether it has to go over a stream: a client asked over one, or a datagram was truncated or disputed.
+    pub(crate) needs_stream: bool,
     /// Whether a message came that should have been the response and was not.
     pub(crate) disputed: bool,
     /// Why the last connection it relied on ended.
@@ -71,9 +82,12 @@ pub(crate) struct Exchange<C> {
 }
 
 impl<C> Exchange<C> {
-    pub(crate) fn new(key: ExchangeKey, asker: Asker, client: C, deadline: Moment) -> Self {
+    pub(crate) fn new(key: ExchangeKey, request: Request, client: C, deadline: Moment) -> Self {
+        let Request { asker, group } = request;
+        let needs_stream = asker.transport != Transport::Udp;
         Self {
             key,
+            group,
             question: asker.question.clone(),
             checking_disabled: asker.flags.checking_disabled(),
             dnssec_ok: asker.dnssec_ok(),
@@ -85,17 +99,24 @@ impl<C> Exchange<C> {
             attempts: SmallVec::new(),
             tried: SmallVec::new(),
             held: None,
+            needs_stream,
             disputed: false,
             lost_to: None,
         }
     }
 
+    /// The name in folded wire form.
+    pub(crate) fn qname(&self) -> &[u8] {
+        self.key.qname()
+    }
+
     /// How the question is written for an upstream.
-    pub(crate) fn query_options(&self) -> QueryOptions {
+    pub(crate) fn query_options(&self, keepalive: bool, padding: Option<usize>) -> QueryOptions {
         QueryOptions {
             checking_disabled: self.checking_disabled,
             dnssec_ok: self.dnssec_ok,
-            padding: Some(QUERY_PADDING_BLOCK),
+            keepalive,
+            padding,
         }
     }
 
@@ -147,28 +168,31 @@ impl<C> Exchange<C> {
         Some(self.attempts.remove(place))
     }
 
-    /// The question was never sent, because its connection did not come to be.
-    pub(crate) fn take_back_send(&mut self, upstream: UpstreamId) {
+    /// The question was never sent, because its connection did not come to be; `failed` unless that was our own doing.
+    pub(crate) fn take_back_send(&mut self, upstream: UpstreamId, failed: bool) {
         let tried = self.tried_mut(upstream);
         tried.sends = tried.sends.saturating_sub(1);
-        tried.failed_dials = tried.failed_dials.saturating_add(1);
+        tried.failed_dials = tried.failed_dials.saturating_add(u8::from(failed));
     }
 
     /// Keeps the first poor response.
-    pub(crate) fn hold(&mut self, response: &ResponseView<'_>) {
-        self.held.get_or_insert_with(|| response.message().into());
+    pub(crate) fn hold(&mut self, response: &ResponseView<'_>, origin: ReplyOrigin) {
+        self.held.get_or_insert_with(|| Held {
+            message: response.message().into(),
+            origin,
+        });
     }
 
     /// Puts back what [`Exchange::take_held`] took.
-    pub(crate) fn hold_octets(&mut self, octets: Box<[u8]>) {
-        self.held = Some(octets);
+    pub(crate) fn put_back(&mut self, held: Held) {
+        self.held = Some(held);
     }
 
     pub(crate) fn has_held(&self) -> bool {
         self.held.is_some()
     }
 
-    pub(crate) fn take_held(&mut self) -> Option<Box<[u8]>> {
+    pub(crate) fn take_held(&mut self) -> Option<Held> {
         self.held.take()
     }
 

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use slotmap::{SlotMap, new_key_type};
 use smallvec::SmallVec;
 
-use super::{Attempt, Exchange, ExchangeKey, KeyHasher, Waiter};
+use super::{Attempt, Exchange, ExchangeKey, KeyHasher, Request, Waiter};
 use crate::limits::{EXCHANGES_MAX, WAITERS_PER_EXCHANGE_MAX};
 use crate::time::Moment;
 use crate::wire::Asker;
@@ -55,6 +55,10 @@ impl<C> ExchangeTable<C> {
         self.waiters
     }
 
+    pub(crate) fn get(&self, id: ExchangeId) -> Option<&Exchange<C>> {
+        self.exchanges.get(id)
+    }
+
     /// Questions in flight.
     pub(crate) fn len(&self) -> usize {
         self.exchanges.len()
@@ -77,15 +81,16 @@ impl<C> ExchangeTable<C> {
     }
 
     /// Lets a client join the exchange of its question, or begins one.
-    pub(crate) fn join(&mut self, asker: Asker, client: C, now: Moment) -> Joined<C> {
+    pub(crate) fn join(&mut self, request: Request, client: C, now: Moment) -> Joined<C> {
         let deadline = now + self.budget;
-        let key = ExchangeKey::new(&asker);
+        let key = ExchangeKey::new(&request);
         if let Some(&id) = self.index.get(&key)
             && let Some(exchange) = self.exchanges.get_mut(id)
         {
             if exchange.waiters.len() >= WAITERS_PER_EXCHANGE_MAX {
-                return Joined::Full(asker, client);
+                return Joined::Full(request.asker, client);
             }
+            let asker = request.asker;
             exchange.waiters.push(Waiter {
                 asker,
                 client,
@@ -95,11 +100,11 @@ impl<C> ExchangeTable<C> {
             return Joined::Waits;
         }
         if self.exchanges.len() >= EXCHANGES_MAX {
-            return Joined::Full(asker, client);
+            return Joined::Full(request.asker, client);
         }
         let id = self
             .exchanges
-            .insert(Exchange::new(key.clone(), asker, client, deadline));
+            .insert(Exchange::new(key.clone(), request, client, deadline));
         self.index.insert(key, id);
         self.note_waiter(deadline, id);
         Joined::Began(id)
@@ -168,6 +173,7 @@ impl<C> ExchangeTable<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::GroupId;
     use crate::wire::{Class, Flags, Question, RecordType, Transport};
 
     const BUDGET: Duration = Duration::from_secs(2);
@@ -176,14 +182,18 @@ mod tests {
         ExchangeTable::new(BUDGET, KeyHasher::new([5; 16]))
     }
 
-    fn asker(name: &str) -> Asker {
+    fn request(name: &str) -> Request {
         let question = Question::new(&name.parse().unwrap(), RecordType::A, Class::IN);
-        Asker {
+        let asker = Asker {
             id: 1,
             flags: Flags::NONE,
             question,
             edns: None,
             transport: Transport::Udp,
+        };
+        Request {
+            asker,
+            group: GroupId(0),
         }
     }
 
@@ -205,12 +215,12 @@ mod tests {
     #[test]
     fn equal_questions_share_and_others_do_not() {
         let mut table = table();
-        let first = began(table.join(asker("a.example"), 1, at(0)));
+        let first = began(table.join(request("a.example"), 1, at(0)));
         assert!(matches!(
-            table.join(asker("A.Example"), 2, at(5)),
+            table.join(request("A.Example"), 2, at(5)),
             Joined::Waits
         ));
-        let other = began(table.join(asker("b.example"), 3, at(5)));
+        let other = began(table.join(request("b.example"), 3, at(5)));
         assert_eq!((first == other, table.waiters()), (false, 3));
         let exchange = table.remove(first).unwrap();
         let clients: Vec<u32> = exchange
@@ -219,14 +229,14 @@ mod tests {
             .map(|waiter| waiter.client)
             .collect();
         assert_eq!((clients, table.waiters()), (vec![1, 2], 1));
-        assert_ne!(began(table.join(asker("a.example"), 4, at(6))), first);
+        assert_ne!(began(table.join(request("a.example"), 4, at(6))), first);
     }
 
     #[test]
     fn every_waiter_has_its_own_deadline() {
         let mut table = table();
-        let id = began(table.join(asker("a.example"), 1, at(0)));
-        table.join(asker("a.example"), 2, at(500));
+        let id = began(table.join(request("a.example"), 1, at(0)));
+        table.join(request("a.example"), 2, at(500));
         assert_eq!(table.poll_timeout(), Some(at(2_000)));
         assert!(table.take_expired(at(1_999)).is_none());
         let (expired_id, expired) = table.take_expired(at(2_000)).unwrap();
@@ -239,14 +249,14 @@ mod tests {
     #[test]
     fn an_exchange_whose_first_client_gave_up_takes_no_new_ones() {
         let mut table = table();
-        let old = began(table.join(asker("a.example"), 1, at(0)));
-        table.join(asker("a.example"), 2, at(1_000));
+        let old = began(table.join(request("a.example"), 1, at(0)));
+        table.join(request("a.example"), 2, at(1_000));
         table.take_expired(at(2_000)).unwrap();
-        let new = began(table.join(asker("a.example"), 3, at(2_001)));
+        let new = began(table.join(request("a.example"), 3, at(2_001)));
         assert_ne!(old, new);
         table.remove(old).unwrap();
         assert!(matches!(
-            table.join(asker("a.example"), 4, at(2_002)),
+            table.join(request("a.example"), 4, at(2_002)),
             Joined::Waits
         ));
     }
@@ -256,19 +266,19 @@ mod tests {
         let mut table = table();
         for client in 0..u32::try_from(WAITERS_PER_EXCHANGE_MAX).unwrap() {
             assert!(!matches!(
-                table.join(asker("a"), client, at(0)),
+                table.join(request("a"), client, at(0)),
                 Joined::Full(..)
             ));
         }
         assert!(matches!(
-            table.join(asker("a"), 9, at(0)),
+            table.join(request("a"), 9, at(0)),
             Joined::Full(_, 9)
         ));
         for n in 1..EXCHANGES_MAX {
-            began(table.join(asker(&format!("n{n}")), 0, at(0)));
+            began(table.join(request(&format!("n{n}")), 0, at(0)));
         }
         assert!(matches!(
-            table.join(asker("one-more"), 8, at(0)),
+            table.join(request("one-more"), 8, at(0)),
             Joined::Full(_, 8)
         ));
     }
@@ -277,7 +287,7 @@ mod tests {
     fn finished_exchanges_leave_no_deadlines_behind() {
         let mut table = table();
         let ids: Vec<_> = (0..100)
-            .map(|n| began(table.join(asker(&format!("n{n}")), 0, at(n))))
+            .map(|n| began(table.join(request(&format!("n{n}")), 0, at(n))))
             .collect();
         for id in ids.iter().skip(1) {
             table.remove(*id);

@@ -1,53 +1,149 @@
-//! Who may ask, what is answered here, and what is never forwarded.
+//! Who may ask, what is answered here, which upstreams are asked, and what is never forwarded.
 //!
-//! [`decide`] is total: every well-formed query is forwarded, answered from local data, or refused for one named reason.
+//! [`Policy::decide`] is total: every well-formed query is forwarded to one group of upstreams, answered from local data, or
+//! refused for one named reason. The order of precedence is: what no name could change (type, signature), local records,
+//! routes, special names, the default group.
 //!
 //! Ruled by RFC 5936 section 4.2 (transfers), RFC 8914 section 4.21 (RD clear), RFC 6895 section 3.1 (meta types), RFC 8945
-//! section 5.5 (signed queries).
+//! section 5.5 (signed queries), RFC 6761 (special names).
 //!
 //! Deliberately absent: opcodes and malformed messages, which never become a query (see
 //! [`QueryFault`](crate::wire::QueryFault)).
 
 mod acl;
 mod local;
+mod reverse;
+mod route;
+mod special;
+mod suffix;
 
 use crate::outcome::Refusal;
-use crate::wire::{Class, Opcode, QueryView, RecordType};
+use crate::upstream::GroupId;
+use crate::wire::{Class, Name, QueryView, Question, QuestionRef, RecordType};
 
 pub use acl::Acl;
 pub use local::{LocalData, LocalRecord, LocalRecords};
+pub use reverse::reverse_zones;
+pub use route::Route;
+pub use special::Special;
+
+use route::RouteTable;
+use special::SpecialNames;
+
+/// What a [`Policy`] works from.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyConfig {
+    /// Names answered here.
+    pub local: LocalRecords,
+    /// Names that go to a group of their own.
+    pub routes: Vec<Route>,
+    /// Special domains that are to be treated like any other.
+    pub ordinary: Vec<Name>,
+}
+
+/// Decides about names.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    local: LocalRecords,
+    routes: RouteTable,
+    special: SpecialNames,
+}
 
 /// What to do with a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// Ask an upstream.
-    Forward,
+pub enum Decision<'a> {
+    /// Ask an upstream of this group.
+    Forward {
+        /// Which group.
+        group: GroupId,
+        /// The domain of the route that says so; `None` for the default group.
+        route: Option<&'a Name>,
+    },
     /// Answer from the local records, which know the name.
     Local,
+    /// Answer from the table of special names.
+    Special {
+        /// The domain of the table that holds the name.
+        domain: &'a Name,
+        /// What is special about it.
+        special: Special,
+    },
     /// Refuse.
     Refuse(Refusal),
 }
 
-/// Decides about a query of an allowed client.
-#[must_use]
-pub fn decide(query: &QueryView<'_>, local: &LocalRecords) -> Decision {
-    let question = query.question();
-    debug_assert_eq!(query.header().flags.opcode(), Opcode::QUERY);
-    match question.qtype() {
-        RecordType::AXFR | RecordType::IXFR => return Decision::Refuse(Refusal::Transfer),
-        RecordType::OPT | RecordType::TSIG => return Decision::Refuse(Refusal::MetaType),
-        _ => {}
+impl Policy {
+    /// A policy with this configuration.
+    #[must_use]
+    pub fn new(config: PolicyConfig) -> Self {
+        Self {
+            local: config.local,
+            routes: RouteTable::new(config.routes),
+            special: SpecialNames::without(&config.ordinary),
+        }
     }
-    if query.signed() {
-        return Decision::Refuse(Refusal::Signed);
+
+    /// Decides about a query of an allowed client.
+    #[must_use]
+    pub fn decide(&self, query: &QueryView<'_>) -> Decision<'_> {
+        if query.signed() {
+            return Decision::Refuse(Refusal::Signed);
+        }
+        let dnssec_ok = query.edns().is_some_and(|edns| edns.dnssec_ok);
+        let decision = self.decide_question(query.question(), dnssec_ok);
+        if matches!(decision, Decision::Forward { .. }) && !query.header().flags.recursion_desired()
+        {
+            return Decision::Refuse(Refusal::RecursionNotDesired);
+        }
+        decision
     }
-    if question.qclass() == Class::IN && local.contains(question.qname()) {
-        return Decision::Local;
+
+    /// Decides about a question alone, as if it came unsigned and with RD set.
+    #[must_use]
+    pub fn decide_question(&self, question: QuestionRef<'_>, dnssec_ok: bool) -> Decision<'_> {
+        let default = Decision::Forward {
+            group: GroupId::DEFAULT,
+            route: None,
+        };
+        match question.qtype() {
+            RecordType::AXFR | RecordType::IXFR => return Decision::Refuse(Refusal::Transfer),
+            RecordType::OPT | RecordType::TSIG => return Decision::Refuse(Refusal::MetaType),
+            _ => {}
+        }
+        let internet = question.qclass() == Class::IN;
+        if internet && self.local.contains(question.qname()) {
+            return Decision::Local;
+        }
+        if let Some((domain, group)) = self.routes.find(question.qname()) {
+            return Decision::Forward {
+                group,
+                route: Some(domain),
+            };
+        }
+        match self.special.find(question.qname()) {
+            Some((domain, special)) if internet && !asks_outside(question, special, dnssec_ok) => {
+                Decision::Special { domain, special }
+            }
+            Some(_) | None => default,
+        }
     }
-    if !query.header().flags.recursion_desired() {
-        return Decision::Refuse(Refusal::RecursionNotDesired);
+
+    /// The canonical response to `question` that a decision for local data leads to; `None` for the other decisions.
+    #[must_use]
+    pub fn respond(&self, question: &Question, decision: Decision<'_>) -> Option<Vec<u8>> {
+        match decision {
+            Decision::Local => Some(self.local.respond(question)),
+            Decision::Special { domain, special } => {
+                Some(special::respond(question, domain, special))
+            }
+            Decision::Forward { .. } | Decision::Refuse(_) => None,
+        }
     }
-    Decision::Forward
+}
+
+/// The proof that `home.arpa` is not delegated securely is public, and validators need it (RFC 8375 section 4).
+fn asks_outside(question: QuestionRef<'_>, special: Special, dnssec_ok: bool) -> bool {
+    special == Special::HomeNetwork && question.qtype() == RecordType::DS && dnssec_ok
 }
 
 #[cfg(test)]
@@ -55,7 +151,32 @@ mod tests {
     use super::*;
     use crate::wire::{Flags, Header};
 
-    fn query(flags: Flags, qtype: RecordType, name: &str) -> Vec<u8> {
+    const OFFICE: GroupId = GroupId(1);
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn policy() -> Policy {
+        let record = LocalRecord {
+            name: name("here.example"),
+            ttl: 60,
+            data: LocalData::A([127, 0, 0, 1].into()),
+        };
+        let routes = ["corp.example", "10.in-addr.arpa", "printers.local"];
+        Policy::new(PolicyConfig {
+            local: LocalRecords::new([record]),
+            routes: routes
+                .map(|text| Route {
+                    domain: name(text),
+                    group: OFFICE,
+                })
+                .into(),
+            ordinary: vec![name("test")],
+        })
+    }
+
+    fn query(flags: Flags, qtype: RecordType, text: &str) -> Vec<u8> {
         let header = Header {
             id: 1,
             flags,
@@ -64,66 +185,76 @@ mod tests {
             authorities: 0,
             additionals: 0,
         };
-        let question = crate::wire::Question::new(&name.parse().unwrap(), qtype, Class::IN);
-        [&header.octets()[..], question.octets()].concat()
+        [
+            &header.octets()[..],
+            Question::new(&name(text), qtype, Class::IN).octets(),
+        ]
+        .concat()
     }
 
-    fn decision(flags: Flags, qtype: RecordType, name: &str) -> Decision {
-        let record = LocalRecord {
-            name: "here.example".parse().unwrap(),
-            ttl: 60,
-            data: LocalData::A([127, 0, 0, 1].into()),
-        };
-        let local = LocalRecords::new([record]);
-        decide(
-            &QueryView::parse(&query(flags, qtype, name)).unwrap(),
-            &local,
-        )
+    /// The decision in one word.
+    fn word(flags: Flags, qtype: RecordType, text: &str) -> &'static str {
+        let policy = policy();
+        match policy.decide(&QueryView::parse(&query(flags, qtype, text)).unwrap()) {
+            Decision::Forward {
+                group: OFFICE,
+                route: Some(_),
+            } => "office",
+            Decision::Forward { route: None, .. } => "default",
+            Decision::Forward { .. } => "mixed up",
+            Decision::Local => "local",
+            Decision::Special { .. } => "special",
+            Decision::Refuse(Refusal::Transfer) => "transfer",
+            Decision::Refuse(Refusal::MetaType) => "meta type",
+            Decision::Refuse(Refusal::RecursionNotDesired) => "recursion",
+            Decision::Refuse(Refusal::Signed | Refusal::NotAllowed) => "other",
+        }
     }
 
     #[test]
     fn each_query_has_one_decision() {
         let rd = Flags::NONE.with_recursion_desired(true);
-        let refuse = Decision::Refuse;
+        let (a, ptr) = (RecordType::A, RecordType::PTR);
         let cases = [
-            (rd, RecordType::A, "www.example", Decision::Forward),
-            (rd, RecordType(65280), "www.example", Decision::Forward),
-            (rd, RecordType::ANY, "www.example", Decision::Forward),
-            (rd, RecordType::A, "HERE.example", Decision::Local),
-            (Flags::NONE, RecordType::MX, "here.example", Decision::Local),
-            (
-                Flags::NONE,
-                RecordType::A,
-                "www.example",
-                refuse(Refusal::RecursionNotDesired),
-            ),
-            (
-                rd,
-                RecordType::AXFR,
-                "here.example",
-                refuse(Refusal::Transfer),
-            ),
-            (
-                rd,
-                RecordType::IXFR,
-                "www.example",
-                refuse(Refusal::Transfer),
-            ),
-            (
-                rd,
-                RecordType::OPT,
-                "www.example",
-                refuse(Refusal::MetaType),
-            ),
-            (
-                rd,
-                RecordType::TSIG,
-                "www.example",
-                refuse(Refusal::MetaType),
-            ),
+            (rd, a, "www.example", "default"),
+            (rd, RecordType(65280), "www.example", "default"),
+            (rd, RecordType::ANY, "www.example", "default"),
+            (rd, a, "HERE.example", "local"),
+            (Flags::NONE, RecordType::MX, "here.example", "local"),
+            (Flags::NONE, a, "www.example", "recursion"),
+            (rd, RecordType::AXFR, "here.example", "transfer"),
+            (rd, RecordType::IXFR, "www.example", "transfer"),
+            (rd, RecordType::OPT, "www.example", "meta type"),
+            (rd, RecordType::TSIG, "www.example", "meta type"),
+            (rd, a, "db.Corp.example", "office"),
+            (rd, a, "notcorp.example", "default"),
+            (rd, ptr, "1.2.3.10.in-addr.arpa", "office"),
+            (rd, ptr, "1.2.168.192.in-addr.arpa", "special"),
+            (rd, a, "x.printers.local", "office"),
+            (rd, a, "x.local", "special"),
+            (Flags::NONE, a, "localhost", "special"),
+            (rd, a, "x.test", "default"),
         ];
         for (flags, qtype, name, expected) in cases {
-            assert_eq!(decision(flags, qtype, name), expected, "{qtype} {name}");
+            assert_eq!(word(flags, qtype, name), expected, "{qtype} {name}");
         }
+    }
+
+    #[test]
+    fn the_delegation_of_home_arpa_is_public_and_its_names_are_not() {
+        let policy = policy();
+        let ds = Question::new(&name("home.arpa"), RecordType::DS, Class::IN);
+        let forward = |dnssec_ok| {
+            matches!(
+                policy.decide_question(ds.view(), dnssec_ok),
+                Decision::Forward { .. }
+            )
+        };
+        assert!(forward(true) && !forward(false));
+        let chaos = Question::new(&name("localhost"), RecordType::TXT, Class::CH);
+        assert!(matches!(
+            policy.decide_question(chaos.view(), false),
+            Decision::Forward { .. }
+        ));
     }
 }

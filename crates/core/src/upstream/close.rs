@@ -3,6 +3,8 @@
 /// Why a connection ended or never came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
+    /// We closed it: it was old, or the upstream asked for it, and it had no question left.
+    Aged,
     /// Opening it took longer than [`DIAL_TIMEOUT`](crate::limits::DIAL_TIMEOUT).
     DialTimedOut,
     /// The upstream closed it in order: FIN or close_notify.
@@ -13,14 +15,36 @@ pub enum CloseReason {
     Misbehaved,
     /// Nobody listens there.
     Refused,
+    /// We closed it: the network changed under it, or the machine slept.
+    NetworkChanged,
     /// It broke: reset, or any error of reading and writing.
     Reset,
     /// We closed it: questions stayed unanswered and nothing came.
     Silent,
+    /// We closed it while it was being opened: another address answered first.
+    Superseded,
     /// TLS could not be set up as the configuration demands.
     Tls(TlsFault),
     /// No route, or the network says so.
     Unreachable,
+}
+
+impl CloseReason {
+    /// Whether this says that the upstream could not be reached, as opposed to a decision of ours.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        match self {
+            Self::Aged | Self::Idle | Self::NetworkChanged | Self::Superseded => false,
+            Self::DialTimedOut
+            | Self::Ended
+            | Self::Misbehaved
+            | Self::Refused
+            | Self::Reset
+            | Self::Silent
+            | Self::Tls(_)
+            | Self::Unreachable => true,
+        }
+    }
 }
 
 /// What is wrong with the upstream's side of TLS.

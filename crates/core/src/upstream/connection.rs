@@ -18,9 +18,10 @@ use core::time::Duration;
 use rand_core::Rng;
 
 use super::in_flight::InFlight;
-use super::{CloseReason, UpstreamId};
+use super::{CloseReason, Protocol, UpstreamId};
 use crate::limits::{
-    DIAL_TIMEOUT, IDLE_TIMEOUT, IN_FLIGHT_BEFORE_GROWTH, MISMATCHES_MAX, QUESTION_BUDGET,
+    CONNECTION_AGE_MAX, DATAGRAM_TIMEOUT, DIAL_HEAD_START, DIAL_TIMEOUT, IDLE_TIMEOUT,
+    IN_FLIGHT_BEFORE_CONGESTION, IN_FLIGHT_BEFORE_GROWTH, MISMATCHES_MAX, QUESTION_BUDGET,
 };
 use crate::time::Moment;
 use crate::wire::frame::{FrameReader, append_frame};
@@ -28,24 +29,50 @@ use crate::wire::{Header, QuestionRef, ResponseView};
 
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ConnectionState {
+enum State {
     /// TCP and TLS are being set up.
     Opening {
-        /// Since when.
-        since: Moment,
+        /// Whether it was given its head start and another address is tried beside it.
+        overtaken: bool,
     },
     /// Queries and responses flow.
-    Ready {
-        /// Since when.
-        since: Moment,
-    },
+    Ready(Phase),
+}
+
+/// How far a ready connection is from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It takes questions.
+    Serving,
+    /// It takes questions until its successor is ready.
+    Aged,
+    /// It takes no more questions and ends with its last response.
+    Draining,
+}
+
+/// What time asks of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Close it.
+    Close(CloseReason),
+    /// It is slow to open: try another address beside it.
+    Overtake,
+    /// It is old: open its successor.
+    Succeed,
 }
 
 /// A connection; `T` says who waits for a response.
 pub(crate) struct Connection<T> {
     pub(crate) upstream: UpstreamId,
     pub(crate) endpoint: SocketAddr,
-    pub(crate) state: ConnectionState,
+    pub(crate) protocol: Protocol,
+    state: State,
+    /// When it was asked for, and from when on it is ready.
+    since: Moment,
+    /// When it is old.
+    aged_at: Moment,
+    /// How long it may be without a query in flight.
+    pub(crate) idle_after: Duration,
     in_flight: InFlight<T>,
     outbound: Vec<u8>,
     pub(crate) reader: FrameReader,
@@ -55,6 +82,8 @@ pub(crate) struct Connection<T> {
     last_received: Moment,
     last_used: Moment,
     suspect_since: Option<Moment>,
+    /// Whether the upstream was asked for its idle limit (RFC 7828 section 3.2.1: once a connection is enough).
+    pub(crate) asked_keepalive: bool,
     /// Whether the engine has put it on the list of connections with something to write.
     pub(crate) listed: bool,
 }
@@ -82,11 +111,25 @@ pub(crate) enum Accepted<'a, T> {
 }
 
 impl<T: Copy + Ord> Connection<T> {
-    pub(crate) fn new(upstream: UpstreamId, endpoint: SocketAddr, now: Moment) -> Self {
+    pub(crate) fn new(
+        upstream: UpstreamId,
+        endpoint: SocketAddr,
+        protocol: Protocol,
+        now: Moment,
+    ) -> Self {
+        let state = match protocol {
+            Protocol::Tls | Protocol::Tcp => State::Opening { overtaken: false },
+            // A datagram needs nobody's consent.
+            Protocol::Udp => State::Ready(Phase::Serving),
+        };
         Self {
             upstream,
             endpoint,
-            state: ConnectionState::Opening { since: now },
+            protocol,
+            state,
+            since: now,
+            aged_at: now + CONNECTION_AGE_MAX,
+            idle_after: IDLE_TIMEOUT,
             in_flight: InFlight::default(),
             outbound: Vec::new(),
             reader: FrameReader::default(),
@@ -95,20 +138,63 @@ impl<T: Copy + Ord> Connection<T> {
             last_received: now,
             last_used: now,
             suspect_since: None,
+            asked_keepalive: false,
             listed: false,
         }
     }
 
     pub(crate) fn is_ready(&self) -> bool {
-        matches!(self.state, ConnectionState::Ready { .. })
+        matches!(self.state, State::Ready(_))
+    }
+
+    /// Whether it is still being opened after its head start.
+    pub(crate) fn is_overtaken(&self) -> bool {
+        self.state == State::Opening { overtaken: true }
+    }
+
+    /// Whether it will be here tomorrow: neither old nor about to end.
+    pub(crate) fn is_lasting(&self) -> bool {
+        !matches!(self.state, State::Ready(Phase::Aged | Phase::Draining))
+    }
+
+    pub(crate) fn set_overtaken(&mut self) {
+        if let State::Opening { overtaken } = &mut self.state {
+            *overtaken = true;
+        }
+    }
+
+    /// Its successor is being opened.
+    pub(crate) fn set_aged(&mut self) {
+        if self.state == State::Ready(Phase::Serving) {
+            self.state = State::Ready(Phase::Aged);
+        }
+    }
+
+    /// It takes no more questions.
+    pub(crate) fn drain(&mut self) {
+        if self.is_ready() {
+            self.state = State::Ready(Phase::Draining);
+        }
+    }
+
+    /// The path is gone: it takes no more questions, and nothing that waits on it will be answered.
+    pub(crate) fn lose(&mut self) {
+        self.suspect_since = Some(self.last_used);
+    }
+
+    /// Since when it has been of no use to anybody.
+    pub(crate) fn idle_since(&self) -> Moment {
+        self.last_used.max(self.last_received)
+    }
+
+    /// Whether it carries one datagram each way and no more.
+    pub(crate) fn is_datagram(&self) -> bool {
+        self.protocol == Protocol::Udp
     }
 
     /// Since when it is being opened.
     pub(crate) fn dialing_since(&self) -> Option<Moment> {
-        match self.state {
-            ConnectionState::Opening { since } => Some(since),
-            ConnectionState::Ready { .. } => None,
-        }
+        (!self.is_ready()).then_some(self.since)
     }
 
     /// Queries in flight that somebody waits for.
@@ -118,7 +204,9 @@ impl<T: Copy + Ord> Connection<T> {
 
     /// Whether new questions may go here.
     pub(crate) fn is_usable(&self) -> bool {
-        self.suspect_since.is_none() && self.has_room()
+        self.suspect_since.is_none()
+            && self.has_room()
+            && self.state != State::Ready(Phase::Draining)
     }
 
     /// Whether another query can be taken.
@@ -131,9 +219,14 @@ impl<T: Copy + Ord> Connection<T> {
         self.suspect_since.filter(|_| self.is_ready())
     }
 
-    /// Whether another connection should be opened beside this one.
-    pub(crate) fn is_crowded(&self) -> bool {
-        self.load() >= IN_FLIGHT_BEFORE_GROWTH
+    /// Whether another connection should be opened beside this one; `congested` says that responses show a queue.
+    pub(crate) fn is_crowded(&self, congested: bool) -> bool {
+        let bound = if congested {
+            IN_FLIGHT_BEFORE_CONGESTION
+        } else {
+            IN_FLIGHT_BEFORE_GROWTH
+        };
+        self.load() >= bound
     }
 
     /// Takes a query, whose ID it overwrites; gives the ID, or `None` when full. `message` is a whole query.
@@ -151,7 +244,12 @@ impl<T: Copy + Ord> Connection<T> {
         if let Some(head) = message.first_chunk_mut::<2>() {
             *head = id.to_be_bytes();
         }
-        append_frame(message, &mut self.outbound);
+        match self.protocol {
+            Protocol::Tls | Protocol::Tcp => {
+                append_frame(message, &mut self.outbound);
+            }
+            Protocol::Udp => self.outbound.extend_from_slice(message),
+        }
         self.last_used = now;
         Some(id)
     }
@@ -160,8 +258,11 @@ impl<T: Copy + Ord> Connection<T> {
         self.in_flight.abandon(id);
     }
 
-    pub(crate) fn handle_ready(&mut self, now: Moment) {
-        self.state = ConnectionState::Ready { since: now };
+    /// It is open. `age_jitter`, between 0 and 1, spreads the ages over a tenth around the bound.
+    pub(crate) fn handle_ready(&mut self, now: Moment, age_jitter: f32) {
+        self.state = State::Ready(Phase::Serving);
+        self.since = now;
+        self.aged_at = now + CONNECTION_AGE_MAX.mul_f32(0.9 + 0.2 * age_jitter.clamp(0.0, 1.0));
         self.last_received = now;
         self.suspect_since = None;
     }
@@ -232,33 +333,59 @@ impl<T: Copy + Ord> Connection<T> {
         }
     }
 
-    /// When [`Connection::expired`] will be true if nothing happens before.
+    /// When [`Connection::due`] will ask for something if nothing happens before.
     pub(crate) fn poll_timeout(&self) -> Option<Moment> {
-        match (self.state, self.suspect_since) {
-            (ConnectionState::Opening { since }, _) => Some(since + DIAL_TIMEOUT),
-            (ConnectionState::Ready { .. }, Some(since)) => Some(since + QUESTION_BUDGET),
-            (ConnectionState::Ready { .. }, None) if self.load() == 0 => {
-                Some(self.last_used.max(self.last_received) + IDLE_TIMEOUT)
+        self.next_due().map(|(moment, _)| moment)
+    }
+
+    /// What time asks of it now.
+    pub(crate) fn due(&self, now: Moment) -> Option<Due> {
+        self.next_due()
+            .filter(|(moment, _)| *moment <= now)
+            .map(|(_, due)| due)
+    }
+
+    fn next_due(&self) -> Option<(Moment, Due)> {
+        let phase = match self.state {
+            State::Opening { overtaken: false } => {
+                return Some((self.since + DIAL_HEAD_START, Due::Overtake));
             }
-            (ConnectionState::Ready { .. }, None) => None,
+            State::Opening { overtaken: true } => {
+                return Some((
+                    self.since + DIAL_TIMEOUT,
+                    Due::Close(CloseReason::DialTimedOut),
+                ));
+            }
+            State::Ready(phase) => phase,
+        };
+        if self.protocol == Protocol::Udp {
+            let lost = Due::Close(CloseReason::Silent);
+            return Some((self.since + DATAGRAM_TIMEOUT, lost));
         }
+        if let Some(since) = self.suspect_since {
+            return Some((since + QUESTION_BUDGET, Due::Close(CloseReason::Silent)));
+        }
+        let idle = (self.load() == 0).then(|| match phase {
+            Phase::Serving => (
+                self.idle_since() + self.idle_after,
+                Due::Close(CloseReason::Idle),
+            ),
+            // It waits for its successor as long as one may take.
+            Phase::Aged => {
+                let patience = self.idle_after + DIAL_TIMEOUT;
+                (self.idle_since() + patience, Due::Close(CloseReason::Idle))
+            }
+            Phase::Draining => (self.idle_since(), Due::Close(CloseReason::Aged)),
+        });
+        let age = (phase == Phase::Serving).then_some((self.aged_at, Due::Succeed));
+        idle.into_iter()
+            .chain(age)
+            .min_by_key(|(moment, _)| *moment)
     }
 
-    /// Why the connection has to be closed now, if it has to.
-    pub(crate) fn expired(&self, now: Moment) -> Option<CloseReason> {
-        if self.poll_timeout()? > now {
-            return None;
-        }
-        Some(match (self.state, self.suspect_since) {
-            (ConnectionState::Opening { .. }, _) => CloseReason::DialTimedOut,
-            (ConnectionState::Ready { .. }, Some(_)) => CloseReason::Silent,
-            (ConnectionState::Ready { .. }, None) => CloseReason::Idle,
-        })
-    }
-
-    /// Whether `sent` lies in the time when queries went straight out, so that the response time means something.
+    /// Whether a query given to it at `sent` went straight out, so that its response time means something.
     pub(crate) fn was_ready_at(&self, sent: Moment) -> bool {
-        matches!(self.state, ConnectionState::Ready { since } if since <= sent)
+        self.is_ready() && self.since <= sent
     }
 
     /// Ends it: who still waited, oldest first.

@@ -15,7 +15,7 @@
 use core::time::Duration;
 
 use super::CloseReason;
-use crate::limits::{RETRY_AFTER_ALONE_MAX, RETRY_AFTER_MAX, RETRY_AFTER_MIN};
+use crate::limits::{PROBE_AFTER_MIN, RETRY_AFTER_ALONE_MAX, RETRY_AFTER_MAX, RETRY_AFTER_MIN};
 use crate::time::Moment;
 
 /// The state an operator sees.
@@ -46,6 +46,8 @@ pub(crate) enum Standing {
 pub(crate) struct Health {
     state: HealthState,
     reason: Option<CloseReason>,
+    /// Since when it is in its state.
+    since: Moment,
     /// When the last failure or trial was.
     last_try: Moment,
     /// The pause after it.
@@ -57,24 +59,49 @@ impl Health {
         self.state
     }
 
+    /// Since when it is in its state.
+    pub(crate) fn since(&self) -> Moment {
+        self.since
+    }
+
+    /// When it should be probed if no question tries it before; `None` while it is up.
+    pub(crate) fn probe_due(&self) -> Option<Moment> {
+        let down = self.state != HealthState::Up;
+        down.then(|| self.last_try + self.pause.max(PROBE_AFTER_MIN))
+    }
+
     /// Why no connection could be made, while down.
     pub(crate) fn reason(&self) -> Option<CloseReason> {
         self.reason
     }
 
     /// A connection was made. That is not yet a response: an upstream that accepts and stays mute must not look well.
-    pub(crate) fn handle_connected(&mut self) {
+    pub(crate) fn handle_connected(&mut self, now: Moment) {
         if self.state == HealthState::Down {
+            self.since = now;
             self.state = HealthState::Suspect;
             self.reason = None;
         }
     }
 
     /// A response came. `true` when the state changed.
-    pub(crate) fn handle_success(&mut self) -> bool {
+    pub(crate) fn handle_success(&mut self, now: Moment) -> bool {
         let changed = self.state != HealthState::Up;
-        *self = Self::default();
+        if changed {
+            *self = Self {
+                since: now,
+                ..Self::default()
+            };
+        }
         changed
+    }
+
+    /// What was known is worth nothing any more: the network is another one.
+    pub(crate) fn forget(&mut self, now: Moment) {
+        *self = Self {
+            since: now,
+            ..Self::default()
+        };
     }
 
     /// A question waits longer than usual on a connection where nothing comes. `true` when the state changed.
@@ -82,6 +109,7 @@ impl Health {
         let changed = self.state == HealthState::Up;
         if changed {
             self.state = HealthState::Suspect;
+            self.since = now;
             self.pause_from(now, jitter);
         }
         changed
@@ -90,6 +118,9 @@ impl Health {
     /// No connection could be made. `true` when the state changed.
     pub(crate) fn handle_failure(&mut self, reason: CloseReason, now: Moment, jitter: f32) -> bool {
         let changed = self.state != HealthState::Down;
+        if changed {
+            self.since = now;
+        }
         self.state = HealthState::Down;
         self.reason = Some(reason);
         self.pause_from(now, jitter);
@@ -141,23 +172,27 @@ mod tests {
         assert!(health.handle_failure(CloseReason::Refused, at(0), 0.5));
         assert!(!health.handle_failure(CloseReason::Refused, at(10), 0.5));
         assert_eq!(health.reason(), Some(CloseReason::Refused));
-        assert!(health.handle_success());
-        assert_eq!(health, Health::default());
-        assert!(!health.handle_success());
+        assert!(health.handle_success(at(9)));
+        assert_eq!(
+            (health.state(), health.reason(), health.probe_due()),
+            (HealthState::Up, None, None)
+        );
+        assert_eq!(health.since(), at(9));
+        assert!(!health.handle_success(at(9)));
     }
 
     #[test]
     fn a_connection_alone_does_not_make_an_upstream_well() {
         let mut health = Health::default();
         health.handle_failure(CloseReason::Refused, at(0), 0.5);
-        health.handle_connected();
+        health.handle_connected(at(9));
         assert_eq!(
             (health.state(), health.reason()),
             (HealthState::Suspect, None)
         );
-        health.handle_connected();
+        health.handle_connected(at(9));
         assert_eq!(health.state(), HealthState::Suspect);
-        assert!(health.handle_success());
+        assert!(health.handle_success(at(9)));
     }
 
     #[test]

@@ -7,22 +7,31 @@
 
 mod close;
 mod connection;
+mod endpoints;
 mod health;
+mod idle;
 mod in_flight;
 mod rtt;
+mod select;
 
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use slotmap::new_key_type;
 use smallvec::SmallVec;
 
-use crate::limits::CONNECTIONS_PER_UPSTREAM_MAX;
+use crate::limits::{CONNECTIONS_PER_UPSTREAM_MAX, KEEP_WARM_MAX, PROBE_TIMEOUT};
+use crate::time::Moment;
 
 pub use close::{CloseReason, TlsFault};
-pub(crate) use connection::{Accepted, Connection};
+pub(crate) use connection::{Accepted, Connection, Due};
+pub(crate) use endpoints::Endpoints;
 pub use health::HealthState;
 pub(crate) use health::{Health, Standing};
+pub(crate) use idle::IdleLimit;
 pub(crate) use rtt::Rtt;
+pub use select::Strategy;
+pub(crate) use select::{Candidate, Selector};
 
 new_key_type! {
     /// Names one connection for as long as the process lives: an ID is never given to a second one.
@@ -33,122 +42,168 @@ new_key_type! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UpstreamId(pub usize);
 
+/// Names a group of upstreams: its place in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId(pub usize);
+
+impl GroupId {
+    /// The group that is asked unless a route says otherwise.
+    pub const DEFAULT: Self = Self(0);
+}
+
+/// How an upstream is spoken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// DNS over TLS: authenticated, and nobody reads along.
+    #[default]
+    Tls,
+    /// Clear text over TCP; only for routes inside a network one trusts.
+    Tcp,
+    /// Clear text over UDP, and over TCP when a response is truncated or somebody seems to forge.
+    Udp,
+}
+
 /// One upstream as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamConfig {
     /// For people.
     pub name: String,
+    /// How it is spoken to.
+    pub protocol: Protocol,
     /// Addresses of the same provider, in order of preference; empty until found by name.
     pub endpoints: Vec<SocketAddr>,
+    /// Upstreams of a higher tier are asked only while none of a lower one is well.
+    pub tier: u8,
+    /// Share of its tier's questions relative to the others; 0 counts as 1.
+    pub weight: u32,
+    /// Connections kept open though nobody asks; at most [`KEEP_WARM_MAX`].
+    pub keep_warm: usize,
+}
+
+impl UpstreamConfig {
+    /// An upstream of the first tier and weight 1.
+    #[must_use]
+    pub fn new(name: impl Into<String>, endpoints: Vec<SocketAddr>) -> Self {
+        Self {
+            name: name.into(),
+            protocol: Protocol::Tls,
+            endpoints,
+            tier: 0,
+            weight: 1,
+            keep_warm: 0,
+        }
+    }
+}
+
+/// Upstreams that may stand in for each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupConfig {
+    /// Who belongs to it, the preferred ones first.
+    pub members: Vec<UpstreamId>,
+    /// How questions are shared among them.
+    pub strategy: Strategy,
+}
+
+/// A group at work.
+pub(crate) struct Group {
+    pub(crate) members: Vec<UpstreamId>,
+    pub(crate) selector: Selector,
+}
+
+impl Group {
+    /// `upstreams` is the number of all there are.
+    pub(crate) fn new(config: GroupConfig, upstreams: usize) -> Self {
+        let mut members = config.members;
+        members.retain(|member| member.0 < upstreams);
+        Self {
+            members,
+            selector: Selector::new(config.strategy, upstreams),
+        }
+    }
+}
+
+/// How an upstream is doing, for people and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpstreamStatus {
+    /// Its state.
+    pub state: HealthState,
+    /// Since when; the engine's epoch when it never changed.
+    pub since: Moment,
+    /// Why no connection can be made, while down.
+    pub reason: Option<CloseReason>,
+    /// Connections that can be used.
+    pub ready: usize,
+    /// Connections being opened.
+    pub opening: usize,
+    /// Questions it is at work on.
+    pub in_flight: usize,
+    /// Usual response time; zero while nobody knows.
+    pub rtt: Duration,
+    /// How long it keeps idle connections, as far as it has shown.
+    pub idle_limit: Option<Duration>,
+}
+
+/// A question of our own that finds out whether an upstream works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Probe {
+    pub(crate) connection: ConnectionId,
+    pub(crate) id: u16,
+    pub(crate) sent: Moment,
 }
 
 /// One upstream at work.
 pub(crate) struct Upstream {
-    endpoints: Vec<SocketAddr>,
-    /// Which endpoint the next connection goes to.
-    cursor: usize,
-    /// Endpoints that could not be reached since one last was.
-    failed_dials: usize,
+    pub(crate) protocol: Protocol,
+    pub(crate) tier: u8,
+    weight: u32,
+    pub(crate) keep_warm: usize,
+    fingerprint: u64,
+    pub(crate) endpoints: Endpoints,
     pub(crate) connections: SmallVec<[ConnectionId; CONNECTIONS_PER_UPSTREAM_MAX]>,
+    /// Sockets of one query each, while their answer is to come.
+    pub(crate) datagrams: usize,
     pub(crate) health: Health,
     pub(crate) rtt: Rtt,
+    pub(crate) idle: IdleLimit,
+    pub(crate) probe: Option<Probe>,
 }
 
 impl Upstream {
-    pub(crate) fn new(endpoints: Vec<SocketAddr>) -> Self {
+    pub(crate) fn new(config: UpstreamConfig) -> Self {
         Self {
-            endpoints,
-            cursor: 0,
-            failed_dials: 0,
+            protocol: config.protocol,
+            tier: config.tier,
+            weight: config.weight.max(1),
+            keep_warm: config.keep_warm.min(KEEP_WARM_MAX),
+            fingerprint: select::fingerprint(&config.name),
+            endpoints: Endpoints::new(config.endpoints),
             connections: SmallVec::new(),
+            datagrams: 0,
             health: Health::default(),
             rtt: Rtt::default(),
+            idle: IdleLimit::default(),
+            probe: None,
         }
     }
 
-    pub(crate) fn endpoints(&self) -> &[SocketAddr] {
-        &self.endpoints
-    }
-
-    pub(crate) fn set_endpoints(&mut self, endpoints: Vec<SocketAddr>) {
-        self.endpoints = endpoints;
-        self.cursor = 0;
-        self.failed_dials = 0;
-    }
-
-    /// Where the next connection goes.
-    pub(crate) fn next_endpoint(&self) -> Option<SocketAddr> {
-        let place = self.cursor.checked_rem(self.endpoints.len())?;
-        self.endpoints.get(place).copied()
-    }
-
-    /// The current endpoint is not good; the next connection tries another one, if there is one.
-    pub(crate) fn turn_to_next_endpoint(&mut self) {
-        self.cursor = self.cursor.wrapping_add(1);
-    }
-
-    /// Notes that `endpoint` could not be reached; `true` when it was the last one in a row. A dial to an address that is none of ours
-    /// any more says nothing.
-    pub(crate) fn handle_dial_failed(&mut self, endpoint: SocketAddr) -> bool {
-        if !self.endpoints.contains(&endpoint) {
-            return false;
+    /// What a selector has to know of it.
+    pub(crate) fn candidate(&self, id: UpstreamId, load: usize, now: Moment) -> Candidate {
+        let (weight, fingerprint) = (self.weight, self.fingerprint);
+        Candidate {
+            id,
+            weight,
+            rtt: self.rtt.estimate(now),
+            load,
+            fingerprint,
         }
-        // When the next connection goes elsewhere already, it stays so: that may be the one that works.
-        if self.next_endpoint() == Some(endpoint) {
-            self.turn_to_next_endpoint();
+    }
+
+    /// When a probe is due, or the one under way is given up.
+    pub(crate) fn poll_probe(&self) -> Option<Moment> {
+        match self.probe {
+            Some(probe) => Some(probe.sent + PROBE_TIMEOUT),
+            None if self.endpoints.is_empty() => None,
+            None => self.health.probe_due(),
         }
-        self.failed_dials = self.failed_dials.saturating_add(1);
-        let all = self.failed_dials >= self.endpoints.len();
-        if all {
-            self.failed_dials = 0;
-        }
-        all
-    }
-
-    pub(crate) fn handle_dialed(&mut self) {
-        self.failed_dials = 0;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn endpoints_take_turns_and_the_last_failure_in_a_row_is_told() {
-        let endpoints: Vec<SocketAddr> = vec![
-            "192.0.2.1:853".parse().unwrap(),
-            "[2001:db8::1]:853".parse().unwrap(),
-        ];
-        let mut upstream = Upstream::new(endpoints.clone());
-        assert_eq!(upstream.next_endpoint(), Some(endpoints[0]));
-        assert!(!upstream.handle_dial_failed(endpoints[0]));
-        assert_eq!(upstream.next_endpoint(), Some(endpoints[1]));
-        assert!(upstream.handle_dial_failed(endpoints[1]));
-        assert_eq!(upstream.next_endpoint(), Some(endpoints[0]));
-        assert_eq!(Upstream::new(Vec::new()).next_endpoint(), None);
-    }
-
-    #[test]
-    fn a_dial_that_fails_late_does_not_turn_away_from_the_endpoint_that_works() {
-        let endpoints: Vec<SocketAddr> = vec![
-            "192.0.2.1:853".parse().unwrap(),
-            "192.0.2.2:853".parse().unwrap(),
-        ];
-        let mut upstream = Upstream::new(endpoints.clone());
-        upstream.turn_to_next_endpoint();
-        upstream.handle_dialed();
-        assert!(!upstream.handle_dial_failed(endpoints[0]));
-        assert_eq!(upstream.next_endpoint(), Some(endpoints[1]));
-    }
-
-    #[test]
-    fn a_dial_to_an_address_of_before_says_nothing() {
-        let before: SocketAddr = "192.0.2.1:853".parse().unwrap();
-        let after: SocketAddr = "192.0.2.9:853".parse().unwrap();
-        let mut upstream = Upstream::new(vec![before]);
-        upstream.set_endpoints(vec![after]);
-        assert!(!upstream.handle_dial_failed(before));
-        assert_eq!(upstream.next_endpoint(), Some(after));
     }
 }

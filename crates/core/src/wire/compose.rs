@@ -1,7 +1,7 @@
 //! Messages of our own making: queries to upstreams, error replies, responses from local data.
 
 use super::asker::Asker;
-use super::edns::{ExtendedError, OptFields, begin_opt};
+use super::edns::{ExtendedError, OptFields, OptionCode, begin_opt};
 use super::header::{Flags, HEADER_LEN, Header};
 use super::name::Name;
 use super::numbers::{Class, Rcode, RecordType};
@@ -15,6 +15,8 @@ pub struct QueryOptions {
     pub checking_disabled: bool,
     /// DO (RFC 3225).
     pub dnssec_ok: bool,
+    /// Ask how long an idle connection may live (RFC 7828 section 3.2.1); never over UDP.
+    pub keepalive: bool,
     /// Pad the message to a multiple of this many octets (RFC 8467 section 4.1); `None` for a clear-text path, where padding
     /// must not be (RFC 7830 section 6).
     pub padding: Option<usize>,
@@ -43,6 +45,9 @@ pub fn write_query(question: QuestionRef<'_>, options: QueryOptions, out: &mut V
         dnssec_ok: options.dnssec_ok,
     };
     let mut opt = begin_opt(fields, out);
+    if options.keepalive {
+        opt.push(OptionCode::KEEPALIVE, &[]);
+    }
     if let Some(block) = options.padding {
         opt.pad_to(block);
     }
@@ -199,11 +204,12 @@ impl ResponseComposer {
         self.header.flags = self.header.flags.with_rcode_low(rcode);
     }
 
-    /// Appends a record to the answer section. Nothing is appended when the data is longer than a record can hold.
-    pub fn answer(&mut self, owner: &Name, rtype: RecordType, ttl: u32, rdata: &[u8]) {
-        if self.record(owner, rtype, ttl, rdata) {
-            self.header.answers = self.header.answers.saturating_add(1);
-        }
+    /// Appends a record to the answer section. Nothing is appended, and `false` comes back, when the data is longer than a
+    /// record can hold.
+    pub fn answer(&mut self, owner: &Name, rtype: RecordType, ttl: u32, rdata: &[u8]) -> bool {
+        let appended = self.record(owner, rtype, ttl, rdata);
+        self.header.answers = self.header.answers.saturating_add(u16::from(appended));
+        appended
     }
 
     /// Appends a record to the authority section, after all answers.
@@ -237,7 +243,7 @@ impl ResponseComposer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::edns::{EdeCode, OptionCode};
+    use crate::wire::edns::EdeCode;
     use crate::wire::{QueryView, ResponseView, Transport};
 
     fn question(text: &str) -> Question {
@@ -252,6 +258,7 @@ mod tests {
             let options = QueryOptions {
                 checking_disabled: true,
                 dnssec_ok: true,
+                keepalive: false,
                 padding: Some(128),
             };
             write_query(question.view(), options, &mut out);
@@ -314,6 +321,7 @@ mod tests {
         let options = QueryOptions {
             checking_disabled: true,
             dnssec_ok: true,
+            keepalive: false,
             padding: None,
         };
         write_query(question("a.example").view(), options, &mut query);

@@ -23,6 +23,8 @@ pub enum ReplyOrigin {
     Local,
     /// An upstream over an authenticated connection: its AD is believed (RFC 4035 section 4.6), its AA is not ours to pass on.
     Upstream,
+    /// An upstream in clear text: anybody may have written it, so its AD is not believed (RFC 4035 section 4.6).
+    ClearText,
 }
 
 /// Writes the reply to `asker` from `response`, which must answer the asker's question.

@@ -176,6 +176,16 @@ impl<'a> Edns<'a> {
             .map(|(_, data)| data)
     }
 
+    /// How long the sender keeps an idle connection (RFC 7828 section 3.3.2); `None` when it does not say.
+    #[must_use]
+    pub fn keepalive(&self) -> Option<core::time::Duration> {
+        let timeout = <[u8; 2]>::try_from(self.option(OptionCode::KEEPALIVE)?).ok()?;
+        // The unit is 100 ms.
+        Some(core::time::Duration::from_millis(
+            u64::from(u16::from_be_bytes(timeout)).saturating_mul(100),
+        ))
+    }
+
     /// The extended errors in this record, their text cut to [`EDE_TEXT_MAX`]; text that is not UTF-8 is shown empty.
     pub fn extended_errors(&self) -> impl Iterator<Item = ExtendedError<'a>> + use<'a> {
         self.options()
@@ -327,10 +337,12 @@ mod tests {
             text: "tls",
         });
         opt.push(OptionCode(65001), &[b"ab", b"c"]);
+        opt.push(OptionCode::KEEPALIVE, &[&[0, 100]]);
         let edns = read(&out).unwrap();
         assert_eq!((edns.udp_size, edns.rcode_high, edns.version), (1232, 1, 0));
         assert!(edns.dnssec_ok);
         assert_eq!(edns.option(OptionCode(65001)), Some(&b"abc"[..]));
+        assert_eq!(edns.keepalive(), Some(core::time::Duration::from_secs(10)));
         let errors: Vec<_> = edns.extended_errors().collect();
         assert_eq!(
             errors,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dotward_core::front::{Client, Front, FrontConfig};
-use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords};
+use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords, PolicyConfig};
 use dotward_core::upstream::{ConnectionId, UpstreamConfig, UpstreamId};
 use dotward_core::wire::frame::{FrameReader, append_frame};
 use dotward_core::wire::{QueryView, ResponseView};
@@ -89,7 +89,10 @@ impl Runner {
             let networks: Result<Vec<_>, _> = networks.into_iter().collect();
             let front = Front::new(FrontConfig {
                 allow: Acl::new(&networks.map_err(|error| error.to_string())?),
-                local: LocalRecords::new(self.local.clone()),
+                policy: PolicyConfig {
+                    local: LocalRecords::new(self.local.clone()),
+                    ..PolicyConfig::default()
+                },
             });
             self.harness = Some(Harness::new(front, self.upstreams.clone(), [42; 32]));
         }
@@ -98,10 +101,9 @@ impl Runner {
 
     /// `upstream NAME ENDPOINT…`
     fn add_upstream(&mut self, words: &Words<'_>) -> Result<(), String> {
-        self.upstreams.push(UpstreamConfig {
-            name: words.at(1)?.into(),
-            endpoints: addresses(words.from(2))?,
-        });
+        let endpoints = addresses(words.from(2))?;
+        self.upstreams
+            .push(UpstreamConfig::new(words.at(1)?, endpoints));
         Ok(())
     }
 
@@ -171,7 +173,10 @@ impl Runner {
         if words.at(0)? == "endpoints" {
             let upstream = self.upstream(words.at(1)?)?;
             let endpoints = addresses(words.from(2))?;
-            self.harness()?.engine.set_endpoints(upstream, endpoints);
+            let harness = self.harness()?;
+            harness
+                .engine
+                .set_endpoints(upstream, endpoints, harness.now);
             return Ok(());
         }
         let id = self.line(words.at(1)?)?.id;
@@ -275,7 +280,9 @@ impl Runner {
             }
             "health" => {
                 let upstream = self.upstream(words.at(2)?)?;
-                let state = self.harness()?.engine.health(upstream);
+                let harness = self.harness()?;
+                let status = harness.engine.status(upstream, harness.now);
+                let state = status.map(|status| status.state);
                 let state = state.map_or_else(|| "none".into(), |state| format!("{state:?}"));
                 equal(words.at(3)?, &state)
             }

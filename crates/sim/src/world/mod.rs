@@ -142,10 +142,10 @@ impl<'a> World<'a> {
                 weather,
                 healthy: fine,
             });
-            configs.push(UpstreamConfig {
-                name: format!("u{place}"),
-                endpoints: endpoints(&mut chance, place),
-            });
+            configs.push(UpstreamConfig::new(
+                format!("u{place}"),
+                endpoints(&mut chance, place),
+            ));
         }
         let mut seed = [0; 32];
         for octet in &mut seed {
@@ -415,7 +415,7 @@ impl<'a> World<'a> {
             let endpoints = endpoints(&mut self.chance, place);
             self.harness
                 .engine
-                .set_endpoints(UpstreamId(place), endpoints);
+                .set_endpoints(UpstreamId(place), endpoints, self.harness.now);
         }
         let after = self.chance.millis(200..=5_000);
         self.later(after, Happening::Addresses(place));

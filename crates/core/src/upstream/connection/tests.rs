@@ -20,7 +20,7 @@ impl Bench {
     fn new() -> Self {
         let endpoint = "192.0.2.1:853".parse().unwrap();
         Self {
-            connection: Connection::new(UpstreamId(0), endpoint, Moment::ZERO),
+            connection: Connection::new(UpstreamId(0), endpoint, Protocol::Tls, Moment::ZERO),
             rng: ChaCha12Rng::from_seed([3; 32]),
             now: Moment::ZERO,
         }
@@ -34,7 +34,7 @@ impl Bench {
 
     fn ready() -> Self {
         let mut bench = Self::new();
-        bench.connection.handle_ready(bench.now);
+        bench.connection.handle_ready(bench.now, 0.5);
         bench
     }
 
@@ -42,6 +42,7 @@ impl Bench {
         let options = QueryOptions {
             checking_disabled: false,
             dnssec_ok: false,
+            keepalive: false,
             padding: None,
         };
         let mut message = Vec::new();
@@ -70,7 +71,7 @@ fn questions_wait_while_opening_and_leave_together() {
     let second = bench.submit(2, "b.example");
     assert_ne!(first, second);
     assert!(bench.connection.outbound().is_empty());
-    bench.connection.handle_ready(bench.now);
+    bench.connection.handle_ready(bench.now, 0.5);
     let outbound = bench.connection.outbound().to_vec();
     let mut reader = FrameReader::default();
     reader.push(&outbound);
@@ -157,7 +158,7 @@ fn silence_makes_it_suspect_and_any_octet_clears_it() {
     assert_eq!(bench.impatience(sent), None);
     assert!(!bench.connection.is_usable());
     bench.wait(1_999);
-    assert_eq!(bench.connection.expired(bench.now), None);
+    assert_eq!(bench.connection.due(bench.now), None);
     bench.connection.handle_received(bench.now);
     assert!(bench.connection.is_usable());
     assert_eq!(bench.impatience(sent), Some(bench.now));
@@ -172,26 +173,66 @@ fn a_suspect_connection_ends_after_the_budget() {
     assert_eq!(bench.impatience(bench.now), None);
     bench.wait(2_000);
     assert_eq!(
-        bench.connection.expired(bench.now),
-        Some(CloseReason::Silent)
+        bench.connection.due(bench.now),
+        Some(Due::Close(CloseReason::Silent))
     );
     assert_eq!(bench.connection.into_owners(), [1]);
 }
 
 #[test]
-fn opening_and_idling_have_an_end() {
+fn opening_has_a_head_start_and_an_end() {
     let mut bench = Bench::new();
-    bench.wait(2_999);
-    assert_eq!(bench.connection.expired(bench.now), None);
+    bench.wait(249);
+    assert_eq!(bench.connection.due(bench.now), None);
+    bench.wait(1);
+    assert_eq!(bench.connection.due(bench.now), Some(Due::Overtake));
+    bench.connection.set_overtaken();
+    bench.wait(2_749);
+    assert_eq!(bench.connection.due(bench.now), None);
     bench.wait(1);
     assert_eq!(
-        bench.connection.expired(bench.now),
-        Some(CloseReason::DialTimedOut)
+        bench.connection.due(bench.now),
+        Some(Due::Close(CloseReason::DialTimedOut))
     );
-    bench.connection.handle_ready(bench.now);
+}
+
+#[test]
+fn idling_ends_after_what_was_learned() {
+    let mut bench = Bench::ready();
+    bench.connection.idle_after = Duration::from_secs(9);
     let id = bench.submit(1, "a.example");
-    assert_eq!(bench.connection.poll_timeout(), None);
+    bench.wait(20_000);
+    assert_eq!(
+        bench.connection.due(bench.now),
+        None,
+        "a question in flight is no idling"
+    );
     bench.connection.accept(&response(id, "a.example"));
-    bench.wait(30_000);
-    assert_eq!(bench.connection.expired(bench.now), Some(CloseReason::Idle));
+    bench.connection.handle_received(bench.now);
+    bench.wait(8_999);
+    assert_eq!(bench.connection.due(bench.now), None);
+    bench.wait(1);
+    assert_eq!(
+        bench.connection.due(bench.now),
+        Some(Due::Close(CloseReason::Idle))
+    );
+}
+
+#[test]
+fn an_old_connection_serves_until_its_successor_is_ready_and_then_drains() {
+    let mut bench = Bench::ready();
+    bench.connection.idle_after = Duration::from_secs(9_999);
+    bench.wait(3_600_000);
+    assert_eq!(bench.connection.due(bench.now), Some(Due::Succeed));
+    bench.connection.set_aged();
+    assert!(bench.connection.is_usable() && !bench.connection.is_lasting());
+    let id = bench.submit(1, "a.example");
+    bench.connection.drain();
+    assert!(!bench.connection.is_usable());
+    assert_eq!(bench.connection.due(bench.now), None);
+    bench.connection.accept(&response(id, "a.example"));
+    assert_eq!(
+        bench.connection.due(bench.now),
+        Some(Due::Close(CloseReason::Aged))
+    );
 }

@@ -1,0 +1,356 @@
+//! Connections from their opening to their end, apart from the questions on them: which address is dialed, when a second one beside
+//! it, who takes over from an old connection, what is learned from an idle one, and when an upstream is probed.
+
+use smallvec::SmallVec;
+
+use super::event::{Action, Event};
+use super::{Engine, Owner};
+use crate::limits::{
+    CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX, DIAL_BESIDE_AFTER, PROBE_TIMEOUT,
+};
+use crate::time::Moment;
+use crate::upstream::{CloseReason, Connection, ConnectionId, Due, Probe, Protocol, UpstreamId};
+use crate::wire::{Class, Name, QueryOptions, Question, RecordType, write_query};
+
+impl<C> Engine<C> {
+    /// Opens a stream, unless there are enough, or enough are being opened already: a third dial is begun only when the latest has
+    /// taken long, so that the bound is not used up at once by dials that hang. The address is one to which none is being opened
+    /// yet, if there is one.
+    pub(super) fn open(&mut self, upstream: UpstreamId, now: Moment) -> Option<ConnectionId> {
+        let state = self.upstreams.get_mut(upstream.0)?;
+        let busy = opening_endpoints(&self.connections, &state.connections);
+        let dials = state
+            .connections
+            .iter()
+            .filter_map(|id| self.connections.get(*id)?.dialing_since());
+        let latest = dials.max().unwrap_or_default();
+        let patient = busy.len() > 1 && now.since(latest) < DIAL_BESIDE_AFTER;
+        if state.connections.len() >= CONNECTIONS_PER_UPSTREAM_MAX || patient {
+            return None;
+        }
+        let endpoint = state.endpoints.next(&busy)?;
+        // What an upstream for datagrams has to say at length, it says over TCP (RFC 7766 section 5).
+        let protocol = match state.protocol {
+            Protocol::Tls => Protocol::Tls,
+            Protocol::Tcp | Protocol::Udp => Protocol::Tcp,
+        };
+        let mut connection = Connection::new(upstream, endpoint, protocol, now);
+        connection.idle_after = state.idle.retire_after();
+        let connection = self.connections.insert(connection);
+        state.connections.push(connection);
+        self.actions.push_back(Action::Open {
+            connection,
+            upstream,
+            endpoint,
+            protocol,
+        });
+        self.events.push(Event::ConnectionOpening {
+            connection,
+            upstream,
+            endpoint,
+        });
+        Some(connection)
+    }
+
+    /// Opens a socket for one datagram, unless there are too many.
+    pub(super) fn open_datagram(
+        &mut self,
+        upstream: UpstreamId,
+        now: Moment,
+    ) -> Option<ConnectionId> {
+        let state = self.upstreams.get_mut(upstream.0)?;
+        if state.datagrams >= DATAGRAMS_PER_UPSTREAM_MAX {
+            return None;
+        }
+        let endpoint = state.endpoints.next(&[])?;
+        let protocol = Protocol::Udp;
+        state.datagrams += 1;
+        let connection = self
+            .connections
+            .insert(Connection::new(upstream, endpoint, protocol, now));
+        self.actions.push_back(Action::Open {
+            connection,
+            upstream,
+            endpoint,
+            protocol,
+        });
+        Some(connection)
+    }
+
+    /// The connection is ready: slower dials beside it are pointless, and those it succeeds drain.
+    pub(super) fn settle_rivals(&mut self, id: ConnectionId, upstream: UpstreamId, now: Moment) {
+        let Some(state) = self.upstreams.get(upstream.0) else {
+            return;
+        };
+        let rivals: SmallVec<[ConnectionId; 4]> = state
+            .connections
+            .iter()
+            .copied()
+            .filter(|rival| *rival != id)
+            .collect();
+        for rival in rivals {
+            let Some(connection) = self.connections.get_mut(rival) else {
+                continue;
+            };
+            if connection.is_overtaken() {
+                let slow = connection.endpoint;
+                self.upstreams[upstream.0].endpoints.handle_overtaken(slow);
+                self.close(rival, CloseReason::Superseded, now);
+            } else if connection.is_ready() && !connection.is_lasting() {
+                connection.drain();
+            }
+        }
+    }
+
+    /// Does what time asks of the connections.
+    pub(super) fn fire_connections(&mut self, now: Moment) {
+        let dues: SmallVec<[(ConnectionId, Due); 8]> = self
+            .connections
+            .iter()
+            .filter_map(|(id, connection)| Some((id, connection.due(now)?)))
+            .collect();
+        for (id, due) in dues {
+            match due {
+                Due::Overtake => self.overtake(id, now),
+                Due::Succeed => self.succeed(id, now),
+                Due::Close(CloseReason::Idle) => self.retire(id, now),
+                Due::Close(reason) => self.close(id, reason, now),
+            }
+        }
+    }
+
+    /// A dial is slow: a second address, of the other family if there is one, is tried beside it (RFC 8305).
+    fn overtake(&mut self, id: ConnectionId, now: Moment) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        connection.set_overtaken();
+        let upstream = connection.upstream;
+        let Some(state) = self.upstreams.get(upstream.0) else {
+            return;
+        };
+        let busy = opening_endpoints(&self.connections, &state.connections);
+        if state.endpoints.has_other_than(&busy)
+            && let Some(beside) = self.open(upstream, now)
+            && let Some(connection) = self.connections.get_mut(beside)
+        {
+            // Its own head start would bring a third; two are enough for one impatience.
+            connection.set_overtaken();
+        }
+    }
+
+    /// A connection is old: its successor is opened before it goes, so that nobody waits for the change.
+    fn succeed(&mut self, id: ConnectionId, now: Moment) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        let (upstream, idle) = (connection.upstream, connection.load() == 0);
+        connection.set_aged();
+        let keep_warm = self
+            .upstreams
+            .get(upstream.0)
+            .map_or(0, |state| state.keep_warm);
+        if idle && keep_warm == 0 {
+            return self.close(id, CloseReason::Aged, now);
+        }
+        if self.open(upstream, now).is_none()
+            && let Some(connection) = self.connections.get_mut(id)
+        {
+            // There are enough others to take over.
+            connection.drain();
+        }
+    }
+
+    /// A connection was idle for as long as the upstream is known to bear.
+    fn retire(&mut self, id: ConnectionId, now: Moment) {
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
+        let upstream = connection.upstream;
+        let lasting = connection.is_lasting();
+        let Some(state) = self.upstreams.get_mut(upstream.0) else {
+            return;
+        };
+        state.idle.handle_retired();
+        if lasting && state.connections.len() <= state.keep_warm {
+            self.succeed(id, now);
+        } else {
+            self.close(id, CloseReason::Idle, now);
+        }
+    }
+
+    /// Opens what is missing to the connections that are to be kept open.
+    pub(super) fn keep_warm(&mut self, upstream: UpstreamId, now: Moment) {
+        loop {
+            let Some(state) = self.upstreams.get(upstream.0) else {
+                return;
+            };
+            let down = state.health.probe_due().is_some();
+            if down
+                || state.connections.len() >= state.keep_warm
+                || self.open(upstream, now).is_none()
+            {
+                return;
+            }
+        }
+    }
+
+    /// The upstream ended an idle connection: that is its limit.
+    pub(super) fn learn_idle_limit(&mut self, upstream: UpstreamId, idle: core::time::Duration) {
+        let Some(state) = self.upstreams.get_mut(upstream.0) else {
+            return;
+        };
+        state.idle.handle_closed(idle);
+        self.apply_idle_limit(upstream);
+    }
+
+    /// The upstream announced its idle limit; zero asks to be left (RFC 7828 section 3.2.2).
+    pub(super) fn handle_keepalive(
+        &mut self,
+        id: ConnectionId,
+        upstream: UpstreamId,
+        limit: core::time::Duration,
+    ) {
+        if limit.is_zero() {
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.drain();
+            }
+            return;
+        }
+        let Some(state) = self.upstreams.get_mut(upstream.0) else {
+            return;
+        };
+        state.idle.handle_announced(limit);
+        self.apply_idle_limit(upstream);
+    }
+
+    fn apply_idle_limit(&mut self, upstream: UpstreamId) {
+        let Some(state) = self.upstreams.get(upstream.0) else {
+            return;
+        };
+        let idle_after = state.idle.retire_after();
+        for id in &state.connections {
+            if let Some(connection) = self.connections.get_mut(*id) {
+                connection.idle_after = idle_after;
+            }
+        }
+    }
+
+    /// Probes upstreams that do not work and that no question tries, and gives up probes nobody answers.
+    pub(super) fn fire_probes(&mut self, now: Moment) {
+        for place in 0..self.upstreams.len() {
+            let upstream = UpstreamId(place);
+            let state = &mut self.upstreams[place];
+            if state.poll_probe().is_none_or(|due| due > now) {
+                continue;
+            }
+            match state.probe.take() {
+                Some(probe) => self.give_up_probe(upstream, probe, now),
+                None => self.probe(upstream, now),
+            }
+        }
+    }
+
+    /// Asks the upstream a question of our own: the name servers of the root, which every resolver knows.
+    pub(super) fn probe(&mut self, upstream: UpstreamId, now: Moment) {
+        let jitter = self.jitter();
+        let Some(state) = self.upstreams.get_mut(upstream.0) else {
+            return;
+        };
+        state.health.begin_trial(now, jitter);
+        let Some(connection) = self.connection_for_probe(upstream, now) else {
+            return;
+        };
+        let question = Question::new(&Name::root(), RecordType::NS, Class::IN);
+        let options = QueryOptions {
+            checking_disabled: false,
+            dnssec_ok: false,
+            keepalive: false,
+            padding: self.padding_for(upstream),
+        };
+        write_query(question.view(), options, &mut self.scratch);
+        let Some(state) = self.connections.get_mut(connection) else {
+            return;
+        };
+        let (scratch, rng) = (&mut self.scratch, &mut self.rng);
+        if let Some(id) = state.submit(Owner::Probe(upstream), question.view(), scratch, now, rng) {
+            self.upstreams[upstream.0].probe = Some(Probe {
+                connection,
+                id,
+                sent: now,
+            });
+            self.list_for_transmit(connection);
+        }
+    }
+
+    fn connection_for_probe(&mut self, upstream: UpstreamId, now: Moment) -> Option<ConnectionId> {
+        let state = self.upstreams.get(upstream.0)?;
+        if state.protocol == Protocol::Udp {
+            return self.open_datagram(upstream, now);
+        }
+        let usable = |id: &&ConnectionId| {
+            self.connections
+                .get(**id)
+                .is_some_and(Connection::is_usable)
+        };
+        state
+            .connections
+            .iter()
+            .find(usable)
+            .copied()
+            .or_else(|| self.open(upstream, now))
+    }
+
+    fn give_up_probe(&mut self, upstream: UpstreamId, probe: Probe, now: Moment) {
+        if let Some(connection) = self.connections.get_mut(probe.connection) {
+            connection.abandon(probe.id);
+            if connection
+                .handle_impatience(probe.sent, PROBE_TIMEOUT, now)
+                .is_none()
+            {
+                self.handle_upstream_silence(upstream, now);
+            }
+        }
+    }
+
+    /// The network changed, or the machine slept: what stood before may look alive and not be. Every connection is left, every
+    /// pause forgotten, and who was in use is probed at once.
+    pub fn handle_network_change(&mut self, now: Moment) {
+        let mut used: SmallVec<[UpstreamId; 8]> = SmallVec::new();
+        for (place, state) in self.upstreams.iter_mut().enumerate() {
+            if !state.connections.is_empty() || state.health.probe_due().is_some() {
+                used.push(UpstreamId(place));
+            }
+            state.endpoints.forget();
+            state.health.forget(now);
+            state.probe = None;
+        }
+        let all: Vec<ConnectionId> = self.connections.keys().collect();
+        for id in &all {
+            // First of all none may be chosen, so that no question moves from one lost connection to the next.
+            if let Some(connection) = self.connections.get_mut(*id) {
+                connection.lose();
+            }
+        }
+        for id in all {
+            self.close(id, CloseReason::NetworkChanged, now);
+        }
+        for upstream in used {
+            self.probe(upstream, now);
+        }
+    }
+}
+
+/// The addresses to which connections are being opened.
+fn opening_endpoints(
+    connections: &slotmap::SlotMap<ConnectionId, Connection<Owner>>,
+    ids: &[ConnectionId],
+) -> SmallVec<[core::net::SocketAddr; 4]> {
+    let opening = |id: &ConnectionId| {
+        connections
+            .get(*id)
+            .filter(|connection| !connection.is_ready())
+            .map(|c| c.endpoint)
+    };
+    ids.iter().filter_map(opening).collect()
+}

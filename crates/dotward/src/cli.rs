@@ -1,0 +1,292 @@
+//! The command line, derived from the table of settings.
+//!
+//! Options of settings stand before or after the command; lists given in both places are joined.
+//! Their values are taken as they are: `config` parses them together with those of file and environment, so
+//! that all faults are told at once. What this module refuses itself (an unknown option, a missing argument)
+//! is a [`clap::Error`] whose exit code is 2.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Error};
+
+use crate::config::fault::{Fault, Problem};
+use crate::config::layers::Given;
+use crate::config::place::Place;
+use crate::config::value::{self, Value, ValueFault, split_list};
+use crate::config::{Name, RecordType};
+use crate::settings::{Id, Kind, OLDER_NAMES, OlderForm, SETTINGS, Setting};
+
+mod arguments;
+
+pub use arguments::command;
+
+/// What the program is asked to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Serve.
+    Run,
+    /// Show the whole chain on loopback.
+    Demo {
+        /// Where the forwarder of the demonstration listens.
+        listen: Option<SocketAddr>,
+    },
+    /// Check the configuration and stop.
+    Check(CheckArgs),
+    /// Ask one question.
+    Query(QueryArgs),
+    /// Print a commented example of the configuration file.
+    ConfigExample,
+    /// Print the presets.
+    UpstreamList {
+        /// As JSON.
+        json: bool,
+    },
+    /// Print the version.
+    Version {
+        /// As JSON.
+        json: bool,
+    },
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckArgs {
+    /// The file to check instead of the one that would be read; part of the [`Options`] too.
+    pub file: Option<PathBuf>,
+    /// Print each value and where it came from.
+    pub show_origin: bool,
+}
+
+/// Arguments of `query`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueryArgs {
+    /// The name asked for.
+    pub name: Name,
+    /// The type asked for; A if not given.
+    pub qtype: RecordType,
+    /// The upstream asked instead of the configured ones, as its SPEC was written. The [`Options`]
+    /// carry it as `--upstream`, so that a configuration loaded from them has this upstream only.
+    pub via: Option<String>,
+    /// Print the result as JSON.
+    pub json: bool,
+}
+
+/// The command line, taken apart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Invocation {
+    /// What to do.
+    pub command: Command,
+    /// What was said about settings.
+    pub options: Options,
+}
+
+/// What the command line says about settings, unparsed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Options {
+    settings: BTreeMap<Id, (String, Vec<OsString>)>,
+    older: BTreeMap<&'static str, OsString>,
+}
+
+/// Settings, older names, and what is not UTF-8.
+pub(crate) type OptionsRead = (
+    Vec<(Id, Place, Vec<Given>)>,
+    BTreeMap<&'static str, Given>,
+    Vec<Fault>,
+);
+
+impl Options {
+    /// As texts with their places.
+    pub(crate) fn read(&self) -> OptionsRead {
+        let (mut settings, mut older, mut faults) = (Vec::new(), BTreeMap::new(), Vec::new());
+        for (id, (written, values)) in &self.settings {
+            let (setting, place) = (Setting::of(*id), Place::Flag(written.clone()));
+            let mut given = Vec::new();
+            for text in values
+                .iter()
+                .filter_map(|value| text(value, &place, &mut faults))
+            {
+                let texts = if setting.many {
+                    split_list(setting.kind, &text)
+                } else {
+                    vec![text]
+                };
+                given.extend(texts.into_iter().map(|text| Given {
+                    text,
+                    place: place.clone(),
+                }));
+            }
+            settings.push((*id, place, given));
+        }
+        for (name, value) in &self.older {
+            let place = Place::Flag(format!("--{name}"));
+            if let Some(text) = text(value, &place, &mut faults) {
+                older.insert(*name, Given { text, place });
+            }
+        }
+        (settings, older, faults)
+    }
+
+    fn collect(&mut self, matches: &ArgMatches) {
+        for setting in SETTINGS {
+            let Some(flag) = setting.flag else { continue };
+            let values: Vec<_> = if setting.kind == Kind::Switch {
+                let on = matches.try_get_one(flag).ok().flatten() == Some(&true);
+                on.then(OsString::new).into_iter().collect()
+            } else {
+                values_of(matches, flag).collect()
+            };
+            if !values.is_empty() {
+                self.add(setting, format!("--{flag}"), values);
+            }
+        }
+        for older in OLDER_NAMES
+            .iter()
+            .filter(|older| older.form == OlderForm::Flag)
+        {
+            if let Some(value) = values_of(matches, older.name).next_back() {
+                self.older.insert(older.name, value);
+            }
+        }
+    }
+
+    fn add(&mut self, setting: &Setting, written: String, values: Vec<OsString>) {
+        let (_, known) = self
+            .settings
+            .entry(setting.id)
+            .or_insert((written, Vec::new()));
+        if !setting.many {
+            known.clear();
+        }
+        known.extend(values);
+    }
+
+    /// Says something in the place of what was said before.
+    fn replace(&mut self, id: Id, written: &str, value: OsString) {
+        self.settings.insert(id, (written.to_owned(), vec![value]));
+    }
+}
+
+fn values_of<'a>(
+    matches: &'a ArgMatches,
+    name: &str,
+) -> impl DoubleEndedIterator<Item = OsString> + use<'a> {
+    let values = matches.try_get_many::<OsString>(name).ok().flatten();
+    values.into_iter().flatten().cloned()
+}
+
+fn text(value: &OsString, place: &Place, faults: &mut Vec<Fault>) -> Option<String> {
+    if let Some(text) = value.to_str() {
+        return Some(text.to_owned());
+    }
+    let (key, value) = (place.to_string(), value.to_string_lossy().into_owned());
+    let problem = Problem::BadValue {
+        key,
+        value,
+        fault: ValueFault::NotUtf8,
+    };
+    faults.push(Fault::new(place, problem));
+    None
+}
+
+/// Takes the command line apart. The first argument is the name of the program.
+///
+/// # Errors
+///
+/// Wrong usage (exit code 2), or a request for help or version (exit code 0): print it and exit
+/// with its code.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, Error> {
+    let matches = command().try_get_matches_from(arguments)?;
+    let mut options = Options::default();
+    options.collect(&matches);
+    let Some((name, of_command)) = matches.subcommand() else {
+        return Ok(Invocation {
+            command: Command::Run,
+            options,
+        });
+    };
+    options.collect(of_command);
+    let command = match name {
+        "demo" => Command::Demo {
+            listen: demo_listen(&options)?,
+        },
+        "check" => Command::Check(check(of_command, &mut options)),
+        "query" => Command::Query(query(of_command, &mut options)?),
+        "config" => Command::ConfigExample,
+        "upstream" => Command::UpstreamList {
+            json: json_of(of_command.subcommand()),
+        },
+        "version" => Command::Version {
+            json: of_command.get_flag("json"),
+        },
+        _ => Command::Run,
+    };
+    if let Some((_, nested)) = of_command.subcommand() {
+        options.collect(nested);
+    }
+    Ok(Invocation { command, options })
+}
+
+fn json_of(subcommand: Option<(&str, &ArgMatches)>) -> bool {
+    subcommand.is_some_and(|(_, matches)| matches.get_flag("json"))
+}
+
+fn demo_listen(options: &Options) -> Result<Option<SocketAddr>, Error> {
+    let Some((_, values)) = options.settings.get(&Id::Listen) else {
+        return Ok(None);
+    };
+    let Some(text) = values.last().map(|value| value.to_string_lossy()) else {
+        return Ok(None);
+    };
+    match value::parse(Kind::Listen, &text) {
+        Ok(Value::Listen(listen)) => Ok(Some(listen.address)),
+        Ok(_) => Ok(None),
+        Err(fault) => Err(bad_value("--listen", &text, &fault)),
+    }
+}
+
+fn check(matches: &ArgMatches, options: &mut Options) -> CheckArgs {
+    let file = values_of(matches, "FILE").next();
+    if let Some(file) = &file {
+        options.replace(Id::ConfigFile, "check FILE", file.clone());
+    }
+    CheckArgs {
+        file: file.map(PathBuf::from),
+        show_origin: matches.get_flag("show-origin"),
+    }
+}
+
+fn query(matches: &ArgMatches, options: &mut Options) -> Result<QueryArgs, Error> {
+    let missing = || command().error(ErrorKind::MissingRequiredArgument, "NAME is missing");
+    let name = matches
+        .get_one::<Name>("NAME")
+        .cloned()
+        .ok_or_else(missing)?;
+    let qtype = matches
+        .get_one::<RecordType>("TYPE")
+        .copied()
+        .unwrap_or(RecordType::A);
+    let via = matches.get_one::<String>("via").cloned();
+    if let Some(via) = &via {
+        value::parse(Kind::Spec, via).map_err(|fault| bad_value("--via", via, &fault))?;
+        options.replace(Id::Upstream, "--via", via.into());
+    }
+    Ok(QueryArgs {
+        name,
+        qtype,
+        via,
+        json: matches.get_flag("json"),
+    })
+}
+
+fn bad_value(flag: &str, text: &str, fault: &ValueFault) -> Error {
+    let shown = text.escape_debug();
+    let message = format!(
+        "bad value \"{shown}\" for {flag}: {fault}; {}",
+        fault.remedy()
+    );
+    command().error(ErrorKind::ValueValidation, message)
+}

@@ -1,0 +1,275 @@
+//! The arguments as clap sees them, and what help says about them.
+
+use clap::builder::ValueParser;
+use clap::{Arg, ArgAction, Command};
+
+use crate::config::{Name, RecordType};
+use crate::settings::{Group, Id, Kind, OLDER_NAMES, OlderForm, SETTINGS, Setting};
+
+/// The widest help is set: longer lines are hard to read.
+const HELP_COLUMNS: usize = 100;
+
+const TEMPLATE: &str = "{about}\n\n{usage-heading} {usage}\n\n{all-args}{after-help}";
+
+/// The command line this program understands.
+pub fn command() -> Command {
+    let top = Command::new("dotward")
+        .bin_name("dotward")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Takes ordinary DNS from clients and carries it over TLS to resolvers you trust.")
+        .after_help(examples([
+            "dotward demo",
+            "dotward --listen 127.0.0.1:5300 --upstream quad9",
+            "dotward check /etc/dotward/dotward.toml",
+        ]))
+        .after_long_help(long_ending())
+        .subcommand_help_heading("Commands (none: run)")
+        .disable_help_subcommand(true)
+        .max_term_width(HELP_COLUMNS)
+        .help_template(TEMPLATE)
+        .subcommands([
+            run(),
+            demo(),
+            check(),
+            query(),
+            upstream(),
+            config(),
+            version(),
+        ]);
+    with_settings(top, |_| true)
+}
+
+fn run() -> Command {
+    let about = "Serve";
+    let lines = [
+        "dotward run",
+        "dotward run -u quad9 -u cloudflare",
+        "dotward run -c dotward.toml",
+    ];
+    with_settings(sub("run", about, lines), |_| true)
+}
+
+fn demo() -> Command {
+    let about = "Show the whole chain on loopback: no network, no configuration";
+    let lines = [
+        "dotward demo",
+        "dotward demo --listen 127.0.0.1:5300",
+        "dotward demo --debug",
+    ];
+    with_settings(sub("demo", about, lines), |setting| {
+        setting.id == Id::Listen || setting.group == Group::Observe
+    })
+}
+
+fn check() -> Command {
+    let about = "Tell every fault of the configuration, and nothing else";
+    let lines = [
+        "dotward check",
+        "dotward check dotward.toml",
+        "dotward check dotward.toml --show-origin",
+    ];
+    let command = sub("check", about, lines)
+        .arg(
+            Arg::new("FILE")
+                .help("The file to check")
+                .value_parser(ValueParser::os_string()),
+        )
+        .arg(switch(
+            "show-origin",
+            "Print each value and where it came from",
+        ));
+    with_settings(command, |_| true)
+}
+
+fn query() -> Command {
+    let about = "Ask one question and show what the connection did";
+    let lines = [
+        "dotward query example.com",
+        "dotward query example.com AAAA --via quad9",
+        "dotward query example.com --via tls://dot.example@192.0.2.53 --json",
+    ];
+    let name = |text: &str| text.parse::<Name>();
+    let qtype = |text: &str| text.parse::<RecordType>();
+    let command = sub("query", about, lines)
+        .arg(
+            Arg::new("NAME")
+                .help("The name to ask for")
+                .required(true)
+                .value_parser(name),
+        )
+        .arg(
+            Arg::new("TYPE")
+                .help("The record type [default: A]")
+                .value_parser(qtype),
+        )
+        .arg(
+            Arg::new("via")
+                .long("via")
+                .value_name("SPEC")
+                .help("Ask this upstream instead of the configured ones"),
+        )
+        .arg(switch("json", "Print the result as JSON"));
+    with_settings(command, |_| true)
+}
+
+fn upstream() -> Command {
+    let lines = [
+        "dotward upstream list",
+        "dotward upstream list --json",
+        "dotward --upstream quad9",
+    ];
+    let list = sub("list", "Print the known providers", lines)
+        .arg(switch("json", "Print the list as JSON"));
+    sub("upstream", "Print the known providers (list)", lines)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand(list)
+}
+
+fn config() -> Command {
+    let lines = [
+        "dotward config example",
+        "dotward config example > dotward.toml",
+        "dotward check dotward.toml",
+    ];
+    let about = "Print a commented configuration file with every key at its default";
+    sub(
+        "config",
+        "Print a commented configuration file (example)",
+        lines,
+    )
+    .subcommand_required(true)
+    .arg_required_else_help(true)
+    .disable_help_subcommand(true)
+    .subcommand(sub("example", about, lines))
+}
+
+fn version() -> Command {
+    let lines = [
+        "dotward version",
+        "dotward version --json",
+        "dotward --version",
+    ];
+    sub("version", "Print the version", lines).arg(switch("json", "Print it as JSON"))
+}
+
+fn sub(name: &'static str, about: &'static str, lines: [&'static str; 3]) -> Command {
+    Command::new(name)
+        .about(about)
+        .after_help(examples(lines))
+        .max_term_width(HELP_COLUMNS)
+        .help_template(TEMPLATE)
+}
+
+fn switch(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .action(ArgAction::SetTrue)
+        .help(help)
+}
+
+fn examples(lines: [&str; 3]) -> String {
+    let lines: Vec<_> = lines.iter().map(|line| format!("  {line}")).collect();
+    format!("Examples:\n{}", lines.join("\n"))
+}
+
+fn long_ending() -> String {
+    let older: Vec<_> = OLDER_NAMES
+        .iter()
+        .filter(|older| older.form == OlderForm::Flag)
+        .map(|older| {
+            format!(
+                "  --{:<20} {}: write {}",
+                older.name, older.meaning, older.instead
+            )
+        })
+        .collect();
+    format!(
+        "Precedence, the stronger last: default, file, environment, command line.\n\
+         SPEC: a preset (dotward upstream list), tls://NAME@ADDR[,ADDR...][:PORT][?pin=sha256/...],\n\
+         tls://NAME (found through --bootstrap), tls://IP, IP@PORT#NAME, or an address of a preset.\n\n\
+         Options of older proxies, each with one warning:\n{}\n\n{}",
+        older.join("\n"),
+        examples([
+            "dotward demo",
+            "dotward --listen 127.0.0.1:5300 --upstream quad9",
+            "dotward check /etc/dotward/dotward.toml",
+        ])
+    )
+}
+
+/// Adds the options of the settings that are wanted, and those of older proxies where all are.
+fn with_settings(command: Command, wanted: impl Fn(&Setting) -> bool) -> Command {
+    let with_older = SETTINGS.iter().all(&wanted);
+    let older = OLDER_NAMES
+        .iter()
+        .filter(|older| older.form == OlderForm::Flag && with_older);
+    let older = older.map(|older| {
+        let parser = ValueParser::os_string();
+        Arg::new(older.name)
+            .long(older.name)
+            .hide(true)
+            .value_parser(parser)
+    });
+    let settings = SETTINGS
+        .iter()
+        .filter(|setting| wanted(setting))
+        .filter_map(argument);
+    command.args(settings).args(older)
+}
+
+fn argument(setting: &Setting) -> Option<Arg> {
+    let flag = setting.flag?;
+    let mut argument = Arg::new(flag)
+        .long(flag)
+        .help_heading(setting.group.title())
+        .hide_short_help(setting.rare)
+        .help(short_help(setting))
+        .long_help(long_help(setting));
+    if let Some(short) = setting.short {
+        argument = argument.short(short);
+    }
+    if setting.kind == Kind::Switch {
+        return Some(argument.action(ArgAction::SetTrue));
+    }
+    let action = if setting.many {
+        ArgAction::Append
+    } else {
+        ArgAction::Set
+    };
+    let argument = argument
+        .action(action)
+        .value_name(setting.kind.placeholder());
+    Some(argument.value_parser(ValueParser::os_string()))
+}
+
+fn short_help(setting: &Setting) -> String {
+    format!("{} {}", setting.help, facts(setting))
+}
+
+fn long_help(setting: &Setting) -> String {
+    let mut text = format!("{}.", setting.help);
+    if !setting.detail.is_empty() {
+        text = format!("{text} {}", setting.detail);
+    }
+    if setting.many {
+        text.push_str(" May be repeated; a comma separates too.");
+    }
+    if let Some(key) = setting.key {
+        text = format!("{text} In the file: {key}.");
+    }
+    format!("{text} {}", facts(setting))
+}
+
+/// Variable and default.
+fn facts(setting: &Setting) -> String {
+    let variable = setting
+        .variable
+        .map(|variable| format!("[env: {variable}] "));
+    format!(
+        "{}[default: {}]",
+        variable.unwrap_or_default(),
+        setting.default_text()
+    )
+}

@@ -1,0 +1,7 @@
+//! What the commands do.
+
+pub mod check;
+pub mod demo;
+pub mod query;
+mod records;
+pub mod version;

@@ -1,0 +1,234 @@
+//! What the values mean together: from parsed values to [`Config`].
+//!
+//! Every part is built even when another is at fault, so that all faults are found; a part whose
+//! own values did not parse is not blamed a second time for missing them.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+use super::fault::{Fault, Problem};
+use super::file::FileSettings;
+use super::files::{self, NamedFile, ReadFiles};
+use super::layers::{Layers, Level, Parsed, Values};
+use super::local;
+use super::place::Place;
+use super::report::Warning;
+use super::upstreams;
+use super::value::{ListenText, Value};
+use super::{Config, ListenAddress, ListenTransport, LogFormat, LogSettings, ServerIdentity};
+use crate::settings::{Id, Setting};
+
+/// What there is to build from.
+pub(crate) struct Parts<'a> {
+    pub(crate) layers: &'a Layers,
+    pub(crate) values: &'a Values,
+    pub(crate) file: &'a FileSettings,
+    pub(crate) files: &'a dyn ReadFiles,
+}
+
+/// Builds the configuration; `None` only after a fault.
+pub(crate) fn build(
+    parts: &Parts<'_>,
+    faults: &mut Vec<Fault>,
+    warnings: &mut Vec<Warning>,
+) -> Option<Config> {
+    let listeners = listeners(parts, faults);
+    let listen_tls = listen_tls(parts, &listeners, faults, warnings);
+    let local = local::build(&parts.file.locals, faults);
+    let (upstreams, bootstrap) = upstreams::build(parts, faults);
+    Some(Config {
+        listeners: listeners
+            .into_iter()
+            .map(|(listener, _)| listener)
+            .collect(),
+        listen_tls,
+        allow: allow(parts.values),
+        upstreams,
+        local,
+        bootstrap,
+        log: log(parts.values),
+        drain: drain(parts.values)?,
+    })
+}
+
+fn listeners(parts: &Parts<'_>, faults: &mut Vec<Fault>) -> Vec<(ListenAddress, Place)> {
+    let values = parts.values;
+    let mut listeners: Vec<(ListenAddress, Place)> = Vec::new();
+    let list = parts.layers.strongest(Id::Listen);
+    // The option and the variable speak for TLS listeners too.
+    let from_file = list.is_none_or(|(level, _)| level <= Level::File);
+    let tls = if from_file {
+        values.all(Id::ListenTls)
+    } else {
+        &[]
+    };
+    let default = default_transports(values.word(Id::ListenProto));
+    for parsed in values.all(Id::Listen).iter().chain(tls) {
+        if let Value::Listen(ListenText { address, transport }) = parsed.value {
+            let transports = transport.as_ref().map_or(default, std::slice::from_ref);
+            for &transport in transports {
+                let listener = ListenAddress { address, transport };
+                // Port 0 is another port each time.
+                let known = listeners.iter().any(|(known, _)| *known == listener);
+                if !known || address.port() == 0 {
+                    listeners.push((listener, parsed.place.clone()));
+                }
+            }
+        }
+    }
+    let said = parts.layers.texts(Id::Listen).len() + parts.layers.texts(Id::ListenTls).len();
+    if listeners.is_empty() && said == 0 {
+        let place = list.map_or(Place::Default, |(_, place)| place.clone());
+        faults.push(Fault::new(&place, Problem::NoListener));
+    }
+    listeners
+}
+
+fn default_transports(proto: Option<&str>) -> &'static [ListenTransport] {
+    match proto {
+        Some("udp") => &[ListenTransport::Udp],
+        Some("tcp") => &[ListenTransport::Tcp],
+        Some(_) | None => &[ListenTransport::Udp, ListenTransport::Tcp],
+    }
+}
+
+fn listen_tls(
+    parts: &Parts<'_>,
+    listeners: &[(ListenAddress, Place)],
+    faults: &mut Vec<Fault>,
+    warnings: &mut Vec<Warning>,
+) -> Option<ServerIdentity> {
+    let before = faults.len();
+    let pair = pair(parts.values, [Id::ListenCertificate, Id::ListenKey], faults);
+    let tls = listeners
+        .iter()
+        .find(|(it, _)| it.transport == ListenTransport::Tls);
+    match (pair, tls) {
+        (Some((certificate, key)), tls) => {
+            faults.extend(files::check_identity(&certificate, &key, parts.files));
+            if tls.is_none() {
+                warnings.push(Warning::CertificateUnused {
+                    place: certificate.place,
+                });
+            }
+            Some(ServerIdentity {
+                certificate_file: certificate.path,
+                key_file: key.path,
+            })
+        }
+        (None, Some((listener, place))) if faults.len() == before => {
+            let listener = listener.address.to_string();
+            faults.push(Fault::new(place, Problem::NoListenCertificate { listener }));
+            None
+        }
+        (None, _) => None,
+    }
+}
+
+/// A certificate and its key: both, neither, or a fault.
+pub(crate) fn pair(
+    values: &Values,
+    ids: [Id; 2],
+    faults: &mut Vec<Fault>,
+) -> Option<(NamedFile, NamedFile)> {
+    match ids.map(|id| named_file(values, id)) {
+        [Some(certificate), Some(key)] => Some((certificate, key)),
+        [None, None] => None,
+        [Some(one), None] => alone(&one, ids[1], faults),
+        [None, Some(one)] => alone(&one, ids[0], faults),
+    }
+}
+
+fn alone<T>(one: &NamedFile, missing: Id, faults: &mut Vec<Fault>) -> Option<T> {
+    let (given, missing) = (one.key.clone(), Setting::of(missing).title());
+    faults.push(Fault::new(&one.place, Problem::Alone { given, missing }));
+    None
+}
+
+/// The file a setting names.
+pub(crate) fn named_file(values: &Values, id: Id) -> Option<NamedFile> {
+    let parsed = values.one(id)?;
+    let path = path_of(parsed)?;
+    Some(NamedFile {
+        path,
+        key: Setting::of(id).title(),
+        place: parsed.place.clone(),
+    })
+}
+
+fn path_of(parsed: &Parsed) -> Option<PathBuf> {
+    if let Value::Path(path) = &parsed.value {
+        Some(beside_file(path, &parsed.place))
+    } else {
+        None
+    }
+}
+
+/// A path written in the file is relative to the directory the file is in.
+pub(crate) fn beside_file(path: &Path, place: &Place) -> PathBuf {
+    if let Place::File(spot) = place {
+        let directory = Path::new(&spot.source.name)
+            .parent()
+            .unwrap_or_else(|| Path::new(""));
+        directory.join(path)
+    } else {
+        path.to_owned()
+    }
+}
+
+fn allow(values: &Values) -> Vec<ipnet::IpNet> {
+    let mut seen = BTreeSet::new();
+    let mut allow = Vec::new();
+    for parsed in values.all(Id::ListenAllow) {
+        if let Value::Networks(networks) = &parsed.value {
+            allow.extend(
+                networks
+                    .iter()
+                    .copied()
+                    .filter(|network| seen.insert(*network)),
+            );
+        }
+    }
+    allow
+}
+
+fn log(values: &Values) -> LogSettings {
+    let level = match values.word(Id::LogLevel) {
+        Some("off") => LevelFilter::OFF,
+        Some("error") => LevelFilter::ERROR,
+        Some("warn") => LevelFilter::WARN,
+        Some("debug") => LevelFilter::DEBUG,
+        Some("trace") => LevelFilter::TRACE,
+        Some(_) | None => LevelFilter::INFO,
+    };
+    let json = values.word(Id::LogFormat) == Some("json");
+    let format = if json {
+        LogFormat::Json
+    } else {
+        LogFormat::Text
+    };
+    let file = values
+        .one(Id::LogFile)
+        .filter(|parsed| !is_stderr(parsed))
+        .and_then(path_of);
+    LogSettings {
+        level,
+        format,
+        file,
+    }
+}
+
+fn is_stderr(parsed: &Parsed) -> bool {
+    parsed.value == Value::Path(PathBuf::from("stderr"))
+}
+
+fn drain(values: &Values) -> Option<Duration> {
+    if let Value::Duration(duration) = values.one(Id::Drain)?.value {
+        Some(duration)
+    } else {
+        None
+    }
+}

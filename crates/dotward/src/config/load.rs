@@ -1,0 +1,202 @@
+//! From command line, environment and file to the checked configuration, or to all faults at once.
+//!
+//! Everything comes in as an argument: nothing here looks at the process, so a test can say what
+//! the environment and the files are.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Config;
+use super::build;
+use super::fault::Fault;
+use super::file::{self, FileSettings};
+use super::files::{NamedFile, ReadFiles};
+use super::layers::{Given, Layers, Level};
+use super::older::{self, Compat, OlderGiven};
+use super::origin::{self, Origin};
+use super::place::{Place, Source};
+use super::report::Warning;
+use super::value::{self, Value};
+use crate::cli::Options;
+use crate::env;
+use crate::settings::{Id, Setting};
+
+/// The file that is read, if it exists, when nobody names one.
+pub const DEFAULT_FILE: &str = "/etc/dotward/dotward.toml";
+
+/// A configuration that can be used.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What should be known besides.
+    pub warnings: Vec<Warning>,
+    /// Each value and where it came from.
+    pub origins: Vec<Origin>,
+    /// The file that was read.
+    pub file: Option<PathBuf>,
+}
+
+/// Why there is no configuration: at least one fault.
+#[derive(Debug)]
+pub struct Refused {
+    /// The faults in reading order: the file, the environment, the command line.
+    pub faults: Vec<Fault>,
+    /// What should be known besides.
+    pub warnings: Vec<Warning>,
+}
+
+/// Loads the configuration.
+///
+/// # Errors
+///
+/// Every fault of command line, environment, file and the files they name, all together.
+pub fn load(
+    options: &Options,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+    files: &dyn ReadFiles,
+) -> Result<Loaded, Refused> {
+    let mut loading = Loading::new(files);
+    let mut given = OlderGiven::default();
+    loading.command_line(options, &mut given);
+    loading.environment(variables, &mut given);
+    let compat = loading.compat();
+    let used = older::translate(&given, compat, &mut loading.layers, &mut loading.faults);
+    let (file, settings) = loading.file();
+    loading.warnings.extend(used.warnings(&loading.layers));
+    let values = loading.layers.parse(&mut loading.faults);
+    let parts = build::Parts {
+        layers: &loading.layers,
+        values: &values,
+        file: &settings,
+        files,
+    };
+    let built = build::build(&parts, &mut loading.faults, &mut loading.warnings);
+    let Loading {
+        layers,
+        mut faults,
+        warnings,
+        ..
+    } = loading;
+    match built {
+        Some(config) if faults.is_empty() => {
+            let origins = origin::of(&config, &layers, &settings);
+            Ok(Loaded {
+                config,
+                warnings,
+                origins,
+                file,
+            })
+        }
+        Some(_) | None => {
+            faults.sort_by(|one, other| one.place.order(&other.place));
+            Err(Refused { faults, warnings })
+        }
+    }
+}
+
+struct Loading<'a> {
+    files: &'a dyn ReadFiles,
+    layers: Layers,
+    faults: Vec<Fault>,
+    warnings: Vec<Warning>,
+}
+
+impl<'a> Loading<'a> {
+    fn new(files: &'a dyn ReadFiles) -> Self {
+        let layers = Layers::of_defaults();
+        Self {
+            files,
+            layers,
+            faults: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn command_line(&mut self, options: &Options, older: &mut OlderGiven) {
+        let (settings, given, faults) = options.read();
+        self.faults.extend(faults);
+        older.flags = given;
+        for (id, place, values) in settings {
+            if id == Id::Debug {
+                // Short for a log level, so it stands below one that is spelt out.
+                let level = Given {
+                    text: "debug".into(),
+                    place: place.clone(),
+                };
+                self.layers
+                    .put(Id::LogLevel, Level::OlderFlag, &place, vec![level]);
+            }
+            self.layers.put(id, Level::Flag, &place, values);
+        }
+    }
+
+    fn environment(
+        &mut self,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        older: &mut OlderGiven,
+    ) {
+        let read = env::read(variables);
+        self.faults.extend(read.faults);
+        self.warnings.extend(read.warnings);
+        older.variables = read.older;
+        for (id, place, values) in read.settings {
+            self.layers.put(id, Level::Variable, &place, values);
+        }
+    }
+
+    /// Which older names are read. A word nobody knows is a fault already; it reads none, so that no
+    /// second fault follows from it.
+    fn compat(&self) -> Compat {
+        let Some(given) = self.layers.texts(Id::Compat).last() else {
+            return Compat::ByCompany;
+        };
+        match value::parse(Setting::of(Id::Compat).kind, &given.text) {
+            Ok(Value::Word("b")) => Compat::B,
+            Ok(Value::Word("c")) => Compat::C,
+            Ok(_) => Compat::Off,
+            Err(_) => Compat::ByCompany,
+        }
+    }
+
+    fn file(&mut self) -> (Option<PathBuf>, FileSettings) {
+        let (path, text) = match self.file_text() {
+            Ok(Some(found)) => found,
+            Ok(None) => return (None, FileSettings::default()),
+            Err(fault) => {
+                self.faults.push(fault);
+                return (None, FileSettings::default());
+            }
+        };
+        let source = Arc::new(Source {
+            name: path.display().to_string(),
+            text,
+        });
+        let read = file::read(&source, &mut self.faults);
+        for (id, place, values) in &read.settings {
+            self.layers.put(*id, Level::File, place, values.clone());
+        }
+        (Some(path), read)
+    }
+
+    fn file_text(&self) -> Result<Option<(PathBuf, String)>, Fault> {
+        let key = Setting::of(Id::ConfigFile).title();
+        let Some(given) = self.layers.texts(Id::ConfigFile).last() else {
+            let path = PathBuf::from(DEFAULT_FILE);
+            let file = NamedFile {
+                path: path.clone(),
+                key,
+                place: Place::Default,
+            };
+            return Ok(file.text_if_there(self.files)?.map(|text| (path, text)));
+        };
+        let path = Path::new(&given.text).to_owned();
+        let file = NamedFile {
+            path: path.clone(),
+            key,
+            place: given.place.clone(),
+        };
+        file.text(self.files).map(|text| Some((path, text)))
+    }
+}

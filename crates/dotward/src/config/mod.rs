@@ -1,0 +1,205 @@
+//! The checked configuration: the only form of it the program sees.
+//!
+//! [`Config`] is plain data which cannot hold a bad value: every address is parsed, every upstream
+//! has a name or a pin (RFC 8310 section 5, strict profile), every file named here was readable and
+//! held what it must hold when the configuration was loaded.
+//!
+//! The way to it: `env` and `cli` hand over texts, `file` reads them out of TOML, `older` translates those
+//! of other programs; `layers` decides whose word counts and parses it with `value`; `build`,
+//! `upstreams` and `local` find out what the values mean together. Nothing stops at the first
+//! fault; [`load()`] ends with the configuration or with every [`Fault`].
+//!
+//! Deliberately absent: sockets, TLS objects, defaults (they stand in the table of settings).
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ipnet::IpNet;
+use rustls::pki_types::ServerName;
+use tracing::level_filters::LevelFilter;
+
+use crate::presets::Preset;
+
+mod build;
+pub mod fault;
+mod file;
+pub mod files;
+pub(crate) mod layers;
+pub mod load;
+mod local;
+mod older;
+pub mod origin;
+pub mod place;
+pub mod report;
+pub(crate) mod suggest;
+mod upstreams;
+pub mod value;
+
+pub use fault::{Fault, Problem};
+pub use files::{Disk, ReadFiles};
+pub use load::{Loaded, Refused, load};
+pub use report::{Style, Warning};
+
+pub use dotward_core::wire::{Name, NameError, RecordType};
+
+/// The port of DNS over TLS (RFC 7858 section 3.1).
+pub const DOT_PORT: u16 = 853;
+
+/// Everything the program is told to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where queries are received; at least one, no two alike.
+    pub listeners: Vec<ListenAddress>,
+    /// What the TLS listeners present; there whenever a listener's transport is TLS.
+    pub listen_tls: Option<ServerIdentity>,
+    /// The networks whose clients are answered.
+    pub allow: Vec<IpNet>,
+    /// The resolvers asked, in order of preference; at least one, names are unique.
+    pub upstreams: Vec<UpstreamSettings>,
+    /// Records answered here.
+    pub local: Vec<LocalRecord>,
+    /// The resolvers asked for the addresses of upstreams without endpoints. Each has endpoints
+    /// itself; at least one whenever such an upstream exists.
+    pub bootstrap: Vec<UpstreamSettings>,
+    /// What is logged, how and where.
+    pub log: LogSettings,
+    /// How long queries in flight may take to finish after the order to stop.
+    pub drain: Duration,
+}
+
+/// One socket to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ListenAddress {
+    /// Address and port; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// What is spoken there.
+    pub transport: ListenTransport,
+}
+
+/// What a listener speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ListenTransport {
+    /// DNS in datagrams (RFC 1035 section 4.2.1).
+    Udp,
+    /// DNS over TCP (RFC 7766).
+    Tcp,
+    /// DNS over TLS (RFC 7858).
+    Tls,
+}
+
+/// Certificate chain and key of the TLS listeners, both PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerIdentity {
+    /// The chain, the server's own certificate first.
+    pub certificate_file: PathBuf,
+    /// The private key of the first certificate.
+    pub key_file: PathBuf,
+}
+
+/// Certificate chain and key shown to an upstream that asks for them, both PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientIdentity {
+    /// The chain, the client's own certificate first.
+    pub certificate_file: PathBuf,
+    /// The private key of the first certificate.
+    pub key_file: PathBuf,
+}
+
+/// One resolver reached over TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamSettings {
+    /// What people call it: the name in the file, the preset's name, the TLS name or the address.
+    pub name: String,
+    /// Where to connect to. Empty only if `tls_name` is a DNS name to be found by bootstrap.
+    pub endpoints: Vec<SocketAddr>,
+    /// The port of endpoints found by bootstrap.
+    pub port: u16,
+    /// The name, or the address, the certificate must carry. `None` only with pins.
+    pub tls_name: Option<ServerName<'static>>,
+    /// SHA-256 of each acceptable SubjectPublicKeyInfo (RFC 7858 appendix A); empty: no pinning.
+    pub pins: Vec<[u8; 32]>,
+    /// Roots that replace the bundled ones.
+    pub ca_file: Option<PathBuf>,
+    /// What to show when the upstream asks for a client certificate.
+    pub client_identity: Option<ClientIdentity>,
+    /// The preset the upstream was taken from.
+    pub preset: Option<&'static Preset>,
+}
+
+/// One record answered here, class IN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalRecord {
+    /// The owner.
+    pub name: Name,
+    /// Type and value.
+    pub data: LocalData,
+    /// Time to live, in seconds.
+    pub ttl: u32,
+}
+
+/// Type and value of a local record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LocalData {
+    /// An IPv4 address.
+    A(Ipv4Addr),
+    /// An IPv6 address.
+    Aaaa(Ipv6Addr),
+    /// The name this one is an alias of.
+    Cname(Name),
+    /// Text, without the length octets of its character-strings; 1 to 4096 octets.
+    Txt(Vec<u8>),
+    /// The name of an address.
+    Ptr(Name),
+}
+
+/// What is logged, how and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// The least severe level that is written.
+    pub level: LevelFilter,
+    /// The form of a line.
+    pub format: LogFormat,
+    /// Where lines are appended; `None` is standard error.
+    pub file: Option<PathBuf>,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl UpstreamSettings {
+    /// The upstream as one SPEC, always in the long form; client identities have no place in it.
+    pub fn spec(&self) -> String {
+        let name = self
+            .tls_name
+            .as_ref()
+            .map(|name| format!("{}@", name.to_str()));
+        let endpoints: Vec<_> = self.endpoints.iter().map(SocketAddr::to_string).collect();
+        let mut spec = match (name, endpoints.is_empty()) {
+            (Some(name), false) => format!("tls://{name}{}", endpoints.join(",")),
+            (Some(name), true) => format!("tls://{}:{}", name.trim_end_matches('@'), self.port),
+            (None, _) => format!("tls://@{}", endpoints.join(",")),
+        };
+        let pins = self
+            .pins
+            .iter()
+            .map(|pin| format!("pin=sha256/{}", STANDARD.encode(pin)));
+        let ca_file = self
+            .ca_file
+            .iter()
+            .map(|path| format!("ca_file={}", path.display()));
+        for (index, parameter) in pins.chain(ca_file).enumerate() {
+            spec.push(if index == 0 { '?' } else { '&' });
+            spec.push_str(&parameter);
+        }
+        spec
+    }
+}

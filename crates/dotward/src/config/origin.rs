@@ -1,0 +1,100 @@
+//! Each value and where it came from, for `check --show-origin`.
+
+use super::Config;
+use super::file::{FileSettings, UpstreamItem};
+use super::layers::{Layers, Level};
+use super::place::Place;
+use crate::settings::{Id, SETTINGS, Setting};
+
+/// One value in effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The setting, as the file calls it.
+    pub key: String,
+    /// The value, as people write it.
+    pub value: String,
+    /// Where it was written.
+    pub place: Place,
+}
+
+/// All values in effect, in the order of the table.
+pub(crate) fn of(config: &Config, layers: &Layers, file: &FileSettings) -> Vec<Origin> {
+    let mut origins = Vec::new();
+    for setting in SETTINGS {
+        if setting.id == Id::Upstream {
+            origins.extend(upstreams(config, layers, file));
+        } else if setting.id == Id::Bootstrap {
+            origins.extend(bootstrap(config, layers));
+        } else if setting.key.is_none_or(|key| !key.repeated) {
+            origins.push(plain(setting, layers));
+        }
+    }
+    for entry in &file.locals {
+        let value = entry
+            .label
+            .trim_start_matches("[[local]]")
+            .trim()
+            .to_owned();
+        origins.push(Origin {
+            key: "local".into(),
+            value,
+            place: entry.place.clone(),
+        });
+    }
+    origins
+}
+
+fn plain(setting: &Setting, layers: &Layers) -> Origin {
+    let texts: Vec<_> = layers
+        .texts(setting.id)
+        .iter()
+        .map(|given| given.text.as_str())
+        .collect();
+    let overruled = setting.id == Id::ListenTls
+        && layers
+            .strongest(Id::Listen)
+            .is_some_and(|(level, _)| level > Level::File);
+    let (value, place) = match layers.strongest(setting.id) {
+        _ if overruled => ("see listen.dns".into(), Place::Default),
+        Some((_, place)) if setting.id == Id::Debug => ("yes".into(), place.clone()),
+        Some((_, place)) => (texts.join(", "), place.clone()),
+        None => (setting.default_text(), Place::Default),
+    };
+    Origin {
+        key: setting.title(),
+        value,
+        place,
+    }
+}
+
+fn upstreams(config: &Config, layers: &Layers, file: &FileSettings) -> Vec<Origin> {
+    let strongest = layers.strongest(Id::Upstream);
+    let of_file = match (&file.upstreams, &strongest) {
+        (Some((_, items)), Some((Level::Default | Level::File, _))) => items.as_slice(),
+        (_, _) => &[],
+    };
+    let place = strongest.map_or(Place::Default, |(_, place)| place.clone());
+    let place_of = |index: usize| match of_file.get(index) {
+        Some(UpstreamItem::Spec(given)) => given.place.clone(),
+        Some(UpstreamItem::Table(entry)) => entry.place.clone(),
+        None => place.clone(),
+    };
+    let origin = |(index, upstream): (usize, &super::UpstreamSettings)| Origin {
+        key: format!("upstream \"{}\"", upstream.name),
+        value: upstream.spec(),
+        place: place_of(index),
+    };
+    config.upstreams.iter().enumerate().map(origin).collect()
+}
+
+fn bootstrap(config: &Config, layers: &Layers) -> Vec<Origin> {
+    let place = layers
+        .strongest(Id::Bootstrap)
+        .map_or(Place::Default, |(_, it)| it.clone());
+    let origin = |upstream: &super::UpstreamSettings| Origin {
+        key: format!("bootstrap \"{}\"", upstream.name),
+        value: upstream.spec(),
+        place: place.clone(),
+    };
+    config.bootstrap.iter().map(origin).collect()
+}

@@ -1,0 +1,429 @@
+//! The upstreams and who is asked for their addresses.
+//!
+//! Where nothing is said about bootstrap and an upstream is given by name only, the upstreams that
+//! have an address are asked, because the operator trusts them already; where there are none, the
+//! default provider, verified by the bundled roots. Never this program itself, and never the
+//! resolver of the host, which may well be this program.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use rustls::pki_types::ServerName;
+
+use super::build::{Parts, beside_file, named_file, pair};
+use super::fault::{Fault, Problem};
+use super::file::{Entry, UpstreamItem};
+use super::files::{self, NamedFile, ReadFiles};
+use super::layers::{Level, Parsed, Values, parse_all};
+use super::place::Place;
+use super::value::{Endpoint, Spec, Value, known_preset};
+use super::{ClientIdentity, DOT_PORT, UpstreamSettings};
+use crate::presets::{PRESETS, Preset};
+use crate::settings::{Id, Setting};
+
+/// An upstream, where it was written, and whether its name was chosen by the operator.
+struct Written {
+    settings: UpstreamSettings,
+    place: Place,
+    named: bool,
+}
+
+/// Upstreams and bootstrap.
+pub(crate) fn build(
+    parts: &Parts<'_>,
+    faults: &mut Vec<Fault>,
+) -> (Vec<UpstreamSettings>, Vec<UpstreamSettings>) {
+    let mut work = Work {
+        files: parts.files,
+        faults,
+    };
+    let common = work.common(parts.values);
+    let mut upstreams = work.chosen(parts);
+    let explicit = work.bootstrap(parts.values.all(Id::Bootstrap));
+    let mut bootstrap = work.unique(explicit);
+    let implied = bootstrap.is_empty() && upstreams.iter().any(|it| it.endpoints.is_empty());
+    upstreams
+        .iter_mut()
+        .chain(&mut bootstrap)
+        .for_each(|upstream| common.fill(upstream));
+    if implied {
+        bootstrap = implied_bootstrap(&upstreams);
+    }
+    (upstreams, bootstrap)
+}
+
+fn implied_bootstrap(upstreams: &[UpstreamSettings]) -> Vec<UpstreamSettings> {
+    let reachable: Vec<_> = upstreams
+        .iter()
+        .filter(|it| !it.endpoints.is_empty())
+        .cloned()
+        .collect();
+    if reachable.is_empty() {
+        vec![of_preset(&PRESETS[0], DOT_PORT)]
+    } else {
+        reachable
+    }
+}
+
+/// What holds for every upstream that does not say otherwise.
+struct Common {
+    ca_file: Option<NamedFile>,
+    identity: Option<ClientIdentity>,
+}
+
+impl Common {
+    fn fill(&self, upstream: &mut UpstreamSettings) {
+        if upstream.ca_file.is_none() {
+            upstream.ca_file = self.ca_file.as_ref().map(|file| file.path.clone());
+        }
+        if upstream.client_identity.is_none() {
+            upstream.client_identity.clone_from(&self.identity);
+        }
+    }
+}
+
+struct Work<'a> {
+    files: &'a dyn ReadFiles,
+    faults: &'a mut Vec<Fault>,
+}
+
+impl Work<'_> {
+    /// The upstreams of the strongest level that speaks of any. Those of the file are built even
+    /// when overruled, so that their faults are told.
+    fn chosen(&mut self, parts: &Parts<'_>) -> Vec<UpstreamSettings> {
+        let of_file = parts.file.upstreams.as_ref().map(|(place, items)| {
+            let written = self.items(items);
+            (place.clone(), self.unique(written), items.is_empty())
+        });
+        let strongest = parts.layers.strongest(Id::Upstream);
+        let overruled = strongest.is_some_and(|(level, _)| level > Level::File);
+        let (place, upstreams, nothing_said) = match of_file {
+            Some(of_file) if !overruled => of_file,
+            Some(_) | None => {
+                let place = strongest.map_or(Place::Default, |(_, place)| place.clone());
+                let written = self.specs(parts.values.all(Id::Upstream));
+                (
+                    place,
+                    self.unique(written),
+                    parts.layers.texts(Id::Upstream).is_empty(),
+                )
+            }
+        };
+        if nothing_said {
+            self.faults.push(Fault::new(&place, Problem::NoUpstream));
+        }
+        upstreams
+    }
+
+    fn common(&mut self, values: &Values) -> Common {
+        let ca_file = named_file(values, Id::CaFile);
+        self.check_roots(ca_file.as_ref());
+        Common {
+            ca_file,
+            identity: self.identity(values, [Id::ClientCert, Id::ClientKey]),
+        }
+    }
+
+    fn check_roots(&mut self, file: Option<&NamedFile>) {
+        let fault = file.and_then(|file| files::check_roots(file, self.files).err());
+        self.faults.extend(fault);
+    }
+
+    fn identity(&mut self, values: &Values, ids: [Id; 2]) -> Option<ClientIdentity> {
+        let (certificate, key) = pair(values, ids, self.faults)?;
+        self.faults
+            .extend(files::check_identity(&certificate, &key, self.files));
+        Some(ClientIdentity {
+            certificate_file: certificate.path,
+            key_file: key.path,
+        })
+    }
+
+    fn items(&mut self, items: &[UpstreamItem]) -> Vec<Written> {
+        let mut written = Vec::new();
+        for item in items {
+            match item {
+                UpstreamItem::Spec(given) => {
+                    let parsed = parse_all(Id::Upstream, std::slice::from_ref(given), self.faults);
+                    written.extend(self.specs(&parsed));
+                }
+                UpstreamItem::Table(entry) => written.extend(self.table(entry)),
+            }
+        }
+        written
+    }
+
+    fn specs(&mut self, specs: &[Parsed]) -> Vec<Written> {
+        let mut written = Vec::new();
+        for Parsed { value, place } in specs {
+            if let Value::Spec(spec) = value {
+                written.push(self.spec(spec, place));
+            }
+        }
+        written
+    }
+
+    fn spec(&mut self, spec: &Spec, place: &Place) -> Written {
+        let Spec {
+            preset,
+            endpoints,
+            port,
+            tls_name,
+            pins,
+            ca_file,
+        } = spec.clone();
+        let ca_file = ca_file.map(|path| NamedFile {
+            path: beside_file(&path, place),
+            key: "ca_file".into(),
+            place: place.clone(),
+        });
+        self.check_roots(ca_file.as_ref());
+        let settings = UpstreamSettings {
+            name: derived_name(preset, tls_name.as_ref(), &endpoints),
+            endpoints,
+            port,
+            tls_name,
+            pins,
+            ca_file: ca_file.map(|file| file.path),
+            client_identity: None,
+            preset,
+        };
+        Written {
+            settings,
+            place: place.clone(),
+            named: false,
+        }
+    }
+
+    fn table(&mut self, entry: &Entry) -> Option<Written> {
+        let before = self.faults.len();
+        let values: BTreeMap<_, _> = entry
+            .settings
+            .iter()
+            .map(|(id, given)| (*id, parse_all(*id, given, self.faults)))
+            .collect();
+        let values = Values::of(values);
+        let ca_file = named_file(&values, Id::UpstreamCaFile);
+        self.check_roots(ca_file.as_ref());
+        let ids = [Id::UpstreamClientCert, Id::UpstreamClientKey];
+        let client_identity = self.identity(&values, ids);
+        if entry.faulty || self.faults.len() > before {
+            return None;
+        }
+        let fields = Fields::of(&values);
+        let mut settings = self.reached(entry, &values, &fields)?;
+        settings.ca_file = ca_file.map(|file| file.path);
+        settings.client_identity = client_identity;
+        settings.pins = fields.pins;
+        let named = fields.name.is_some();
+        if let Some(name) = fields.name {
+            settings.name = name;
+        }
+        Some(Written {
+            settings,
+            place: entry.place.clone(),
+            named,
+        })
+    }
+
+    /// Where an upstream is and what it is verified by, from its table.
+    fn reached(
+        &mut self,
+        entry: &Entry,
+        values: &Values,
+        fields: &Fields,
+    ) -> Option<UpstreamSettings> {
+        let port = fields.port.unwrap_or(DOT_PORT);
+        if let Some(preset) = fields.preset {
+            self.refuse_beside_preset(values);
+            return Some(of_preset(preset, port));
+        }
+        let mut endpoints = fields.endpoints(port);
+        let mut tls_name = fields.tls_name.clone();
+        let upstream = entry.label.clone();
+        match (&tls_name, endpoints.is_empty()) {
+            (None, true) => {
+                let preset = fields.name.as_deref().and_then(super::value::preset_of);
+                let preset = preset.map(|preset| preset.name.to_owned());
+                let problem = Problem::UpstreamWithoutAddress { upstream, preset };
+                self.faults.push(Fault::new(&entry.place, problem));
+                return None;
+            }
+            (Some(ServerName::IpAddress(ip)), true) => {
+                endpoints.push(SocketAddr::new((*ip).into(), port));
+            }
+            (None, false) if fields.pins.is_empty() => match common_preset(&endpoints) {
+                Some(preset) => tls_name = Some(preset.server_name()),
+                None => {
+                    let problem = Problem::UpstreamWithoutName { upstream };
+                    self.faults.push(Fault::new(&entry.place, problem));
+                    return None;
+                }
+            },
+            (Some(_), _) | (None, false) => {}
+        }
+        Some(UpstreamSettings {
+            name: derived_name(None, tls_name.as_ref(), &endpoints),
+            endpoints,
+            port,
+            tls_name,
+            pins: Vec::new(),
+            ca_file: None,
+            client_identity: None,
+            preset: None,
+        })
+    }
+
+    fn refuse_beside_preset(&mut self, values: &Values) {
+        let name = |id| Setting::of(id).key.map_or("", |key| key.name).to_owned();
+        for other in [Id::UpstreamAddress, Id::UpstreamTlsName] {
+            if let Some(parsed) = values.one(other) {
+                let (one, other) = (name(Id::UpstreamPreset), name(other));
+                self.faults
+                    .push(Fault::new(&parsed.place, Problem::Conflict { one, other }));
+            }
+        }
+    }
+
+    fn bootstrap(&mut self, specs: &[Parsed]) -> Vec<Written> {
+        let written = self.specs(specs);
+        for Written {
+            settings, place, ..
+        } in &written
+        {
+            if settings.endpoints.is_empty() {
+                let problem = Problem::BootstrapByName {
+                    spec: settings.spec(),
+                };
+                self.faults.push(Fault::new(place, problem));
+            }
+        }
+        written
+    }
+
+    /// Names that are given twice are a fault, and so is the same upstream twice; names that only
+    /// happen to be alike are told apart by a number.
+    fn unique(&mut self, written: Vec<Written>) -> Vec<UpstreamSettings> {
+        let mut kept: Vec<Written> = Vec::new();
+        for one in written {
+            let alike = |other: &&Written| {
+                let same = other.settings == one.settings;
+                same || (other.settings.name == one.settings.name && other.named && one.named)
+            };
+            if let Some(first) = kept.iter().find(alike) {
+                let (name, first) = (one.settings.name.clone(), first.place.clone());
+                let problem = Problem::DuplicateUpstream { name, first };
+                self.faults.push(Fault::new(&one.place, problem));
+                continue;
+            }
+            kept.push(one);
+        }
+        number_names(&mut kept);
+        kept.into_iter().map(|one| one.settings).collect()
+    }
+}
+
+/// Gives derived names that are taken a number; names chosen by the operator stay.
+fn number_names(written: &mut [Written]) {
+    let mut taken: Vec<String> = written
+        .iter()
+        .filter(|one| one.named)
+        .map(|one| one.settings.name.clone())
+        .collect();
+    for one in written.iter_mut().filter(|one| !one.named) {
+        let base = one.settings.name.clone();
+        let mut number = 1;
+        while taken.contains(&one.settings.name) {
+            number += 1;
+            one.settings.name = format!("{base}-{number}");
+        }
+        taken.push(one.settings.name.clone());
+    }
+}
+
+fn derived_name(
+    preset: Option<&Preset>,
+    tls_name: Option<&ServerName<'_>>,
+    endpoints: &[SocketAddr],
+) -> String {
+    match (preset, tls_name, endpoints.first()) {
+        (Some(preset), _, _) => preset.name.to_owned(),
+        (None, Some(name), _) => name.to_str().into_owned(),
+        (None, None, Some(endpoint)) => endpoint.ip().to_string(),
+        (None, None, None) => String::new(),
+    }
+}
+
+fn of_preset(preset: &'static Preset, port: u16) -> UpstreamSettings {
+    UpstreamSettings {
+        name: preset.name.to_owned(),
+        endpoints: preset
+            .addresses()
+            .map(|ip| SocketAddr::new(ip, port))
+            .collect(),
+        port,
+        tls_name: Some(preset.server_name()),
+        pins: Vec::new(),
+        ca_file: None,
+        client_identity: None,
+        preset: Some(preset),
+    }
+}
+
+/// The preset all these addresses belong to.
+fn common_preset(endpoints: &[SocketAddr]) -> Option<&'static Preset> {
+    let mut presets = endpoints
+        .iter()
+        .map(|it| known_preset(&it.ip().to_string()));
+    let first = presets.next()??;
+    presets.all(|preset| preset == Some(first)).then_some(first)
+}
+
+/// The fields of an `[[upstream]]` table that are no files.
+#[derive(Default)]
+struct Fields {
+    name: Option<String>,
+    preset: Option<&'static Preset>,
+    addresses: Vec<Endpoint>,
+    port: Option<u16>,
+    tls_name: Option<ServerName<'static>>,
+    pins: Vec<[u8; 32]>,
+}
+
+impl Fields {
+    fn of(values: &Values) -> Self {
+        let mut fields = Self::default();
+        if let Some(Value::Text(name)) = value(values, Id::UpstreamName) {
+            fields.name = Some(name.clone());
+        }
+        if let Some(Value::Preset(preset)) = value(values, Id::UpstreamPreset) {
+            fields.preset = Some(preset);
+        }
+        if let Some(Value::Port(port)) = value(values, Id::UpstreamPort) {
+            fields.port = Some(*port);
+        }
+        if let Some(Value::TlsName(name)) = value(values, Id::UpstreamTlsName) {
+            fields.tls_name = Some(name.clone());
+        }
+        for parsed in values.all(Id::UpstreamAddress) {
+            if let Value::Endpoint(endpoint) = parsed.value {
+                fields.addresses.push(endpoint);
+            }
+        }
+        for parsed in values.all(Id::UpstreamPin) {
+            if let Value::Pin(pin) = parsed.value {
+                fields.pins.push(pin);
+            }
+        }
+        fields
+    }
+
+    fn endpoints(&self, port: u16) -> Vec<SocketAddr> {
+        let with_port = |it: &Endpoint| SocketAddr::new(it.ip, it.port.unwrap_or(port));
+        self.addresses.iter().map(with_port).collect()
+    }
+}
+
+fn value(values: &Values, id: Id) -> Option<&Value> {
+    values.one(id).map(|parsed| &parsed.value)
+}

@@ -1,0 +1,224 @@
+//! What can be wrong with the text of one value, and what to write instead.
+
+use std::fmt;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::settings::DurationText;
+
+/// Which IP addresses are accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Both.
+    Any,
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Any => "IP",
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        }
+    }
+
+    fn example(self) -> &'static str {
+        match self {
+            Self::Any => "192.0.2.53 or [2001:db8::53]",
+            Self::V4 => "192.0.2.53",
+            Self::V6 => "2001:db8::53",
+        }
+    }
+}
+
+/// What is wrong with one value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ValueFault {
+    /// Nothing is there.
+    Empty,
+    /// Not an IP address of the family that is needed.
+    NotAnAddress {
+        /// The family.
+        family: Family,
+        /// What stands where the address is expected.
+        found: String,
+    },
+    /// The wildcard or a multicast address, where one host is meant.
+    NotOneHost {
+        /// The address.
+        found: String,
+    },
+    /// An IPv6 address without brackets, where a port may follow.
+    Unbracketed {
+        /// The address.
+        found: String,
+    },
+    /// Not a port number.
+    NotAPort {
+        /// What stands where the port is expected.
+        found: String,
+    },
+    /// A scheme that is not spoken there.
+    Scheme {
+        /// What stands before `://`.
+        found: String,
+        /// What may stand there.
+        allowed: &'static str,
+    },
+    /// Not a network.
+    NotANetwork,
+    /// Bits are set beyond the prefix.
+    HostBits {
+        /// The network with them.
+        network: IpNet,
+    },
+    /// Not one of the words.
+    NotOneOf {
+        /// The words.
+        words: &'static [&'static str],
+    },
+    /// Not a duration.
+    NotADuration,
+    /// A duration outside its range.
+    DurationRange {
+        /// The shortest.
+        min: Duration,
+        /// The longest.
+        max: Duration,
+    },
+    /// Not a number of seconds in range.
+    NotSeconds {
+        /// The largest.
+        max: u32,
+    },
+    /// Not 1 to 64 letters, digits, `.`, `_`, `-`.
+    NotALabel,
+    /// No text, or too much.
+    TextLength,
+    /// Not a domain name.
+    NotADomainName,
+    /// Not a name a certificate can carry.
+    NotATlsName {
+        /// What stands where the name is expected.
+        found: String,
+    },
+    /// Not a pin.
+    NotAPin,
+    /// A parameter nobody knows.
+    UnknownParameter {
+        /// Its name.
+        found: String,
+    },
+    /// Unencrypted upstream.
+    Plaintext,
+    /// Neither preset, nor address, nor any other spelling of an upstream.
+    UnknownUpstream {
+        /// What was probably meant.
+        suggestion: Option<String>,
+    },
+    /// An address without anything to verify it by.
+    AddressWithoutName {
+        /// The address.
+        address: String,
+    },
+    /// Not UTF-8.
+    NotUtf8,
+}
+
+impl fmt::Display for ValueFault {
+    /// What is wrong, without the value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("nothing is there"),
+            Self::NotAnAddress { family, found } => {
+                write!(f, "`{found}` is no {} address", family.word())
+            }
+            Self::NotOneHost { found } => write!(f, "{found} is not the address of one host"),
+            Self::Unbracketed { .. } => f.write_str("an IPv6 address stands in brackets here"),
+            Self::NotAPort { found } => write!(f, "`{found}` is no port"),
+            Self::Scheme { found, .. } => write!(f, "`{found}://` is not spoken here"),
+            Self::NotANetwork => f.write_str("no network"),
+            Self::HostBits { network } => {
+                write!(
+                    f,
+                    "bits are set beyond the prefix length {}",
+                    network.prefix_len()
+                )
+            }
+            Self::NotOneOf { .. } => f.write_str("unknown word"),
+            Self::NotADuration => f.write_str("no duration"),
+            Self::DurationRange { .. } | Self::NotSeconds { .. } => f.write_str("out of range"),
+            Self::NotALabel => f.write_str("not fit for a name in logs and metrics"),
+            Self::TextLength => f.write_str("a text has 1 to 4096 octets"),
+            Self::NotADomainName => f.write_str("no domain name"),
+            Self::NotATlsName { found } => {
+                write!(f, "`{found}` is no name a certificate can carry")
+            }
+            Self::NotAPin => f.write_str("no pin"),
+            Self::UnknownParameter { found } => write!(f, "unknown parameter `{found}`"),
+            Self::Plaintext => f.write_str("queries would leave this machine unencrypted"),
+            Self::UnknownUpstream { .. } => f.write_str("no known provider and no address"),
+            Self::AddressWithoutName { address } => {
+                write!(f, "nothing says whose certificate {address} must show")
+            }
+            Self::NotUtf8 => f.write_str("not UTF-8"),
+        }
+    }
+}
+
+impl ValueFault {
+    /// What to write instead.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Empty => "give a value, or leave the setting out".into(),
+            Self::NotAnAddress { family, .. } => {
+                format!("write an address such as {}", family.example())
+            }
+            Self::NotOneHost { .. } => "write the address of the resolver".into(),
+            Self::Unbracketed { found } => format!("write `[{found}]`, and the port behind it"),
+            Self::NotAPort { .. } => "write a port from 1 to 65535".into(),
+            Self::Scheme { allowed, .. } => format!("write {allowed}"),
+            Self::NotANetwork => {
+                "write `loopback`, `private`, `any`, an address, or a network such as 192.0.2.0/24"
+                    .into()
+            }
+            Self::HostBits { network } => {
+                format!("write `{}`, or `{}` for one host", network.trunc(), network.addr())
+            }
+            Self::NotOneOf { words } => format!("write one of {}", words.join(", ")),
+            Self::NotADuration => "write a number and its unit, such as 500ms, 2s or 1m".into(),
+            Self::DurationRange { min, max } => {
+                format!("write {} to {}", DurationText(*min), DurationText(*max))
+            }
+            Self::NotSeconds { max } => format!("write 0 to {max} seconds, or such as 5m"),
+            Self::NotALabel => "write 1 to 64 letters, digits, `.`, `_` or `-`".into(),
+            Self::TextLength => "write text, and split what is longer".into(),
+            Self::NotADomainName => {
+                "write labels of 1 to 63 octets with dots between, 255 octets at most".into()
+            }
+            Self::NotATlsName { .. } => "write a DNS name or an IP address".into(),
+            Self::NotAPin => {
+                "write `sha256/` and the base64 form of the SHA-256 of the public key (44 characters)"
+                    .into()
+            }
+            Self::UnknownParameter { .. } => "write `pin=sha256/…` or `ca_file=…`".into(),
+            Self::Plaintext => "write `tls://NAME@ADDR`, or a preset (dotward upstream list)".into(),
+            Self::UnknownUpstream { suggestion: Some(suggestion) } => {
+                format!("did you mean `{suggestion}`?")
+            }
+            Self::UnknownUpstream { suggestion: None } => {
+                "write a preset (dotward upstream list), `tls://NAME@ADDR` or `tls://NAME`".into()
+            }
+            Self::AddressWithoutName { address } => format!(
+                "write `tls://NAME@{address}`, or `tls://{address}` if its certificate carries \
+                 the address, or add `?pin=sha256/…`"
+            ),
+            Self::NotUtf8 => "write it in UTF-8".into(),
+        }
+    }
+}

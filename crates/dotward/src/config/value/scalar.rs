@@ -1,0 +1,153 @@
+//! Words, numbers, durations, names of records.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use super::{Family, ValueFault};
+use crate::config::Name;
+
+/// The longest text of a local TXT record, in octets. Sixteen character-strings: more than any known use
+/// needs, and few enough that one answer stays far below the 65535 octets of a message.
+const RECORD_TEXT_MAX: usize = 4096;
+
+/// The longest name of an upstream. It becomes a metric label and a part of log lines.
+const LABEL_MAX: usize = 64;
+
+pub(super) fn choice(
+    words: &'static [&'static str],
+    text: &str,
+) -> Result<&'static str, ValueFault> {
+    let found = words.iter().find(|word| word.eq_ignore_ascii_case(text));
+    found.copied().ok_or(ValueFault::NotOneOf { words })
+}
+
+pub(super) fn duration(text: &str, min: Duration, max: Duration) -> Result<Duration, ValueFault> {
+    let value = any_duration(text).ok_or(ValueFault::NotADuration)?;
+    if (min..=max).contains(&value) {
+        Ok(value)
+    } else {
+        Err(ValueFault::DurationRange { min, max })
+    }
+}
+
+fn any_duration(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    let unit_millis = match unit.trim_start() {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    number.checked_mul(unit_millis).map(Duration::from_millis)
+}
+
+pub(crate) fn port(text: &str) -> Result<u16, ValueFault> {
+    // `parse` would take a leading plus sign.
+    let digits = text.bytes().all(|octet| octet.is_ascii_digit());
+    match text.parse() {
+        Ok(port) if port != 0 && digits => Ok(port),
+        Ok(_) | Err(_) => Err(ValueFault::NotAPort {
+            found: text.to_owned(),
+        }),
+    }
+}
+
+pub(super) fn seconds(text: &str, max: u32) -> Result<u32, ValueFault> {
+    let number = match text.parse::<u64>() {
+        Ok(number) => Some(number),
+        Err(_) => any_duration(text)
+            .filter(|it| it.subsec_nanos() == 0)
+            .map(|it| it.as_secs()),
+    };
+    let number = number.and_then(|number| u32::try_from(number).ok());
+    number
+        .filter(|number| *number <= max)
+        .ok_or(ValueFault::NotSeconds { max })
+}
+
+pub(super) fn label(text: &str) -> Result<String, ValueFault> {
+    let good = |letter: u8| letter.is_ascii_alphanumeric() || b"._-".contains(&letter);
+    if text.len() <= LABEL_MAX && text.bytes().all(good) {
+        Ok(text.to_owned())
+    } else {
+        Err(ValueFault::NotALabel)
+    }
+}
+
+pub(super) fn record_text(text: &str) -> Result<String, ValueFault> {
+    if (1..=RECORD_TEXT_MAX).contains(&text.len()) {
+        Ok(text.to_owned())
+    } else {
+        Err(ValueFault::TextLength)
+    }
+}
+
+pub(super) fn domain_name(text: &str) -> Result<Name, ValueFault> {
+    text.parse().map_err(|_| ValueFault::NotADomainName)
+}
+
+pub(super) fn ipv4(text: &str) -> Result<Ipv4Addr, ValueFault> {
+    text.parse().map_err(|_| ValueFault::NotAnAddress {
+        family: Family::V4,
+        found: text.to_owned(),
+    })
+}
+
+pub(super) fn ipv6(text: &str) -> Result<Ipv6Addr, ValueFault> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(text);
+    bare.parse().map_err(|_| ValueFault::NotAnAddress {
+        family: Family::V6,
+        found: text.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit() {
+        let read = |text| duration(text, Duration::ZERO, Duration::from_secs(60));
+        assert_eq!(read("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(read("2 s"), Ok(Duration::from_secs(2)));
+        assert_eq!(read("1m"), Ok(Duration::from_secs(60)));
+        for bad in ["2", "s", "-2s", "1.5s", "2sec", "99999999999999999999s"] {
+            assert_eq!(read(bad), Err(ValueFault::NotADuration), "{bad}");
+        }
+        assert!(matches!(read("61s"), Err(ValueFault::DurationRange { .. })));
+        assert!(matches!(
+            read("99999999999999999d"),
+            Err(ValueFault::NotADuration)
+        ));
+    }
+
+    #[test]
+    fn ports_are_plain_numbers_above_zero() {
+        assert_eq!(port("853"), Ok(853));
+        for bad in ["0", "65536", "+853", "-1", "dot", "8 53"] {
+            assert!(port(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn seconds_may_be_written_as_a_duration() {
+        assert_eq!(seconds("300", 604_800), Ok(300));
+        assert_eq!(seconds("5m", 604_800), Ok(300));
+        for bad in ["1500ms", "604801", "8d", "-1", "x"] {
+            assert!(seconds(bad, 604_800).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn words_are_read_in_any_letter_case() {
+        assert_eq!(choice(&["info", "debug"], "DEBUG"), Ok("debug"));
+        assert!(choice(&["info"], "loud").is_err());
+    }
+}

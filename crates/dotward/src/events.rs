@@ -1,0 +1,122 @@
+//! What the engine tells, as log lines.
+//!
+//! Promises: a change of state is one line that says what happened, why in full, and what it means; names of questions and addresses
+//! of clients are never above debug.
+//!
+//! Deliberately absent: deciding what is worth telling. The engine does.
+
+use std::fmt::Display;
+
+use dotward_core::engine::Event;
+use dotward_core::upstream::{CloseReason, TlsFault, UpstreamId};
+
+/// Turns events into log lines.
+#[derive(Debug)]
+pub(crate) struct EventLog {
+    /// What the upstreams are called.
+    names: Vec<String>,
+    /// The last fault of each upstream in full: what TLS or the socket said.
+    faults: Vec<Option<String>>,
+}
+
+impl EventLog {
+    /// A log that calls the upstreams by `names`.
+    pub(crate) fn new(names: Vec<String>) -> Self {
+        let faults = names.iter().map(|_| None).collect();
+        Self { names, faults }
+    }
+
+    /// Remembers what exactly was wrong with an upstream, for the line about its state.
+    pub(crate) fn note_fault(&mut self, upstream: Option<UpstreamId>, fault: &dyn Display) {
+        let Some(upstream) = upstream else {
+            return;
+        };
+        tracing::debug!(upstream = self.name(upstream), %fault, "connection failed");
+        if let Some(last) = self.faults.get_mut(upstream.0) {
+            *last = Some(fault.to_string());
+        }
+    }
+
+    fn name(&self, upstream: UpstreamId) -> &str {
+        self.names.get(upstream.0).map_or("?", String::as_str)
+    }
+
+    /// Writes one event.
+    pub(crate) fn write(&mut self, event: &Event) {
+        match *event {
+            Event::ConnectionOpening {
+                upstream, endpoint, ..
+            } => tracing::debug!(upstream = self.name(upstream), %endpoint, "connecting"),
+            Event::ConnectionReady {
+                upstream, endpoint, ..
+            } => tracing::debug!(upstream = self.name(upstream), %endpoint, "connection ready"),
+            Event::ConnectionClosed {
+                upstream,
+                endpoint,
+                reason,
+                answered,
+                unanswered,
+                ..
+            } => tracing::debug!(
+                upstream = self.name(upstream), %endpoint, ?reason, answered, unanswered,
+                "connection closed"
+            ),
+            Event::ResponseDisputed { upstream } => tracing::debug!(
+                upstream = self.name(upstream),
+                "a response did not match its query and was not used"
+            ),
+            Event::ResponseStray { upstream } => tracing::debug!(
+                upstream = self.name(upstream),
+                "a response nobody waits for was dropped"
+            ),
+            Event::UpstreamUp { upstream } => {
+                tracing::info!(upstream = self.name(upstream), "upstream answers again");
+            }
+            Event::UpstreamSuspect { upstream } => tracing::warn!(
+                upstream = self.name(upstream),
+                "upstream does not answer; questions go to another connection or upstream as well"
+            ),
+            Event::UpstreamDown { upstream, reason } => self.write_down(upstream, reason),
+        }
+    }
+
+    fn write_down(&mut self, upstream: UpstreamId, reason: CloseReason) {
+        let detail = self.faults.get_mut(upstream.0).and_then(Option::take);
+        let detail = detail.as_deref().unwrap_or("no detail");
+        tracing::warn!(
+            upstream = self.name(upstream),
+            why = words(reason),
+            detail,
+            "upstream set aside; it is tried again in the background"
+        );
+    }
+}
+
+/// What a reason means to people.
+fn words(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::Aged => "it was old",
+        CloseReason::NetworkChanged => "the network changed",
+        CloseReason::Superseded => "another address answered first",
+        CloseReason::DialTimedOut => "no connection within the time for it",
+        CloseReason::Ended => "it closes connections before they can be used",
+        CloseReason::Idle => "nobody asked anything",
+        CloseReason::Misbehaved => "what it sends is not DNS, or answers other questions",
+        CloseReason::Refused => "nobody listens at the address",
+        CloseReason::Reset => "connections to it break",
+        CloseReason::Silent => "it does not answer",
+        CloseReason::Tls(TlsFault::Expired) => "its certificate has expired",
+        CloseReason::Tls(TlsFault::NotYetValid) => {
+            "its certificate is not valid yet: look at this machine's clock"
+        }
+        CloseReason::Tls(TlsFault::PinMismatch) => "its key is none of the pinned ones",
+        CloseReason::Tls(TlsFault::Protocol) => "TLS failed",
+        CloseReason::Tls(TlsFault::UnknownIssuer) => {
+            "its certificate does not lead to a trusted root: something may be in between"
+        }
+        CloseReason::Tls(TlsFault::WrongName) => {
+            "its certificate is for another name: something may be in between"
+        }
+        CloseReason::Unreachable => "there is no way to the address",
+    }
+}

@@ -1,0 +1,158 @@
+//! From the command line to the command, and from its end to the exit code.
+//!
+//! Promises: results on standard output, everything else on standard error; 0 good, 1 the operation failed, 2 wrong usage or
+//! configuration.
+//!
+//! Deliberately absent: what commands do.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+
+use tokio::sync::watch;
+
+use crate::cli::{self, Command, Invocation, QueryArgs};
+use crate::commands::{check, demo, query, version};
+use crate::config::report::{Style, write_faults, write_warnings};
+use crate::config::{Config, Disk, Loaded, Refused, load};
+use crate::run::{Order, Proxy};
+use crate::signals::StopSignals;
+use crate::{logging, presets, settings};
+
+/// The operation was carried out.
+const GOOD: u8 = 0;
+/// The operation failed.
+const FAILED: u8 = 1;
+/// Wrong usage or configuration.
+const WRONG: u8 = 2;
+
+/// Does what the command line says and gives back the exit code.
+pub fn execute(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let done = match cli::parse(arguments) {
+        Ok(invocation) => command(&invocation),
+        Err(error) => error
+            .print()
+            .map(|()| u8::try_from(error.exit_code()).unwrap_or(WRONG)),
+    };
+    match done {
+        Ok(code) => code,
+        // A reader that has seen enough (`| head`) is no failure.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => GOOD,
+        Err(error) => failed(&error),
+    }
+}
+
+fn command(invocation: &Invocation) -> io::Result<u8> {
+    let mut out = io::stdout().lock();
+    let done = match &invocation.command {
+        Command::Run => return serve(invocation),
+        Command::Demo { listen } => match demo::run(&mut out, *listen) {
+            Ok(()) => GOOD,
+            Err(error) => failed(&error),
+        },
+        Command::Check(args) => {
+            let loaded = loaded(invocation);
+            let style = style(io::stdout().is_terminal());
+            match check::write_check(&mut out, &loaded, args.show_origin, style)? {
+                true => GOOD,
+                false => WRONG,
+            }
+        }
+        Command::Query(args) => ask(invocation, args, &mut out)?,
+        Command::ConfigExample => {
+            out.write_all(settings::example::example().as_bytes())?;
+            GOOD
+        }
+        Command::UpstreamList { json } => {
+            // The presets are known whatever is wrong with the configuration.
+            let configured =
+                loaded(invocation).map_or_else(|_| Vec::new(), |it| it.config.upstreams);
+            presets::write_list(&mut out, &configured, *json)?;
+            GOOD
+        }
+        Command::Version { json } => {
+            version::write_version(&mut out, *json)?;
+            GOOD
+        }
+    };
+    out.flush()?;
+    Ok(done)
+}
+
+fn serve(invocation: &Invocation) -> io::Result<u8> {
+    let Some(config) = config(invocation)? else {
+        return Ok(WRONG);
+    };
+    let log = logging::start(&config.log)?;
+    let ended = Proxy::run(config, stop_on_signals);
+    // What was logged comes before the last word.
+    drop(log);
+    Ok(match ended {
+        Ok(_) => GOOD,
+        Err(error) => failed(&error),
+    })
+}
+
+/// The first signal asks for an orderly end, the second one ends at once. The call itself, before the future is waited for, makes
+/// signals ask instead of kill.
+fn stop_on_signals(orders: watch::Sender<Order>) -> impl Future<Output = ()> {
+    let signals = StopSignals::listen();
+    give_orders(signals, orders)
+}
+
+async fn give_orders(signals: io::Result<StopSignals>, orders: watch::Sender<Order>) {
+    let mut signals = match signals {
+        Ok(signals) => signals,
+        Err(error) => {
+            tracing::error!(%error, "signals cannot be waited for");
+            return std::future::pending().await;
+        }
+    };
+    for order in [Order::Drain, Order::Abort] {
+        let signal = signals.next().await;
+        tracing::info!(signal, ?order, "ending");
+        orders.send_replace(order);
+    }
+    // Dropping the sender would be an order too.
+    std::future::pending::<()>().await;
+}
+
+fn ask(invocation: &Invocation, args: &QueryArgs, out: &mut dyn Write) -> io::Result<u8> {
+    let Some(config) = config(invocation)? else {
+        return Ok(WRONG);
+    };
+    Ok(match query::write_query(out, &config, args)? {
+        true => GOOD,
+        false => FAILED,
+    })
+}
+
+/// The configuration, or `None` after its faults were written.
+fn config(invocation: &Invocation) -> io::Result<Option<Config>> {
+    let mut err = io::stderr().lock();
+    match loaded(invocation) {
+        Ok(loaded) => {
+            write_warnings(&mut err, &loaded.warnings)?;
+            Ok(Some(loaded.config))
+        }
+        Err(refused) => {
+            write_warnings(&mut err, &refused.warnings)?;
+            let style = style(io::stderr().is_terminal());
+            write_faults(&mut err, &refused.faults, style)?;
+            Ok(None)
+        }
+    }
+}
+
+fn loaded(invocation: &Invocation) -> Result<Loaded, Refused> {
+    load(&invocation.options, std::env::vars_os(), &Disk)
+}
+
+fn style(terminal: bool) -> Style {
+    Style::of_stream(terminal, std::env::var_os("NO_COLOR").is_some())
+}
+
+fn failed(error: &dyn std::error::Error) -> u8 {
+    // Nobody is left to be told that telling failed.
+    drop(writeln!(io::stderr(), "error: {error}"));
+    FAILED
+}

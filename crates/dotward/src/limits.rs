@@ -1,0 +1,75 @@
+//! Every bound of the shell: what it holds, how long it waits, how much it does before others get their turn.
+//!
+//! The bounds of questions, connections and retries are in `dotward_core::limits`; here are those of sockets.
+
+use std::time::Duration;
+
+/// Octets read from one stream before the other tasks of the worker get their turn. Two TLS records and more: lower
+/// costs turns under load, higher lets one busy peer hold up everybody else.
+pub(crate) const READ_PER_TURN: usize = 64 * 1024;
+
+/// Octets of the one buffer all streams of a worker read into: a whole TLS record with its header (RFC 8446
+/// section 5.2). Shared, so that an idle connection owns none.
+pub(crate) const READ_BUFFER: usize = 17 * 1024;
+
+/// Octets of write buffer an idle stream keeps.
+pub(crate) const IDLE_WRITE_BUFFER: usize = 4096;
+
+/// Octets of queries handed to one upstream stream at a time; more waits in the engine until the socket took these.
+pub(crate) const TRANSMIT_CHUNK: usize = 64 * 1024;
+
+/// A client stream ends when no whole query came for this long (RFC 7766 section 6.2.3 asks for seconds; unbound 30,
+/// dnsdist 2, BIND 30). Octets that complete no message do not count, so a client that drips is not kept; neither is one
+/// that never reads its replies, because reading its queries stops at [`CLIENT_BACKLOG`].
+pub(crate) const CLIENT_IDLE: Duration = Duration::from_secs(10);
+
+/// Octets of replies a client stream may owe before nothing more is read from it: two of the largest messages.
+pub(crate) const CLIENT_BACKLOG: usize = 2 * 65_537;
+
+/// Octets of replies all client streams of a worker may owe together. Beyond it a stream that owes more than
+/// [`CLIENT_BACKLOG`] already is closed instead of being given more: its client asked a lot and does not read.
+pub(crate) const CLIENTS_BACKLOG: usize = 32 * 1024 * 1024;
+
+/// Queries of one client stream in flight before nothing more is read from it. Ample for a pipelining resolver behind
+/// us (RFC 7766 section 6.2.1.1), small beside what all clients share.
+pub(crate) const CLIENT_IN_FLIGHT: usize = 512;
+
+/// Client streams open at once, TCP and TLS together. The next one takes the place of the one that is idle longest.
+/// Each costs a descriptor and about 2 KiB, a TLS one about 20 KiB; dnsdist's default is 1000 per thread.
+pub(crate) const CLIENT_STREAMS: usize = 2048;
+
+/// Connections the kernel keeps for us until they are accepted; capped by `net.core.somaxconn`.
+pub(crate) const LISTEN_BACKLOG: i32 = 1024;
+
+/// Pause after an accept that failed for want of descriptors or memory. The connection stays in the kernel's queue, so a
+/// loop without pause would spin; longer keeps clients waiting after the shortage is over.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Octets of receive buffer asked for each UDP socket: about 5000 queries that arrive while the worker does something
+/// else. The kernel grants at most `net.core.rmem_max`.
+pub(crate) const UDP_RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
+
+/// Full batches taken from UDP sockets when the order to stop comes, so that what had arrived is answered.
+pub(crate) const LAST_BATCHES: usize = 64;
+
+/// Data that an upstream's host does not acknowledge for this long ends the connection (`TCP_USER_TIMEOUT`). The engine
+/// judges silence much earlier; this frees the socket.
+pub(crate) const UPSTREAM_UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+
+/// TLS sessions kept per upstream for resumption: a few tickets for each of a few addresses.
+pub(crate) const TLS_SESSIONS: usize = 32;
+
+/// Longest that one question of our own may take, from TCP to answer (`dotward query`, bootstrap).
+pub(crate) const ONE_SHOT: Duration = Duration::from_secs(5);
+
+/// First and longest pause between tries to find an upstream's address.
+pub(crate) const BOOTSTRAP_PAUSE: (Duration, Duration) =
+    (Duration::from_millis(500), Duration::from_secs(30));
+
+/// Bounds of the time a found address is kept before it is looked up again; in between its TTL decides.
+pub(crate) const BOOTSTRAP_KEPT: (Duration, Duration) =
+    (Duration::from_secs(60), Duration::from_secs(3600));
+
+/// Log lines that wait for the writer thread. More than a burst of state changes; beyond it lines are dropped and
+/// counted, because a full disk or a stopped terminal must not stop answers.
+pub(crate) const LOG_LINES: usize = 4096;

@@ -1,0 +1,143 @@
+//! Makes the sockets clients send queries to.
+//!
+//! Promises: an IPv6 socket takes IPv6 only, so that `[::]:53` and `0.0.0.0:53` can be there both; two processes never share a
+//! port by accident; a refusal says who holds the port, or what to do, as far as that can be known.
+//!
+//! Deliberately absent: serving.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::holder;
+use crate::config::{ListenAddress, ListenTransport};
+use crate::limits::{LISTEN_BACKLOG, UDP_RECEIVE_BUFFER};
+
+/// A bound socket.
+#[derive(Debug)]
+pub enum Bound {
+    /// Datagrams.
+    Udp(UdpSocket),
+    /// Streams, for TCP and TLS.
+    Stream(TcpListener),
+}
+
+impl Bound {
+    /// Where the socket is bound.
+    ///
+    /// # Errors
+    ///
+    /// Those of the kernel.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Udp(socket) => socket.local_addr(),
+            Self::Stream(socket) => socket.local_addr(),
+        }
+    }
+}
+
+/// Why a socket could not be made, with what to do about it.
+#[derive(Debug)]
+pub struct BindError {
+    /// Where it was to listen.
+    pub listen: ListenAddress,
+    /// What the kernel said.
+    pub error: io::Error,
+    /// Who holds the port, where that can be read.
+    pub holder: Option<String>,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = self.listen.address;
+        let transport = transport_word(self.listen.transport);
+        write!(f, "cannot listen on {address}/{transport}: ")?;
+        if self.error.kind() == io::ErrorKind::AddrInUse {
+            f.write_str("address already in use")?;
+            if let Some(holder) = &self.holder {
+                write!(f, "\n  held by: {holder}")?;
+            }
+            let other = SocketAddr::from((Ipv4Addr::LOCALHOST, 5353));
+            write!(
+                f,
+                "\n  fix:     give another address or port (--listen {other}), or stop the program that holds it"
+            )
+        } else if self.error.kind() == io::ErrorKind::PermissionDenied {
+            write!(
+                f,
+                "permission denied\n  fix:     ports below 1024 need CAP_NET_BIND_SERVICE: start by the service manager, or \
+                 `setcap cap_net_bind_service=+ep` the program, or listen on a port above 1023 (--listen {}:5353)",
+                address.ip()
+            )
+        } else if self.error.kind() == io::ErrorKind::AddrNotAvailable {
+            f.write_str(
+                "this machine has no such address\n  fix:     give one that `ip address` shows, or 0.0.0.0 for all",
+            )
+        } else {
+            self.error.fmt(f)
+        }
+    }
+}
+
+impl std::error::Error for BindError {}
+
+/// How a transport is written in messages.
+pub fn transport_word(transport: ListenTransport) -> &'static str {
+    match transport {
+        ListenTransport::Udp => "udp",
+        ListenTransport::Tcp => "tcp",
+        ListenTransport::Tls => "tls",
+    }
+}
+
+/// Binds one socket.
+///
+/// # Errors
+///
+/// [`BindError`], ready to be shown.
+pub fn bind(listen: ListenAddress) -> Result<Bound, BindError> {
+    let bound = match listen.transport {
+        ListenTransport::Udp => bind_udp(listen.address).map(Bound::Udp),
+        ListenTransport::Tcp | ListenTransport::Tls => {
+            bind_stream(listen.address).map(Bound::Stream)
+        }
+    };
+    bound.map_err(|error| BindError {
+        listen,
+        holder: (error.kind() == io::ErrorKind::AddrInUse)
+            .then(|| holder::find(listen))
+            .flatten(),
+        error,
+    })
+}
+
+fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = socket(address, Type::DGRAM, Protocol::UDP)?;
+    // A smaller buffer than asked for is what the administrator chose.
+    match socket.set_recv_buffer_size(UDP_RECEIVE_BUFFER) {
+        Ok(()) | Err(_) => {}
+    }
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn bind_stream(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket(address, Type::STREAM, Protocol::TCP)?;
+    // Connections of an earlier process that linger in TIME_WAIT must not keep this one from starting. (On UDP the same
+    // option would let two processes share the port.)
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}

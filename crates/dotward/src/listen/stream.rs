@@ -1,0 +1,342 @@
+//! Queries on streams: TCP (RFC 7766) and DNS over TLS (RFC 7858).
+//!
+//! Promises:
+//! - Queries are pipelined and answered in the order in which answers come (RFC 7766 sections 6.2.1.1 and 7); length and body
+//!   leave in one write, all replies of a turn together.
+//! - A client that closes its sending side still gets what is in flight, then the stream ends.
+//! - Memory per stream is bounded: a client that does not read its replies is not read from either, and one that completes no
+//!   query for [`CLIENT_IDLE`] is closed (RFC 7766 section 6.2.3), whatever octets drip in.
+//! - When all places are taken the client idle longest makes room (RFC 7766 section 6.2.2, RFC 9210 section 4.4).
+//! - Accepting never ends because of an error; want of descriptors slows it down.
+//!
+//! Deliberately absent: any look into messages; edns-tcp-keepalive.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+
+use dotward_core::front::Client;
+use dotward_core::time::Moment;
+use dotward_core::wire::Transport;
+use dotward_core::wire::frame::{FrameReader, append_frame};
+use rustix::io::Errno;
+use slotmap::{SlotMap, new_key_type};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{Taken, take_query};
+use crate::clock;
+use crate::limits::{
+    ACCEPT_PAUSE, CLIENT_BACKLOG, CLIENT_IDLE, CLIENT_IN_FLIGHT, CLIENT_STREAMS, CLIENTS_BACKLOG,
+};
+use crate::signal::{Ready, Signal, Wants};
+use crate::stream::{Stream, StreamEnd};
+use crate::tls::server::ListenerTls;
+use crate::worker::{ReplyTo, State, Worker};
+
+new_key_type! {
+    /// Names one client stream; never names another one later.
+    pub(crate) struct ClientKey;
+}
+
+/// All client streams of a worker.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    streams: SlotMap<ClientKey, ClientStream>,
+    /// Streams with something to write, each once.
+    touched: Vec<ClientKey>,
+    /// No more queries are taken.
+    draining: bool,
+    /// Octets of replies that wait in all streams. Invariant: the sum of their backlogs.
+    owed: usize,
+}
+
+#[derive(Debug)]
+struct ClientStream {
+    stream: Stream,
+    messages: FrameReader,
+    signal: Rc<Signal>,
+    client: Client,
+    /// Queries the engine has.
+    in_flight: usize,
+    /// When the last whole query came, or the stream began.
+    last_query: Moment,
+    /// The client has nothing more to say.
+    ended: bool,
+    /// Messages that were read already may wait until the client is no longer full.
+    waiting: bool,
+    /// Whether the stream is in `Clients::touched`.
+    touched: bool,
+}
+
+impl ClientStream {
+    /// Whether the client has to read replies, or wait for some, before it may ask more.
+    fn is_full(&self) -> bool {
+        self.in_flight >= CLIENT_IN_FLIGHT || self.stream.backlog() >= CLIENT_BACKLOG
+    }
+
+    fn is_over(&self) -> bool {
+        self.ended
+            && !self.waiting
+            && self.in_flight == 0
+            && self.stream.backlog() == 0
+            && !self.stream.is_blocked()
+    }
+
+    fn update_wants(&self, draining: bool) {
+        self.signal.want(Wants {
+            read: !self.ended && !draining && !self.is_full(),
+            write: self.stream.is_blocked(),
+        });
+    }
+}
+
+impl Clients {
+    /// Appends a reply to the stream of a client, if it still exists.
+    pub(crate) fn reply(&mut self, key: ClientKey, message: &[u8]) {
+        let Some(client) = self.streams.get_mut(key) else {
+            return;
+        };
+        client.in_flight = client.in_flight.saturating_sub(1);
+        self.append(key, message);
+    }
+
+    fn append(&mut self, key: ClientKey, message: &[u8]) {
+        let Some(client) = self.streams.get_mut(key) else {
+            return;
+        };
+        if self.owed > CLIENTS_BACKLOG && client.stream.backlog() > CLIENT_BACKLOG {
+            tracing::debug!(address = %client.client.address, "client does not read its replies");
+            self.close(key);
+            return;
+        }
+        let before = client.stream.backlog();
+        append_frame(message, client.stream.outgoing());
+        self.owed += client.stream.backlog() - before;
+        self.touch(key);
+    }
+
+    fn touch(&mut self, key: ClientKey) {
+        if let Some(client) = self.streams.get_mut(key)
+            && !client.touched
+        {
+            client.touched = true;
+            self.touched.push(key);
+        }
+    }
+
+    /// Writes what the touched streams have, and lets go of those that are over.
+    pub(crate) fn flush(&mut self) {
+        while let Some(key) = self.touched.pop() {
+            let Some(client) = self.streams.get_mut(key) else {
+                continue;
+            };
+            client.touched = false;
+            let before = client.stream.backlog();
+            let broken = client.stream.flush().is_err();
+            self.owed = self.owed + client.stream.backlog() - before;
+            client.update_wants(self.draining);
+            if client.waiting && !client.is_full() {
+                client.signal.poke();
+            }
+            if broken || client.is_over() {
+                self.close(key);
+            }
+        }
+    }
+
+    fn close(&mut self, key: ClientKey) {
+        if let Some(client) = self.streams.remove(key) {
+            self.owed -= client.stream.backlog();
+            client.signal.stop();
+            client.stream.close();
+        }
+    }
+
+    /// Stops reading from all clients.
+    pub(crate) fn stop_reading(&mut self) {
+        self.draining = true;
+        for client in self.streams.values() {
+            client.update_wants(true);
+        }
+    }
+
+    /// Closes all streams.
+    pub(crate) fn close_all(&mut self) {
+        self.owed = 0;
+        for (_, client) in self.streams.drain() {
+            client.signal.stop();
+            client.stream.close();
+        }
+    }
+
+    /// Whether no reply waits to be written.
+    pub(crate) fn owes_nothing(&self) -> bool {
+        self.owed == 0
+            && self
+                .streams
+                .values()
+                .all(|client| !client.stream.is_blocked())
+    }
+
+    fn admit(&mut self, stream: Stream, client: Client, now: Moment) -> (ClientKey, Rc<Signal>) {
+        if self.streams.len() >= CLIENT_STREAMS {
+            let idle_longest = self
+                .streams
+                .iter()
+                .min_by_key(|(_, client)| (client.in_flight > 0, client.last_query))
+                .map(|(key, _)| key);
+            if let Some(key) = idle_longest {
+                self.close(key);
+            }
+        }
+        let signal = Rc::new(Signal::default());
+        let client = ClientStream {
+            stream,
+            messages: FrameReader::default(),
+            signal: Rc::clone(&signal),
+            client,
+            in_flight: 0,
+            last_query: now,
+            ended: false,
+            waiting: false,
+            touched: false,
+        };
+        client.update_wants(self.draining);
+        (self.streams.insert(client), signal)
+    }
+}
+
+/// Accepts clients of one listener until `signal` is stopped.
+pub(crate) async fn accept(
+    worker: Rc<Worker>,
+    listener: TcpListener,
+    tls: Option<ListenerTls>,
+    signal: Rc<Signal>,
+) {
+    loop {
+        tokio::select! {
+            () = signal.stopped() => return,
+            accepted = listener.accept() => match accepted {
+                Ok((socket, address)) => admit(&worker, socket, address, tls.as_ref()),
+                Err(error) => pause_after(&error).await,
+            }
+        }
+    }
+}
+
+/// A failed accept mostly concerns one connection, which is gone; want of descriptors or memory lasts longer.
+async fn pause_after(error: &std::io::Error) {
+    let shortage = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    if Errno::from_io_error(error).is_some_and(|errno| shortage.contains(&errno)) {
+        tracing::debug!(%error, "accepting is slowed down");
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+fn admit(worker: &Rc<Worker>, socket: TcpStream, address: SocketAddr, tls: Option<&ListenerTls>) {
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY not set for a client");
+    }
+    // An IPv4 client of a dual-stack socket is the same client to an access list.
+    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+    let (stream, transport) = match tls.map(ListenerTls::accept) {
+        None => (Stream::plain(socket), Transport::Tcp),
+        Some(Ok(connection)) => (Stream::tls(socket, connection), Transport::Tls),
+        Some(Err(error)) => {
+            tracing::debug!(%error, "no TLS for a client");
+            return;
+        }
+    };
+    let client = Client { address, transport };
+    let source = stream.socket();
+    let (key, signal) = worker.turn(|state, _, now| state.clients.admit(stream, client, now));
+    tokio::task::spawn_local(run(Rc::clone(worker), key, source, signal));
+}
+
+/// Waits for one client's socket.
+async fn run(worker: Rc<Worker>, key: ClientKey, source: Rc<TcpStream>, signal: Rc<Signal>) {
+    let mut idle = pin!(tokio::time::sleep(CLIENT_IDLE));
+    loop {
+        match signal.ready(&*source, Some(idle.as_mut())).await {
+            Ready::Stopped => return,
+            Ready::Io => {
+                if worker.turn(|state, _, now| serve(state, key, now)) {
+                    tokio::task::yield_now().await;
+                }
+            }
+            Ready::Deadline => match worker.turn(|state, _, now| expire(state, key, now)) {
+                None => return,
+                Some(due) => {
+                    let left = due.since(clock::now());
+                    idle.as_mut().reset(tokio::time::Instant::now() + left);
+                }
+            },
+        }
+    }
+}
+
+/// Ends a stream that is idle, or says when it will be.
+fn expire(state: &mut State, key: ClientKey, now: Moment) -> Option<Moment> {
+    let client = state.clients.streams.get(key)?;
+    let due = client.last_query + CLIENT_IDLE;
+    if now < due {
+        return Some(due);
+    }
+    state.clients.close(key);
+    None
+}
+
+/// Reads what a client sent, takes its queries, and has its replies written. True when there is more to read.
+fn serve(state: &mut State, key: ClientKey, now: Moment) -> bool {
+    let Some(client) = state.clients.streams.get_mut(key) else {
+        return false;
+    };
+    let mut more = false;
+    if !client.ended && !state.clients.draining && !client.is_full() {
+        let received = client.stream.read(&mut state.buffers);
+        client.messages.push(&state.buffers.plain);
+        more = received.more;
+        match received.end {
+            None => {}
+            Some(StreamEnd::Ended) => client.ended = true,
+            Some(end @ (StreamEnd::Failed(_) | StreamEnd::Tls(_))) => {
+                tracing::debug!(address = %client.client.address, ?end, "client stream broken");
+                state.clients.close(key);
+                return false;
+            }
+        }
+    }
+    take_messages(state, key, now);
+    // Also without a reply: TLS may have something to say.
+    state.clients.touch(key);
+    more
+}
+
+fn take_messages(state: &mut State, key: ClientKey, now: Moment) {
+    // The reader leaves its place while the front and the engine use the rest of the state.
+    let Some(client) = state.clients.streams.get_mut(key) else {
+        return;
+    };
+    let mut messages = std::mem::take(&mut client.messages);
+    let who = client.client;
+    while let Some(client) = state.clients.streams.get(key)
+        && !client.is_full()
+        && !state.clients.draining
+        && let Some(message) = messages.next_message()
+    {
+        let taken = take_query(state, message, &who, || ReplyTo::Stream(key), now);
+        let Some(client) = state.clients.streams.get_mut(key) else {
+            return;
+        };
+        client.last_query = now;
+        match taken {
+            Taken::Reply => state.clients.append(key, &state.reply),
+            Taken::Forwarded => client.in_flight += 1,
+            Taken::Dropped => {}
+        }
+    }
+    if let Some(client) = state.clients.streams.get_mut(key) {
+        client.messages = messages;
+        client.waiting = client.is_full();
+    }
+}

@@ -1,0 +1,227 @@
+//! Queries in datagrams.
+//!
+//! Promises: a batch is received with one system call and its replies leave with one; a reply leaves from the address its query was
+//! sent to (RFC 2181 section 4.1); receiving never ends because of an error.
+//!
+//! Deliberately absent: fragments, larger sizes and truncation, which the front and the engine decide.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::Context;
+use std::{fmt, io};
+
+use dotward_core::front::Client;
+use dotward_core::time::Moment;
+use dotward_core::wire::Transport;
+use dotward_udp::{BatchSocket, Datagram, LocalAddress, PushError, RecvBatch, SendBatch};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::UdpSocket;
+
+use super::{Taken, take_query};
+use crate::limits::LAST_BATCHES;
+use crate::signal::{Ready, Signal, Source, Wants};
+use crate::worker::{ReplyTo, State, Worker};
+
+/// A socket in the event loop.
+///
+/// It is waited on for datagrams only: every datagram sent makes room in the socket's send buffer, and an event loop told to
+/// watch for room would be woken by each reply. Room is waited for through a second descriptor, while it is wanted.
+struct Socket {
+    batched: AsyncFd<BatchSocket>,
+}
+
+impl Socket {
+    #[expect(
+        deprecated,
+        reason = "the other constructors are unsafe for descriptors that change behind the event loop's back; a \
+                  BatchSocket keeps the one it was made with"
+    )]
+    fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
+        let batched = BatchSocket::new(socket)?;
+        Ok(Self {
+            batched: AsyncFd::with_interest(batched, Interest::READABLE)?,
+        })
+    }
+
+    /// A second descriptor, to wait for room.
+    fn for_room(&self) -> io::Result<UdpSocket> {
+        UdpSocket::from_std(self.batched.get_ref().socket().try_clone()?)
+    }
+}
+
+impl Source for Socket {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> bool {
+        self.batched.poll_read_ready(cx).is_ready()
+    }
+
+    fn poll_writable(&self, _: &mut Context<'_>) -> bool {
+        // The task that `wait_for_room` starts does this.
+        false
+    }
+}
+
+/// One UDP socket and the replies that wait to leave it.
+pub(crate) struct UdpPort {
+    socket: Rc<Socket>,
+    replies: SendBatch,
+    signal: Rc<Signal>,
+    /// A task waits for room in the socket.
+    waits_for_room: Rc<Cell<bool>>,
+    /// Replies that found no room or that the kernel refused.
+    lost: u64,
+}
+
+impl fmt::Debug for UdpPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UdpPort")
+            .field("waiting", &self.replies.len())
+            .field("lost", &self.lost)
+            .finish_non_exhaustive()
+    }
+}
+
+impl UdpPort {
+    /// Appends a reply to the batch.
+    pub(crate) fn push(&mut self, message: &[u8], peer: SocketAddr, local: LocalAddress) {
+        match self.replies.push(message, peer, local) {
+            Ok(()) => {}
+            Err(PushError::Full) => {
+                self.flush();
+                if self.replies.push(message, peer, local).is_err() {
+                    self.lost += 1;
+                }
+            }
+            Err(PushError::TooLong) => self.lost += 1,
+        }
+    }
+
+    /// Sends the batch. What the socket has no room for waits until it has.
+    pub(crate) fn flush(&mut self) {
+        if self.replies.is_empty() {
+            return;
+        }
+        match self.socket.batched.get_ref().send(&mut self.replies) {
+            Ok(outcome) => {
+                self.lost += u64::try_from(outcome.skipped).unwrap_or_default();
+                if let Some(error) = outcome.fault {
+                    tracing::debug!(%error, skipped = outcome.skipped, "UDP replies not sent");
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, lost = self.replies.len(), "UDP replies not sent");
+                self.lost += u64::try_from(self.replies.len()).unwrap_or_default();
+                self.replies.clear();
+            }
+        }
+        if !self.replies.is_empty() && !self.waits_for_room.get() {
+            self.wait_for_room();
+        }
+    }
+
+    /// Has the worker's next turn, which flushes, come when the socket has room.
+    fn wait_for_room(&self) {
+        let room = match self.socket.for_room() {
+            Ok(room) => room,
+            Err(error) => {
+                tracing::debug!(%error, "cannot wait for room to send UDP replies");
+                return;
+            }
+        };
+        self.waits_for_room.set(true);
+        let (waits, signal) = (Rc::clone(&self.waits_for_room), Rc::clone(&self.signal));
+        tokio::task::spawn_local(async move {
+            if let Err(error) = room.writable().await {
+                tracing::debug!(%error, "waiting for room to send UDP replies failed");
+            }
+            waits.set(false);
+            signal.poke();
+        });
+    }
+
+    /// Whether no reply waits.
+    pub(crate) fn owes_nothing(&self) -> bool {
+        self.replies.is_empty()
+    }
+}
+
+/// Serves `socket`. Ends when the returned signal is stopped.
+pub(crate) fn serve(worker: &Rc<Worker>, socket: std::net::UdpSocket) -> io::Result<Rc<Signal>> {
+    let socket = Rc::new(Socket::new(socket)?);
+    let signal = Rc::new(Signal::default());
+    signal.want(Wants {
+        read: true,
+        write: false,
+    });
+    let port = worker.turn(|state, _, _| {
+        state.ports.push(UdpPort {
+            socket: Rc::clone(&socket),
+            replies: SendBatch::new(),
+            signal: Rc::clone(&signal),
+            waits_for_room: Rc::default(),
+            lost: 0,
+        });
+        state.ports.len() - 1
+    });
+    let task = run(Rc::clone(worker), socket, Rc::clone(&signal), port);
+    tokio::task::spawn_local(task);
+    Ok(signal)
+}
+
+async fn run(worker: Rc<Worker>, socket: Rc<Socket>, signal: Rc<Signal>, port: usize) {
+    let mut batch = RecvBatch::new();
+    while signal.ready(&*socket, None).await != Ready::Stopped {
+        if receive(&worker, &socket, &mut batch, port) {
+            tokio::task::yield_now().await;
+        }
+    }
+    // What had arrived before the order to stop is answered.
+    for _ in 0..LAST_BATCHES {
+        if !receive(&worker, &socket, &mut batch, port) {
+            return;
+        }
+    }
+}
+
+/// Receives one batch and has it served. True when there may be more.
+fn receive(worker: &Rc<Worker>, socket: &Socket, batch: &mut RecvBatch, port: usize) -> bool {
+    // The batch still holds the datagrams of the last call when this one is not made at all, for want of readiness.
+    let mut fresh = false;
+    let received = socket.batched.try_io(Interest::READABLE, |socket| {
+        socket.recv(batch)?;
+        fresh = true;
+        if batch.is_full() {
+            return Ok(());
+        }
+        // A short batch emptied the socket; this clears its readiness and saves the call that would only say so.
+        Err(io::ErrorKind::WouldBlock.into())
+    });
+    match received {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+            tracing::debug!(%error, "receiving over UDP failed");
+            return true;
+        }
+        Ok(()) | Err(_) => {}
+    }
+    worker.turn(|state, _, now| {
+        for datagram in batch.iter().filter(|_| fresh) {
+            take(state, port, datagram, now);
+        }
+    });
+    fresh && batch.is_full()
+}
+
+fn take(state: &mut State, port: usize, datagram: Datagram<'_>, now: Moment) {
+    let (peer, local) = (datagram.meta.peer, datagram.meta.local);
+    let client = Client {
+        address: peer,
+        transport: Transport::Udp,
+    };
+    let to = || ReplyTo::Udp { port, peer, local };
+    if take_query(state, datagram.bytes, &client, to, now) == Taken::Reply
+        && let Some(port) = state.ports.get_mut(port)
+    {
+        port.push(&state.reply, peer, local);
+    }
+}

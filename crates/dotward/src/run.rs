@@ -1,0 +1,486 @@
+//! From a checked configuration to a proxy at work, and to its orderly end.
+//!
+//! Promises:
+//! - Nothing is served before everything is bound and every file read, and all faults are told at once.
+//! - The end drops nothing it can answer: accepting stops, what is in flight is answered within `drain`, then everybody gets
+//!   a goodbye.
+//!
+//! Deliberately absent: reading configurations, exit codes.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use dotward_core::engine::{Engine, EngineConfig};
+use dotward_core::front::{Front, FrontConfig};
+use dotward_core::policy::{self, Acl, LocalRecords, PolicyConfig};
+use dotward_core::upstream::{Strategy, UpstreamConfig};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::sync::watch;
+
+use crate::config::{Config, ListenAddress, ListenTransport, LocalData, LocalRecord};
+use crate::events::EventLog;
+use crate::listen::sockets::{self, BindError, Bound};
+use crate::listen::{stream, udp};
+use crate::presets;
+use crate::signal::Signal;
+use crate::tls::TlsSetupError;
+use crate::tls::client::UpstreamTls;
+use crate::tls::server::ListenerTls;
+use crate::upstream::bootstrap;
+use crate::worker::{State, Worker};
+
+/// Something that keeps the proxy from starting.
+#[derive(Debug)]
+pub enum StartFault {
+    /// A socket could not be bound.
+    Bind(BindError),
+    /// Certificate or key of the TLS listeners cannot be used.
+    ListenTls(TlsSetupError),
+    /// The TLS settings of an upstream cannot be used.
+    UpstreamTls {
+        /// What the upstream is called.
+        upstream: String,
+        /// What is wrong.
+        error: TlsSetupError,
+    },
+    /// The system refused something every process needs: randomness, a thread, an event loop.
+    System(io::Error),
+}
+
+impl fmt::Display for StartFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind(error) => error.fmt(f),
+            Self::ListenTls(error) => write!(f, "TLS listeners: {error}"),
+            Self::UpstreamTls { upstream, error } => write!(f, "upstream {upstream}: {error}"),
+            Self::System(error) => write!(f, "the system refuses to run us: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartFault {}
+
+/// Everything that keeps the proxy from starting; at least one fault.
+#[derive(Debug)]
+pub struct StartError {
+    /// What is wrong.
+    pub faults: Vec<StartFault>,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, fault) in self.faults.iter().enumerate() {
+            let end = if index == 0 { "" } else { "\n" };
+            write!(f, "{end}{fault}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self {
+            faults: vec![StartFault::System(error)],
+        }
+    }
+}
+
+/// What the order to stop looks like to the proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Go on.
+    Serve,
+    /// Take no more, answer what is in flight, end.
+    Drain,
+    /// End at once.
+    Abort,
+}
+
+/// How a proxy ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Questions that were in flight and got no answer of their own.
+    pub unanswered: usize,
+}
+
+/// A proxy with all its sockets bound, not serving yet.
+#[derive(Debug)]
+pub struct Prepared {
+    config: Config,
+    sockets: Vec<(ListenAddress, Bound)>,
+    listen_tls: Option<ListenerTls>,
+    upstreams: Vec<UpstreamTls>,
+    seed: [u8; 32],
+}
+
+/// Where a proxy listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listening {
+    /// What is spoken there.
+    pub transport: ListenTransport,
+    /// The address, with the port the system chose where the configuration said 0.
+    pub address: SocketAddr,
+}
+
+impl Prepared {
+    /// Binds every socket and reads every file.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] with every fault there is.
+    pub fn new(config: Config) -> Result<Self, StartError> {
+        let mut faults = Vec::new();
+        let sockets = bind_all(&config, &mut faults);
+        let listen_tls = config.listen_tls.as_ref().and_then(|identity| {
+            ListenerTls::from_files(&identity.certificate_file, &identity.key_file)
+                .map_err(|error| faults.push(StartFault::ListenTls(error)))
+                .ok()
+        });
+        let mut upstreams = Vec::new();
+        for settings in &config.upstreams {
+            match UpstreamTls::new(settings) {
+                Ok(tls) => upstreams.push(tls),
+                Err(error) => faults.push(StartFault::UpstreamTls {
+                    upstream: settings.name.clone(),
+                    error,
+                }),
+            }
+        }
+        Self::assemble(config, sockets, listen_tls, upstreams, faults)
+    }
+
+    /// Binds every socket and takes TLS as it is given, for what never was in files: `listen_tls` for the TLS listeners, and
+    /// in `upstreams` one for each upstream of the configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] with every fault there is.
+    pub fn with_tls(
+        config: Config,
+        listen_tls: Option<ListenerTls>,
+        upstreams: Vec<UpstreamTls>,
+    ) -> Result<Self, StartError> {
+        let mut faults = Vec::new();
+        let sockets = bind_all(&config, &mut faults);
+        Self::assemble(config, sockets, listen_tls, upstreams, faults)
+    }
+
+    fn assemble(
+        config: Config,
+        sockets: Vec<(ListenAddress, Bound)>,
+        listen_tls: Option<ListenerTls>,
+        upstreams: Vec<UpstreamTls>,
+        mut faults: Vec<StartFault>,
+    ) -> Result<Self, StartError> {
+        let seed = random_seed().map_err(|error| faults.push(StartFault::System(error)));
+        match (faults.is_empty(), seed) {
+            (true, Ok(seed)) => Ok(Self {
+                config,
+                sockets,
+                listen_tls,
+                upstreams,
+                seed,
+            }),
+            (_, Ok(_) | Err(())) => Err(StartError { faults }),
+        }
+    }
+
+    /// Where it listens, in the order of the configuration.
+    pub fn listening(&self) -> Vec<Listening> {
+        self.sockets
+            .iter()
+            .filter_map(|(listen, socket)| {
+                Some(Listening {
+                    transport: listen.transport,
+                    address: socket.local_addr().ok()?,
+                })
+            })
+            .collect()
+    }
+
+    /// Serves until `orders` says otherwise. To be run within the runtime of [`local_runtime`].
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses a socket its place in the event loop.
+    pub async fn serve(self, mut orders: watch::Receiver<Order>) -> io::Result<Ended> {
+        let drain = self.config.drain;
+        let crew = Crew::start(self)?;
+        // A handle that was dropped asks for an orderly end like one that was told so.
+        let order = match orders.wait_for(|order| *order != Order::Serve).await {
+            Ok(order) => *order,
+            Err(_) => Order::Drain,
+        };
+        let unanswered = match order {
+            Order::Serve | Order::Drain => tokio::select! {
+                unanswered = crew.drain(drain) => unanswered,
+                () = aborted(&mut orders) => crew.worker.in_flight(),
+            },
+            Order::Abort => crew.worker.in_flight(),
+        };
+        crew.worker.close();
+        Ok(Ended { unanswered })
+    }
+}
+
+fn bind_all(config: &Config, faults: &mut Vec<StartFault>) -> Vec<(ListenAddress, Bound)> {
+    let mut bound = Vec::new();
+    for listen in &config.listeners {
+        match sockets::bind(*listen) {
+            Ok(socket) => bound.push((*listen, socket)),
+            Err(error) => faults.push(StartFault::Bind(error)),
+        }
+    }
+    bound
+}
+
+async fn aborted(orders: &mut watch::Receiver<Order>) {
+    if orders
+        .wait_for(|order| *order == Order::Abort)
+        .await
+        .is_err()
+    {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// The worker and what listens for it.
+struct Crew {
+    worker: Rc<Worker>,
+    listeners: Vec<Rc<Signal>>,
+}
+
+impl Crew {
+    fn start(prepared: Prepared) -> io::Result<Self> {
+        let Prepared {
+            config,
+            sockets,
+            listen_tls,
+            upstreams,
+            seed,
+        } = prepared;
+        let state = State::new(
+            Arc::new(front(&config)),
+            Engine::new(engine_config(&config), seed),
+            upstreams.into_iter().map(Rc::new).collect(),
+            EventLog::new(config.upstreams.iter().map(|u| u.name.clone()).collect()),
+        );
+        let worker = Worker::start(state);
+        let mut listeners = Vec::new();
+        for (listen, socket) in sockets {
+            tell_listening(listen.transport, &socket);
+            listeners.push(match socket {
+                Bound::Udp(socket) => udp::serve(&worker, socket)?,
+                Bound::Stream(socket) => {
+                    let tls = (listen.transport == ListenTransport::Tls)
+                        .then(|| listen_tls.clone())
+                        .flatten();
+                    let signal = Rc::new(Signal::default());
+                    let listener = TcpListener::from_std(socket)?;
+                    let accept =
+                        stream::accept(Rc::clone(&worker), listener, tls, Rc::clone(&signal));
+                    tokio::task::spawn_local(accept);
+                    signal
+                }
+            });
+        }
+        let asked = presets::start_line(&config.upstreams);
+        tracing::info!("{asked}");
+        bootstrap::start(&worker, &config);
+        Ok(Self { worker, listeners })
+    }
+
+    async fn drain(&self, limit: Duration) -> usize {
+        let began = Instant::now();
+        for listener in &self.listeners {
+            listener.stop();
+        }
+        // The listeners' tasks take what had arrived before the order.
+        tokio::task::yield_now().await;
+        let unanswered = self.worker.drain(limit).await;
+        tracing::info!(unanswered, took = ?began.elapsed(), "drained");
+        unanswered
+    }
+}
+
+fn tell_listening(transport: ListenTransport, socket: &Bound) {
+    if let Ok(address) = socket.local_addr() {
+        let transport = sockets::transport_word(transport);
+        tracing::info!(%address, transport, "listening");
+    }
+}
+
+fn front(config: &Config) -> Front {
+    Front::new(FrontConfig {
+        allow: Acl::new(&config.allow),
+        policy: PolicyConfig {
+            local: LocalRecords::new(config.local.iter().map(local_record)),
+            ..PolicyConfig::default()
+        },
+    })
+}
+
+fn local_record(record: &LocalRecord) -> policy::LocalRecord {
+    policy::LocalRecord {
+        name: record.name.clone(),
+        ttl: record.ttl,
+        data: match &record.data {
+            LocalData::A(address) => policy::LocalData::A(*address),
+            LocalData::Aaaa(address) => policy::LocalData::Aaaa(*address),
+            LocalData::Cname(target) => policy::LocalData::Cname(target.clone()),
+            LocalData::Txt(text) => policy::LocalData::Txt(text.clone()),
+            LocalData::Ptr(target) => policy::LocalData::Ptr(target.clone()),
+        },
+    }
+}
+
+fn engine_config(config: &Config) -> EngineConfig {
+    let upstreams = config
+        .upstreams
+        .iter()
+        .map(|upstream| UpstreamConfig::new(upstream.name.clone(), upstream.endpoints.clone()));
+    EngineConfig::new(upstreams.collect(), Strategy::Ordered)
+}
+
+fn random_seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    aws_lc_rs::rand::fill(&mut seed).map_err(|_| io::Error::other("no randomness"))?;
+    Ok(seed)
+}
+
+/// A runtime for one worker on this thread.
+///
+/// # Errors
+///
+/// When the system gives no event loop.
+pub fn local_runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())
+}
+
+/// A proxy on a thread of its own, for programs and tests that embed it.
+#[derive(Debug)]
+pub struct Proxy;
+
+/// A proxy at work. Dropping it stops it as [`Running::stop`] does.
+#[derive(Debug)]
+pub struct Running {
+    listening: Vec<Listening>,
+    orders: watch::Sender<Order>,
+    thread: Option<JoinHandle<io::Result<Ended>>>,
+}
+
+impl Proxy {
+    /// Binds everything and serves on a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] with every fault there is.
+    pub fn start(config: Config) -> Result<Running, StartError> {
+        Self::start_prepared(Prepared::new(config)?)
+    }
+
+    /// Serves on a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no thread.
+    pub fn start_prepared(prepared: Prepared) -> Result<Running, StartError> {
+        let listening = prepared.listening();
+        let (orders, receiver) = watch::channel(Order::Serve);
+        let thread = std::thread::Builder::new()
+            .name("worker".into())
+            .spawn(move || local_runtime()?.block_on(prepared.serve(receiver)))?;
+        Ok(Running {
+            listening,
+            orders,
+            thread: Some(thread),
+        })
+    }
+
+    /// Serves on this thread until `shutdown` says [`Order::Drain`] or [`Order::Abort`] is due. `shutdown` is called before anything
+    /// is bound, so that nobody sees a proxy that listens and does not obey yet.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] with every fault there is.
+    pub fn run<F: Future<Output = ()>>(
+        config: Config,
+        shutdown: impl FnOnce(watch::Sender<Order>) -> F,
+    ) -> Result<Ended, StartError> {
+        let (orders, receiver) = watch::channel(Order::Serve);
+        local_runtime()?.block_on(async {
+            let shutdown = shutdown(orders);
+            let prepared = Prepared::new(config)?;
+            let ended = tokio::select! {
+                biased;
+                () = shutdown => std::future::pending().await,
+                ended = prepared.serve(receiver) => ended,
+            };
+            Ok(ended?)
+        })
+    }
+}
+
+impl Running {
+    /// Where it listens, in the order of the configuration.
+    pub fn listening(&self) -> &[Listening] {
+        &self.listening
+    }
+
+    /// The first address of a transport.
+    pub fn address(&self, transport: ListenTransport) -> Option<SocketAddr> {
+        let mut listening = self.listening.iter();
+        listening
+            .find(|listening| listening.transport == transport)
+            .map(|listening| listening.address)
+    }
+
+    /// Orders an end without waiting for it.
+    pub fn order(&self, order: Order) {
+        self.orders.send_replace(order);
+    }
+
+    /// Ends in order and waits for it.
+    ///
+    /// # Errors
+    ///
+    /// When the proxy's thread had ended by a failure.
+    pub fn stop(mut self) -> io::Result<Ended> {
+        self.join()
+    }
+
+    fn join(&mut self) -> io::Result<Ended> {
+        // An order to abort stands.
+        self.orders.send_if_modified(|order| {
+            let serving = *order == Order::Serve;
+            if serving {
+                *order = Order::Drain;
+            }
+            serving
+        });
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(ended)) => ended,
+            Some(Err(_)) => Err(io::Error::other("the worker panicked")),
+            None => Ok(Ended { unanswered: 0 }),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Err(error) = self.join() {
+            tracing::error!(%error, "the proxy ended badly");
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! The one table of settings: what each is called in the file, on the command line and in the
+//! environment, what it accepts, its default, and one sentence of help.
+//!
+//! Promise: command line, environment, file, example file, manual and `check --show-origin` are all
+//! derived from [`SETTINGS`]; a setting that is not there exists nowhere, and a setting that is
+//! there can be set in each of the ways it names (tests/config/table.rs proves it).
+//!
+//! Deliberately absent: how values are combined and what they mean together (`config`).
+
+use std::fmt;
+use std::time::Duration;
+
+pub mod example;
+pub mod manual;
+mod older;
+mod table;
+
+pub use older::{OLDER_NAMES, OlderForm, OlderName};
+pub use table::SETTINGS;
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// Which one.
+    pub id: Id,
+    /// Its place in the file.
+    pub key: Option<Key>,
+    /// Its long option, without the dashes.
+    pub flag: Option<&'static str>,
+    /// Its one-letter option.
+    pub short: Option<char>,
+    /// Its environment variable.
+    pub variable: Option<&'static str>,
+    /// What a value looks like.
+    pub kind: Kind,
+    /// Whether it is a list: repeated on the command line, comma-separated in the environment, an
+    /// array in the file.
+    pub many: bool,
+    /// What holds when nobody says anything.
+    pub default: Default,
+    /// A value other than the default, as it stands in the example file and the manual.
+    pub example: &'static str,
+    /// The heading it stands under.
+    pub group: Group,
+    /// One sentence.
+    pub help: &'static str,
+    /// What the sentence leaves out; may be empty.
+    pub detail: &'static str,
+    /// When a changed value takes effect.
+    pub change: Change,
+    /// Whether `-h` leaves it to `--help`.
+    pub rare: bool,
+}
+
+/// The name of a setting inside the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(
+    missing_docs,
+    reason = "each variant is described by its row in the table"
+)]
+pub enum Id {
+    Listen,
+    ListenTls,
+    ListenProto,
+    ListenAllow,
+    ListenCertificate,
+    ListenKey,
+    Upstream,
+    UpstreamName,
+    UpstreamPreset,
+    UpstreamAddress,
+    UpstreamPort,
+    UpstreamTlsName,
+    UpstreamPin,
+    UpstreamCaFile,
+    UpstreamClientCert,
+    UpstreamClientKey,
+    Bootstrap,
+    CaFile,
+    ClientCert,
+    ClientKey,
+    LocalName,
+    LocalA,
+    LocalAaaa,
+    LocalCname,
+    LocalPtr,
+    LocalTxt,
+    LocalTtl,
+    LogLevel,
+    LogFormat,
+    LogFile,
+    Debug,
+    ConfigFile,
+    Drain,
+    Compat,
+}
+
+/// A place in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// The table; empty for the top of the file.
+    pub table: &'static str,
+    /// Whether the table is repeated (`[[upstream]]`).
+    pub repeated: bool,
+    /// The key in it.
+    pub name: &'static str,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.table, self.repeated) {
+            ("", _) => f.write_str(self.name),
+            (table, false) => write!(f, "{table}.{}", self.name),
+            (table, true) => write!(f, "[[{table}]] {}", self.name),
+        }
+    }
+}
+
+/// What holds when nobody says anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Default {
+    /// These values, written as on the command line.
+    Values(&'static [&'static str]),
+    /// No value; the words say what that means.
+    Nothing(&'static str),
+}
+
+/// The headings of help and manual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// Where clients are answered, and which.
+    Listen,
+    /// Who is asked.
+    Upstreams,
+    /// What is kept. No setting stands here yet.
+    Cache,
+    /// What others may learn. No setting stands here yet.
+    Privacy,
+    /// What is told to the operator.
+    Observe,
+    /// The rest.
+    Expert,
+}
+
+impl Group {
+    /// All, in the order of the manual.
+    pub const ALL: [Self; 6] = [
+        Self::Listen,
+        Self::Upstreams,
+        Self::Cache,
+        Self::Privacy,
+        Self::Observe,
+        Self::Expert,
+    ];
+
+    /// The heading.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Listen => "Listen",
+            Self::Upstreams => "Upstreams",
+            Self::Cache => "Cache",
+            Self::Privacy => "Privacy",
+            Self::Observe => "Observe",
+            Self::Expert => "Expert",
+        }
+    }
+}
+
+/// When a changed value takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// While serving.
+    Live,
+    /// After a restart.
+    Restart,
+}
+
+impl Change {
+    /// The word of the manual.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Restart => "restart",
+        }
+    }
+}
+
+/// What a value looks like. Its parser is `config::value::parse`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `[udp://|tcp://|tls://]IP[:PORT]`.
+    Listen,
+    /// The same without a prefix, spoken to over TLS.
+    ListenTls,
+    /// A network in CIDR form, an address, or a word for several networks.
+    Network,
+    /// An upstream on one line.
+    Spec,
+    /// A file.
+    Path,
+    /// One of these words, in any letter case.
+    Choice(&'static [&'static str]),
+    /// A number with a unit: `500ms`, `2s`, `1m`.
+    Duration {
+        /// The shortest that is accepted.
+        min: Duration,
+        /// The longest that is accepted.
+        max: Duration,
+    },
+    /// A port number from 1 to 65535.
+    Port,
+    /// Whole seconds, or a duration of whole seconds.
+    Seconds {
+        /// The largest number that is accepted.
+        max: u32,
+    },
+    /// A word for people: letters, digits, `.`, `_`, `-`; 1 to 64 of them.
+    Label,
+    /// The name of a preset.
+    Preset,
+    /// 1 to 4096 octets of text.
+    Text,
+    /// A domain name.
+    DomainName,
+    /// The DNS name or address a certificate must carry.
+    TlsName,
+    /// `sha256/` and the base64 form of the SHA-256 of a public key.
+    Pin,
+    /// `IP`, `IPv4:PORT` or `[IPv6]:PORT` of an upstream.
+    Endpoint,
+    /// An IPv4 address.
+    Ipv4,
+    /// An IPv6 address.
+    Ipv6,
+    /// Present or absent.
+    Switch,
+}
+
+impl Kind {
+    /// What stands for a value in help.
+    pub fn placeholder(self) -> &'static str {
+        match self {
+            Self::Listen | Self::ListenTls | Self::Endpoint => "ADDR",
+            Self::Network => "NET",
+            Self::Spec => "SPEC",
+            Self::Path => "FILE",
+            Self::Choice(_) => "WORD",
+            Self::Duration { .. } => "DUR",
+            Self::Port => "PORT",
+            Self::Seconds { .. } => "SECONDS",
+            Self::Label | Self::Preset | Self::DomainName | Self::TlsName => "NAME",
+            Self::Text => "TEXT",
+            Self::Pin => "PIN",
+            Self::Ipv4 => "IPv4",
+            Self::Ipv6 => "IPv6",
+            Self::Switch => "",
+        }
+    }
+
+    /// What is accepted, in words.
+    pub fn accepts(self) -> String {
+        match self {
+            Self::Listen => {
+                "`IP[:PORT]`, IPv6 in brackets; prefix `udp://`, `tcp://` or `tls://`".into()
+            }
+            Self::ListenTls => "`IP[:PORT]`, IPv6 in brackets".into(),
+            Self::Network => "`loopback`, `private`, `any`, an address or a CIDR network".into(),
+            Self::Spec => "SPEC, see below".into(),
+            Self::Path => "path".into(),
+            Self::Choice(words) => words.join(", "),
+            Self::Duration { min, max } => format!(
+                "number with `ms`, `s`, `m`, `h` or `d`; {} to {}",
+                DurationText(min),
+                DurationText(max)
+            ),
+            Self::Port => "1 to 65535".into(),
+            Self::Seconds { max } => format!("0 to {max} seconds, or a duration such as `5m`"),
+            Self::Label => "1 to 64 letters, digits, `.`, `_`, `-`".into(),
+            Self::Preset => "name of a preset".into(),
+            Self::Text => "1 to 4096 octets".into(),
+            Self::DomainName => "domain name".into(),
+            Self::TlsName => "DNS name or address".into(),
+            Self::Pin => "`sha256/` and 44 base64 characters".into(),
+            Self::Endpoint => "`IP`, `IPv4:PORT` or `[IPv6]:PORT`".into(),
+            Self::Ipv4 => "IPv4 address".into(),
+            Self::Ipv6 => "IPv6 address".into(),
+            Self::Switch => "no value".into(),
+        }
+    }
+}
+
+/// A duration as the settings write it: one number, the largest unit that keeps it whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DurationText(pub Duration);
+
+impl fmt::Display for DurationText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_millis();
+        let (number, unit) = match millis {
+            0 => (0, "s"),
+            _ if !millis.is_multiple_of(1000) => (millis, "ms"),
+            _ if !millis.is_multiple_of(60_000) => (millis / 1000, "s"),
+            _ if !millis.is_multiple_of(3_600_000) => (millis / 60_000, "m"),
+            _ if !millis.is_multiple_of(86_400_000) => (millis / 3_600_000, "h"),
+            _ => (millis / 86_400_000, "d"),
+        };
+        write!(f, "{number}{unit}")
+    }
+}
+
+impl Setting {
+    /// The row of a setting.
+    pub fn of(id: Id) -> &'static Self {
+        #[expect(
+            clippy::expect_used,
+            reason = "a test proves that each Id has exactly one row"
+        )]
+        SETTINGS
+            .iter()
+            .find(|setting| setting.id == id)
+            .expect("each Id has a row")
+    }
+
+    /// The row of a key in the file.
+    pub fn of_key(table: &str, name: &str) -> Option<&'static Self> {
+        let matches = |key: &Key| key.table == table && key.name == name;
+        SETTINGS
+            .iter()
+            .find(|setting| setting.key.as_ref().is_some_and(matches))
+    }
+
+    /// The name to use when speaking of the setting as such: the key, else the option, else the
+    /// variable.
+    pub fn title(&self) -> String {
+        match (self.key, self.flag, self.variable) {
+            (Some(key), _, _) => key.to_string(),
+            (None, Some(flag), _) => format!("--{flag}"),
+            (None, None, variable) => variable.unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// The default as text: the values, or the words in their place.
+    pub fn default_text(&self) -> String {
+        match self.default {
+            Default::Values(values) => values.join(","),
+            Default::Nothing(words) => words.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_setting_has_one_row_and_no_name_is_used_twice() {
+        let mut ids: Vec<_> = SETTINGS.iter().map(|setting| setting.id).collect();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), SETTINGS.len());
+        assert_eq!(ids.len(), Id::Compat as usize + 1, "an Id without a row");
+        for (index, one) in SETTINGS.iter().enumerate() {
+            for other in &SETTINGS[index + 1..] {
+                assert!(one.key.is_none() || one.key != other.key, "{:?}", one.key);
+                assert!(
+                    one.flag.is_none() || one.flag != other.flag,
+                    "{:?}",
+                    one.flag
+                );
+                assert!(
+                    one.short.is_none() || one.short != other.short,
+                    "{:?}",
+                    one.short
+                );
+                let same = one.variable.is_some() && one.variable == other.variable;
+                assert!(!same, "{:?}", one.variable);
+            }
+        }
+    }
+
+    #[test]
+    fn names_follow_one_pattern() {
+        for setting in SETTINGS {
+            let ways =
+                setting.key.is_some() || setting.flag.is_some() || setting.variable.is_some();
+            assert!(ways, "{:?} cannot be set", setting.id);
+            if let (Some(flag), Some(variable)) = (setting.flag, setting.variable) {
+                let expected = format!("DOTWARD_{}", flag.replace('-', "_").to_uppercase());
+                assert_eq!(variable, expected);
+            }
+            assert!(
+                setting.help.ends_with(|last: char| last != '.'),
+                "{}",
+                setting.help
+            );
+        }
+    }
+
+    #[test]
+    fn durations_are_written_with_the_largest_whole_unit() {
+        let cases = [
+            (0, "0s"),
+            (1500, "1500ms"),
+            (2000, "2s"),
+            (60_000, "1m"),
+            (86_400_000, "1d"),
+        ];
+        for (millis, text) in cases {
+            assert_eq!(
+                DurationText(Duration::from_millis(millis)).to_string(),
+                text
+            );
+        }
+    }
+}

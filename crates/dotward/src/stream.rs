@@ -1,0 +1,282 @@
+//! A non-blocking stream of octets, plain TCP or TLS, for clients and upstreams alike.
+//!
+//! Promises:
+//! - Whatever waits to be written when [`Stream::flush`] is called leaves with one write where the socket has room; over TLS it goes
+//!   into as few records as there can be (RFC 8446 section 5.1: 2^14 octets each), which is where the cost is.
+//! - A read takes at most [`READ_PER_TURN`] octets, so one busy peer does not hold up the others.
+//! - An idle stream owns no read buffer: octets pass through one that all streams of a worker share.
+//! - FIN and close_notify are the same end; an end without close_notify loses nothing, because messages carry their length
+//!   (RFC 7858 section 3.3).
+//!
+//! rustls is driven directly rather than through an async wrapper, because the wrapper decides about records and writes.
+//!
+//! Deliberately absent: waiting (see `signal`), messages, deadlines.
+
+use std::io::{self, Read, Write};
+use std::rc::Rc;
+
+use rustls::Connection;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+use crate::limits::{IDLE_WRITE_BUFFER, READ_BUFFER, READ_PER_TURN};
+
+/// Why a stream is at its end.
+#[derive(Debug)]
+pub(crate) enum StreamEnd {
+    /// The peer has nothing more to say: FIN or close_notify.
+    Ended,
+    /// The socket failed.
+    Failed(io::Error),
+    /// The peer broke TLS, or its certificate was refused.
+    Tls(rustls::Error),
+}
+
+/// What a read brought, besides the octets.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    /// The stream's reading side is over.
+    pub(crate) end: Option<StreamEnd>,
+    /// The turn was over before the socket was empty.
+    pub(crate) more: bool,
+}
+
+/// What became of the octets that waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flush {
+    /// The socket took everything.
+    Done,
+    /// The socket is full; flush again when it is writable.
+    Blocked,
+}
+
+/// Buffers that all streams of a worker share, one at a time.
+#[derive(Debug)]
+pub(crate) struct ReadBuffers {
+    raw: Box<[u8]>,
+    /// The octets of the last read, TLS taken off.
+    pub(crate) plain: Vec<u8>,
+}
+
+impl Default for ReadBuffers {
+    fn default() -> Self {
+        Self {
+            raw: vec![0; READ_BUFFER].into_boxed_slice(),
+            plain: Vec::new(),
+        }
+    }
+}
+
+/// One TCP connection, with TLS or without.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    /// Shared with the task that waits for the socket; only this type reads and writes it.
+    socket: Rc<TcpStream>,
+    tls: Option<Box<Connection>>,
+    /// Plain octets not yet given to TLS or the socket.
+    waiting: Vec<u8>,
+    blocked: bool,
+}
+
+impl Stream {
+    /// A stream without TLS.
+    pub(crate) fn plain(socket: TcpStream) -> Self {
+        Self {
+            socket: Rc::new(socket),
+            tls: None,
+            waiting: Vec::new(),
+            blocked: false,
+        }
+    }
+
+    /// A stream whose TLS handshake is still to come.
+    pub(crate) fn tls(socket: TcpStream, connection: Connection) -> Self {
+        Self {
+            tls: Some(Box::new(connection)),
+            ..Self::plain(socket)
+        }
+    }
+
+    /// The socket, to wait on.
+    pub(crate) fn socket(&self) -> Rc<TcpStream> {
+        Rc::clone(&self.socket)
+    }
+
+    /// The TLS connection, for its facts.
+    pub(crate) fn connection(&self) -> Option<&Connection> {
+        self.tls.as_deref()
+    }
+
+    /// Whether the TLS handshake is not over.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    /// Whether the last flush found the socket full.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// Where octets for the peer are appended; they leave with the next [`Stream::flush`].
+    pub(crate) fn outgoing(&mut self) -> &mut Vec<u8> {
+        &mut self.waiting
+    }
+
+    /// Octets appended and not yet taken by TLS or the socket.
+    pub(crate) fn backlog(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Reads what is there, at most one turn's worth. The octets are in `buffers.plain` afterwards, also those that came
+    /// before an end. Flush afterwards: TLS may have to reply.
+    pub(crate) fn read(&mut self, buffers: &mut ReadBuffers) -> Received {
+        buffers.plain.clear();
+        let mut taken = 0;
+        while taken < READ_PER_TURN {
+            let (octets, drained) = match read_socket(&self.socket, &mut buffers.raw) {
+                Ok((0, _)) => return Received::ended(StreamEnd::Ended),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Received::default();
+                }
+                Err(error) => return Received::ended(StreamEnd::Failed(error)),
+            };
+            taken += octets;
+            let raw = buffers.raw.get(..octets).unwrap_or_default();
+            match &mut self.tls {
+                None => buffers.plain.extend_from_slice(raw),
+                Some(tls) => {
+                    if let Err(end) = decrypt(tls, raw, &mut buffers.plain) {
+                        return Received::ended(end);
+                    }
+                }
+            }
+            if drained {
+                return Received::default();
+            }
+        }
+        Received {
+            end: None,
+            more: true,
+        }
+    }
+
+    /// Writes what waits, until the socket is full.
+    ///
+    /// # Errors
+    ///
+    /// The failure of the socket; the stream is of no use then.
+    pub(crate) fn flush(&mut self) -> io::Result<Flush> {
+        let written = match &mut self.tls {
+            None => write_plain(&self.socket, &mut self.waiting),
+            Some(tls) => write_tls(&self.socket, tls, &mut self.waiting),
+        };
+        let flush = match written {
+            Ok(()) => Flush::Done,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Flush::Blocked,
+            Err(error) => return Err(error),
+        };
+        self.blocked = flush == Flush::Blocked;
+        if self.waiting.is_empty() && self.waiting.capacity() > IDLE_WRITE_BUFFER {
+            self.waiting = Vec::new();
+        }
+        Ok(flush)
+    }
+
+    /// Says goodbye as far as the socket takes it, and closes.
+    pub(crate) fn close(mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+        }
+        match self.flush() {
+            // The peer learns of the end from FIN or RST in any case.
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+impl Received {
+    fn ended(end: StreamEnd) -> Self {
+        Self {
+            end: Some(end),
+            more: false,
+        }
+    }
+}
+
+/// Reads once. True says that the socket is empty: fewer octets came than there was room for, and readiness was
+/// cleared for that, which saves the read that would only say so. A FIN behind them keeps the socket readable.
+fn read_socket(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
+    let mut short = None;
+    let read = socket.try_io(Interest::READABLE, || {
+        let octets = rustix::net::recv(socket, &mut *buffer, rustix::net::RecvFlags::empty())?.0;
+        if octets > 0 && octets < buffer.len() {
+            short = Some(octets);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(octets)
+    });
+    match short {
+        Some(octets) => Ok((octets, true)),
+        None => read.map(|octets| (octets, false)),
+    }
+}
+
+/// Takes TLS off `raw`. An error leaves the alert for the peer in the connection's buffer.
+fn decrypt(tls: &mut Connection, mut raw: &[u8], plain: &mut Vec<u8>) -> Result<(), StreamEnd> {
+    while !raw.is_empty() {
+        if tls.read_tls(&mut raw).map_err(StreamEnd::Failed)? == 0 {
+            return Err(StreamEnd::Ended);
+        }
+        let state = tls.process_new_packets().map_err(StreamEnd::Tls)?;
+        let start = plain.len();
+        plain.resize(start + state.plaintext_bytes_to_read(), 0);
+        tls.reader()
+            .read_exact(plain.get_mut(start..).unwrap_or_default())
+            .map_err(StreamEnd::Failed)?;
+        if state.peer_has_closed() {
+            return Err(StreamEnd::Ended);
+        }
+    }
+    Ok(())
+}
+
+fn write_plain(socket: &TcpStream, waiting: &mut Vec<u8>) -> io::Result<()> {
+    while !waiting.is_empty() {
+        let taken = socket.try_write(waiting)?;
+        waiting.drain(..taken);
+    }
+    Ok(())
+}
+
+fn write_tls(socket: &TcpStream, tls: &mut Connection, waiting: &mut Vec<u8>) -> io::Result<()> {
+    loop {
+        if !waiting.is_empty() && !tls.is_handshaking() {
+            let taken = tls.writer().write(waiting)?;
+            waiting.drain(..taken);
+        }
+        if !tls.wants_write() {
+            return Ok(());
+        }
+        while tls.wants_write() {
+            tls.write_tls(&mut Socket(socket))?;
+        }
+    }
+}
+
+/// Gives rustls the socket to write to.
+struct Socket<'a>(&'a TcpStream);
+
+impl Write for Socket<'_> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.0.try_write(octets)
+    }
+
+    fn write_vectored(&mut self, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(pieces)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,176 @@
+//! Finds the addresses of upstreams that were given by name only, by asking upstreams that have addresses.
+//!
+//! Promises: asked over TLS with verification like everything else, never through the system's resolver and never through
+//! ourselves (either may depend on us); tried again with growing pauses until it works, and looked up again when the TTL has passed; a
+//! known address is kept while nothing better is found.
+//!
+//! Deliberately absent: any judgement of the answer but which addresses it holds.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use dotward_core::upstream::UpstreamId;
+use dotward_core::wire::{Class, Name, Question, RecordType, ResponseView, Section};
+use rustls::pki_types::ServerName;
+
+use super::one_shot;
+use crate::config::{Config, UpstreamSettings};
+use crate::limits::{BOOTSTRAP_KEPT, BOOTSTRAP_PAUSE};
+use crate::tls::client::UpstreamTls;
+use crate::worker::Worker;
+
+/// One upstream to ask, ready to be asked.
+struct Helper {
+    name: String,
+    tls: UpstreamTls,
+    endpoints: Vec<SocketAddr>,
+}
+
+/// What was found.
+struct Found {
+    addresses: Vec<IpAddr>,
+    ttl: Duration,
+}
+
+/// Starts a task for each upstream that has no address.
+pub(crate) fn start(worker: &Rc<Worker>, config: &Config) {
+    let nameless = config
+        .upstreams
+        .iter()
+        .enumerate()
+        .filter(|(_, upstream)| upstream.endpoints.is_empty());
+    for (index, upstream) in nameless {
+        let Some(name) = dns_name(upstream) else {
+            continue;
+        };
+        let task = find(
+            Rc::clone(worker),
+            UpstreamId(index),
+            name,
+            upstream.port,
+            helpers(&config.bootstrap),
+        );
+        tokio::task::spawn_local(task);
+    }
+}
+
+/// Where to reach `upstream`: as configured, or as found by asking the helpers once. Empty when nothing was found.
+pub(crate) async fn endpoints(config: &Config, upstream: &UpstreamSettings) -> Vec<SocketAddr> {
+    if !upstream.endpoints.is_empty() {
+        return upstream.endpoints.clone();
+    }
+    let Some(name) = dns_name(upstream) else {
+        return Vec::new();
+    };
+    let found = look_up(&helpers(&config.bootstrap), &name).await;
+    let addresses = found.map(|found| found.addresses).unwrap_or_default();
+    let endpoints = addresses.into_iter();
+    endpoints
+        .map(|ip| SocketAddr::new(ip, upstream.port))
+        .collect()
+}
+
+fn dns_name(upstream: &UpstreamSettings) -> Option<Name> {
+    let Some(ServerName::DnsName(name)) = &upstream.tls_name else {
+        return None;
+    };
+    name.as_ref().parse().ok()
+}
+
+fn helpers(settings: &[UpstreamSettings]) -> Vec<Helper> {
+    settings
+        .iter()
+        .filter_map(|settings| match UpstreamTls::new(settings) {
+            Ok(tls) => Some(Helper {
+                name: settings.name.clone(),
+                tls,
+                endpoints: settings.endpoints.clone(),
+            }),
+            Err(error) => {
+                tracing::warn!(bootstrap = settings.name, %error, "cannot be asked");
+                None
+            }
+        })
+        .collect()
+}
+
+async fn find(
+    worker: Rc<Worker>,
+    upstream: UpstreamId,
+    name: Name,
+    port: u16,
+    helpers: Vec<Helper>,
+) {
+    let (first_pause, longest_pause) = BOOTSTRAP_PAUSE;
+    let mut pause = first_pause;
+    let mut known = Vec::new();
+    loop {
+        let Some(found) = look_up(&helpers, &name).await else {
+            tracing::warn!(upstream = %name, again_in = ?pause, "address not found");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(longest_pause);
+            continue;
+        };
+        pause = first_pause;
+        let addresses = found.addresses.iter();
+        let endpoints: Vec<SocketAddr> = addresses.map(|ip| SocketAddr::new(*ip, port)).collect();
+        if endpoints != known {
+            tracing::info!(upstream = %name, ?endpoints, "address found");
+            known.clone_from(&endpoints);
+            worker.turn(|state, _, now| state.engine.set_endpoints(upstream, endpoints, now));
+        }
+        tokio::time::sleep(found.ttl).await;
+    }
+}
+
+/// Asks one helper after the other until one knows an address. IPv4 addresses come first: a host without IPv6 is still
+/// more common than one without IPv4.
+async fn look_up(helpers: &[Helper], name: &Name) -> Option<Found> {
+    for helper in helpers {
+        for endpoint in &helper.endpoints {
+            let mut found = Found {
+                addresses: Vec::new(),
+                ttl: BOOTSTRAP_KEPT.1,
+            };
+            for qtype in [RecordType::A, RecordType::AAAA] {
+                let question = Question::new(name, qtype, Class::IN);
+                match one_shot::ask(&helper.tls, *endpoint, &question).await {
+                    Ok(answer) => collect(&answer.response, &mut found),
+                    Err(error) => {
+                        tracing::debug!(bootstrap = helper.name, %endpoint, %error, "no answer");
+                        break;
+                    }
+                }
+            }
+            if !found.addresses.is_empty() {
+                found.ttl = found.ttl.clamp(BOOTSTRAP_KEPT.0, BOOTSTRAP_KEPT.1);
+                return Some(found);
+            }
+        }
+    }
+    None
+}
+
+fn collect(response: &[u8], found: &mut Found) {
+    let Ok(view) = ResponseView::parse(response) else {
+        return;
+    };
+    let answers = view
+        .records()
+        .flatten()
+        .filter(|record| record.section == Section::Answer);
+    for record in answers {
+        let address = match (record.rtype, record.rdata.len()) {
+            (RecordType::A, 4) => <[u8; 4]>::try_from(record.rdata)
+                .ok()
+                .map(|octets| IpAddr::V4(Ipv4Addr::from(octets))),
+            (RecordType::AAAA, 16) => <[u8; 16]>::try_from(record.rdata)
+                .ok()
+                .map(|octets| IpAddr::V6(Ipv6Addr::from(octets))),
+            _ => None,
+        };
+        found.ttl = found.ttl.min(Duration::from_secs(record.ttl.into()));
+        found.addresses.extend(address);
+    }
+}

@@ -1,0 +1,259 @@
+//! Moves the octets of upstream connections.
+//!
+//! Promises:
+//! - All queries that wait for a connection in a turn leave in one write, over TLS in one record where they fit.
+//! - An idle connection has a reader: FIN, close_notify and reset reach the engine at once.
+//! - A connection is reported up when its handshake is over and the upstream is who it has to be, on resumed sessions too.
+//!
+//! Deliberately absent: every decision (see `dotward_core::engine`).
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use dotward_core::time::Moment;
+use dotward_core::upstream::{CloseReason, ConnectionId, UpstreamId};
+use tokio::net::TcpStream;
+
+use super::dial;
+use crate::limits::TRANSMIT_CHUNK;
+use crate::signal::{Ready, Signal, Wants};
+use crate::stream::{Stream, StreamEnd};
+use crate::tls::verify::fault_of;
+use crate::worker::{State, Worker};
+
+/// One connection the engine asked for.
+#[derive(Debug)]
+pub(crate) struct UpstreamConnection {
+    upstream: UpstreamId,
+    endpoint: SocketAddr,
+    signal: Rc<Signal>,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// TCP is being set up by the connection's task.
+    Connecting,
+    /// TLS is being set up.
+    Handshaking(Stream),
+    /// Reported to the engine as connected.
+    Up(Stream),
+}
+
+impl UpstreamConnection {
+    /// Says goodbye, if there is anybody to say it to, and ends the task.
+    pub(crate) fn close(self) {
+        self.signal.stop();
+        match self.phase {
+            Phase::Connecting => {}
+            Phase::Handshaking(stream) | Phase::Up(stream) => stream.close(),
+        }
+    }
+
+    fn stream(&mut self) -> Option<&mut Stream> {
+        match &mut self.phase {
+            Phase::Connecting => None,
+            Phase::Handshaking(stream) | Phase::Up(stream) => Some(stream),
+        }
+    }
+}
+
+/// Begins to open a connection.
+pub(crate) fn open(
+    state: &mut State,
+    worker: &Rc<Worker>,
+    connection: ConnectionId,
+    upstream: UpstreamId,
+    endpoint: SocketAddr,
+) {
+    let signal = Rc::new(Signal::default());
+    let opened = UpstreamConnection {
+        upstream,
+        endpoint,
+        signal: Rc::clone(&signal),
+        phase: Phase::Connecting,
+    };
+    state.connections.insert(connection, opened);
+    let task = run(Rc::clone(worker), connection, endpoint, signal);
+    tokio::task::spawn_local(task);
+}
+
+/// The task of one connection: connects, then waits for the socket until the stream is gone.
+async fn run(
+    worker: Rc<Worker>,
+    connection: ConnectionId,
+    endpoint: SocketAddr,
+    signal: Rc<Signal>,
+) {
+    let connected = tokio::select! {
+        () = signal.stopped() => return,
+        connected = dial::connect(endpoint) => connected,
+    };
+    let source = worker.turn(|state, _, now| match connected {
+        Ok(socket) => begin_tls(state, connection, socket, now),
+        Err(error) => {
+            state.events.note_fault(
+                state.connections.get(connection).map(|c| c.upstream),
+                &error,
+            );
+            fail(state, connection, dial::reason_of(&error), now);
+            None
+        }
+    });
+    let Some(source) = source else { return };
+    while signal.ready(&*source, None).await != Ready::Stopped {
+        if worker.turn(|state, _, now| serve(state, connection, now)) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn begin_tls(
+    state: &mut State,
+    connection: ConnectionId,
+    socket: TcpStream,
+    now: Moment,
+) -> Option<Rc<TcpStream>> {
+    let open = state.connections.get_mut(connection)?;
+    let tls = state
+        .upstreams
+        .get(open.upstream.0)
+        .and_then(|tls| tls.connect(open.endpoint.ip()).ok());
+    let Some(tls) = tls else {
+        fail(state, connection, CloseReason::Unreachable, now);
+        return None;
+    };
+    let stream = Stream::tls(socket, tls);
+    let source = stream.socket();
+    open.phase = Phase::Handshaking(stream);
+    flush(state, connection, now).then_some(source)
+}
+
+/// Reads what the upstream sent. True when there is more to read.
+fn serve(state: &mut State, connection: ConnectionId, now: Moment) -> bool {
+    let Some(stream) = state
+        .connections
+        .get_mut(connection)
+        .and_then(UpstreamConnection::stream)
+    else {
+        return false;
+    };
+    let received = stream.read(&mut state.buffers);
+    if !complete_handshake(state, connection, now) {
+        return false;
+    }
+    if !state.buffers.plain.is_empty() {
+        let octets = &state.buffers.plain;
+        state.engine.handle_bytes(connection, octets, now);
+    }
+    if let Some(end) = received.end {
+        end_of(state, connection, &end, now);
+        return false;
+    }
+    // Queries first: what TLS has to say (the end of the handshake, most often) leaves in the same write.
+    transmit(state, connection, now);
+    flush(state, connection, now) && received.more
+}
+
+/// Reports the connection up once its handshake is over. False when the connection is gone.
+fn complete_handshake(state: &mut State, connection: ConnectionId, now: Moment) -> bool {
+    let Some(open) = state.connections.get_mut(connection) else {
+        return false;
+    };
+    let stream = match std::mem::replace(&mut open.phase, Phase::Connecting) {
+        Phase::Handshaking(stream) if !stream.is_handshaking() => stream,
+        other @ (Phase::Connecting | Phase::Handshaking(_) | Phase::Up(_)) => {
+            open.phase = other;
+            return true;
+        }
+    };
+    let checked = match (state.upstreams.get(open.upstream.0), stream.connection()) {
+        (Some(tls), Some(connection)) => tls.check(connection, open.endpoint.ip()),
+        (None, _) | (_, None) => Ok(()),
+    };
+    tracing::debug!(
+        endpoint = %open.endpoint,
+        version = ?stream.connection().and_then(|tls| tls.protocol_version()),
+        handshake = ?stream.connection().and_then(|tls| tls.handshake_kind()),
+        "connected"
+    );
+    open.phase = Phase::Up(stream);
+    match checked {
+        Ok(()) => {
+            state.engine.handle_connected(connection, now);
+            true
+        }
+        Err(error) => {
+            end_of(state, connection, &StreamEnd::Tls(error), now);
+            false
+        }
+    }
+}
+
+fn end_of(state: &mut State, connection: ConnectionId, end: &StreamEnd, now: Moment) {
+    let upstream = state.connections.get(connection).map(|c| c.upstream);
+    let reason = match end {
+        StreamEnd::Ended => CloseReason::Ended,
+        StreamEnd::Failed(error) => {
+            state.events.note_fault(upstream, error);
+            CloseReason::Reset
+        }
+        StreamEnd::Tls(error) => {
+            state.events.note_fault(upstream, error);
+            CloseReason::Tls(fault_of(error))
+        }
+    };
+    fail(state, connection, reason, now);
+}
+
+/// Lets go of a connection and tells the engine.
+fn fail(state: &mut State, connection: ConnectionId, reason: CloseReason, now: Moment) {
+    if let Some(open) = state.connections.remove(connection) {
+        open.close();
+        state.engine.handle_closed(connection, reason, now);
+    }
+}
+
+/// Writes what waits in the stream. False when the connection is gone.
+fn flush(state: &mut State, connection: ConnectionId, now: Moment) -> bool {
+    let Some(open) = state.connections.get_mut(connection) else {
+        return false;
+    };
+    let signal = Rc::clone(&open.signal);
+    let Some(stream) = open.stream() else {
+        return true;
+    };
+    match stream.flush() {
+        Ok(_) => {
+            signal.want(Wants {
+                read: true,
+                write: stream.is_blocked(),
+            });
+            true
+        }
+        Err(error) => {
+            end_of(state, connection, &StreamEnd::Failed(error), now);
+            false
+        }
+    }
+}
+
+/// Hands the queries that wait for a connection to its stream, as long as the socket has room.
+pub(crate) fn transmit(state: &mut State, connection: ConnectionId, now: Moment) {
+    while let Some(open) = state.connections.get_mut(connection)
+        && let Phase::Up(stream) = &mut open.phase
+        && !stream.is_blocked()
+    {
+        let octets = state.engine.outbound(connection);
+        let octets = octets.get(..TRANSMIT_CHUNK).unwrap_or(octets);
+        if octets.is_empty() {
+            return;
+        }
+        stream.outgoing().extend_from_slice(octets);
+        let taken = octets.len();
+        state.engine.handle_transmitted(connection, taken);
+        if !flush(state, connection, now) {
+            return;
+        }
+    }
+}

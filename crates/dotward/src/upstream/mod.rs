@@ -1,0 +1,9 @@
+//! The far side: connections to upstreams, opened and closed as the engine says.
+//!
+//! Promises: octets are moved and ends are reported at once; nothing is decided here: when to open, what to write, how long to wait for
+//! a connection and when to give one up are the engine's.
+
+pub mod bootstrap;
+pub(crate) mod dial;
+pub(crate) mod driver;
+pub mod one_shot;

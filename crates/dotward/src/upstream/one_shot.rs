@@ -1,0 +1,299 @@
+//! One question on a connection of its own, with everything the connection did: for `dotward query`, the demonstration, and finding
+//! an upstream's address.
+//!
+//! Promises: bounded in time; the response answers the question that was asked, with its ID (RFC 7858
+//! section 3.3); the upstream is examined as for any other connection.
+//!
+//! Deliberately absent: trying again, choosing another upstream, several questions.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use dotward_core::limits::QUERY_PADDING_BLOCK;
+use dotward_core::wire::frame::{FrameReader, append_frame};
+use dotward_core::wire::{QueryOptions, Question, ResponseView, write_query};
+use rustls::HandshakeKind;
+use rustls::pki_types::CertificateDer;
+
+use super::dial;
+use crate::limits::ONE_SHOT;
+use crate::signal::{Signal, Wants};
+use crate::stream::{ReadBuffers, Stream, StreamEnd};
+use crate::tls::client::UpstreamTls;
+
+/// What came back, and how.
+#[derive(Debug, Clone)]
+pub struct OneShot {
+    /// The whole DNS message.
+    pub response: Vec<u8>,
+    /// What the connection did.
+    pub facts: ConnectionFacts,
+}
+
+/// What a connection did.
+#[derive(Debug, Clone)]
+pub struct ConnectionFacts {
+    /// Where it went.
+    pub endpoint: SocketAddr,
+    /// Time until TCP stood.
+    pub tcp: Duration,
+    /// Time from then until TLS stood.
+    pub tls: Duration,
+    /// Time from then until the response was there.
+    pub answer: Duration,
+    /// TLS version, as the standards write it.
+    pub version: Option<String>,
+    /// Key exchange group; absent on sessions resumed with TLS 1.2.
+    pub group: Option<String>,
+    /// Cipher suite.
+    pub cipher: Option<String>,
+    /// The ALPN protocol the upstream chose.
+    pub alpn: Option<String>,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+    /// The upstream's certificates, its own first.
+    pub certificates: Vec<CertificateDer<'static>>,
+}
+
+/// How far a question got before time was over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// TCP was being set up.
+    Tcp,
+    /// TLS was being set up.
+    Tls,
+    /// The question was sent.
+    Answer,
+}
+
+/// Why there is no response.
+#[derive(Debug)]
+pub enum OneShotError {
+    /// No TCP connection.
+    Connect(io::Error),
+    /// TLS failed, or the upstream is not who it has to be.
+    Tls(rustls::Error),
+    /// The upstream closed before it answered.
+    Closed(Stage),
+    /// The connection broke.
+    Broken(Stage, io::Error),
+    /// What came is no response to the question.
+    NoAnswer,
+    /// Time is over.
+    TimedOut(Stage),
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "while TCP was being set up",
+            Self::Tls => "while TLS was being set up",
+            Self::Answer => "before it answered",
+        })
+    }
+}
+
+impl fmt::Display for OneShotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(error) => write!(f, "no TCP connection: {error}"),
+            Self::Tls(error) => write!(f, "TLS failed: {error}"),
+            Self::Closed(stage) => write!(f, "the upstream closed the connection {stage}"),
+            Self::Broken(stage, error) => write!(f, "the connection broke {stage}: {error}"),
+            Self::NoAnswer => f.write_str("what came back is no response to the question"),
+            Self::TimedOut(stage) => write!(f, "nothing came within {ONE_SHOT:?}, {stage}"),
+        }
+    }
+}
+
+impl std::error::Error for OneShotError {}
+
+/// Asks `question` at `endpoint`. To be called within a runtime of [`crate::run::local_runtime`].
+///
+/// # Errors
+///
+/// [`OneShotError`], which says how far it got.
+pub async fn ask(
+    tls: &UpstreamTls,
+    endpoint: SocketAddr,
+    question: &Question,
+) -> Result<OneShot, OneShotError> {
+    let mut exchange = OneShotExchange {
+        stage: Stage::Tcp,
+        began: Instant::now(),
+    };
+    match tokio::time::timeout(ONE_SHOT, exchange.run(tls, endpoint, question)).await {
+        Ok(result) => result,
+        Err(_) => Err(OneShotError::TimedOut(exchange.stage)),
+    }
+}
+
+struct OneShotExchange {
+    stage: Stage,
+    began: Instant,
+}
+
+impl OneShotExchange {
+    async fn run(
+        &mut self,
+        tls: &UpstreamTls,
+        endpoint: SocketAddr,
+        question: &Question,
+    ) -> Result<OneShot, OneShotError> {
+        let socket = dial::connect(endpoint)
+            .await
+            .map_err(OneShotError::Connect)?;
+        let tcp = self.next_stage(Stage::Tls);
+        let connection = tls.connect(endpoint.ip()).map_err(OneShotError::Tls)?;
+        let mut peer = Peer::new(Stream::tls(socket, connection));
+        while peer.stream.is_handshaking() {
+            peer.turn(self.stage).await?;
+        }
+        let connection = peer
+            .stream
+            .connection()
+            .ok_or(OneShotError::Closed(Stage::Tls))?;
+        tls.check(connection, endpoint.ip())
+            .map_err(OneShotError::Tls)?;
+        let handshake = self.next_stage(Stage::Answer);
+        let response = self.exchange(&mut peer, question).await?;
+        let facts = ConnectionFacts {
+            endpoint,
+            tcp,
+            tls: handshake,
+            answer: self.began.elapsed(),
+            ..peer.facts(endpoint)
+        };
+        peer.stream.close();
+        Ok(OneShot { response, facts })
+    }
+
+    fn next_stage(&mut self, stage: Stage) -> Duration {
+        let took = self.began.elapsed();
+        self.stage = stage;
+        self.began = Instant::now();
+        took
+    }
+
+    async fn exchange(
+        &self,
+        peer: &mut Peer,
+        question: &Question,
+    ) -> Result<Vec<u8>, OneShotError> {
+        let id = random_id();
+        let message = query(question, id);
+        append_frame(&message, peer.stream.outgoing());
+        loop {
+            if let Some(response) = peer.messages.next_message() {
+                let answers = ResponseView::parse(response)
+                    .is_ok_and(|view| view.header().id == id && view.answers(question.view()));
+                return if answers {
+                    Ok(response.to_vec())
+                } else {
+                    Err(OneShotError::NoAnswer)
+                };
+            }
+            peer.turn(self.stage).await?;
+        }
+    }
+}
+
+fn query(question: &Question, id: u16) -> Vec<u8> {
+    let options = QueryOptions {
+        keepalive: false,
+        checking_disabled: false,
+        dnssec_ok: false,
+        padding: Some(QUERY_PADDING_BLOCK),
+    };
+    let mut message = Vec::new();
+    write_query(question.view(), options, &mut message);
+    if let Some(octets) = message.first_chunk_mut() {
+        *octets = id.to_be_bytes();
+    }
+    message
+}
+
+/// Without randomness there is no TLS either, and on a connection of its own the question protects itself.
+fn random_id() -> u16 {
+    let mut octets = [0; 2];
+    match aws_lc_rs::rand::fill(&mut octets) {
+        Ok(()) | Err(_) => u16::from_be_bytes(octets),
+    }
+}
+
+/// The other end, with what came from it.
+struct Peer {
+    stream: Stream,
+    signal: Signal,
+    buffers: ReadBuffers,
+    messages: FrameReader,
+}
+
+impl Peer {
+    fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            signal: Signal::default(),
+            buffers: ReadBuffers::default(),
+            messages: FrameReader::default(),
+        }
+    }
+
+    /// Writes what waits, then waits for octets and takes them.
+    async fn turn(&mut self, stage: Stage) -> Result<(), OneShotError> {
+        let broken = |error| OneShotError::Broken(stage, error);
+        self.stream.flush().map_err(broken)?;
+        self.signal.want(Wants {
+            read: true,
+            write: self.stream.is_blocked(),
+        });
+        self.signal.ready(&*self.stream.socket(), None).await;
+        let received = self.stream.read(&mut self.buffers);
+        self.messages.push(&self.buffers.plain);
+        match received.end {
+            None => Ok(()),
+            // A response may have come right before the end.
+            Some(StreamEnd::Ended) if !self.buffers.plain.is_empty() => Ok(()),
+            Some(StreamEnd::Ended) => Err(OneShotError::Closed(stage)),
+            Some(StreamEnd::Failed(error)) => Err(OneShotError::Broken(stage, error)),
+            Some(StreamEnd::Tls(error)) => {
+                // The alert tells the other side what is wrong with it.
+                self.stream.flush().map_err(broken)?;
+                Err(OneShotError::Tls(error))
+            }
+        }
+    }
+
+    /// What TLS agreed on; times are the caller's.
+    fn facts(&self, endpoint: SocketAddr) -> ConnectionFacts {
+        let tls = self.stream.connection();
+        let debug = |value: &dyn fmt::Debug| format!("{value:?}");
+        let certificates = tls.and_then(|tls| tls.peer_certificates());
+        ConnectionFacts {
+            endpoint,
+            tcp: Duration::ZERO,
+            tls: Duration::ZERO,
+            answer: Duration::ZERO,
+            version: tls
+                .and_then(|tls| tls.protocol_version())
+                .map(|version| debug(&version).replace("TLSv1_", "TLS 1.")),
+            group: tls
+                .and_then(|tls| tls.negotiated_key_exchange_group())
+                .map(|group| debug(&group.name())),
+            cipher: tls
+                .and_then(|tls| tls.negotiated_cipher_suite())
+                .map(|suite| debug(&suite.suite()).replace("TLS13_", "TLS_")),
+            alpn: tls
+                .and_then(|tls| tls.alpn_protocol())
+                .map(|protocol| String::from_utf8_lossy(protocol).into_owned()),
+            resumed: tls.and_then(|tls| tls.handshake_kind()) == Some(HandshakeKind::Resumed),
+            certificates: certificates
+                .unwrap_or_default()
+                .iter()
+                .map(|certificate| certificate.clone().into_owned())
+                .collect(),
+        }
+    }
+}

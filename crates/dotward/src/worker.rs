@@ -1,0 +1,262 @@
+//! One worker: a whole proxy on one thread.
+//!
+//! Everything that happens (a batch of datagrams, octets of a client or an upstream, a timer, a connection that is up) enters through
+//! [`Worker::turn`], which ends with [`State::settle`]: what the engine wants done is done, queries are written once per
+//! connection, replies once per client stream and once per UDP socket. So a datagram and the write of its query are in one
+//! turn, with no task, no channel and no await between them.
+//!
+//! Promises: no DNS decision is made here; the state is borrowed for one turn and never across an await.
+//!
+//! Deliberately absent: waiting. The tasks in `listen` and `upstream` wait, one per socket, and call `turn`.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dotward_core::engine::{Action, Engine, Replies};
+use dotward_core::front::Front;
+use dotward_core::time::Moment;
+use dotward_core::upstream::ConnectionId;
+use dotward_udp::LocalAddress;
+use slotmap::SecondaryMap;
+
+use crate::clock;
+use crate::events::EventLog;
+use crate::listen::stream::{ClientKey, Clients};
+use crate::listen::udp::UdpPort;
+use crate::signal::{Ready, Signal};
+use crate::stream::ReadBuffers;
+use crate::tls::client::UpstreamTls;
+use crate::upstream::driver::{self, UpstreamConnection};
+
+/// Where a reply goes.
+#[derive(Debug)]
+pub(crate) enum ReplyTo {
+    /// Out of a UDP socket.
+    Udp {
+        /// Which of the worker's sockets.
+        port: usize,
+        /// To whom.
+        peer: SocketAddr,
+        /// From which address of ours.
+        local: LocalAddress,
+    },
+    /// Into a client's stream, if it still exists.
+    Stream(ClientKey),
+}
+
+/// The state of a worker and what its tasks share besides.
+pub(crate) struct Worker {
+    state: RefCell<State>,
+    /// Pokes the timer task when a deadline came closer.
+    timer: Signal,
+    /// Pokes whoever waits for the end of the work.
+    quiet: Signal,
+}
+
+/// Everything a worker owns.
+pub(crate) struct State {
+    pub(crate) front: Arc<Front>,
+    pub(crate) engine: Engine<ReplyTo>,
+    pub(crate) upstreams: Vec<Rc<UpstreamTls>>,
+    pub(crate) connections: SecondaryMap<ConnectionId, UpstreamConnection>,
+    pub(crate) ports: Vec<UdpPort>,
+    pub(crate) clients: Clients,
+    pub(crate) buffers: ReadBuffers,
+    pub(crate) events: EventLog,
+    /// A reply that needs no upstream, being written.
+    pub(crate) reply: Vec<u8>,
+    replies: Replies<ReplyTo>,
+    /// When the timer task wakes next.
+    armed: Option<Moment>,
+    /// No more queries are taken; what is in flight is answered.
+    draining: bool,
+}
+
+impl State {
+    /// A state without sockets.
+    pub(crate) fn new(
+        front: Arc<Front>,
+        engine: Engine<ReplyTo>,
+        upstreams: Vec<Rc<UpstreamTls>>,
+        events: EventLog,
+    ) -> Self {
+        Self {
+            front,
+            engine,
+            upstreams,
+            connections: SecondaryMap::new(),
+            ports: Vec::new(),
+            clients: Clients::default(),
+            buffers: ReadBuffers::default(),
+            events,
+            reply: Vec::new(),
+            replies: Replies::default(),
+            armed: None,
+            draining: false,
+        }
+    }
+
+    /// Does all there is to do after an input.
+    fn settle(&mut self, worker: &Rc<Worker>, now: Moment) {
+        if self.engine.poll_timeout().is_some_and(|due| due <= now) {
+            self.engine.handle_timeout(now);
+        }
+        while self.act(worker) | self.transmit(now) {}
+        self.route_replies();
+        self.clients.flush();
+        for port in &mut self.ports {
+            port.flush();
+        }
+        while let Some(event) = self.engine.poll_event() {
+            self.events.write(&event);
+        }
+        let next = self.engine.poll_timeout();
+        if let Some(next) = next
+            && self.armed.is_none_or(|armed| next < armed)
+        {
+            self.armed = Some(next);
+            worker.timer.poke();
+        }
+        if self.draining && self.is_quiet() {
+            worker.quiet.poke();
+        }
+    }
+
+    /// Opens and closes connections as the engine says. True when there was something to do.
+    fn act(&mut self, worker: &Rc<Worker>) -> bool {
+        let mut acted = false;
+        while let Some(action) = self.engine.poll_action() {
+            acted = true;
+            match action {
+                Action::Open {
+                    connection,
+                    upstream,
+                    endpoint,
+                    protocol: _,
+                } => driver::open(self, worker, connection, upstream, endpoint),
+                Action::Close { connection } => {
+                    if let Some(open) = self.connections.remove(connection) {
+                        open.close();
+                    }
+                }
+            }
+        }
+        acted
+    }
+
+    /// Writes what connections have, each once. True when there was something to do.
+    fn transmit(&mut self, now: Moment) -> bool {
+        let mut acted = false;
+        while let Some(connection) = self.engine.poll_transmit() {
+            acted = true;
+            driver::transmit(self, connection, now);
+        }
+        acted
+    }
+
+    fn route_replies(&mut self) {
+        self.engine.take_replies(&mut self.replies);
+        let (ports, clients) = (&mut self.ports, &mut self.clients);
+        self.replies.drain(|to, message| match to {
+            ReplyTo::Udp { port, peer, local } => {
+                if let Some(port) = ports.get_mut(port) {
+                    port.push(message, peer, local);
+                }
+            }
+            ReplyTo::Stream(key) => clients.reply(key, message),
+        });
+    }
+
+    /// Whether nothing is owed to any client.
+    fn is_quiet(&self) -> bool {
+        self.engine.in_flight() == 0
+            && self.clients.owes_nothing()
+            && self.ports.iter().all(UdpPort::owes_nothing)
+    }
+}
+
+impl Worker {
+    /// A worker that owns `state`, and its timer task. To be called within a local runtime.
+    pub(crate) fn start(state: State) -> Rc<Self> {
+        let worker = Rc::new(Self {
+            state: RefCell::new(state),
+            timer: Signal::default(),
+            quiet: Signal::default(),
+        });
+        tokio::task::spawn_local(run_timer(Rc::clone(&worker)));
+        worker
+    }
+
+    /// Takes an input and does everything that follows from it.
+    pub(crate) fn turn<R>(
+        self: &Rc<Self>,
+        input: impl FnOnce(&mut State, &Rc<Self>, Moment) -> R,
+    ) -> R {
+        let now = clock::now();
+        let mut state = self.state.borrow_mut();
+        let result = input(&mut state, self, now);
+        state.settle(self, now);
+        result
+    }
+
+    /// Takes no more queries and waits until what is in flight is answered, at most `limit`. Gives back how many
+    /// questions were not.
+    pub(crate) async fn drain(self: &Rc<Self>, limit: Duration) -> usize {
+        self.turn(|state, _, _| {
+            state.draining = true;
+            state.clients.stop_reading();
+        });
+        let mut deadline = std::pin::pin!(tokio::time::sleep(limit));
+        loop {
+            let unanswered =
+                self.turn(|state, _, _| (!state.is_quiet()).then(|| state.engine.in_flight()));
+            match unanswered {
+                None => return 0,
+                Some(unanswered) => {
+                    if self.quiet.poked(Some(deadline.as_mut())).await == Ready::Deadline {
+                        return unanswered;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Questions the engine has.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.state.borrow().engine.in_flight()
+    }
+
+    /// Says goodbye to everybody.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.borrow_mut();
+        state.clients.close_all();
+        for (_, connection) in state.connections.drain() {
+            connection.close();
+        }
+        self.timer.stop();
+    }
+}
+
+/// Wakes the engine at its deadlines. Deadlines mostly move away, so the task sleeps until the earliest it was told of and
+/// looks again then, rather than being told of each.
+async fn run_timer(worker: Rc<Worker>) {
+    loop {
+        let due = worker.turn(|state, _, _| {
+            state.armed = state.engine.poll_timeout();
+            state.armed
+        });
+        let woke = match due {
+            None => worker.timer.poked(None).await,
+            Some(due) => {
+                let sleep = tokio::time::sleep(due.since(clock::now()));
+                worker.timer.poked(Some(std::pin::pin!(sleep))).await
+            }
+        };
+        if woke == Ready::Stopped {
+            return;
+        }
+    }
+}

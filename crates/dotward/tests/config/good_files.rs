@@ -1,0 +1,50 @@
+//! `testdata/config/good/*.toml`: what each means stands beside it.
+
+use std::fmt::Write as _;
+
+use dotward::config::{Config, LocalData};
+
+use crate::{Files, assert_file, good, listeners, samples};
+
+#[test]
+fn every_good_file_means_what_its_text_says() {
+    for (path, name, text) in samples("good") {
+        let loaded = good(&["-c", &name], &[], &Files::default().with(&name, text));
+        assert!(loaded.warnings.is_empty(), "{name}: {:?}", loaded.warnings);
+        assert_file(&path.with_extension("txt"), &shown(&loaded.config));
+    }
+}
+
+fn shown(config: &Config) -> String {
+    let mut text = format!("listeners {}\n", listeners(config));
+    let allow: Vec<_> = config.allow.iter().map(ToString::to_string).collect();
+    text.push_str(&format!("allow {}\n", allow.join(" ")));
+    let both = [
+        ("upstream", &config.upstreams),
+        ("bootstrap", &config.bootstrap),
+    ];
+    for (word, list) in both {
+        for it in list {
+            let preset = it.preset.map_or("-", |preset| preset.name);
+            text.push_str(&format!(
+                "{word} {} = {} preset {preset}\n",
+                it.name,
+                it.spec()
+            ));
+        }
+    }
+    for record in &config.local {
+        let data = match &record.data {
+            LocalData::A(address) => format!("A {address}"),
+            LocalData::Aaaa(address) => format!("AAAA {address}"),
+            LocalData::Cname(name) => format!("CNAME {name}"),
+            LocalData::Txt(octets) => format!("TXT {}", octets.escape_ascii()),
+            LocalData::Ptr(name) => format!("PTR {name}"),
+        };
+        text.push_str(&format!("local {} {} {data}\n", record.name, record.ttl));
+    }
+    let log = &config.log;
+    writeln!(text, "log {} {:?} {:?}", log.level, log.format, log.file).expect("a string");
+    writeln!(text, "drain {:?}", config.drain).expect("a string");
+    text
+}

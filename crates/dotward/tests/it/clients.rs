@@ -1,0 +1,152 @@
+//! Clients on streams: pipelining, half-closed streams, clients that drip, do not read, or are too many.
+
+use std::time::{Duration, Instant};
+
+use dotward_core::wire::{Rcode, RecordType};
+use dotward_faults::Mode;
+use tokio::io::AsyncWriteExt;
+
+use crate::support::{Chain, TcpClient, framed, query, within};
+
+#[tokio::test]
+async fn a_late_answer_does_not_hold_up_the_ones_behind_it() {
+    let chain = Chain::new(Mode::default());
+    let mut client = TcpClient::connect(chain.tcp()).await;
+    client
+        .send(&[
+            query(1, "delay-300.example", RecordType::A),
+            query(2, "quick.example", RecordType::A),
+        ])
+        .await;
+    assert_eq!(client.receive().await.unwrap().id(), 2);
+    assert_eq!(client.receive().await.unwrap().id(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_side_gets_what_is_in_flight_and_then_the_end() {
+    let chain = Chain::new(Mode::default());
+    let mut client = TcpClient::connect(chain.tcp()).await;
+    client
+        .send(&[
+            query(1, "delay-200.example", RecordType::A),
+            query(2, "delay-100.example", RecordType::A),
+        ])
+        .await;
+    within(client.stream.shutdown()).await.unwrap();
+    assert!(client.receive().await.unwrap().is_good());
+    assert!(client.receive().await.unwrap().is_good());
+    assert!(client.receive().await.is_none());
+}
+
+#[tokio::test]
+async fn more_queries_than_may_be_in_flight_are_all_answered() {
+    let chain = Chain::new(Mode::default());
+    let mut client = TcpClient::connect(chain.tcp()).await;
+    let queries: Vec<_> = (0..3000)
+        .map(|n| query(n, &format!("n{n}.example"), RecordType::A))
+        .collect();
+    client.send(&queries).await;
+    within(client.stream.shutdown()).await.unwrap();
+    let mut answered = vec![false; 3000];
+    while let Some(answer) = client.receive().await {
+        assert!(answer.is_good());
+        answered[usize::from(answer.id())] = true;
+    }
+    assert!(answered.iter().all(|answered| *answered));
+}
+
+#[tokio::test]
+async fn malformed_messages_are_answered_and_the_stream_goes_on() {
+    let chain = Chain::new(Mode::default());
+    let mut client = TcpClient::connect(chain.tcp()).await;
+    let mut malformed = query(5, "www.example", RecordType::A);
+    malformed.truncate(20);
+    client
+        .send(&[malformed, query(6, "www.example", RecordType::A)])
+        .await;
+    let first = client.receive().await.unwrap();
+    assert_eq!(first.octets[..2], [0, 5]);
+    assert_eq!(u16::from(first.octets[3] & 0xf), Rcode::FORMERR.0);
+    assert!(client.receive().await.unwrap().is_good());
+}
+
+#[tokio::test]
+async fn large_answers_come_whole_over_tcp_and_truncated_over_udp() {
+    let chain = Chain::new(Mode::default());
+    let mut client = TcpClient::connect(chain.tcp()).await;
+    client
+        .send(&[query(1, "size-60000.example", RecordType::TXT)])
+        .await;
+    let whole = client.receive().await.unwrap();
+    assert!(whole.octets.len() > 50_000, "{}", whole.octets.len());
+    let answer = chain.ask("size-4000.example").await;
+    assert!(answer.view().header().flags.truncated());
+    assert!(answer.octets.len() <= 1232);
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_does_not_hold_up_others() {
+    let chain = Chain::new(Mode::default());
+    let mut greedy = TcpClient::connect(chain.tcp()).await;
+    let queries: Vec<_> = (0..400)
+        .map(|n| query(n, "size-60000.example", RecordType::TXT))
+        .collect();
+    within(greedy.stream.write_all(&framed(&queries)))
+        .await
+        .unwrap();
+    for n in 0..50 {
+        assert!(chain.ask(&format!("n{n}.example")).await.is_good());
+    }
+    // It still gets everything when it begins to read.
+    for _ in 0..400 {
+        assert!(greedy.receive().await.unwrap().octets.len() > 50_000);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_completes_no_query_is_closed_however_it_drips() {
+    let chain = Chain::new(Mode::default());
+    let began = Instant::now();
+    let mut client = TcpClient::connect(chain.tcp()).await;
+    let octets = framed(&[vec![0; 60_000]]);
+    let mut dripped = octets.iter().cycle();
+    // One octet at a time until the proxy is tired of it.
+    let tired = tokio::time::timeout(Duration::from_secs(15), async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            ticks.tick().await;
+            let octet = *dripped.next().unwrap();
+            if client.stream.write_all(&[octet]).await.is_err() {
+                return;
+            }
+        }
+    });
+    tired.await.unwrap();
+    let waited = began.elapsed();
+    assert!(waited >= Duration::from_secs(9), "{waited:?}");
+}
+
+#[tokio::test]
+async fn when_all_places_are_taken_the_idle_client_makes_room() {
+    let chain = Chain::new(Mode::default());
+    let mut first = TcpClient::connect(chain.tcp()).await;
+    first
+        .send(&[query(1, "first.example", RecordType::A)])
+        .await;
+    assert!(first.receive().await.unwrap().is_good());
+    let mut others = Vec::new();
+    for n in 0..2048 {
+        let mut other = TcpClient::connect(chain.tcp()).await;
+        if n % 256 == 0 {
+            other
+                .send(&[query(1, "other.example", RecordType::A)])
+                .await;
+            assert!(other.receive().await.unwrap().is_good());
+        }
+        others.push(other);
+    }
+    assert!(first.receive().await.is_none());
+    let mut last = TcpClient::connect(chain.tcp()).await;
+    last.send(&[query(1, "last.example", RecordType::A)]).await;
+    assert!(last.receive().await.unwrap().is_good());
+}

@@ -1,0 +1,127 @@
+//! `query` and `demo`, as functions.
+
+use dotward::cli::QueryArgs;
+use dotward::commands::demo::Demo;
+use dotward::commands::query::write_query;
+use dotward::config::Config;
+use dotward_core::wire::RecordType;
+use dotward_faults::mode::TlsVersions;
+use dotward_faults::{CertificateKind, Mode};
+
+use crate::support::{NAME, Trust, ask_udp, config};
+
+async fn query(config: Config, name: &str, qtype: RecordType, json: bool) -> (bool, String) {
+    let args = QueryArgs {
+        name: name.parse().unwrap(),
+        qtype,
+        via: None,
+        json,
+    };
+    // The command has a runtime of its own.
+    tokio::task::spawn_blocking(move || {
+        let mut out = Vec::new();
+        let answered = write_query(&mut out, &config, &args).unwrap();
+        (answered, String::from_utf8(out).unwrap())
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn query_shows_the_answer_and_what_the_connection_did() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let config = config(vec![trust.upstream(&server)]);
+    let (answered, text) = query(config, "www.example", RecordType::A, false).await;
+    assert!(answered);
+    let address = dotward_faults::answers::expected_a("www.example");
+    let pin = server.identity(CertificateKind::Good).unwrap();
+    let pin = dotward::tls::certificate::pin_text(&pin.spki_sha256());
+    for part in [
+        "status: NOERROR",
+        &format!("www.example.\t300\tIN\tA\t{address}"),
+        &server.address().to_string(),
+        "TLS 1.3, X25519MLKEM768, TLS_",
+        "ALPN dot, full handshake",
+        "dotward-faults root",
+        NAME,
+        "days left",
+        &pin,
+        "TCP ",
+    ] {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn query_as_json_has_the_same_facts_under_stable_keys() {
+    let trust = Trust::new();
+    let server = trust.server(Mode {
+        versions: TlsVersions::Only12,
+        ..Mode::default()
+    });
+    let config = config(vec![trust.upstream(&server)]);
+    let (answered, text) = query(config, "ede-22.example", RecordType::AAAA, true).await;
+    assert!(answered);
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["question"]["name"], "ede-22.example.");
+    assert_eq!(json["response"]["extended_errors"][0]["code"], 22);
+    assert_eq!(json["connection"]["tls_version"], "TLS 1.2");
+    assert_eq!(json["connection"]["resumed"], false);
+    assert_eq!(json["connection"]["certificate"]["names"][0], NAME);
+    assert!(json["connection"]["tcp_ms"].is_f64());
+    assert!(json["failures"].as_array().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn query_tells_what_failed_and_asks_the_next_upstream() {
+    let trust = Trust::new();
+    let wrong = trust.server(Mode {
+        certificate: CertificateKind::WrongName,
+        ..Mode::default()
+    });
+    let good = trust.server(Mode::default());
+    let both = config(vec![trust.upstream(&wrong), trust.upstream(&good)]);
+    let (answered, text) = query(both, "www.example", RecordType::A, false).await;
+    assert!(answered);
+    assert!(text.contains("wrong.invalid"), "{text}");
+    let alone = config(vec![trust.upstream(&wrong)]);
+    let (answered, text) = query(alone, "www.example", RecordType::A, false).await;
+    assert!(!answered);
+    assert!(text.contains("no upstream answered"), "{text}");
+}
+
+#[tokio::test]
+async fn the_demonstration_goes_through_the_whole_chain_and_goes_on_serving() {
+    let (demo, text) = tokio::task::spawn_blocking(|| {
+        let demo = Demo::start(None).unwrap();
+        let mut out = Vec::new();
+        demo.show(&mut out).unwrap();
+        (demo, String::from_utf8(out).unwrap())
+    })
+    .await
+    .unwrap();
+    for part in [
+        "answered    192.0.2.53",
+        "TLS 1.3, X25519MLKEM768",
+        "resolver.dotward.example",
+        &format!("dig @127.0.0.1 -p {}", demo.address().port()),
+    ] {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+    let answer = ask_udp(demo.address(), "hello.dotward.example").await;
+    assert_eq!(answer.view().header().answers, 1);
+    tokio::task::spawn_blocking(|| demo.stop())
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test]
+async fn two_demonstrations_find_ports_of_their_own() {
+    let demos = tokio::task::spawn_blocking(|| [Demo::start(None), Demo::start(None)])
+        .await
+        .unwrap();
+    let [first, second] = demos.map(Result::unwrap);
+    assert_ne!(first.address(), second.address());
+}

@@ -1,0 +1,20 @@
+//! The real shell on loopback, in front of a DoT server that does what it is told to do wrong.
+//!
+//! Every test waits for the thing itself and is bounded in time; none sleeps to give something time to happen.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests; a panic is how a test fails"
+)]
+
+mod support;
+
+mod bootstrap;
+mod clients;
+mod commands;
+mod dot_listener;
+mod forwarding;
+mod pieces;
+mod program;
+mod stopping;
+mod trust;

@@ -1,0 +1,150 @@
+//! The program itself, as a process.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+
+use dotward_core::wire::RecordType;
+use dotward_faults::Mode;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::net::UdpSocket;
+
+use crate::support::{NAME, Trust, ask_udp, query, receive, within};
+
+/// The program at work; killed when the test is over.
+struct Program {
+    child: Child,
+    udp: SocketAddr,
+    log: BufReader<ChildStderr>,
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dotward"));
+    command.env_clear();
+    command
+}
+
+impl Program {
+    /// Starts it in front of `server` and reads its log until it says where it listens.
+    fn start(server: &dotward_faults::Running, trust: &Trust) -> Self {
+        let ca = trust.directory.path().join("ca.pem");
+        let mut child = command()
+            .args(["--listen", "udp://127.0.0.1:0", "--log-format", "json"])
+            .args(["--upstream", &format!("tls://{NAME}@{}", server.address())])
+            .arg("--ca-file")
+            .arg(ca)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut program = Self {
+            child,
+            udp: SocketAddr::from(([0, 0, 0, 0], 0)),
+            log,
+        };
+        loop {
+            let mut line = String::new();
+            assert!(program.log.read_line(&mut line).unwrap() > 0, "it ended");
+            let Ok(line) = serde_json::from_str::<serde_json::Value>(&line) else {
+                continue;
+            };
+            if line["message"] == "listening" {
+                program.udp = line["address"].as_str().unwrap().parse().unwrap();
+                return program;
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for the end, which is bounded by the program's own patience.
+    async fn end(mut self) -> (ExitStatus, String) {
+        let ended = tokio::task::spawn_blocking(move || {
+            let mut rest = String::new();
+            self.log.read_to_string(&mut rest).unwrap();
+            (self.child.wait().unwrap(), rest)
+        });
+        within(ended).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn term_ends_it_with_0_after_what_was_in_flight_was_answered() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let trust = Trust::new();
+        let server = trust.server(Mode::default());
+        let program = Program::start(&server, &trust);
+        let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        client.connect(program.udp).await.unwrap();
+        let message = query(1, "delay-700.example", RecordType::A);
+        client.send(&message).await.unwrap();
+        within(server.wait_for_queries(1)).await.unwrap();
+        program.signal(signal);
+        assert!(receive(&client).await.is_good());
+        let (status, log) = program.end().await;
+        assert_eq!(status.code(), Some(0), "{log}");
+        assert!(!log.contains("delay-700"), "a name was logged: {log}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let program = Program::start(&server, &trust);
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.connect(program.udp).await.unwrap();
+    let message = query(1, "mute.example", RecordType::A);
+    client.send(&message).await.unwrap();
+    within(server.wait_for_queries(1)).await.unwrap();
+    let began = std::time::Instant::now();
+    program.signal(Signal::TERM);
+    program.signal(Signal::INT);
+    let (status, _) = program.end().await;
+    assert_eq!(status.code(), Some(0));
+    assert!(began.elapsed() < std::time::Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn it_answers_and_keeps_names_out_of_its_log() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let program = Program::start(&server, &trust);
+    assert!(ask_udp(program.udp, "private.example").await.is_good());
+    program.signal(Signal::TERM);
+    let (_, log) = program.end().await;
+    assert!(!log.contains("private"), "{log}");
+}
+
+#[test]
+fn faults_of_the_configuration_end_it_with_2_and_are_all_told() {
+    let output = command()
+        .args(["--listen", "nonsense", "--upstream", "192.0.2.1"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(told.matches("error:").count(), 2, "{told}");
+}
+
+#[tokio::test]
+async fn a_port_in_use_ends_it_with_1() {
+    let taken = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap();
+    let output = command()
+        .args(["--listen", &format!("udp://{address}")])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("address already in use"), "{told}");
+}

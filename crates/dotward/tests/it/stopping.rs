@@ -1,0 +1,66 @@
+//! The orderly end.
+
+use std::time::{Duration, Instant};
+
+use dotward::run::Order;
+use dotward_core::wire::RecordType;
+use dotward_faults::Mode;
+use tokio::net::{TcpStream, UdpSocket};
+
+use crate::support::{Chain, TcpClient, query, receive, within};
+
+#[tokio::test]
+async fn what_is_in_flight_is_answered_before_the_end() {
+    let chain = Chain::new(Mode::default());
+    let mut tcp = TcpClient::connect(chain.tcp()).await;
+    tcp.send(&[query(1, "delay-500.example", RecordType::A)])
+        .await;
+    let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    udp.connect(chain.udp()).await.unwrap();
+    let message = query(2, "delay-600.example", RecordType::A);
+    udp.send(&message).await.unwrap();
+    within(chain.server.wait_for_queries(2)).await.unwrap();
+
+    let address = chain.tcp();
+    let proxy = chain.proxy;
+    let ended = tokio::task::spawn_blocking(move || proxy.stop());
+    assert!(tcp.receive().await.unwrap().is_good());
+    assert!(receive(&udp).await.is_good());
+    assert!(tcp.receive().await.is_none());
+    let ended = within(ended).await.unwrap().unwrap();
+    assert_eq!(ended.unanswered, 0);
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn the_end_comes_at_once_when_nothing_is_in_flight_and_closes_upstreams_in_order() {
+    let chain = Chain::new(Mode::default());
+    assert!(chain.ask("www.example").await.is_good());
+    let began = Instant::now();
+    let proxy = chain.proxy;
+    within(tokio::task::spawn_blocking(move || proxy.stop()))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(began.elapsed() < Duration::from_secs(1));
+    within(chain.server.wait_for_all_closed()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_end_does_not_wait_longer_than_told_and_a_second_order_ends_at_once() {
+    let chain = Chain::with(Mode::default(), |config, _| {
+        config.drain = Duration::from_secs(30);
+    });
+    let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    udp.connect(chain.udp()).await.unwrap();
+    let message = query(2, "delay-1900.example", RecordType::A);
+    udp.send(&message).await.unwrap();
+    within(chain.server.wait_for_queries(1)).await.unwrap();
+    let began = Instant::now();
+    chain.proxy.order(Order::Drain);
+    chain.proxy.order(Order::Abort);
+    let proxy = chain.proxy;
+    let ended = within(tokio::task::spawn_blocking(move || proxy.stop())).await;
+    assert_eq!(ended.unwrap().unwrap().unanswered, 1);
+    assert!(began.elapsed() < Duration::from_secs(1));
+}
