@@ -330,10 +330,9 @@ impl<C> Engine<C> {
         let other = exchange.attempts.first().copied();
         match other {
             None => self.send_or_fail(id, among, now),
-            // We ended it ourselves because another one answered first, or are about to end them all.
-            Some(_) if !reason.is_failure() => {}
             Some(other) => {
-                if !self.send(id, among, now) {
+                // When we ended it ourselves, because another one was faster or to end them all, there is no hurry.
+                if !reason.is_failure() || !self.send(id, among, now) {
                     let patience = self.upstreams[other.upstream.0].rtt.hedge_after();
                     self.hedges.watch(id, other, now + patience);
                 }

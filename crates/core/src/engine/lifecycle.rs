@@ -25,7 +25,17 @@ impl<C> Engine<C> {
             .filter_map(|id| self.connections.get(*id)?.dialing_since());
         let latest = dials.max().unwrap_or_default();
         let patient = busy.len() > 1 && now.since(latest) < DIAL_BESIDE_AFTER;
-        if state.connections.len() >= CONNECTIONS_PER_UPSTREAM_MAX || patient {
+        // Those that wait for their last answers count apart: when all addresses change, all of them do.
+        let draining = |id: &&ConnectionId| {
+            self.connections
+                .get(**id)
+                .is_some_and(Connection::is_draining)
+        };
+        let draining = state.connections.iter().filter(draining).count();
+        let serving = state.connections.len() - draining;
+        let full =
+            serving >= CONNECTIONS_PER_UPSTREAM_MAX || draining > CONNECTIONS_PER_UPSTREAM_MAX;
+        if full || patient {
             return None;
         }
         let endpoint = state.endpoints.next(&busy)?;

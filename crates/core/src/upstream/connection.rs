@@ -170,6 +170,11 @@ impl<T: Copy + Ord> Connection<T> {
         }
     }
 
+    /// Whether it takes no more questions and only waits for its last answers.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.state == State::Ready(Phase::Draining)
+    }
+
     /// It takes no more questions.
     pub(crate) fn drain(&mut self) {
         if self.is_ready() {
