@@ -10,7 +10,7 @@
 //!   many again that only wait for their last answers;
 //! - the engine counts exactly the clients who wait, and its queues hold no more than what came within a budget;
 //! - it never asks to be called again and again at one moment;
-//! - within [`RECOVERY`] after the faults have stopped somebody is answered, from then on everybody.
+//! - within 1.7 s after the faults have stopped somebody is answered, from then on everybody.
 
 mod ask;
 mod chance;
