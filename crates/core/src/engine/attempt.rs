@@ -331,15 +331,14 @@ impl<C> Engine<C> {
         } else {
             Among::Any
         };
-        // Whatever else it waits for has been waited for longer than usual, so what was lost is replaced; but not a dial that was given
-        // up for another one on which the question waits too.
+        // Whatever else it waits for has been waited for longer than usual, so what was lost is replaced. There is no hurry when we
+        // ended it ourselves and the question waits on a connection that is ready.
         let other = exchange.attempts.first().copied();
-        let rivals = reason == CloseReason::Superseded;
+        let hurry = reason.is_failure() || !self.waits_on_ready(id);
         match other {
             None => self.send_or_fail(id, among, now),
-            Some(_) if rivals && self.waits_on_ready(id) => {}
             Some(other) => {
-                if !self.send(id, among, now) {
+                if !hurry || !self.send(id, among, now) {
                     let patience = self.upstreams[other.upstream.0].rtt.hedge_after();
                     self.hedges.watch(id, other, now + patience);
                 }

@@ -1173,3 +1173,40 @@ fn an_upstream_without_a_connection_to_offer_is_passed_over() {
     let failed = bench.outcomes().into_iter().filter(|reply| reply.1 != GOOD);
     assert_eq!(failed.count(), 0);
 }
+
+#[test]
+fn all_connections_draining_at_once_leave_room_for_new_ones() {
+    let mut bench = Bench::one();
+    let mut client = 0;
+    while bench.opened.len() < 4 {
+        bench.ask(client, &format!("n{client}.example"));
+        client += 1;
+        if client % 1_024 == 1 {
+            bench.connect(bench.opened.len() - 1);
+        }
+        assert!(client < 10_000);
+    }
+    for place in 0..4 {
+        bench.connect(place);
+    }
+    let endpoints = vec![endpoint("192.0.2.99:853")];
+    bench
+        .engine
+        .set_endpoints(UpstreamId(0), endpoints, bench.now);
+    bench.ask(20_000, "z.example");
+    assert_eq!((bench.opened.len(), bench.replies.len()), (5, 0));
+}
+
+#[test]
+fn a_question_whose_dial_was_overtaken_is_still_looked_after() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853"], &["192.0.2.2:853", "192.0.2.3:853"]]);
+    bench.ask(1, "a.example");
+    bench.wait(650);
+    assert_eq!(bench.opened[2].2, endpoint("192.0.2.3:853"));
+    bench.connect(2);
+    bench.wait(500);
+    let queries = bench.written(2);
+    assert_eq!(queries.len(), 1, "the first upstream's dial hangs");
+    bench.answer(2, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
