@@ -36,8 +36,13 @@ pub const HEDGE_BURST: u32 = 64;
 /// Times one question is sent to one upstream (RFC 9520 section 3.1: at most 3).
 pub const SENDS_PER_UPSTREAM_MAX: u8 = 3;
 
-/// Times one question is sent in all, whatever the number of upstreams: what a client can make us send is bounded.
+/// Times one question is sent for one group, whatever the number of upstreams: what a client can make us send is bounded. A group's
+/// fallback has as many of its own.
 pub const SENDS_MAX: usize = 6;
+
+/// How long a group that has a fallback may be silent about a question before the fallback is asked too. Longer than a lost datagram
+/// and its repetition, because the answer of the fallback to a private name is a wrong one; short enough to leave the fallback time.
+pub const FALLBACK_AFTER: Duration = Duration::from_secs(1);
 
 /// Questions in flight for all clients. About 2 kB each (CoreDNS: unlimited, unbound: 2,048 per thread): 40 MB at most.
 pub const EXCHANGES_MAX: usize = 20_000;

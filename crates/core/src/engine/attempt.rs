@@ -15,8 +15,8 @@ use crate::limits::{QUERY_PADDING_BLOCK, SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
 use crate::upstream::{
-    Candidate, CloseReason, Connection, ConnectionId, HealthState, Protocol, Standing, Strategy,
-    Upstream,
+    Candidate, CloseReason, Connection, ConnectionId, GroupId, HealthState, Protocol, Standing,
+    Strategy, Upstream,
 };
 use crate::wire::{ResponseView, render_reply, write_query};
 
@@ -32,7 +32,7 @@ pub(super) enum Among {
 impl<C> Engine<C> {
     /// Sends the question, or replies with why it cannot be sent.
     pub(super) fn send_or_fail(&mut self, id: ExchangeId, among: Among, now: Moment) {
-        if !self.send(id, among, now) {
+        if !self.send(id, among, now) && !self.fall_back(id, now) {
             self.fail_if_idle(id);
         }
     }
@@ -296,6 +296,10 @@ impl<C> Engine<C> {
         // would only double its work. With nowhere else to go, the question waits where it is.
         let among = if silent { Among::Any } else { Among::Untried };
         let sent = self.send(watch.exchange, among, now);
+        let fell_back = silent
+            && self.is_time_to_fall_back(watch.exchange, sent, now)
+            && self.fall_back(watch.exchange, now);
+        let sent = sent || fell_back;
         if sent && costs {
             self.hedges.spend();
         }
@@ -377,26 +381,33 @@ impl<C> Engine<C> {
         } else {
             exchange
                 .lost_to
-                .or_else(|| self.down_reason())
-                .map_or_else(|| self.failure_without_reason(), Failure::Unreachable)
+                .or_else(|| self.down_reason(exchange.group))
+                .map_or_else(
+                    || self.failure_without_reason(exchange.group),
+                    Failure::Unreachable,
+                )
         };
         for waiter in exchange.waiters {
             self.reply_held_or(waiter, held.as_ref(), failure.told());
         }
     }
 
-    fn down_reason(&self) -> Option<CloseReason> {
-        self.upstreams
-            .iter()
+    fn members(&self, group: GroupId) -> impl Iterator<Item = &Upstream> {
+        let members = self.groups.get(group.0).map(|group| group.members.iter());
+        members
+            .into_iter()
+            .flatten()
+            .filter_map(|id| self.upstreams.get(id.0))
+    }
+
+    fn down_reason(&self, group: GroupId) -> Option<CloseReason> {
+        self.members(group)
             .find_map(|upstream| upstream.health.reason())
     }
 
-    fn failure_without_reason(&self) -> Failure {
-        if self
-            .upstreams
-            .iter()
-            .all(|upstream| upstream.endpoints.is_empty())
-        {
+    fn failure_without_reason(&self, group: GroupId) -> Failure {
+        let mut members = self.members(group);
+        if members.all(|upstream| upstream.endpoints.is_empty()) {
             Failure::NotReady
         } else {
             Failure::TimedOut

@@ -114,7 +114,7 @@ impl<C> Engine<C> {
                 .exchanges
                 .get(exchange_id)
                 .is_some_and(|e| !e.attempts.is_empty());
-            if asked_another || waits {
+            if asked_another || waits || self.fall_back(exchange_id, now) {
                 return;
             }
         }

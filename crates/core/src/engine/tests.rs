@@ -42,7 +42,11 @@ impl Bench {
 
     fn with(upstreams: Vec<UpstreamConfig>, strategy: Strategy) -> Self {
         let members = (0..upstreams.len()).map(UpstreamId).collect();
-        let group = GroupConfig { members, strategy };
+        let group = GroupConfig {
+            members,
+            strategy,
+            fallback: None,
+        };
         let config = EngineConfig {
             upstreams,
             groups: vec![group],
@@ -660,6 +664,7 @@ fn a_group_keeps_its_questions_to_itself() {
     let group = |member| GroupConfig {
         members: vec![UpstreamId(member)],
         strategy: Strategy::Fastest,
+        fallback: None,
     };
     let config = EngineConfig {
         upstreams,
@@ -681,6 +686,144 @@ fn a_group_keeps_its_questions_to_itself() {
         bench.opened.len(),
         2,
         "a private group that fails asks nobody else"
+    );
+}
+
+/// Upstream 0 is public; upstreams from 1 on are a private group that falls back to it.
+fn with_fallback(private: usize) -> Bench {
+    let upstreams = upstreams(&vec![0; private + 1]);
+    let group = |members: std::ops::Range<usize>, fallback| GroupConfig {
+        members: members.map(UpstreamId).collect(),
+        strategy: Strategy::Ordered,
+        fallback,
+    };
+    let groups = vec![
+        group(0..1, None),
+        group(1..private + 1, Some(GroupId::DEFAULT)),
+    ];
+    let config = EngineConfig {
+        upstreams,
+        groups,
+        budget: QUESTION_BUDGET,
+    };
+    let mut bench = Bench::two();
+    bench.engine = Engine::new(config, [1; 32]);
+    bench
+}
+
+#[test]
+fn a_fallback_is_asked_when_nobody_of_the_group_can_be_reached() {
+    let mut bench = with_fallback(2);
+    bench.ask_group(1, "a.example", GroupId(1));
+    bench.close(0, CloseReason::Refused);
+    bench.close(1, CloseReason::Refused);
+    assert_eq!(
+        bench.opened.iter().map(|it| it.1).collect::<Vec<_>>(),
+        [1, 2, 0]
+    );
+    bench.connect(2);
+    let queries = bench.written(2);
+    bench.answer(2, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+#[test]
+fn a_fallback_is_asked_when_all_of_the_group_failed_or_refuse() {
+    let mut bench = with_fallback(1);
+    bench.ask_group(1, "a.example", GroupId(1));
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.receive(0, &response(&queries[0], Rcode::REFUSED));
+    assert_eq!(bench.opened[1].1, 0);
+    bench.close(1, CloseReason::Refused);
+    assert_eq!(
+        bench.outcomes(),
+        [(1, Rcode::REFUSED, None)],
+        "what the group said is better than nothing"
+    );
+}
+
+#[test]
+fn an_answer_of_the_group_is_final_whatever_it_says() {
+    let mut bench = with_fallback(1);
+    bench.ask_group(1, "a.example", GroupId(1));
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.receive(0, &response(&queries[0], Rcode::NXDOMAIN));
+    assert_eq!(bench.outcomes(), [(1, Rcode::NXDOMAIN, None)]);
+    assert_eq!(bench.opened.len(), 1);
+}
+
+#[test]
+fn a_silent_group_is_waited_for_before_its_fallback_is_asked() {
+    for private in [1, 2] {
+        let mut bench = with_fallback(private);
+        let public = |bench: &Bench| bench.opened.iter().position(|it| it.1 == 0);
+        bench.ask_group(1, "a.example", GroupId(1));
+        let (mut waited, mut connected) = (0, 0);
+        while public(&bench).is_none() && waited < 2_000 {
+            while connected < bench.opened.len() {
+                bench.connect(connected);
+                connected += 1;
+            }
+            bench.wait(10);
+            waited += 10;
+        }
+        assert!((800..=1_400).contains(&waited), "{private}: {waited} ms");
+        let place = public(&bench).unwrap();
+        bench.connect(place);
+        let queries = bench.written(place);
+        bench.answer(place, &queries[0]);
+        assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+    }
+}
+
+#[test]
+fn the_fallback_of_a_fallback_is_not_followed() {
+    let group = |member, fallback| GroupConfig {
+        members: vec![UpstreamId(member)],
+        strategy: Strategy::Ordered,
+        fallback: Some(GroupId(fallback)),
+    };
+    let config = EngineConfig {
+        upstreams: upstreams(&[0, 0, 0]),
+        groups: vec![group(0, 1), group(1, 2), group(2, 0)],
+        budget: QUESTION_BUDGET,
+    };
+    let mut bench = Bench::two();
+    bench.engine = Engine::new(config, [1; 32]);
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Refused);
+    bench.close(1, CloseReason::Refused);
+    assert_eq!(bench.outcomes(), [(1, Rcode::SERVFAIL, Some(23))]);
+    assert_eq!(bench.opened.len(), 2);
+}
+
+#[test]
+fn a_failure_tells_of_the_group_that_failed() {
+    let group = |member| GroupConfig {
+        members: vec![UpstreamId(member)],
+        strategy: Strategy::Ordered,
+        fallback: None,
+    };
+    let known = UpstreamConfig::new("known", vec![endpoint("192.0.2.1:853")]);
+    let config = EngineConfig {
+        upstreams: vec![known, UpstreamConfig::new("unknown", Vec::new())],
+        groups: vec![group(0), group(1)],
+        budget: QUESTION_BUDGET,
+    };
+    let mut bench = Bench::two();
+    bench.engine = Engine::new(config, [1; 32]);
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Refused);
+    bench.ask_group(2, "b.example", GroupId(1));
+    let (network_error, not_ready) = (Some(23), Some(14));
+    assert_eq!(
+        bench.outcomes(),
+        [
+            (1, Rcode::SERVFAIL, network_error),
+            (2, Rcode::SERVFAIL, not_ready)
+        ]
     );
 }
 

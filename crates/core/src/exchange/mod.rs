@@ -64,7 +64,12 @@ pub(crate) struct Held {
 #[derive(Debug)]
 pub(crate) struct Exchange<C> {
     key: ExchangeKey,
+    /// Who may be asked; changes once at most, see [`Exchange::fall_back`].
     pub(crate) group: GroupId,
+    /// Times the question had gone out when its group gave up; `None` while that is at work.
+    sends_before: Option<usize>,
+    /// When its first client asked.
+    pub(crate) began: Moment,
     pub(crate) question: Question,
     checking_disabled: bool,
     dnssec_ok: bool,
@@ -82,12 +87,20 @@ pub(crate) struct Exchange<C> {
 }
 
 impl<C> Exchange<C> {
-    pub(crate) fn new(key: ExchangeKey, request: Request, client: C, deadline: Moment) -> Self {
+    pub(crate) fn new(
+        key: ExchangeKey,
+        request: Request,
+        client: C,
+        now: Moment,
+        deadline: Moment,
+    ) -> Self {
         let Request { asker, group } = request;
         let needs_stream = asker.transport != Transport::Udp;
         Self {
             key,
             group,
+            sends_before: None,
+            began: now,
             question: asker.question.clone(),
             checking_disabled: asker.flags.checking_disabled(),
             dnssec_ok: asker.dnssec_ok(),
@@ -146,12 +159,27 @@ impl<C> Exchange<C> {
         &mut self.tried[place]
     }
 
-    /// Times the question went out, to whomever.
+    /// Times the question went out for its group, to whomever.
     pub(crate) fn sends(&self) -> usize {
+        let before = self.sends_before.unwrap_or_default();
+        self.all_sends().saturating_sub(before)
+    }
+
+    fn all_sends(&self) -> usize {
         self.tried
             .iter()
             .map(|tried| usize::from(tried.sends))
             .sum()
+    }
+
+    /// Lets another group take over. What is under way goes on. `false` when that has happened before.
+    pub(crate) fn fall_back(&mut self, group: GroupId) -> bool {
+        let first = self.sends_before.is_none();
+        if first {
+            self.sends_before = Some(self.all_sends());
+            self.group = group;
+        }
+        first
     }
 
     pub(crate) fn begin_attempt(&mut self, attempt: Attempt) {

@@ -104,7 +104,7 @@ impl<C> ExchangeTable<C> {
         }
         let id = self
             .exchanges
-            .insert(Exchange::new(key.clone(), request, client, deadline));
+            .insert(Exchange::new(key.clone(), request, client, now, deadline));
         self.index.insert(key, id);
         self.note_waiter(deadline, id);
         Joined::Began(id)
