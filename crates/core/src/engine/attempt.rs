@@ -27,6 +27,8 @@ pub(super) enum Among {
     Any,
     /// Those this question was not sent to yet.
     Untried,
+    /// Those that did not give a poor answer to it.
+    Undeclined,
 }
 
 impl<C> Engine<C> {
@@ -88,11 +90,22 @@ impl<C> Engine<C> {
                 standing = Standing::Poor;
             }
             let worn = is_worn(tried, upstream)
-                || (among == Among::Untried && tried.sends > 0)
+                || match among {
+                    Among::Any => false,
+                    Among::Untried => tried.sends > 0,
+                    Among::Undeclined => tried.declined,
+                }
                 || full.contains(&member);
+            // Who is at work on the question already is not asked twice.
+            let at_work = exchange.attempts.iter().any(|attempt| {
+                attempt.upstream == member
+                    && connections
+                        .get(attempt.connection)
+                        .is_some_and(Connection::is_at_work)
+            });
             // A question whose dial failed goes through the other addresses, whatever is known by then.
             let can_carry = tried.failed_dials > 0 || can_carry(upstream, standing);
-            if worn || !can_carry {
+            if worn || at_work || !can_carry {
                 continue;
             }
             let poor = standing == Standing::Poor;
@@ -151,6 +164,16 @@ impl<C> Engine<C> {
         let exchange = self.exchanges.get(id)?;
         let state = self.upstreams.get(upstream.0)?;
         let waits_on = |id: ConnectionId| exchange.attempts.iter().any(|a| a.connection == id);
+        // When one path to this upstream is silent, another one counts only if something came on it since: what took the first may have
+        // taken them all.
+        let waiting = exchange
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.upstream == upstream);
+        let silent_since = waiting.map(|attempt| attempt.sent).max();
+        let alive = |connection: &Connection<Owner>| {
+            silent_since.is_none_or(|since| !connection.is_ready() || connection.heard_since(since))
+        };
         let fit = state
             .connections
             .iter()
@@ -160,7 +183,7 @@ impl<C> Engine<C> {
                 let connection = self
                     .connections
                     .get(id)
-                    .filter(|connection| connection.is_usable())?;
+                    .filter(|connection| connection.is_usable() && alive(connection))?;
                 Some((id, connection))
             });
         let best = fit.min_by_key(|(_, connection)| {
@@ -331,7 +354,7 @@ impl<C> Engine<C> {
         }
         // Who has said no already is not asked a second time only because another one cannot be reached.
         let among = if exchange.has_held() {
-            Among::Untried
+            Among::Undeclined
         } else {
             Among::Any
         };

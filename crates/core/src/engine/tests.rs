@@ -1353,3 +1353,46 @@ fn a_question_whose_dial_was_overtaken_is_still_looked_after() {
     bench.answer(2, &queries[0]);
     assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
 }
+
+#[test]
+fn a_second_try_takes_no_connection_that_may_be_as_dead_as_the_first() {
+    let mut bench = Bench::one();
+    for client in 0..1_025 {
+        bench.ask(client, &format!("n{client}.example"));
+    }
+    bench.connect(0);
+    bench.connect(1);
+    for place in 0..2 {
+        for query in bench.written(place) {
+            bench.answer(place, &query);
+        }
+    }
+    bench.wait(1_000);
+    let before = bench.opened.len();
+    bench.ask(9_000, "a.example");
+    bench.wait(80);
+    assert_eq!(
+        bench.opened.len(),
+        before + 1,
+        "both stood idle; whatever took one may have taken both"
+    );
+}
+
+#[test]
+fn who_was_asked_and_lost_is_asked_again_when_another_refuses() {
+    let mut bench = Bench::two();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    bench.wait(400);
+    bench.connect(1);
+    bench.close(0, CloseReason::Reset);
+    let queries = bench.written(1);
+    let refused = response(&queries[0], Rcode::REFUSED);
+    bench.receive(1, &refused);
+    let place = bench.opened.len() - 1;
+    assert_eq!(bench.opened[place].1, 0);
+    bench.connect(place);
+    let queries = bench.written(place);
+    bench.answer(place, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
