@@ -13,6 +13,10 @@ pub const QUESTION_BUDGET: Duration = Duration::from_secs(2);
 /// (RFC 9210 section 4.1); dnsdist waits 5 s. Another upstream is asked long before, see [`IMPATIENCE`].
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long after the second dial that hangs a third is begun beside them, and so on: the connections there may be are spread over
+/// [`DIAL_TIMEOUT`], so that a network that comes back is noticed within about a second.
+pub const DIAL_BESIDE_AFTER: Duration = Duration::from_millis(700);
+
 /// The shortest wait before a question is sent a second time, elsewhere: below it, ordinary jitter of a good upstream would cost
 /// everybody double traffic.
 pub const HEDGE_AFTER_MIN: Duration = Duration::from_millis(75);
@@ -83,6 +87,9 @@ pub const IDLE_TRUST: u32 = 16;
 /// How long a connection lives in all, give or take a tenth: addresses move behind one name, and TLS keys should not live for
 /// ever (RFC 9325 section 4.4). CoreDNS has the same idea as `max_age`.
 pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(3600);
+
+/// Connections to one upstream that take no more questions and wait for their last responses; the oldest gives way.
+pub const DRAINING_PER_UPSTREAM_MAX: usize = 4;
 
 /// How long a connection is being opened before a second address is tried beside it (RFC 8305 section 5).
 pub const DIAL_HEAD_START: Duration = Duration::from_millis(250);

@@ -11,9 +11,7 @@ use smallvec::SmallVec;
 use super::hedge::Watch;
 use super::{Engine, Owner, UpstreamId};
 use crate::exchange::{Attempt, ExchangeId, Held, Tried, Waiter};
-use crate::limits::{
-    CONNECTIONS_PER_UPSTREAM_MAX, QUERY_PADDING_BLOCK, SENDS_MAX, SENDS_PER_UPSTREAM_MAX,
-};
+use crate::limits::{QUERY_PADDING_BLOCK, SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
 use crate::upstream::{
@@ -41,17 +39,18 @@ impl<C> Engine<C> {
 
     /// Sends the question once more. `false` when there is nowhere to send it to.
     pub(super) fn send(&mut self, id: ExchangeId, among: Among, now: Moment) -> bool {
-        while let Some((upstream, standing)) = self.choose(id, among, now) {
+        let mut full: SmallVec<[UpstreamId; 4]> = SmallVec::new();
+        while let Some((upstream, standing)) = self.choose(id, among, &full, now) {
             if standing == Standing::Trial {
                 let jitter = self.jitter();
                 self.upstreams[upstream.0].health.begin_trial(now, jitter);
             }
-            let Some(connection) = self.connection_for(id, upstream, now) else {
-                return false;
-            };
-            if self.submit_to(id, upstream, connection, now) {
+            let connection = self.connection_for(id, upstream, now);
+            if connection.is_some_and(|connection| self.submit_to(id, upstream, connection, now)) {
                 return true;
             }
+            // It has no connection to offer; another upstream may.
+            full.push(upstream);
         }
         false
     }
@@ -61,6 +60,7 @@ impl<C> Engine<C> {
         &mut self,
         id: ExchangeId,
         among: Among,
+        full: &[UpstreamId],
         now: Moment,
     ) -> Option<(UpstreamId, Standing)> {
         let exchange = self.exchanges.get(id)?;
@@ -87,8 +87,12 @@ impl<C> Engine<C> {
                 // A trial costs its question a delay; one that already waits does not make it while others can help.
                 standing = Standing::Poor;
             }
-            let worn = is_worn(tried, upstream) || (among == Among::Untried && tried.sends > 0);
-            if worn || !can_carry(upstream, standing) {
+            let worn = is_worn(tried, upstream)
+                || (among == Among::Untried && tried.sends > 0)
+                || full.contains(&member);
+            // A question whose dial failed goes through the other addresses, whatever is known by then.
+            let can_carry = tried.failed_dials > 0 || can_carry(upstream, standing);
+            if worn || !can_carry {
                 continue;
             }
             let poor = standing == Standing::Poor;
@@ -201,9 +205,9 @@ impl<C> Engine<C> {
         upstream: UpstreamId,
         now: Moment,
     ) -> Option<ConnectionId> {
-        let exchange = self.exchanges.get_mut(id)?;
+        let exchange = self.exchanges.get(id)?;
         let state = self.upstreams.get(upstream.0)?;
-        if state.connections.len() < CONNECTIONS_PER_UPSTREAM_MAX {
+        if !self.is_full(upstream) {
             return None;
         }
         let silent = state.connections.iter().copied().filter_map(|id| {
@@ -316,16 +320,25 @@ impl<C> Engine<C> {
         if !was_ready {
             exchange.take_back_send(attempt.upstream, reason.is_failure());
         }
-        if !exchange.attempts.is_empty() {
-            return;
-        }
         // Who has said no already is not asked a second time only because another one cannot be reached.
         let among = if exchange.has_held() {
             Among::Untried
         } else {
             Among::Any
         };
-        self.send_or_fail(id, among, now);
+        // Whatever else it waits for has been waited for longer than usual, so what was lost is replaced.
+        let other = exchange.attempts.first().copied();
+        match other {
+            None => self.send_or_fail(id, among, now),
+            // We ended it ourselves because another one answered first, or are about to end them all.
+            Some(_) if !reason.is_failure() => {}
+            Some(other) => {
+                if !self.send(id, among, now) {
+                    let patience = self.upstreams[other.upstream.0].rtt.hedge_after();
+                    self.hedges.watch(id, other, now + patience);
+                }
+            }
+        }
     }
 
     /// Ends an exchange that waits for nothing, with the best there is to tell.

@@ -1074,3 +1074,102 @@ fn a_house_full_of_silent_connections_makes_room_for_a_new_one() {
     bench.answer(newest, mine);
     assert_eq!(bench.outcomes().last(), Some(&(9, GOOD, None)));
 }
+
+#[test]
+fn the_other_address_is_tried_when_the_one_in_use_goes_whatever_happened_before() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853", "192.0.2.2:853"]]);
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Refused);
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    bench.close(1, CloseReason::Ended);
+    bench.ask(2, "b.example");
+    assert_eq!(bench.opened[2].2, endpoint("192.0.2.2:853"));
+    bench.close(2, CloseReason::Refused);
+    assert_eq!(bench.opened[3].2, endpoint("192.0.2.1:853"));
+    bench.connect(3);
+    let queries = bench.written(3);
+    bench.answer(3, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None), (2, GOOD, None)]);
+}
+
+#[test]
+fn a_trial_goes_through_every_address() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853", "192.0.2.2:853"]]);
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Refused);
+    bench.close(1, CloseReason::Refused);
+    assert_eq!(bench.outcomes(), [(1, Rcode::SERVFAIL, Some(23))]);
+    bench.wait(800);
+    bench.ask(2, "b.example");
+    bench.close(2, CloseReason::Refused);
+    assert_eq!(bench.opened.len(), 4, "the second address may be back");
+    bench.connect(3);
+    let queries = bench.written(3);
+    let mine = queries.iter().find(|query| query.1 == "b.example").unwrap();
+    bench.answer(3, mine);
+    assert_eq!(bench.outcomes()[1], (2, GOOD, None));
+}
+
+#[test]
+fn a_second_try_that_is_lost_is_replaced_though_the_first_still_runs() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853"], &["192.0.2.2:853"], &["192.0.2.3:853"]]);
+    bench.ask(1, "a.example");
+    bench.wait(400);
+    assert_eq!(bench.opened[1].1, 1);
+    bench.close(1, CloseReason::Reset);
+    assert_eq!(bench.opened[2].1, 2, "the third upstream is asked at once");
+    bench.connect(2);
+    let queries = bench.written(2);
+    bench.answer(2, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+#[test]
+fn nothing_is_sent_for_those_whose_deadline_passed_in_a_sleep() {
+    let mut bench = Bench::two();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    bench.written(0);
+    bench.now = bench.now + Duration::from_secs(3_600);
+    bench.engine.handle_timeout(bench.now);
+    bench.settle();
+    assert_eq!((bench.opened.len(), bench.replies.len()), (1, 1));
+}
+
+#[test]
+fn dials_that_hang_do_not_use_up_the_connections_at_once() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.wait(850);
+    bench.ask(2, "b.example");
+    assert_eq!(bench.opened.len(), 2);
+    bench.wait(400);
+    bench.ask(3, "c.example");
+    assert_eq!(bench.opened.len(), 3, "a third beside the two that hang");
+    bench.connect(2);
+    assert_eq!(bench.outcomes(), []);
+    let queries = bench.written(2);
+    assert!(queries.iter().any(|query| query.1 == "c.example"));
+}
+
+#[test]
+fn an_upstream_without_a_connection_to_offer_is_passed_over() {
+    let mut bench = Bench::two();
+    // The first upstream's dials hang; whatever its trials use up, the second one is always there.
+    for round in 0..60 {
+        bench.ask(round, &format!("n{round}.example"));
+        for place in 0..bench.opened.len() {
+            if bench.opened[place].1 == 1 {
+                bench.connect(place);
+                for query in bench.written(place) {
+                    bench.answer(place, &query);
+                }
+            }
+        }
+        bench.wait(130);
+    }
+    let failed = bench.outcomes().into_iter().filter(|reply| reply.1 != GOOD);
+    assert_eq!(failed.count(), 0);
+}

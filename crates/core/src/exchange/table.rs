@@ -59,6 +59,16 @@ impl<C> ExchangeTable<C> {
         self.exchanges.get(id)
     }
 
+    /// Questions in flight.
+    pub(crate) fn len(&self) -> usize {
+        self.exchanges.len()
+    }
+
+    /// Deadlines noted.
+    pub(crate) fn deadlines(&self) -> usize {
+        self.deadlines.len()
+    }
+
     pub(crate) fn get_mut(&mut self, id: ExchangeId) -> Option<&mut Exchange<C>> {
         self.exchanges.get_mut(id)
     }

@@ -157,6 +157,11 @@ impl<T: Copy + Ord> Connection<T> {
         !matches!(self.state, State::Ready(Phase::Aged | Phase::Draining))
     }
 
+    /// Whether it takes no more questions and ends with its last response.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.state == State::Ready(Phase::Draining)
+    }
+
     pub(crate) fn set_overtaken(&mut self) {
         if let State::Opening { overtaken } = &mut self.state {
             *overtaken = true;
@@ -192,6 +197,11 @@ impl<T: Copy + Ord> Connection<T> {
         self.protocol == Protocol::Udp
     }
 
+    /// Since when it is being opened.
+    pub(crate) fn dialing_since(&self) -> Option<Moment> {
+        (!self.is_ready()).then_some(self.since)
+    }
+
     /// Queries in flight that somebody waits for.
     pub(crate) fn load(&self) -> usize {
         self.in_flight.owned()
@@ -199,9 +209,7 @@ impl<T: Copy + Ord> Connection<T> {
 
     /// Whether new questions may go here.
     pub(crate) fn is_usable(&self) -> bool {
-        self.suspect_since.is_none()
-            && self.has_room()
-            && self.state != State::Ready(Phase::Draining)
+        self.suspect_since.is_none() && self.has_room() && !self.is_draining()
     }
 
     /// Whether another query can be taken.
