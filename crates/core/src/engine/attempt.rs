@@ -47,12 +47,25 @@ impl<C> Engine<C> {
             }
             let connection = self.connection_for(id, upstream, now);
             if connection.is_some_and(|connection| self.submit_to(id, upstream, connection, now)) {
+                if standing == Standing::Trial {
+                    self.accompany_trial(id, now);
+                }
                 return true;
             }
             // It has no connection to offer; another upstream may.
             full.push(upstream);
         }
         false
+    }
+
+    /// A question that tries a failed upstream goes to one that works as well: whoever asked it is not made to wait for the outcome.
+    fn accompany_trial(&mut self, id: ExchangeId, now: Moment) {
+        let chosen = self.choose(id, Among::Untried, &[], now);
+        if let Some((upstream, Standing::Good)) = chosen
+            && let Some(connection) = self.connection_for(id, upstream, now)
+        {
+            self.submit_to(id, upstream, connection, now);
+        }
     }
 
     /// The upstream that gets the question next, and how it is doing.

@@ -389,14 +389,22 @@ fn a_preferred_upstream_comes_back_by_one_trial() {
         bench.opened[2].1, 0,
         "one question tries the first upstream again"
     );
+    let queries = bench.written(1);
     assert_eq!(
-        bench.written(1).len(),
-        1,
-        "the other one goes where it is safe"
+        queries.len(),
+        2,
+        "and goes where it is safe as well, like the other one"
+    );
+    bench.answer(1, &queries[0]);
+    assert_eq!(
+        bench.outcomes().last(),
+        Some(&(2, GOOD, None)),
+        "nobody waits for the outcome"
     );
     bench.connect(2);
     let queries = bench.written(2);
     bench.answer(2, &queries[0]);
+    assert_eq!(bench.state(0), Some(HealthState::Up));
     bench.ask(4, "d.example");
     assert_eq!(bench.written(2).len(), 1);
 }
