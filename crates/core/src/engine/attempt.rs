@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::hedge::Watch;
 use super::{Engine, Owner, UpstreamId};
 use crate::exchange::{Attempt, ExchangeId, Held, Tried, Waiter};
-use crate::limits::{QUERY_PADDING_BLOCK, SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
+use crate::limits::{OVERDUE_FACTOR, QUERY_PADDING_BLOCK, SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
 use crate::upstream::{
@@ -49,12 +49,25 @@ impl<C> Engine<C> {
             }
             let connection = self.connection_for(id, upstream, now);
             if connection.is_some_and(|connection| self.submit_to(id, upstream, connection, now)) {
+                if standing == Standing::Trial {
+                    self.accompany_trial(id, now);
+                }
                 return true;
             }
             // It has no connection to offer; another upstream may.
             full.push(upstream);
         }
         false
+    }
+
+    /// A question that tries a failed upstream goes to one that works as well: whoever asked it is not made to wait for the outcome.
+    fn accompany_trial(&mut self, id: ExchangeId, now: Moment) {
+        let chosen = self.choose(id, Among::Untried, &[], now);
+        if let Some((upstream, Standing::Good)) = chosen
+            && let Some(connection) = self.connection_for(id, upstream, now)
+        {
+            self.submit_to(id, upstream, connection, now);
+        }
     }
 
     /// The upstream that gets the question next, and how it is doing.
@@ -318,7 +331,8 @@ impl<C> Engine<C> {
         // A connection on which other answers come is alive: its upstream is at work on the question, and asking it again
         // would only double its work. With nowhere else to go, the question waits where it is.
         let among = if silent { Among::Any } else { Among::Untried };
-        let sent = self.send(watch.exchange, among, now);
+        let worthwhile = silent || costs || self.is_worth_more(watch, now);
+        let sent = worthwhile && self.send(watch.exchange, among, now);
         let fell_back = silent
             && self.is_time_to_fall_back(watch.exchange, sent, now)
             && self.fall_back(watch.exchange, now);
@@ -331,6 +345,27 @@ impl<C> Engine<C> {
             let due = heard.unwrap_or(now) + patience;
             self.hedges.watch(watch.exchange, attempt, due);
         }
+    }
+
+    /// Whether a question that waits on a living connection is worth a second try beyond their share of traffic: its answer is
+    /// overdue, or another upstream is likely to answer sooner. Otherwise two slow upstreams would be asked everything twice.
+    fn is_worth_more(&self, watch: Watch, now: Moment) -> bool {
+        let attempt = watch.attempt;
+        let waited = now.since(attempt.sent);
+        let usual = self.upstreams[attempt.upstream.0].rtt.estimate(now);
+        let group = self
+            .exchanges
+            .get(watch.exchange)
+            .and_then(|exchange| self.groups.get(exchange.group.0));
+        waited >= usual * OVERDUE_FACTOR
+            || group.is_some_and(|group| {
+                group.members.iter().any(|member| {
+                    let other = &self.upstreams[member.0];
+                    *member != attempt.upstream
+                        && other.health.state() == HealthState::Up
+                        && waited + other.rtt.estimate(now) < usual
+                })
+            })
     }
 
     /// The question's attempt on `connection` is lost; it is sent elsewhere, or fails.

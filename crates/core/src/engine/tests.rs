@@ -142,12 +142,16 @@ impl Bench {
         let id = self.connection(place);
         let mut listed = Vec::from_iter(std::iter::from_fn(|| self.engine.poll_transmit()));
         listed.retain(|listed| *listed == id);
-        let outbound = self.engine.outbound(id).to_vec();
         assert_eq!(
             listed.len(),
-            usize::from(!outbound.is_empty()),
+            usize::from(!self.engine.outbound(id).is_empty()),
             "listed once or not at all"
         );
+        self.taken(id, block)
+    }
+
+    fn taken(&mut self, id: ConnectionId, block: usize) -> Vec<(u16, String)> {
+        let outbound = self.engine.outbound(id).to_vec();
         self.engine.handle_transmitted(id, outbound.len());
         let mut reader = FrameReader::default();
         reader.push(&outbound);
@@ -393,14 +397,22 @@ fn a_preferred_upstream_comes_back_by_one_trial() {
         bench.opened[2].1, 0,
         "one question tries the first upstream again"
     );
+    let queries = bench.written(1);
     assert_eq!(
-        bench.written(1).len(),
-        1,
-        "the other one goes where it is safe"
+        queries.len(),
+        2,
+        "and goes where it is safe as well, like the other one"
+    );
+    bench.answer(1, &queries[0]);
+    assert_eq!(
+        bench.outcomes().last(),
+        Some(&(2, GOOD, None)),
+        "nobody waits for the outcome"
     );
     bench.connect(2);
     let queries = bench.written(2);
     bench.answer(2, &queries[0]);
+    assert_eq!(bench.state(0), Some(HealthState::Up));
     bench.ask(4, "d.example");
     assert_eq!(bench.written(2).len(), 1);
 }
@@ -595,6 +607,50 @@ fn hedges_are_a_share_of_traffic() {
         999,
         "patience has an end all the same"
     );
+}
+
+/// Queries written to both upstreams of `bench` for the last 300 of 500 questions, 20 ms apart, while each answers `delay` after
+/// it was asked.
+fn queries_of_slow_upstreams(bench: &mut Bench, delay: [u64; 2]) -> usize {
+    let mut waiting: VecDeque<(Moment, usize, (u16, String))> = VecDeque::new();
+    let (mut written, mut connected) = (0, 0);
+    for client in 0..500 {
+        bench.ask(client, &format!("n{client}.example"));
+        for _ in 0..20 {
+            for place in connected..bench.opened.len() {
+                bench.connect(place);
+            }
+            connected = bench.opened.len();
+            for place in 0..connected {
+                let upstream = bench.opened[place].1;
+                let due = bench.now + Duration::from_millis(delay[upstream]);
+                for query in bench.taken(bench.connection(place), 128) {
+                    written += usize::from(client >= 200);
+                    waiting.push_back((due, place, query));
+                }
+            }
+            bench.wait(1);
+            let now = bench.now;
+            for (_, place, query) in waiting.iter().filter(|(due, ..)| *due <= now) {
+                bench.answer(*place, query);
+            }
+            waiting.retain(|(due, ..)| *due > now);
+        }
+    }
+    written
+}
+
+#[test]
+fn two_slow_upstreams_are_not_asked_everything_twice() {
+    let written = queries_of_slow_upstreams(&mut Bench::two(), [800, 800]);
+    assert!(written < 360, "{written} queries for 300 questions");
+}
+
+#[test]
+fn a_quick_upstream_helps_out_a_slow_one() {
+    let mut bench = Bench::two();
+    let written = queries_of_slow_upstreams(&mut bench, [800, 10]);
+    assert!(written > 580, "{written} queries for 300 questions");
 }
 
 #[test]

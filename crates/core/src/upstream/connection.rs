@@ -298,7 +298,8 @@ impl<T: Copy + Ord> Connection<T> {
         if heard > sent && now.since(heard) < patience {
             return Some(heard);
         }
-        self.suspect_since.get_or_insert(now);
+        // Not from now on: who asked first has waited since then, and is given up with the connection.
+        self.suspect_since.get_or_insert(sent.max(heard));
         None
     }
 
