@@ -311,6 +311,12 @@ impl<C> Engine<C> {
         })
     }
 
+    /// The addresses of all upstreams as far as they are known; one that two upstreams share is given twice.
+    pub fn endpoints(&self) -> impl Iterator<Item = SocketAddr> {
+        let upstreams = self.upstreams.iter();
+        upstreams.flat_map(|upstream| upstream.endpoints.addresses())
+    }
+
     /// The addresses of an upstream became known or changed. Connections to addresses that are gone take no more questions.
     pub fn set_endpoints(&mut self, upstream: UpstreamId, endpoints: Vec<SocketAddr>, now: Moment) {
         let Some(state) = self.upstreams.get_mut(upstream.0) else {
