@@ -23,6 +23,7 @@ use dotward_udp::LocalAddress;
 use slotmap::SecondaryMap;
 
 use crate::clock;
+use crate::config::Binding;
 use crate::events::EventLog;
 use crate::listen::stream::{ClientKey, Clients};
 use crate::listen::udp::UdpPort;
@@ -61,6 +62,8 @@ pub(crate) struct State {
     pub(crate) front: Arc<Front>,
     pub(crate) engine: Engine<ReplyTo>,
     pub(crate) upstreams: Vec<Rc<UpstreamTls>>,
+    /// From where each upstream is connected to.
+    pub(crate) bindings: Vec<Rc<Binding>>,
     pub(crate) connections: SecondaryMap<ConnectionId, UpstreamConnection>,
     pub(crate) ports: Vec<UdpPort>,
     pub(crate) clients: Clients,
@@ -81,12 +84,14 @@ impl State {
         front: Arc<Front>,
         engine: Engine<ReplyTo>,
         upstreams: Vec<Rc<UpstreamTls>>,
+        bindings: Vec<Rc<Binding>>,
         events: EventLog,
     ) -> Self {
         Self {
             front,
             engine,
             upstreams,
+            bindings,
             connections: SecondaryMap::new(),
             ports: Vec::new(),
             clients: Clients::default(),

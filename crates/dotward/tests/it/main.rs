@@ -9,6 +9,7 @@
 
 mod support;
 
+mod binding;
 mod bootstrap;
 mod clients;
 mod commands;

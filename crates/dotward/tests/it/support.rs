@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use dotward::config::{
-    Config, ListenAddress, ListenTransport, LogFormat, LogSettings, UpstreamSettings,
+    Binding, Config, ListenAddress, ListenTransport, LogFormat, LogSettings, PinMode,
+    UpstreamSettings,
 };
 use dotward::run::{Proxy, Running};
 use dotward_core::wire::frame::{FrameReader, append_frame};
@@ -54,8 +55,10 @@ impl Trust {
             port: server.address().port(),
             tls_name: Some(NAME.try_into().unwrap()),
             pins: Vec::new(),
+            pin_mode: PinMode::default(),
             ca_file: Some(self.directory.path().join("ca.pem")),
             client_identity: None,
+            binding: Binding::default(),
             preset: None,
         }
     }
