@@ -29,4 +29,5 @@ pub mod run;
 pub mod settings;
 pub mod signals;
 pub mod tls;
+pub mod trust;
 pub mod upstream;

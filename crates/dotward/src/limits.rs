@@ -59,6 +59,18 @@ pub(crate) const UPSTREAM_UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// TLS sessions kept per upstream for resumption: a few tickets for each of a few addresses.
 pub(crate) const TLS_SESSIONS: usize = 32;
 
+/// Pause between looks at the files of certificates and keys: a renewed certificate is in use after that and a tenth. Shorter wakes
+/// an idle machine for nothing; tools that renew leave hours.
+pub(crate) const TRUST_FILES_LOOK: Duration = Duration::from_secs(10);
+
+/// Pause between looks at the certificates of living connections. Connections are replaced after an hour anyway, so this finds
+/// what expires in the meantime.
+pub(crate) const CERTIFICATES_LOOK: Duration = Duration::from_secs(3600);
+
+/// The end of a certificate is told from this long before it on, and again after each [`EXPIRY_REPEAT`].
+pub(crate) const EXPIRY_NOTICE: Duration = Duration::from_secs(14 * 24 * 3600);
+pub(crate) const EXPIRY_REPEAT: Duration = Duration::from_secs(24 * 3600);
+
 /// Longest that one question of our own may take, from TCP to answer (`dotward query`, bootstrap).
 pub(crate) const ONE_SHOT: Duration = Duration::from_secs(5);
 

@@ -31,6 +31,7 @@ use crate::presets;
 use crate::signal::Signal;
 use crate::tls::client::UpstreamTls;
 use crate::tls::server::ListenerTls;
+use crate::trust::{self, TrustPace};
 use crate::upstream::bootstrap;
 use crate::upstream::dial;
 use crate::worker::{State, Worker};
@@ -64,6 +65,9 @@ pub struct Prepared {
     sockets: Vec<(ListenAddress, Bound)>,
     listen_tls: Option<ListenerTls>,
     upstreams: Vec<UpstreamTls>,
+    /// Whether TLS was read from the files the configuration names.
+    from_files: bool,
+    pace: TrustPace,
     seed: [u8; 32],
 }
 
@@ -101,7 +105,17 @@ impl Prepared {
             }
         }
         check_bindings(&config, &mut faults);
-        Self::assemble(config, sockets, listen_tls, upstreams, faults)
+        let prepared = Self::assemble(config, sockets, listen_tls, upstreams, faults)?;
+        Ok(Self {
+            from_files: true,
+            ..prepared
+        })
+    }
+
+    /// The same with trust looked at as often as `pace` says.
+    #[must_use]
+    pub fn with_pace(self, pace: TrustPace) -> Self {
+        Self { pace, ..self }
     }
 
     /// Binds every socket and takes TLS as it is given, for what never was in files: `listen_tls` for the TLS listeners, and
@@ -134,6 +148,8 @@ impl Prepared {
                 sockets,
                 listen_tls,
                 upstreams,
+                from_files: false,
+                pace: TrustPace::default(),
                 seed,
             }),
             (_, Ok(_) | Err(())) => Err(StartError { faults }),
@@ -229,6 +245,8 @@ impl Crew {
             sockets,
             listen_tls,
             upstreams,
+            from_files,
+            pace,
             seed,
         } = prepared;
         let state = State::new(
@@ -239,15 +257,16 @@ impl Crew {
             EventLog::new(config.upstreams.iter().map(|u| u.name.clone()).collect()),
         );
         let worker = Worker::start(state);
+        if let Some(tls) = listen_tls {
+            worker.turn(|state, _, now| trust::replace_listener(state, tls, now));
+        }
         let mut listeners = Vec::new();
         for (listen, socket) in sockets {
             tell_listening(listen.transport, &socket);
             listeners.push(match socket {
                 Bound::Udp(socket) => udp::serve(&worker, socket)?,
                 Bound::Stream(socket) => {
-                    let tls = (listen.transport == ListenTransport::Tls)
-                        .then(|| listen_tls.clone())
-                        .flatten();
+                    let tls = listen.transport == ListenTransport::Tls;
                     let signal = Rc::new(Signal::default());
                     let listener = TcpListener::from_std(socket)?;
                     let accept =
@@ -260,6 +279,7 @@ impl Crew {
         let asked = presets::start_line(&config.upstreams);
         tracing::info!("{asked}");
         bootstrap::start(&worker, &config);
+        trust::start(&worker, &config, from_files, pace);
         Ok(Self { worker, listeners })
     }
 

@@ -30,6 +30,8 @@ use crate::listen::udp::UdpPort;
 use crate::signal::{Ready, Signal};
 use crate::stream::ReadBuffers;
 use crate::tls::client::UpstreamTls;
+use crate::tls::server::ListenerTls;
+use crate::trust::TrustStatus;
 use crate::upstream::driver::{self, UpstreamConnection};
 
 /// Where a reply goes.
@@ -64,6 +66,9 @@ pub(crate) struct State {
     pub(crate) upstreams: Vec<Rc<UpstreamTls>>,
     /// From where each upstream is connected to.
     pub(crate) bindings: Vec<Rc<Binding>>,
+    /// What TLS listeners show.
+    pub(crate) listen_tls: Option<ListenerTls>,
+    pub(crate) trust: TrustStatus,
     pub(crate) connections: SecondaryMap<ConnectionId, UpstreamConnection>,
     pub(crate) ports: Vec<UdpPort>,
     pub(crate) clients: Clients,
@@ -90,8 +95,10 @@ impl State {
         Self {
             front,
             engine,
+            trust: TrustStatus::new(events.names().to_vec(), &upstreams),
             upstreams,
             bindings,
+            listen_tls: None,
             connections: SecondaryMap::new(),
             ports: Vec::new(),
             clients: Clients::default(),
@@ -227,6 +234,15 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// The server's side of a connection, for a client of a TLS listener.
+    pub(crate) fn accept_tls(&self) -> Option<Result<rustls::Connection, rustls::Error>> {
+        self.state
+            .borrow()
+            .listen_tls
+            .as_ref()
+            .map(ListenerTls::accept)
     }
 
     /// Questions the engine has.

@@ -115,6 +115,7 @@ pub static SETTINGS: &[Setting] = &[
         example: "\"/etc/dotward/server.pem\"",
         group: Group::Listen,
         help: "Certificate chain (PEM) shown to clients that ask over TLS",
+        detail: "Read again within seconds when the file changes.",
         rare: true,
         ..ROW
     },
@@ -299,6 +300,7 @@ pub static SETTINGS: &[Setting] = &[
         example: "\"/etc/dotward/corp-ca.pem\"",
         group: Group::Upstreams,
         help: "Roots (PEM) to trust",
+        detail: "Read again within seconds when the file changes.",
         ..ROW
     },
     Setting {
@@ -309,6 +311,7 @@ pub static SETTINGS: &[Setting] = &[
         example: "\"/etc/dotward/client.pem\"",
         group: Group::Upstreams,
         help: "Certificate chain (PEM) shown to upstreams that ask for one",
+        detail: "Read again within seconds when the file changes.",
         rare: true,
         ..ROW
     },

@@ -7,7 +7,7 @@
 //!
 //! Deliberately absent: every decision (see `dotward_core::engine`).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use dotward_core::time::Moment;
@@ -53,6 +53,14 @@ impl UpstreamConnection {
         match self.phase {
             Phase::Connecting => {}
             Phase::Handshaking(stream) | Phase::Up(stream) => stream.close(),
+        }
+    }
+
+    /// What has to be looked at again when trust changes: whose connection, where to, and its TLS once that is up.
+    pub(crate) fn tls(&self) -> Option<(UpstreamId, IpAddr, &Connection)> {
+        match &self.phase {
+            Phase::Connecting | Phase::Handshaking(_) => None,
+            Phase::Up(stream) => Some((self.upstream, self.endpoint.ip(), stream.connection()?)),
         }
     }
 
@@ -180,6 +188,14 @@ fn complete_handshake(state: &mut State, connection: ConnectionId, now: Moment) 
         (None, _) | (_, None) => Ok(()),
     };
     tell_handshake(open, &stream);
+    match (&checked, tls, stream.connection()) {
+        (Ok(()), Some(tls), Some(connection)) => {
+            state
+                .trust
+                .handle_handshake(open.upstream, tls, connection, now);
+        }
+        (Err(_), _, _) | (_, None, _) | (_, _, None) => {}
+    }
     open.phase = Phase::Up(stream);
     match checked {
         Ok(()) => {

@@ -17,5 +17,6 @@ mod dot_listener;
 mod forwarding;
 mod pieces;
 mod program;
+mod renewal;
 mod stopping;
 mod trust;
