@@ -14,6 +14,7 @@ mod clock;
 mod env;
 mod events;
 mod limits;
+mod network;
 mod signal;
 mod stream;
 mod worker;

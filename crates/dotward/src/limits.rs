@@ -71,6 +71,23 @@ pub(crate) const CERTIFICATES_LOOK: Duration = Duration::from_secs(3600);
 pub(crate) const EXPIRY_NOTICE: Duration = Duration::from_secs(14 * 24 * 3600);
 pub(crate) const EXPIRY_REPEAT: Duration = Duration::from_secs(24 * 3600);
 
+/// The clock that counts while the machine sleeps gets ahead of the one that does not by more than this: it slept. Reading
+/// the two takes nanoseconds; a nap that short kills no connection.
+pub(crate) const SLEEP_NOTICED: Duration = Duration::from_secs(1);
+
+/// Pause between the first news of a change in the network and the look at what it means. A change comes as a volley of
+/// messages (link, addresses, routes); longer keeps connections that are dead already.
+pub(crate) const NETWORK_SETTLE: Duration = Duration::from_millis(100);
+
+/// Octets of one read from netlink; the kernel sends no larger messages to readers of this size.
+pub(crate) const NETLINK_READ: usize = 32 * 1024;
+
+/// Reads from netlink before others get their turn; what is left wakes the task again.
+pub(crate) const NETLINK_READS: usize = 64;
+
+/// Network interfaces whose state is remembered. Beyond it a lost carrier is noticed by its routes only.
+pub(crate) const INTERFACES: usize = 1024;
+
 /// Longest that one question of our own may take, from TCP to answer (`dotward query`, bootstrap).
 pub(crate) const ONE_SHOT: Duration = Duration::from_secs(5);
 

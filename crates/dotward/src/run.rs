@@ -27,6 +27,7 @@ use crate::config::{Binding, Config, ListenAddress, ListenTransport, LocalData, 
 use crate::events::EventLog;
 use crate::listen::sockets::{self, Bound};
 use crate::listen::{stream, udp};
+use crate::network;
 use crate::presets;
 use crate::signal::Signal;
 use crate::tls::client::UpstreamTls;
@@ -280,6 +281,7 @@ impl Crew {
         tracing::info!("{asked}");
         bootstrap::start(&worker, &config);
         trust::start(&worker, &config, from_files, pace);
+        network::start(&worker);
         Ok(Self { worker, listeners })
     }
 

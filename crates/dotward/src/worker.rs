@@ -22,7 +22,7 @@ use dotward_core::upstream::ConnectionId;
 use dotward_udp::LocalAddress;
 use slotmap::SecondaryMap;
 
-use crate::clock;
+use crate::clock::{self, SleepWatch};
 use crate::config::Binding;
 use crate::events::EventLog;
 use crate::listen::stream::{ClientKey, Clients};
@@ -57,6 +57,8 @@ pub(crate) struct Worker {
     timer: Signal,
     /// Pokes whoever waits for the end of the work.
     quiet: Signal,
+    /// Pokes the task that watches the network, and ends it.
+    network: Signal,
 }
 
 /// Everything a worker owns.
@@ -77,6 +79,7 @@ pub(crate) struct State {
     /// A reply that needs no upstream, being written.
     pub(crate) reply: Vec<u8>,
     replies: Replies<ReplyTo>,
+    sleep: SleepWatch,
     /// When the timer task wakes next.
     armed: Option<Moment>,
     /// No more queries are taken; what is in flight is answered.
@@ -106,8 +109,25 @@ impl State {
             events,
             reply: Vec::new(),
             replies: Replies::default(),
+            sleep: SleepWatch::default(),
             armed: None,
             draining: false,
+        }
+    }
+
+    /// The machine is not where it was: connections are made anew, from sessions nobody saw before.
+    pub(crate) fn handle_network_change(&mut self, now: Moment) {
+        for tls in &mut self.upstreams {
+            *tls = Rc::new(tls.without_sessions());
+        }
+        self.engine.handle_network_change(now);
+    }
+
+    /// Before anything else in a turn: what stood before a sleep may look alive and not be.
+    fn notice_sleep(&mut self, now: Moment) {
+        if let Some(slept) = self.sleep.look(now, clock::awake()) {
+            tracing::info!(?slept, "the machine slept; connections are made anew");
+            self.handle_network_change(now);
         }
     }
 
@@ -197,6 +217,7 @@ impl Worker {
             state: RefCell::new(state),
             timer: Signal::default(),
             quiet: Signal::default(),
+            network: Signal::default(),
         });
         tokio::task::spawn_local(run_timer(Rc::clone(&worker)));
         worker
@@ -209,6 +230,7 @@ impl Worker {
     ) -> R {
         let now = clock::now();
         let mut state = self.state.borrow_mut();
+        state.notice_sleep(now);
         let result = input(&mut state, self, now);
         state.settle(self, now);
         result
@@ -245,6 +267,16 @@ impl Worker {
             .map(ListenerTls::accept)
     }
 
+    /// What the task that watches the network waits for.
+    pub(crate) fn network(&self) -> &Signal {
+        &self.network
+    }
+
+    /// An upstream has addresses it did not have.
+    pub(crate) fn look_at_network(&self) {
+        self.network.poke();
+    }
+
     /// Questions the engine has.
     pub(crate) fn in_flight(&self) -> usize {
         self.state.borrow().engine.in_flight()
@@ -258,6 +290,7 @@ impl Worker {
             connection.close();
         }
         self.timer.stop();
+        self.network.stop();
     }
 }
 

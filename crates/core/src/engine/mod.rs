@@ -311,10 +311,10 @@ impl<C> Engine<C> {
         })
     }
 
-    /// The addresses of all upstreams as far as they are known; one that two upstreams share is given twice.
-    pub fn endpoints(&self) -> impl Iterator<Item = SocketAddr> {
-        let upstreams = self.upstreams.iter();
-        upstreams.flat_map(|upstream| upstream.endpoints.addresses())
+    /// The addresses of an upstream, as far as they are known.
+    pub fn endpoints(&self, upstream: UpstreamId) -> impl Iterator<Item = SocketAddr> {
+        let upstream = self.upstreams.get(upstream.0).into_iter();
+        upstream.flat_map(|upstream| upstream.endpoints.addresses())
     }
 
     /// The addresses of an upstream became known or changed. Connections to addresses that are gone take no more questions.

@@ -123,6 +123,7 @@ async fn find(
             tracing::info!(upstream = %name, ?endpoints, "address found");
             known.clone_from(&endpoints);
             worker.turn(|state, _, now| state.engine.set_endpoints(upstream, endpoints, now));
+            worker.look_at_network();
         }
         tokio::time::sleep(found.ttl).await;
     }

@@ -15,6 +15,7 @@ mod clients;
 mod commands;
 mod dot_listener;
 mod forwarding;
+mod network;
 mod pieces;
 mod program;
 mod renewal;
