@@ -3,6 +3,7 @@ use core::time::Duration;
 use super::*;
 use crate::limits::{
     CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX, DIAL_TIMEOUT, IDLE_TIMEOUT,
+    IN_FLIGHT_BEFORE_GROWTH,
 };
 use crate::upstream::{GroupId, HealthState, Protocol, TlsFault};
 use crate::wire::frame::{FrameReader, append_frame};
@@ -979,6 +980,86 @@ fn a_warm_connection_is_replaced_before_it_is_missed() {
     assert_eq!(bench.closed, [bench.connection(0)]);
     bench.close(1, CloseReason::Ended);
     assert_eq!(bench.opened.len(), 3);
+}
+
+#[test]
+fn a_distrusted_connection_serves_until_its_successor_is_ready() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    let before = bench.written(0);
+    let (renewed, now) = (bench.connection(0), bench.now);
+    bench.engine.renew(renewed, now);
+    bench.engine.renew(renewed, now);
+    bench.settle();
+    assert_eq!((bench.opened.len(), bench.closed.len()), (2, 0));
+    bench.ask(2, "b.example");
+    let meanwhile = bench.written(0);
+    assert_eq!(meanwhile.len(), 1, "nobody waits for the successor");
+    bench.connect(1);
+    bench.ask(3, "c.example");
+    assert_eq!(bench.written(1).len(), 1);
+    bench.answer(0, &before[0]);
+    assert!(bench.closed.is_empty(), "an answer is still to come");
+    bench.answer(0, &meanwhile[0]);
+    bench.wait(1);
+    assert_eq!(bench.closed, [renewed]);
+    assert_eq!(bench.replies.len(), 2);
+}
+
+#[test]
+fn a_distrusted_connection_goes_though_no_successor_can_be_opened() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.answer(0, &queries[0]);
+    let renewed = bench.connection(0);
+    bench.engine.renew(renewed, bench.now);
+    bench.settle();
+    bench.close(1, CloseReason::Tls(TlsFault::UnknownIssuer));
+    bench.wait(u64::try_from(DIAL_TIMEOUT.as_millis()).unwrap() - 1);
+    assert!(!bench.closed.contains(&renewed));
+    let probes = bench.written(0);
+    bench.wait(2);
+    bench.ask(2, "b.example");
+    assert!(bench.written(0).is_empty(), "it takes no more questions");
+    for probe in &probes {
+        bench.answer(0, probe);
+    }
+    bench.wait(1);
+    assert!(bench.closed.contains(&renewed));
+}
+
+#[test]
+fn of_several_distrusted_connections_the_first_brings_the_one_successor() {
+    let mut bench = Bench::one();
+    bench.ask(0, "n0.example");
+    bench.connect(0);
+    for client in 1..u32::try_from(2 * IN_FLIGHT_BEFORE_GROWTH).unwrap() {
+        bench.ask(client, &format!("n{client}.example"));
+    }
+    let grown = bench.opened.len();
+    assert!(grown >= 2, "load opens more");
+    for place in 1..grown {
+        bench.connect(place);
+    }
+    for place in 0..grown {
+        bench.engine.renew(bench.connection(place), bench.now);
+    }
+    bench.settle();
+    assert_eq!(bench.opened.len(), grown + 1);
+}
+
+#[test]
+fn a_connection_that_is_being_opened_is_not_renewed() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.engine.renew(bench.connection(0), bench.now);
+    bench.settle();
+    assert_eq!((bench.opened.len(), bench.closed.len()), (1, 0));
+    bench.connect(0);
+    assert_eq!(bench.written(0).len(), 1);
 }
 
 #[test]

@@ -59,6 +59,8 @@ pub(crate) enum Due {
     Overtake,
     /// It is old: open its successor.
     Succeed,
+    /// Its successor is late: leave it all the same.
+    Leave,
 }
 
 /// A connection; `T` says who waits for a response.
@@ -71,6 +73,8 @@ pub(crate) struct Connection<T> {
     since: Moment,
     /// When it is old.
     aged_at: Moment,
+    /// When it takes no more questions, whether a successor is ready or not.
+    leave_at: Option<Moment>,
     /// How long it may be without a query in flight.
     pub(crate) idle_after: Duration,
     in_flight: InFlight<T>,
@@ -129,6 +133,7 @@ impl<T: Copy + Ord> Connection<T> {
             state,
             since: now,
             aged_at: now + CONNECTION_AGE_MAX,
+            leave_at: None,
             idle_after: IDLE_TIMEOUT,
             in_flight: InFlight::default(),
             outbound: Vec::new(),
@@ -173,6 +178,12 @@ impl<T: Copy + Ord> Connection<T> {
         if self.state == State::Ready(Phase::Serving) {
             self.state = State::Ready(Phase::Aged);
         }
+    }
+
+    /// Its successor is being opened, and is waited for no longer than until `leave_at`.
+    pub(crate) fn set_distrusted(&mut self, leave_at: Moment) {
+        self.set_aged();
+        self.leave_at.get_or_insert(leave_at);
     }
 
     /// It takes no more questions.
@@ -391,7 +402,11 @@ impl<T: Copy + Ord> Connection<T> {
             }
             Phase::Draining => (self.idle_since(), Due::Close(CloseReason::Aged)),
         });
-        let age = (phase == Phase::Serving).then_some((self.aged_at, Due::Succeed));
+        let age = match phase {
+            Phase::Serving => Some((self.aged_at, Due::Succeed)),
+            Phase::Aged => self.leave_at.map(|leave_at| (leave_at, Due::Leave)),
+            Phase::Draining => None,
+        };
         idle.into_iter()
             .chain(age)
             .min_by_key(|(moment, _)| *moment)

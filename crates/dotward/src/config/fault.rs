@@ -95,6 +95,11 @@ pub enum Problem {
         /// The upstream, as people write it.
         upstream: String,
     },
+    /// Pins that are only reported, where nothing else verifies the upstream.
+    ReportWithoutName {
+        /// The upstream, as people write it.
+        upstream: String,
+    },
     /// An upstream for bootstrap that would need bootstrap itself.
     BootstrapByName {
         /// Its SPEC.
@@ -223,6 +228,12 @@ impl fmt::Display for Problem {
                     "{upstream} has neither `tls_name` nor `pin`: nothing to verify it by"
                 )
             }
+            Self::ReportWithoutName { upstream } => {
+                write!(
+                    f,
+                    "{upstream} has `pin_mode = \"report\"` and no `tls_name`: nothing would verify it"
+                )
+            }
             Self::BootstrapByName { spec } => {
                 write!(f, "bootstrap \"{spec}\" is given by name only")
             }
@@ -280,6 +291,9 @@ impl Problem {
             Self::UpstreamWithoutName { .. } => "write the name its certificate carries as \
                  `tls_name`; the address itself if the certificate carries that; or a `pin`"
                 .into(),
+            Self::ReportWithoutName { .. } => {
+                "write the name its certificate carries as `tls_name`, or remove `pin_mode`".into()
+            }
             Self::BootstrapByName { .. } => "write `tls://NAME@ADDR` or a preset".into(),
             Self::LocalIncomplete { missing: "name" } => "write `name = \"nas.home.arpa\"`".into(),
             Self::LocalIncomplete { .. } => "write `a`, `aaaa`, `txt`, `ptr` or `cname`".into(),

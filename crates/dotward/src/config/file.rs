@@ -229,7 +229,7 @@ impl Walk<'_> {
     fn text(&mut self, setting: &Setting, value: &Spanned<DeValue<'_>>) -> Option<Given> {
         let text = match (value.get_ref(), setting.kind) {
             (DeValue::String(text), kind) if kind != Kind::Port => text.to_string(),
-            (DeValue::Integer(number), Kind::Port | Kind::Seconds { .. }) => {
+            (DeValue::Integer(number), Kind::Port | Kind::Seconds { .. } | Kind::Number { .. }) => {
                 let decimal = i128::from_str_radix(number.as_str(), number.radix());
                 decimal.map_or_else(|_| number.as_str().to_owned(), |number| number.to_string())
             }
@@ -279,7 +279,9 @@ impl Walk<'_> {
 
 fn expected(setting: &Setting) -> String {
     match (setting.kind, setting.many) {
-        (Kind::Port | Kind::Seconds { .. }, _) => format!("a number such as {}", setting.example),
+        (Kind::Port | Kind::Seconds { .. } | Kind::Number { .. }, _) => {
+            format!("a number such as {}", setting.example)
+        }
         (_, true) => format!("a list of strings such as [{}]", setting.example),
         (_, false) => format!("a string such as {}", setting.example),
     }

@@ -75,10 +75,15 @@ pub enum Id {
     UpstreamCaFile,
     UpstreamClientCert,
     UpstreamClientKey,
+    UpstreamPinMode,
+    UpstreamSource,
+    UpstreamInterface,
+    UpstreamMark,
     Bootstrap,
     CaFile,
     ClientCert,
     ClientKey,
+    PinMode,
     LocalName,
     LocalA,
     LocalAaaa,
@@ -228,6 +233,17 @@ pub enum Kind {
     Pin,
     /// `IP`, `IPv4:PORT` or `[IPv6]:PORT` of an upstream.
     Endpoint,
+    /// An IP address without a port.
+    Ip,
+    /// The name of a network interface.
+    Interface,
+    /// A whole number.
+    Number {
+        /// The smallest that is accepted.
+        min: u32,
+        /// The largest that is accepted.
+        max: u32,
+    },
     /// An IPv4 address.
     Ipv4,
     /// An IPv6 address.
@@ -248,9 +264,13 @@ impl Kind {
             Self::Duration { .. } => "DUR",
             Self::Port => "PORT",
             Self::Seconds { .. } => "SECONDS",
-            Self::Label | Self::Preset | Self::DomainName | Self::TlsName => "NAME",
+            Self::Label | Self::Preset | Self::DomainName | Self::TlsName | Self::Interface => {
+                "NAME"
+            }
             Self::Text => "TEXT",
             Self::Pin => "PIN",
+            Self::Ip => "IP",
+            Self::Number { .. } => "N",
             Self::Ipv4 => "IPv4",
             Self::Ipv6 => "IPv6",
             Self::Switch => "",
@@ -282,6 +302,9 @@ impl Kind {
             Self::TlsName => "DNS name or address".into(),
             Self::Pin => "`sha256/` and 44 base64 characters".into(),
             Self::Endpoint => "`IP`, `IPv4:PORT` or `[IPv6]:PORT`".into(),
+            Self::Ip => "IP address".into(),
+            Self::Interface => "interface, 1 to 15 octets".into(),
+            Self::Number { min, max } => format!("{min} to {max}"),
             Self::Ipv4 => "IPv4 address".into(),
             Self::Ipv6 => "IPv6 address".into(),
             Self::Switch => "no value".into(),

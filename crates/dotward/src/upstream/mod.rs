@@ -4,6 +4,6 @@
 //! a connection and when to give one up are the engine's.
 
 pub mod bootstrap;
-pub(crate) mod dial;
+pub mod dial;
 pub(crate) mod driver;
 pub mod one_shot;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dotward::config::{Config, LocalData};
+use dotward::config::{Binding, Config, LocalData, PinMode};
 
 use crate::{Files, assert_file, good, listeners, samples};
 
@@ -31,6 +31,10 @@ fn shown(config: &Config) -> String {
                 it.name,
                 it.spec()
             ));
+            let (mode, binding) = (it.pin_mode, &it.binding);
+            if mode != PinMode::default() || *binding != Binding::default() {
+                writeln!(text, "  pins {mode:?}, {binding:?}").expect("a string");
+            }
         }
     }
     for record in &config.local {

@@ -96,6 +96,15 @@ pub enum ValueFault {
         /// The largest.
         max: u32,
     },
+    /// Not a whole number in range.
+    NotANumber {
+        /// The smallest.
+        min: u32,
+        /// The largest.
+        max: u32,
+    },
+    /// Not a name the kernel takes for an interface.
+    NotAnInterface,
     /// Not 1 to 64 letters, digits, `.`, `_`, `-`.
     NotALabel,
     /// No text, or too much.
@@ -153,6 +162,8 @@ impl fmt::Display for ValueFault {
             Self::NotOneOf { .. } => f.write_str("unknown word"),
             Self::NotADuration => f.write_str("no duration"),
             Self::DurationRange { .. } | Self::NotSeconds { .. } => f.write_str("out of range"),
+            Self::NotANumber { .. } => f.write_str("not a whole number in range"),
+            Self::NotAnInterface => f.write_str("not the name of a network interface"),
             Self::NotALabel => f.write_str("not fit for a name in logs and metrics"),
             Self::TextLength => f.write_str("a text has 1 to 4096 octets"),
             Self::NotADomainName => f.write_str("no domain name"),
@@ -179,7 +190,7 @@ impl ValueFault {
             Self::NotAnAddress { family, .. } => {
                 format!("write an address such as {}", family.example())
             }
-            Self::NotOneHost { .. } => "write the address of the resolver".into(),
+            Self::NotOneHost { .. } => "write the address of one host".into(),
             Self::Unbracketed { found } => format!("write `[{found}]`, and the port behind it"),
             Self::NotAPort { .. } => "write a port from 1 to 65535".into(),
             Self::Scheme { allowed, .. } => format!("write {allowed}"),
@@ -196,6 +207,12 @@ impl ValueFault {
                 format!("write {} to {}", DurationText(*min), DurationText(*max))
             }
             Self::NotSeconds { max } => format!("write 0 to {max} seconds, or such as 5m"),
+            Self::NotANumber { min, max } => {
+                format!("write a whole number from {min} to {max}")
+            }
+            Self::NotAnInterface => {
+                "write the name that `ip link` shows, such as wg0: 1 to 15 octets".into()
+            }
             Self::NotALabel => "write 1 to 64 letters, digits, `.`, `_` or `-`".into(),
             Self::TextLength => "write text, and split what is longer".into(),
             Self::NotADomainName => {
