@@ -37,7 +37,7 @@ SECTIONS = {"A": 30, "B": 11, "C": 26}
 class Lab:
     """The program under test, in front of upstreams whose answers the checks write."""
 
-    LOCAL = "here.local.test"
+    LOCAL = "here.local.example"
     PAIR_PORT, WILDCARD_PORT = 5301, 5302
 
     def __init__(self, directory):

@@ -151,7 +151,7 @@ def parallel(port, known):
 
 def getaddrinfo(address, *options):
     namespace.use_resolver(f"nameserver {address}", "options timeout:3 attempts:1", *options)
-    found = subprocess.run(["getent", "ahosts", "glibc.wild.test"], capture_output=True, text=True).stdout
+    found = subprocess.run(["getent", "ahosts", "glibc.wild.example"], capture_output=True, text=True).stdout
     addresses = sorted({line.split()[0] for line in found.splitlines()})
     if addresses != sorted([servers.A, servers.AAAA]):
         raise clients.Unexpected(f"getent ahosts: {addresses}")
@@ -204,7 +204,7 @@ def refused(directory, ca, upstream):
     with forward(directory, upstream, ca=ca) as program:
         wait_listening(program)
         begin = time.monotonic()
-        output = clients.run("dig", "@127.0.0.1", "+tries=1", "+timeout=4", "refused.wild.test")
+        output = clients.run("dig", "@127.0.0.1", "+tries=1", "+timeout=4", "refused.wild.example")
         seconds = time.monotonic() - begin
         status = clients.dig_status(output)
         if status != "SERVFAIL" or "; EDE: " not in output or seconds > REPLY_SECONDS + 0.3:
@@ -272,7 +272,7 @@ def older_environment(directory, ca):
 
 
 def query_command(directory, ca):
-    output = clients.run(DOTWARD, "query", "--upstream", spec(), "--ca-file", ca, "query.wild.test", "A", expect=0)
+    output = clients.run(DOTWARD, "query", "--upstream", spec(), "--ca-file", ca, "query.wild.example", "A", expect=0)
     shown = output.lower().replace(" ", "")
     missing = [word for word in (servers.A, "tls1.3", TLS_NAME, "sha256/") if word not in shown]
     if missing:

@@ -32,7 +32,7 @@ def equal(found, wanted, what):
 
 def fresh(row="n"):
     """A name nobody asked before."""
-    return f"{row.lower()}-{next(_number)}.test"
+    return f"{row.lower()}-{next(_number)}.example"
 
 
 def udp_socket(address="127.0.0.1", port=PORT, source=None):

@@ -25,7 +25,7 @@ class Unexpected(Exception):
 
 def fresh_name():
     """A name nobody asked before, so that nothing can answer it from a memory."""
-    return f"n{next(_number)}.wild.test"
+    return f"n{next(_number)}.wild.example"
 
 
 def run(*command, expect=None):
@@ -48,11 +48,11 @@ class CommandClient:
         name, qtype, more = {
             "A": (fresh_name(), "A", ()),
             "AAAA": (fresh_name(), "AAAA", ()),
-            "NXDOMAIN": ("nx.test", "A", ()),
+            "NXDOMAIN": ("nx.example", "A", ()),
             "NODATA": (fresh_name(), "MX", ()),
-            "large": ("big.test", "A", ()),
-            "large, no EDNS": ("big.test", "A", ("+noedns",)),
-            "TC": ("big.test", "A", ("+ignore",)),
+            "large": ("big.example", "A", ()),
+            "large, no EDNS": ("big.example", "A", ("+noedns",)),
+            "TC": ("big.example", "A", ("+ignore",)),
         }[question]
         output = run(self.command, f"@{address}", "+tries=1" if self.command == "dig" else "+retry=0",
                      "+time=4", *self.options, *more, name, qtype)
@@ -105,7 +105,7 @@ class Dnspython:
 
     def ask(self, question, address):
         if question == "fallback to TCP":
-            query = dns.message.make_query("big.test", "A")
+            query = dns.message.make_query("big.example", "A")
             reply, over_tcp = dns.query.udp_with_fallback(query, address, timeout=4)
             if not over_tcp:
                 raise Unexpected("a large answer came over UDP")

@@ -34,7 +34,7 @@ def whole(rng, number):
     octets = query(make_name(rng, number), qtype, qclass, edns, flags, identifier)
     shape = rng.random()
     if shape < 0.05:
-        return header(identifier, flags, 2) + question("a.test") + question("b.test")
+        return header(identifier, flags, 2) + question("a.example") + question("b.example")
     if shape < 0.1:
         extra = record(make_name(rng, number), rng.getrandbits(16), bytes(rng.randrange(20)))
         counts = [1, 0, 0, 0]
@@ -46,12 +46,12 @@ def whole(rng, number):
 def make_name(rng, number):
     kind = rng.random()
     if kind < 0.1:
-        return messages.wire("corpus.test")
+        return messages.wire("corpus.example")
     if kind < 0.2:
-        return bytes([63]) + bytes(rng.getrandbits(8) for _ in range(63)) + b"\4test\0"
+        return bytes([63]) + bytes(rng.getrandbits(8) for _ in range(63)) + b"\7example\0"
     if kind < 0.25:
         return b"\x01x" * rng.choice((100, 125, 126, 127)) + b"\0"
-    return messages.wire(f"c{number}.test")
+    return messages.wire(f"c{number}.example")
 
 
 def make_opt(rng):

@@ -2,9 +2,11 @@
 
 Every server serves the same zone, so that one list of checks fits all of them:
 
-    NAME.wild.test   A 192.0.2.1, AAAA 2001:db8::1, for any NAME
-    big.test         BIG_COUNT A records: too large for a UDP reply of 512 octets, and for one of 1232
-    nx.test          does not exist
+    NAME.wild.example   A 192.0.2.1, AAAA 2001:db8::1, for any NAME
+    big.example         BIG_COUNT A records: too large for a UDP reply of 512 octets, and for one of 1232
+    nx.example          does not exist
+
+The names lie below `example`, which is forwarded like any other; `test` is not (RFC 6761 section 6.2).
 """
 
 import ipaddress
@@ -77,7 +79,7 @@ class Unbound(Server):
     name, command, package = "unbound", "unbound", "unbound"
 
     def configure(self):
-        big = "".join(f'  local-data: "big.test. 60 IN A {address}"\n' for address in BIG)
+        big = "".join(f'  local-data: "big.example. 60 IN A {address}"\n' for address in BIG)
         path = self.write("unbound.conf", f"""
 server:
   interface: 127.0.0.1@{self.port}
@@ -97,11 +99,11 @@ server:
   module-config: "iterator"
   incoming-num-tcp: 100
   num-threads: 1
-  local-zone: "wild.test." redirect
-  local-data: "wild.test. 60 IN A {A}"
-  local-data: "wild.test. 60 IN AAAA {AAAA}"
-  local-zone: "test." static
-  local-data: "test. 60 IN SOA ns.test. admin.test. 1 3600 600 86400 60"
+  local-zone: "wild.example." redirect
+  local-data: "wild.example. 60 IN A {A}"
+  local-data: "wild.example. 60 IN AAAA {AAAA}"
+  local-zone: "example." static
+  local-data: "example. 60 IN SOA ns.example. admin.example. 1 3600 600 86400 60"
 {big}
 remote-control:
   control-enable: no
@@ -128,8 +130,8 @@ setMaxTCPConnectionsPerClient(0)
 setMaxTCPQueuedConnections(10000)
 setSecurityPollSuffix('')
 wild = newSuffixMatchNode()
-wild:add('wild.test.')
-addAction(AndRule({{QNameRule('big.test.'), QTypeRule(DNSQType.A)}}), SpoofAction({{{big}}}, {{ttl=60}}))
+wild:add('wild.example.')
+addAction(AndRule({{QNameRule('big.example.'), QTypeRule(DNSQType.A)}}), SpoofAction({{{big}}}, {{ttl=60}}))
 addAction(AndRule({{SuffixMatchNodeRule(wild), QTypeRule(DNSQType.A)}}), SpoofAction('{A}', {{ttl=60}}))
 addAction(AndRule({{SuffixMatchNodeRule(wild), QTypeRule(DNSQType.AAAA)}}), SpoofAction('{AAAA}', {{ttl=60}}))
 addAction(SuffixMatchNodeRule(wild), RCodeAction(DNSRCode.NOERROR))
@@ -154,11 +156,11 @@ net.tls('{self.certificate}', '{self.key}')
 cache.open(10 * MB, 'lmdb://{self.directory}/cache')
 policy.add(policy.domains(policy.ANSWER({{
   [kres.type.A] = {{ rdata = {{ {big} }}, ttl = 60 }}
-}}), policy.todnames({{'big.test'}})))
+}}), policy.todnames({{'big.example'}})))
 policy.add(policy.suffix(policy.ANSWER({{
   [kres.type.A] = {{ rdata = kres.str2ip('{A}'), ttl = 60 }},
   [kres.type.AAAA] = {{ rdata = kres.str2ip('{AAAA}'), ttl = 60 }},
-}}, true), policy.todnames({{'wild.test'}})))
+}}, true), policy.todnames({{'wild.example'}})))
 policy.add(policy.all(policy.DENY))
 """)
         os.makedirs(os.path.join(self.directory, "cache"), exist_ok=True)
@@ -170,7 +172,7 @@ class Bind(Server):
 
     def configure(self):
         records = "".join(f"big 60 IN A {address}\n" for address in BIG)
-        zone = self.write("test.zone", f"""$ORIGIN test.
+        zone = self.write("example.zone", f"""$ORIGIN example.
 @ 60 IN SOA ns admin 1 3600 600 86400 60
 @ 60 IN NS ns
 ns 60 IN A 127.0.0.1
@@ -187,7 +189,7 @@ options {{
   recursion no; dnssec-validation no; notify no; tcp-clients 1000;
 }};
 controls {{ }};
-zone "test" {{ type primary; file "{zone}"; }};
+zone "example" {{ type primary; file "{zone}"; }};
 """)
         return ["named", "-g", "-n", "1", "-c", path]
 

@@ -214,7 +214,7 @@ def extended_errors_are_passed_on_and_change_nothing(lab):
 @row("C25")
 def report_channels_stay_on_their_hop(lab):
     name = fresh("c25")
-    channel = option(REPORT, messages.wire("agent.test"))
+    channel = option(REPORT, messages.wire("agent.example"))
     lab.upstream.rule(name, lambda asked: respond(asked, [record(b"\xc0\x0c", A, bytes(4))], edns=opt(options=channel)))
     reply = udp(query(name, edns=opt(options=channel)))
     equal((reply.option(REPORT), lab.upstream.queries(name)[0].message.option(REPORT)), (None, None), "option 18")

@@ -31,7 +31,7 @@ def large(lab, octets, count=1, row="b", edns=b"", before=(), flags=messages.QR 
 def without_edns_at_most_512_and_truncated_between_record_sets(lab):
     reply = udp(query(large(lab, 1600), TXT))
     equal((len(reply.octets) <= 512, bool(reply.flags & TC), reply.opt, len(reply.answers)), (True, True, None, 0), "reply")
-    alias = record(b"\xc0\x0c", CNAME, messages.wire("target.test"))
+    alias = record(b"\xc0\x0c", CNAME, messages.wire("target.example"))
     reply = udp(query(large(lab, 400, count=3, before=[alias]), TXT))
     equal((bool(reply.flags & TC), [found.rtype for found in reply.answers]), (True, [CNAME]), "kept record sets")
 
@@ -76,7 +76,7 @@ def truncated_over_tls_is_asked_elsewhere_and_tc_stays(lab):
 @row("B06")
 def additional_data_goes_first_and_without_tc(lab):
     name = fresh("b06")
-    more = [record(messages.wire(f"extra{n}.test"), TXT, text(200)) for n in range(3)]
+    more = [record(messages.wire(f"extra{n}.example"), TXT, text(200)) for n in range(3)]
     lab.upstream.rule(name, lambda asked: respond(asked, [record(b"\xc0\x0c", A, bytes(4))], [], more))
     reply = udp(query(name))
     equal((bool(reply.flags & TC), len(reply.answers), len(reply.section(2))), (False, 1, 0), "TC, answers, additional")

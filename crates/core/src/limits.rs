@@ -21,8 +21,13 @@ pub const DIAL_BESIDE_AFTER: Duration = Duration::from_millis(700);
 /// everybody double traffic.
 pub const HEDGE_AFTER_MIN: Duration = Duration::from_millis(75);
 
-/// The longest wait before a question is sent a second time. No hedge budget can delay a second try beyond it.
+/// The longest wait before a second try of a question on a silent connection, or of one whose answer is overdue. No hedge budget can
+/// delay it beyond this.
 pub const IMPATIENCE: Duration = Duration::from_millis(400);
+
+/// An answer is overdue after this many times the usual response time of its upstream. Below it a question on a living connection is
+/// tried again only as far as the hedge budget goes, unless another upstream is likely to answer sooner.
+pub const OVERDUE_FACTOR: u32 = 2;
 
 /// A question is sent again early when the answer has taken this many times the usual response time.
 pub const HEDGE_RTT_FACTOR: u32 = 3;

@@ -37,6 +37,11 @@ impl EventLog {
         }
     }
 
+    /// What the upstreams are called.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
+    }
+
     fn name(&self, upstream: UpstreamId) -> &str {
         self.names.get(upstream.0).map_or("?", String::as_str)
     }
@@ -82,11 +87,10 @@ impl EventLog {
 
     fn write_down(&mut self, upstream: UpstreamId, reason: CloseReason) {
         let detail = self.faults.get_mut(upstream.0).and_then(Option::take);
-        let detail = detail.as_deref().unwrap_or("no detail");
         tracing::warn!(
             upstream = self.name(upstream),
             why = words(reason),
-            detail,
+            detail = detail.as_deref(),
             "upstream set aside; it is tried again in the background"
         );
     }

@@ -11,10 +11,11 @@ use std::io::{self, IsTerminal, Write};
 use tokio::sync::watch;
 
 use crate::cli::{self, Command, Invocation, QueryArgs};
+use crate::commands::demo::DemoError;
 use crate::commands::{check, demo, explain, list, query, version};
 use crate::config::report::{Style, write_faults, write_warnings};
 use crate::config::{Config, Disk, Loaded, Refused, load};
-use crate::run::{Order, Proxy};
+use crate::run::{Order, Proxy, StartError};
 use crate::signals::StopSignals;
 use crate::{logging, settings};
 
@@ -47,6 +48,7 @@ fn command(invocation: &Invocation) -> io::Result<u8> {
         Command::Run => return serve(invocation),
         Command::Demo { listen } => match demo::run(&mut out, *listen) {
             Ok(()) => GOOD,
+            Err(DemoError::Io(error)) => return Err(error),
             Err(error) => failed(&error),
         },
         Command::Check(args) => {
@@ -89,13 +91,21 @@ fn serve(invocation: &Invocation) -> io::Result<u8> {
     let Some(config) = config(invocation)? else {
         return Ok(WRONG);
     };
-    let log = logging::start(&config.log)?;
+    let log = match logging::start(&config.log) {
+        Ok(log) => log,
+        Err(error) => return Ok(failed(&error)),
+    };
     let ended = Proxy::run(config, stop_on_signals);
     // What was logged comes before the last word.
     drop(log);
     Ok(match ended {
         Ok(_) => GOOD,
-        Err(error) => failed(&error),
+        Err(StartError { faults }) => {
+            faults.iter().for_each(|fault| {
+                failed(fault);
+            });
+            FAILED
+        }
     })
 }
 

@@ -5,9 +5,10 @@
 //!
 //! Deliberately absent: rotation, and the choice of what is logged.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -42,15 +43,48 @@ enum Message {
     End,
 }
 
+/// Why logging could not be started.
+#[derive(Debug)]
+pub enum LogError {
+    /// The file cannot be opened for writing.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The system gives no thread.
+    Thread(io::Error),
+}
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, error } => write!(
+                f,
+                "cannot write the log to {}: {error}\n  fix:     give a file in a directory that exists and that this user may \
+                 write to (--log-file), or stderr",
+                path.display()
+            ),
+            Self::Thread(error) => write!(f, "no thread for the log: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for LogError {}
+
 /// Starts logging for the whole process. Later calls have no effect but their own thread.
 ///
 /// # Errors
 ///
-/// When the file cannot be opened or the thread not started.
-pub fn start(settings: &LogSettings) -> io::Result<LogGuard> {
+/// [`LogError`], ready to be shown.
+pub fn start(settings: &LogSettings) -> Result<LogGuard, LogError> {
     let target: Box<dyn Write + Send> = match &settings.file {
         None => Box::new(io::stderr()),
-        Some(path) => Box::new(open(path)?),
+        Some(path) => Box::new(open(path).map_err(|error| LogError::File {
+            path: path.clone(),
+            error,
+        })?),
     };
     let (lines, queue) = sync_channel(LOG_LINES);
     let dropped = Arc::new(AtomicU64::new(0));
@@ -58,7 +92,8 @@ pub fn start(settings: &LogSettings) -> io::Result<LogGuard> {
         let dropped = Arc::clone(&dropped);
         std::thread::Builder::new()
             .name("log".into())
-            .spawn(move || write_lines(&queue, target, &dropped))?
+            .spawn(move || write_lines(&queue, target, &dropped))
+            .map_err(LogError::Thread)?
     };
     let queue = LineQueue {
         lines: lines.clone(),

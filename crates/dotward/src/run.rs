@@ -7,7 +7,6 @@
 //!
 //! Deliberately absent: reading configurations, exit codes.
 
-use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -22,88 +21,24 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::watch;
 
-use crate::config::{Config, ListenAddress, ListenTransport, own_endpoint};
+use crate::config::{Binding, Config, ListenAddress, ListenTransport, own_endpoint};
 use crate::events::EventLog;
-use crate::listen::sockets::{self, BindError, Bound};
+use crate::listen::sockets::{self, Bound};
 use crate::listen::{stream, udp};
+use crate::network;
 use crate::plan;
 use crate::presets;
 use crate::signal::Signal;
-use crate::tls::TlsSetupError;
 use crate::tls::client::UpstreamTls;
 use crate::tls::server::ListenerTls;
+use crate::trust::{self, TrustPace};
 use crate::upstream::bootstrap;
+use crate::upstream::dial;
 use crate::worker::{State, Worker};
 
-/// Something that keeps the proxy from starting.
-#[derive(Debug)]
-pub enum StartFault {
-    /// A socket could not be bound.
-    Bind(BindError),
-    /// Certificate or key of the TLS listeners cannot be used.
-    ListenTls(TlsSetupError),
-    /// The TLS settings of an upstream cannot be used.
-    UpstreamTls {
-        /// What the upstream is called.
-        upstream: String,
-        /// What is wrong.
-        error: TlsSetupError,
-    },
-    /// An upstream is this proxy itself.
-    Loop {
-        /// What it is called.
-        upstream: String,
-        /// Its address.
-        endpoint: SocketAddr,
-    },
-    /// The system refused something every process needs: randomness, a thread, an event loop.
-    System(io::Error),
-}
+mod fault;
 
-impl fmt::Display for StartFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bind(error) => error.fmt(f),
-            Self::ListenTls(error) => write!(f, "TLS listeners: {error}"),
-            Self::UpstreamTls { upstream, error } => write!(f, "upstream {upstream}: {error}"),
-            Self::Loop { upstream, endpoint } => write!(
-                f,
-                "upstream {upstream} at {endpoint} is this program itself\n  fix:     give the address of another \
-                 resolver, or listen on another address or port"
-            ),
-            Self::System(error) => write!(f, "the system refuses to run us: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartFault {}
-
-/// Everything that keeps the proxy from starting; at least one fault.
-#[derive(Debug)]
-pub struct StartError {
-    /// What is wrong.
-    pub faults: Vec<StartFault>,
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, fault) in self.faults.iter().enumerate() {
-            let end = if index == 0 { "" } else { "\n" };
-            write!(f, "{end}{fault}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl From<io::Error> for StartError {
-    fn from(error: io::Error) -> Self {
-        Self {
-            faults: vec![StartFault::System(error)],
-        }
-    }
-}
+pub use fault::{StartError, StartFault};
 
 /// What the order to stop looks like to the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +66,9 @@ pub struct Prepared {
     listen_tls: Option<ListenerTls>,
     /// One for each upstream of the configuration; `None` for those spoken to in the clear.
     upstreams: Vec<Option<UpstreamTls>>,
+    /// Whether TLS was read from the files the configuration names.
+    from_files: bool,
+    pace: TrustPace,
     seed: [u8; 32],
 }
 
@@ -171,7 +109,18 @@ impl Prepared {
                 }),
             }
         }
-        Self::assemble(config, sockets, listen_tls, upstreams, faults)
+        check_bindings(&config, &mut faults);
+        let prepared = Self::assemble(config, sockets, listen_tls, upstreams, faults)?;
+        Ok(Self {
+            from_files: true,
+            ..prepared
+        })
+    }
+
+    /// The same with trust looked at as often as `pace` says.
+    #[must_use]
+    pub fn with_pace(self, pace: TrustPace) -> Self {
+        Self { pace, ..self }
     }
 
     /// Binds every socket and takes TLS as it is given, for what never was in files: `listen_tls` for the TLS listeners, and
@@ -212,6 +161,8 @@ impl Prepared {
                 sockets,
                 listen_tls,
                 upstreams,
+                from_files: false,
+                pace: TrustPace::default(),
                 seed,
             }),
             (_, Ok(_) | Err(())) => Err(StartError { faults }),
@@ -256,6 +207,23 @@ impl Prepared {
     }
 }
 
+/// What is not permitted is a fault; an interface or an address that is not there may come.
+fn check_bindings(config: &Config, faults: &mut Vec<StartFault>) {
+    for upstream in &config.upstreams {
+        let name = &upstream.name;
+        match dial::check(&upstream.binding) {
+            Ok(()) => {}
+            Err(error) if error.is_permanent() => faults.push(StartFault::Binding {
+                upstream: name.clone(),
+                error,
+            }),
+            Err(error) => {
+                tracing::warn!(upstream = name, %error, "it is tried again with every connection");
+            }
+        }
+    }
+}
+
 fn bind_all(config: &Config, faults: &mut Vec<StartFault>) -> Vec<(ListenAddress, Bound)> {
     let mut bound = Vec::new();
     for listen in &config.listeners {
@@ -290,24 +258,28 @@ impl Crew {
             sockets,
             listen_tls,
             upstreams,
+            from_files,
+            pace,
             seed,
         } = prepared;
         let state = State::new(
             Arc::new(plan::front(&config)),
             Engine::new(plan::engine(&config), seed),
             upstreams.into_iter().map(|tls| tls.map(Rc::new)).collect(),
+            bindings(&config),
             EventLog::new(config.upstreams.iter().map(|u| u.name.clone()).collect()),
         );
         let worker = Worker::start(state);
+        if let Some(tls) = listen_tls {
+            worker.turn(|state, _, now| trust::replace_listener(state, tls, now));
+        }
         let mut listeners = Vec::new();
         for (listen, socket) in sockets {
             tell_listening(listen.transport, &socket);
             listeners.push(match socket {
                 Bound::Udp(socket) => udp::serve(&worker, socket)?,
                 Bound::Stream(socket) => {
-                    let tls = (listen.transport == ListenTransport::Tls)
-                        .then(|| listen_tls.clone())
-                        .flatten();
+                    let tls = listen.transport == ListenTransport::Tls;
                     let signal = Rc::new(Signal::default());
                     let listener = TcpListener::from_std(socket)?;
                     let accept =
@@ -322,6 +294,8 @@ impl Crew {
         }
         worker.turn(|state, _, now| state.engine.start(now));
         bootstrap::start(&worker, &config);
+        trust::start(&worker, &config, from_files, pace);
+        network::start(&worker);
         Ok(Self { worker, listeners })
     }
 
@@ -375,6 +349,13 @@ fn is_own_address(ip: IpAddr) -> bool {
         socket.local_addr()
     });
     source.is_ok_and(|source| source.ip() == ip)
+}
+
+fn bindings(config: &Config) -> Vec<Rc<Binding>> {
+    let upstreams = config.upstreams.iter();
+    upstreams
+        .map(|upstream| Rc::new(upstream.binding.clone()))
+        .collect()
 }
 
 fn random_seed() -> io::Result<[u8; 32]> {

@@ -22,13 +22,16 @@ use dotward_core::upstream::{ConnectionId, Protocol};
 use dotward_udp::LocalAddress;
 use slotmap::SecondaryMap;
 
-use crate::clock;
+use crate::clock::{self, SleepWatch};
+use crate::config::Binding;
 use crate::events::EventLog;
 use crate::listen::stream::{ClientKey, Clients};
 use crate::listen::udp::UdpPort;
 use crate::signal::{Ready, Signal};
 use crate::stream::ReadBuffers;
 use crate::tls::client::UpstreamTls;
+use crate::tls::server::ListenerTls;
+use crate::trust::TrustStatus;
 use crate::upstream::datagram;
 use crate::upstream::driver::{self, UpstreamConnection};
 
@@ -55,6 +58,8 @@ pub(crate) struct Worker {
     timer: Signal,
     /// Pokes whoever waits for the end of the work.
     quiet: Signal,
+    /// Pokes the task that watches the network, and ends it.
+    network: Signal,
 }
 
 /// Everything a worker owns.
@@ -63,6 +68,11 @@ pub(crate) struct State {
     pub(crate) engine: Engine<ReplyTo>,
     /// By upstream; `None` for those spoken to in the clear.
     pub(crate) upstreams: Vec<Option<Rc<UpstreamTls>>>,
+    /// From where each upstream is connected to.
+    pub(crate) bindings: Vec<Rc<Binding>>,
+    /// What TLS listeners show.
+    pub(crate) listen_tls: Option<ListenerTls>,
+    pub(crate) trust: TrustStatus,
     pub(crate) connections: SecondaryMap<ConnectionId, UpstreamConnection>,
     pub(crate) ports: Vec<UdpPort>,
     pub(crate) clients: Clients,
@@ -71,6 +81,7 @@ pub(crate) struct State {
     /// A reply that needs no upstream, being written.
     pub(crate) reply: Vec<u8>,
     replies: Replies<ReplyTo>,
+    sleep: SleepWatch,
     /// When the timer task wakes next.
     armed: Option<Moment>,
     /// No more queries are taken; what is in flight is answered.
@@ -83,12 +94,16 @@ impl State {
         front: Arc<Front>,
         engine: Engine<ReplyTo>,
         upstreams: Vec<Option<Rc<UpstreamTls>>>,
+        bindings: Vec<Rc<Binding>>,
         events: EventLog,
     ) -> Self {
         Self {
             front,
             engine,
+            trust: TrustStatus::new(events.names().to_vec(), &upstreams),
             upstreams,
+            bindings,
+            listen_tls: None,
             connections: SecondaryMap::new(),
             ports: Vec::new(),
             clients: Clients::default(),
@@ -96,8 +111,25 @@ impl State {
             events,
             reply: Vec::new(),
             replies: Replies::default(),
+            sleep: SleepWatch::default(),
             armed: None,
             draining: false,
+        }
+    }
+
+    /// The machine is not where it was: connections are made anew, from sessions nobody saw before.
+    pub(crate) fn handle_network_change(&mut self, now: Moment) {
+        for tls in self.upstreams.iter_mut().flatten() {
+            *tls = Rc::new(tls.without_sessions());
+        }
+        self.engine.handle_network_change(now);
+    }
+
+    /// Before anything else in a turn: what stood before a sleep may look alive and not be.
+    fn notice_sleep(&mut self, now: Moment) {
+        if let Some(slept) = self.sleep.look(now, clock::awake()) {
+            tracing::info!(?slept, "the machine slept; connections are made anew");
+            self.handle_network_change(now);
         }
     }
 
@@ -193,6 +225,7 @@ impl Worker {
             state: RefCell::new(state),
             timer: Signal::default(),
             quiet: Signal::default(),
+            network: Signal::default(),
         });
         tokio::task::spawn_local(run_timer(Rc::clone(&worker)));
         worker
@@ -205,6 +238,7 @@ impl Worker {
     ) -> R {
         let now = clock::now();
         let mut state = self.state.borrow_mut();
+        state.notice_sleep(now);
         let result = input(&mut state, self, now);
         state.settle(self, now);
         result
@@ -232,6 +266,25 @@ impl Worker {
         }
     }
 
+    /// The server's side of a connection, for a client of a TLS listener.
+    pub(crate) fn accept_tls(&self) -> Option<Result<rustls::Connection, rustls::Error>> {
+        self.state
+            .borrow()
+            .listen_tls
+            .as_ref()
+            .map(ListenerTls::accept)
+    }
+
+    /// What the task that watches the network waits for.
+    pub(crate) fn network(&self) -> &Signal {
+        &self.network
+    }
+
+    /// An upstream has addresses it did not have.
+    pub(crate) fn look_at_network(&self) {
+        self.network.poke();
+    }
+
     /// Questions the engine has.
     pub(crate) fn in_flight(&self) -> usize {
         self.state.borrow().engine.in_flight()
@@ -245,6 +298,7 @@ impl Worker {
             connection.close();
         }
         self.timer.stop();
+        self.network.stop();
     }
 }
 

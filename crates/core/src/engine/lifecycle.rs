@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use super::event::{Action, Event};
 use super::{Engine, Owner};
 use crate::limits::{
-    CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX, DIAL_BESIDE_AFTER,
+    CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX, DIAL_BESIDE_AFTER, DIAL_TIMEOUT,
     DRAINING_PER_UPSTREAM_MAX, PROBE_TIMEOUT,
 };
 use crate::time::Moment;
@@ -82,7 +82,7 @@ impl<C> Engine<C> {
         let mut draining = state.connections.iter().copied().filter(draining);
         let oldest = draining.next();
         if let Some(oldest) = oldest
-            && draining.count() + 1 >= DRAINING_PER_UPSTREAM_MAX
+            && draining.count() >= DRAINING_PER_UPSTREAM_MAX
         {
             self.close(oldest, CloseReason::Aged, now);
         }
@@ -149,6 +149,7 @@ impl<C> Engine<C> {
             match due {
                 Due::Overtake => self.overtake(id, now),
                 Due::Succeed => self.succeed(id, now),
+                Due::Leave => self.leave(id),
                 Due::Close(CloseReason::Idle) => self.retire(id, now),
                 Due::Close(reason) => self.close(id, reason, now),
             }
@@ -193,6 +194,34 @@ impl<C> Engine<C> {
             && let Some(connection) = self.connections.get_mut(id)
         {
             // There are enough others to take over.
+            connection.drain();
+        }
+    }
+
+    /// What the connection was opened with holds no longer: its certificate has expired or is not trusted any more. A successor is
+    /// opened first, so that nobody waits for the change; the connection goes when that is ready, and after
+    /// [`DIAL_TIMEOUT`] in any case. One that is still being opened is left alone: whoever opens it examines it at the end.
+    pub fn renew(&mut self, id: ConnectionId, now: Moment) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        if !connection.is_ready() {
+            return;
+        }
+        connection.set_distrusted(now + DIAL_TIMEOUT);
+        let upstream = connection.upstream;
+        let Some(state) = self.upstreams.get(upstream.0) else {
+            return;
+        };
+        // One successor is enough for all that go at the same time: it makes them drain, and the load decides about more.
+        let busy = opening_endpoints(&self.connections, &state.connections);
+        if busy.is_empty() && self.open(upstream, now).is_none() {
+            self.leave(id);
+        }
+    }
+
+    fn leave(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id) {
             connection.drain();
         }
     }

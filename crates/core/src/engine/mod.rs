@@ -341,6 +341,12 @@ impl<C> Engine<C> {
         })
     }
 
+    /// The addresses of an upstream, as far as they are known.
+    pub fn endpoints(&self, upstream: UpstreamId) -> impl Iterator<Item = SocketAddr> {
+        let upstream = self.upstreams.get(upstream.0).into_iter();
+        upstream.flat_map(|upstream| upstream.endpoints.addresses())
+    }
+
     /// The addresses of an upstream became known or changed. Connections to addresses that are gone take no more questions.
     pub fn set_endpoints(&mut self, upstream: UpstreamId, endpoints: Vec<SocketAddr>, now: Moment) {
         let Some(state) = self.upstreams.get_mut(upstream.0) else {

@@ -3,6 +3,7 @@ use core::time::Duration;
 use super::*;
 use crate::limits::{
     CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX, DIAL_TIMEOUT, IDLE_TIMEOUT,
+    IN_FLIGHT_BEFORE_GROWTH,
 };
 use crate::upstream::{GroupId, HealthState, Protocol, TlsFault};
 use crate::wire::frame::{FrameReader, append_frame};
@@ -142,12 +143,16 @@ impl Bench {
         let id = self.connection(place);
         let mut listed = Vec::from_iter(std::iter::from_fn(|| self.engine.poll_transmit()));
         listed.retain(|listed| *listed == id);
-        let outbound = self.engine.outbound(id).to_vec();
         assert_eq!(
             listed.len(),
-            usize::from(!outbound.is_empty()),
+            usize::from(!self.engine.outbound(id).is_empty()),
             "listed once or not at all"
         );
+        self.taken(id, block)
+    }
+
+    fn taken(&mut self, id: ConnectionId, block: usize) -> Vec<(u16, String)> {
+        let outbound = self.engine.outbound(id).to_vec();
         self.engine.handle_transmitted(id, outbound.len());
         let mut reader = FrameReader::default();
         reader.push(&outbound);
@@ -393,14 +398,22 @@ fn a_preferred_upstream_comes_back_by_one_trial() {
         bench.opened[2].1, 0,
         "one question tries the first upstream again"
     );
+    let queries = bench.written(1);
     assert_eq!(
-        bench.written(1).len(),
-        1,
-        "the other one goes where it is safe"
+        queries.len(),
+        2,
+        "and goes where it is safe as well, like the other one"
+    );
+    bench.answer(1, &queries[0]);
+    assert_eq!(
+        bench.outcomes().last(),
+        Some(&(2, GOOD, None)),
+        "nobody waits for the outcome"
     );
     bench.connect(2);
     let queries = bench.written(2);
     bench.answer(2, &queries[0]);
+    assert_eq!(bench.state(0), Some(HealthState::Up));
     bench.ask(4, "d.example");
     assert_eq!(bench.written(2).len(), 1);
 }
@@ -595,6 +608,50 @@ fn hedges_are_a_share_of_traffic() {
         999,
         "patience has an end all the same"
     );
+}
+
+/// Queries written to both upstreams of `bench` for the last 300 of 500 questions, 20 ms apart, while each answers `delay` after
+/// it was asked.
+fn queries_of_slow_upstreams(bench: &mut Bench, delay: [u64; 2]) -> usize {
+    let mut waiting: VecDeque<(Moment, usize, (u16, String))> = VecDeque::new();
+    let (mut written, mut connected) = (0, 0);
+    for client in 0..500 {
+        bench.ask(client, &format!("n{client}.example"));
+        for _ in 0..20 {
+            for place in connected..bench.opened.len() {
+                bench.connect(place);
+            }
+            connected = bench.opened.len();
+            for place in 0..connected {
+                let upstream = bench.opened[place].1;
+                let due = bench.now + Duration::from_millis(delay[upstream]);
+                for query in bench.taken(bench.connection(place), 128) {
+                    written += usize::from(client >= 200);
+                    waiting.push_back((due, place, query));
+                }
+            }
+            bench.wait(1);
+            let now = bench.now;
+            for (_, place, query) in waiting.iter().filter(|(due, ..)| *due <= now) {
+                bench.answer(*place, query);
+            }
+            waiting.retain(|(due, ..)| *due > now);
+        }
+    }
+    written
+}
+
+#[test]
+fn two_slow_upstreams_are_not_asked_everything_twice() {
+    let written = queries_of_slow_upstreams(&mut Bench::two(), [800, 800]);
+    assert!(written < 360, "{written} queries for 300 questions");
+}
+
+#[test]
+fn a_quick_upstream_helps_out_a_slow_one() {
+    let mut bench = Bench::two();
+    let written = queries_of_slow_upstreams(&mut bench, [800, 10]);
+    assert!(written > 580, "{written} queries for 300 questions");
 }
 
 #[test]
@@ -923,6 +980,86 @@ fn a_warm_connection_is_replaced_before_it_is_missed() {
     assert_eq!(bench.closed, [bench.connection(0)]);
     bench.close(1, CloseReason::Ended);
     assert_eq!(bench.opened.len(), 3);
+}
+
+#[test]
+fn a_distrusted_connection_serves_until_its_successor_is_ready() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    let before = bench.written(0);
+    let (renewed, now) = (bench.connection(0), bench.now);
+    bench.engine.renew(renewed, now);
+    bench.engine.renew(renewed, now);
+    bench.settle();
+    assert_eq!((bench.opened.len(), bench.closed.len()), (2, 0));
+    bench.ask(2, "b.example");
+    let meanwhile = bench.written(0);
+    assert_eq!(meanwhile.len(), 1, "nobody waits for the successor");
+    bench.connect(1);
+    bench.ask(3, "c.example");
+    assert_eq!(bench.written(1).len(), 1);
+    bench.answer(0, &before[0]);
+    assert!(bench.closed.is_empty(), "an answer is still to come");
+    bench.answer(0, &meanwhile[0]);
+    bench.wait(1);
+    assert_eq!(bench.closed, [renewed]);
+    assert_eq!(bench.replies.len(), 2);
+}
+
+#[test]
+fn a_distrusted_connection_goes_though_no_successor_can_be_opened() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.answer(0, &queries[0]);
+    let renewed = bench.connection(0);
+    bench.engine.renew(renewed, bench.now);
+    bench.settle();
+    bench.close(1, CloseReason::Tls(TlsFault::UnknownIssuer));
+    bench.wait(u64::try_from(DIAL_TIMEOUT.as_millis()).unwrap() - 1);
+    assert!(!bench.closed.contains(&renewed));
+    let probes = bench.written(0);
+    bench.wait(2);
+    bench.ask(2, "b.example");
+    assert!(bench.written(0).is_empty(), "it takes no more questions");
+    for probe in &probes {
+        bench.answer(0, probe);
+    }
+    bench.wait(1);
+    assert!(bench.closed.contains(&renewed));
+}
+
+#[test]
+fn of_several_distrusted_connections_the_first_brings_the_one_successor() {
+    let mut bench = Bench::one();
+    bench.ask(0, "n0.example");
+    bench.connect(0);
+    for client in 1..u32::try_from(2 * IN_FLIGHT_BEFORE_GROWTH).unwrap() {
+        bench.ask(client, &format!("n{client}.example"));
+    }
+    let grown = bench.opened.len();
+    assert!(grown >= 2, "load opens more");
+    for place in 1..grown {
+        bench.connect(place);
+    }
+    for place in 0..grown {
+        bench.engine.renew(bench.connection(place), bench.now);
+    }
+    bench.settle();
+    assert_eq!(bench.opened.len(), grown + 1);
+}
+
+#[test]
+fn a_connection_that_is_being_opened_is_not_renewed() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.engine.renew(bench.connection(0), bench.now);
+    bench.settle();
+    assert_eq!((bench.opened.len(), bench.closed.len()), (1, 0));
+    bench.connect(0);
+    assert_eq!(bench.written(0).len(), 1);
 }
 
 #[test]
@@ -1315,4 +1452,84 @@ fn an_upstream_without_a_connection_to_offer_is_passed_over() {
     }
     let failed = bench.outcomes().into_iter().filter(|reply| reply.1 != GOOD);
     assert_eq!(failed.count(), 0);
+}
+
+#[test]
+fn all_connections_draining_at_once_leave_room_for_new_ones() {
+    let mut bench = Bench::one();
+    let mut client = 0;
+    while bench.opened.len() < 4 {
+        bench.ask(client, &format!("n{client}.example"));
+        client += 1;
+        if client % 1_024 == 1 {
+            bench.connect(bench.opened.len() - 1);
+        }
+        assert!(client < 10_000);
+    }
+    for place in 0..4 {
+        bench.connect(place);
+    }
+    let endpoints = vec![endpoint("192.0.2.99:853")];
+    bench
+        .engine
+        .set_endpoints(UpstreamId(0), endpoints, bench.now);
+    bench.ask(20_000, "z.example");
+    assert_eq!((bench.opened.len(), bench.replies.len()), (5, 0));
+}
+
+#[test]
+fn a_question_whose_dial_was_overtaken_is_still_looked_after() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853"], &["192.0.2.2:853", "192.0.2.3:853"]]);
+    bench.ask(1, "a.example");
+    bench.wait(650);
+    assert_eq!(bench.opened[2].2, endpoint("192.0.2.3:853"));
+    bench.connect(2);
+    bench.wait(500);
+    let queries = bench.written(2);
+    assert_eq!(queries.len(), 1, "the first upstream's dial hangs");
+    bench.answer(2, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+#[test]
+fn a_second_try_takes_no_connection_that_may_be_as_dead_as_the_first() {
+    let mut bench = Bench::one();
+    for client in 0..1_025 {
+        bench.ask(client, &format!("n{client}.example"));
+    }
+    bench.connect(0);
+    bench.connect(1);
+    for place in 0..2 {
+        for query in bench.written(place) {
+            bench.answer(place, &query);
+        }
+    }
+    bench.wait(1_000);
+    let before = bench.opened.len();
+    bench.ask(9_000, "a.example");
+    bench.wait(80);
+    assert_eq!(
+        bench.opened.len(),
+        before + 1,
+        "both stood idle; whatever took one may have taken both"
+    );
+}
+
+#[test]
+fn who_was_asked_and_lost_is_asked_again_when_another_refuses() {
+    let mut bench = Bench::two();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    bench.wait(400);
+    bench.connect(1);
+    bench.close(0, CloseReason::Reset);
+    let queries = bench.written(1);
+    let refused = response(&queries[0], Rcode::REFUSED);
+    bench.receive(1, &refused);
+    let place = bench.opened.len() - 1;
+    assert_eq!(bench.opened[place].1, 0);
+    bench.connect(place);
+    let queries = bench.written(place);
+    bench.answer(place, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
 }

@@ -51,6 +51,19 @@ pub(crate) struct Tried {
     pub(crate) sends: u8,
     /// Times a connection it waited for did not come to be.
     pub(crate) failed_dials: u8,
+    /// Whether it gave a poor answer.
+    pub(crate) declined: bool,
+}
+
+impl Tried {
+    fn new(upstream: UpstreamId) -> Self {
+        Self {
+            upstream,
+            sends: 0,
+            failed_dials: 0,
+            declined: false,
+        }
+    }
 }
 
 /// A response that is kept in case nobody has a better one.
@@ -136,11 +149,7 @@ impl<C> Exchange<C> {
     /// What was tried with `upstream` so far.
     pub(crate) fn tried(&self, upstream: UpstreamId) -> Tried {
         let found = self.tried.iter().find(|tried| tried.upstream == upstream);
-        found.copied().unwrap_or(Tried {
-            upstream,
-            sends: 0,
-            failed_dials: 0,
-        })
+        found.copied().unwrap_or_else(|| Tried::new(upstream))
     }
 
     fn tried_mut(&mut self, upstream: UpstreamId) -> &mut Tried {
@@ -149,14 +158,15 @@ impl<C> Exchange<C> {
             .iter()
             .position(|tried| tried.upstream == upstream);
         let place = place.unwrap_or_else(|| {
-            self.tried.push(Tried {
-                upstream,
-                sends: 0,
-                failed_dials: 0,
-            });
+            self.tried.push(Tried::new(upstream));
             self.tried.len() - 1
         });
         &mut self.tried[place]
+    }
+
+    /// The upstream gave a poor answer.
+    pub(crate) fn note_declined(&mut self, upstream: UpstreamId) {
+        self.tried_mut(upstream).declined = true;
     }
 
     /// Times the question went out for its group, to whomever.

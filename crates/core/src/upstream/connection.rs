@@ -59,6 +59,8 @@ pub(crate) enum Due {
     Overtake,
     /// It is old: open its successor.
     Succeed,
+    /// Its successor is late: leave it all the same.
+    Leave,
 }
 
 /// A connection; `T` says who waits for a response.
@@ -71,6 +73,8 @@ pub(crate) struct Connection<T> {
     since: Moment,
     /// When it is old.
     aged_at: Moment,
+    /// When it takes no more questions, whether a successor is ready or not.
+    leave_at: Option<Moment>,
     /// How long it may be without a query in flight.
     pub(crate) idle_after: Duration,
     in_flight: InFlight<T>,
@@ -129,6 +133,7 @@ impl<T: Copy + Ord> Connection<T> {
             state,
             since: now,
             aged_at: now + CONNECTION_AGE_MAX,
+            leave_at: None,
             idle_after: IDLE_TIMEOUT,
             in_flight: InFlight::default(),
             outbound: Vec::new(),
@@ -175,6 +180,12 @@ impl<T: Copy + Ord> Connection<T> {
         }
     }
 
+    /// Its successor is being opened, and is waited for no longer than until `leave_at`.
+    pub(crate) fn set_distrusted(&mut self, leave_at: Moment) {
+        self.set_aged();
+        self.leave_at.get_or_insert(leave_at);
+    }
+
     /// It takes no more questions.
     pub(crate) fn drain(&mut self) {
         if self.is_ready() {
@@ -215,6 +226,11 @@ impl<T: Copy + Ord> Connection<T> {
     /// Whether another query can be taken.
     pub(crate) fn has_room(&self) -> bool {
         self.in_flight.has_room()
+    }
+
+    /// Whether a question given to it is surely being worked at: nothing speaks against its being alive. A datagram may be lost.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.is_ready() && self.suspect_since.is_none() && !self.is_datagram()
     }
 
     /// Since when it has been ready, asked, and mute.
@@ -276,6 +292,11 @@ impl<T: Copy + Ord> Connection<T> {
         self.suspect_since = None;
     }
 
+    /// Whether anything came since.
+    pub(crate) fn heard_since(&self, since: Moment) -> bool {
+        self.last_received > since
+    }
+
     /// A query sent at `sent` waits longer than usual. `None` when nothing came since, or nothing for as long as `patience`: the connection
     /// is suspect and takes no new questions until something comes. Otherwise when something came last.
     pub(crate) fn handle_impatience(
@@ -288,7 +309,8 @@ impl<T: Copy + Ord> Connection<T> {
         if heard > sent && now.since(heard) < patience {
             return Some(heard);
         }
-        self.suspect_since.get_or_insert(now);
+        // Not from now on: who asked first has waited since then, and is given up with the connection.
+        self.suspect_since.get_or_insert_with(|| sent.max(heard));
         None
     }
 
@@ -380,7 +402,11 @@ impl<T: Copy + Ord> Connection<T> {
             }
             Phase::Draining => (self.idle_since(), Due::Close(CloseReason::Aged)),
         });
-        let age = (phase == Phase::Serving).then_some((self.aged_at, Due::Succeed));
+        let age = match phase {
+            Phase::Serving => Some((self.aged_at, Due::Succeed)),
+            Phase::Aged => self.leave_at.map(|leave_at| (leave_at, Due::Leave)),
+            Phase::Draining => None,
+        };
         idle.into_iter()
             .chain(age)
             .min_by_key(|(moment, _)| *moment)

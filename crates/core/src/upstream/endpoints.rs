@@ -41,6 +41,10 @@ impl Endpoints {
         self.all.is_empty()
     }
 
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.all.iter().map(|endpoint| endpoint.address)
+    }
+
     pub(crate) fn contains(&self, address: SocketAddr) -> bool {
         self.all.iter().any(|endpoint| endpoint.address == address)
     }

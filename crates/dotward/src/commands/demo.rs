@@ -20,8 +20,8 @@ use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 
 use super::{query, records};
 use crate::config::{
-    Config, ListenAddress, ListenTransport, LocalData, LocalRecord, LogFormat, LogSettings,
-    Strategy, UpstreamSettings,
+    Binding, Config, ListenAddress, ListenTransport, LocalData, LocalRecord, LogFormat,
+    LogSettings, Strategy, UpstreamSettings,
 };
 use crate::run::{Order, Prepared, Proxy, Running, StartError, StartFault, local_runtime};
 use crate::signals::StopSignals;
@@ -184,7 +184,12 @@ impl Demo {
         self.ask(&question)?;
         let second = began.elapsed();
         let direct = local_runtime()?
-            .block_on(one_shot::ask(&self.tls, self.resolver_address, &question))
+            .block_on(one_shot::ask(
+                &self.tls,
+                &Binding::default(),
+                self.resolver_address,
+                &question,
+            ))
             .map_err(DemoError::Ask)?;
         let (forwarder, resolver) = (self.address, self.resolver_address);
         writeln!(

@@ -119,7 +119,7 @@ async fn ask_upstream(
         fail(None, "no address of it was found".to_owned());
     }
     for endpoint in endpoints {
-        match one_shot::ask(&tls, endpoint, question).await {
+        match one_shot::ask(&tls, &upstream.binding, endpoint, question).await {
             Ok(answer) => return Some(answer),
             Err(error) => fail(Some(endpoint), error.to_string()),
         }

@@ -4,11 +4,14 @@
 //! alone in a log. The form for terminals is in `report`.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::place::Place;
 use super::value::ValueFault;
+
+mod route;
+
+pub use route::RouteProblem;
 
 /// One fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,53 +99,18 @@ pub enum Problem {
         /// The upstream, as people write it.
         upstream: String,
     },
+    /// Pins that are only reported, where nothing else verifies the upstream.
+    ReportWithoutName {
+        /// The upstream, as people write it.
+        upstream: String,
+    },
     /// An upstream for bootstrap that would need bootstrap itself.
     BootstrapByName {
         /// Its SPEC.
         spec: String,
     },
-    /// Every upstream serves routes only.
-    NoGeneralUpstream,
-    /// An upstream that is this program itself: a question to it would come back for ever.
-    Loop {
-        /// Its name.
-        upstream: String,
-        /// The address.
-        endpoint: SocketAddr,
-    },
-    /// A route without names, or without anybody to ask.
-    RouteIncomplete {
-        /// The key that is missing.
-        missing: &'static str,
-    },
-    /// Two routes about the same names.
-    DuplicateSuffix {
-        /// The names.
-        suffix: String,
-        /// Where they stand first.
-        first: Place,
-    },
-    /// A route names an upstream nobody knows.
-    UnknownTarget {
-        /// The name.
-        target: String,
-        /// What was probably meant.
-        suggestion: Option<String>,
-    },
-    /// An upstream whose address would be asked of others than the names around it.
-    BootstrapOfRouted {
-        /// The upstream.
-        upstream: String,
-        /// Whose names are kept from the others.
-        suffix: String,
-    },
-    /// A name that is to be forwarded although it is special, and is not.
-    NotSpecial {
-        /// The name.
-        suffix: String,
-        /// The special domain it lies in, if it does.
-        inside: Option<String>,
-    },
+    /// Something about routes.
+    Route(RouteProblem),
     /// A local record without a name, or without a value.
     LocalIncomplete {
         /// The key that is missing.
@@ -266,28 +234,16 @@ impl fmt::Display for Problem {
                     "{upstream} has neither `tls_name` nor `pin`: nothing to verify it by"
                 )
             }
+            Self::ReportWithoutName { upstream } => {
+                write!(
+                    f,
+                    "{upstream} has `pin_mode = \"report\"` and no `tls_name`: nothing would verify it"
+                )
+            }
             Self::BootstrapByName { spec } => {
                 write!(f, "bootstrap \"{spec}\" is given by name only")
             }
-            Self::NoGeneralUpstream => f.write_str("every upstream serves routes only"),
-            Self::Loop { upstream, endpoint } => {
-                write!(
-                    f,
-                    "upstream \"{upstream}\" at {endpoint} is this program itself"
-                )
-            }
-            Self::RouteIncomplete { missing } => write!(f, "[[route]] has no `{missing}`"),
-            Self::DuplicateSuffix { suffix, first } => {
-                write!(f, "{suffix} is routed twice, first at {first}")
-            }
-            Self::UnknownTarget { target, .. } => {
-                write!(f, "no upstream is called \"{}\"", target.escape_debug())
-            }
-            Self::BootstrapOfRouted { upstream, suffix } => write!(
-                f,
-                "the address of {upstream} would be asked of upstreams that are kept from the names of {suffix}"
-            ),
-            Self::NotSpecial { suffix, .. } => write!(f, "{suffix} is no special-use name"),
+            Self::Route(problem) => problem.fmt(f),
             Self::LocalIncomplete { missing } => write!(f, "[[local]] has no {missing}"),
             Self::AliasBesideOthers { name } => {
                 write!(f, "`cname` of {name} beside other records of that name")
@@ -342,35 +298,11 @@ impl Problem {
             Self::UpstreamWithoutName { .. } => "write the name its certificate carries as \
                  `tls_name`; the address itself if the certificate carries that; or a `pin`"
                 .into(),
+            Self::ReportWithoutName { .. } => {
+                "write the name its certificate carries as `tls_name`, or remove `pin_mode`".into()
+            }
             Self::BootstrapByName { .. } => "write `tls://NAME@ADDR` or a preset".into(),
-            Self::NoGeneralUpstream => {
-                "give one a `tier`, so that it is asked about other names too, or list another".into()
-            }
-            Self::Loop { .. } => {
-                "give the address of another resolver, or listen on another address or port".into()
-            }
-            Self::RouteIncomplete { missing: "suffix" } => {
-                "write `suffix = [\"corp.example\"]`".into()
-            }
-            Self::RouteIncomplete { .. } => {
-                "write `to = [\"office\"]`, the name of an upstream, or `to = [\"udp://10.0.0.53\"]`".into()
-            }
-            Self::DuplicateSuffix { .. } => {
-                "keep one; it may list several upstreams".into()
-            }
-            Self::UnknownTarget { suggestion: Some(suggestion), .. } => {
-                format!("did you mean `{suggestion}`?")
-            }
-            Self::UnknownTarget { suggestion: None, .. } => {
-                "write the `name` of an [[upstream]], or a SPEC such as udp://10.0.0.53".into()
-            }
-            Self::BootstrapOfRouted { .. } => {
-                "give its address, or say with `bootstrap` whom to ask".into()
-            }
-            Self::NotSpecial { inside: Some(inside), .. } => {
-                format!("forward all of `{inside}`, or give these names a route")
-            }
-            Self::NotSpecial { inside: None, .. } => "remove it: it is forwarded anyway".into(),
+            Self::Route(problem) => problem.remedy(),
             Self::LocalIncomplete { missing: "name" } => "write `name = \"nas.home.arpa\"`".into(),
             Self::LocalIncomplete { .. } => "write `a`, `aaaa`, `txt`, `ptr` or `cname`".into(),
             Self::AliasBesideOthers { .. } => "keep the alias or the others".into(),
@@ -395,10 +327,10 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    pub(crate) fn new(place: &Place, problem: Problem) -> Self {
+    pub(crate) fn new(place: &Place, problem: impl Into<Problem>) -> Self {
         Self {
             place: place.clone(),
-            problem,
+            problem: problem.into(),
         }
     }
 

@@ -199,10 +199,7 @@ impl Walk<'_> {
     }
 
     fn entry(&mut self, table: &str, content: &DeTable<'_>, span: Range<usize>) -> Entry {
-        let label = match content.get("name").and_then(|name| name.get_ref().as_str()) {
-            Some(name) => format!("[[{table}]] \"{}\"", name.escape_debug()),
-            None => format!("[[{table}]]"),
-        };
+        let label = label(table, content);
         let before = self.faults.len();
         let mut settings = BTreeMap::new();
         for (key, value) in content {
@@ -335,4 +332,18 @@ fn suggestion(table: &str, word: &str) -> Option<String> {
         None => keys().find(|key| key.name == word),
     };
     key.map(|key| key.to_string())
+}
+
+/// A table as people would point at it: by its name, else by its first address.
+fn label(table: &str, content: &DeTable<'_>) -> String {
+    let address = || {
+        let value = content.get("address")?.get_ref();
+        let first = || value.as_array()?.iter().next()?.get_ref().as_str();
+        value.as_str().or_else(first)
+    };
+    let name = content.get("name").and_then(|name| name.get_ref().as_str());
+    match name.or_else(address) {
+        Some(word) => format!("[[{table}]] \"{}\"", word.escape_debug()),
+        None => format!("[[{table}]]"),
+    }
 }

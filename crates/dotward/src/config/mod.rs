@@ -12,7 +12,7 @@
 //! Deliberately absent: sockets, TLS objects, defaults (they stand in the table of settings).
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -185,12 +185,37 @@ pub struct UpstreamSettings {
     pub tls_name: Option<ServerName<'static>>,
     /// SHA-256 of each acceptable SubjectPublicKeyInfo (RFC 7858 appendix A); empty: no pinning.
     pub pins: Vec<[u8; 32]>,
+    /// What a key that is none of the pins leads to; `Enforce` whenever there is no name.
+    pub pin_mode: PinMode,
     /// Roots that replace the bundled ones.
     pub ca_file: Option<PathBuf>,
     /// What to show when the upstream asks for a client certificate.
     pub client_identity: Option<ClientIdentity>,
+    /// From where connections to it are made.
+    pub binding: Binding,
     /// The preset the upstream was taken from.
     pub preset: Option<&'static Preset>,
+}
+
+/// What a key that is none of the pinned ones leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PinMode {
+    /// The upstream is refused.
+    #[default]
+    Enforce,
+    /// It is told and counted; name and chain decide.
+    Report,
+}
+
+/// From where connections to an upstream are made. The default leaves everything to the system.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Binding {
+    /// Addresses of ours, at most one of each family; that of the endpoint's family is used.
+    pub source: Vec<IpAddr>,
+    /// The network interface.
+    pub interface: Option<String>,
+    /// The mark of the packets; not 0.
+    pub mark: Option<u32>,
 }
 
 /// One record answered here, class IN.
@@ -299,8 +324,10 @@ impl UpstreamSettings {
             port,
             tls_name: None,
             pins: Vec::new(),
+            pin_mode: PinMode::default(),
             ca_file: None,
             client_identity: None,
+            binding: Binding::default(),
             preset: None,
         }
     }

@@ -14,7 +14,7 @@ use dotward_core::wire::{Class, Question};
 use rustls::pki_types::ServerName;
 
 use super::build::Parts;
-use super::fault::{Fault, Problem};
+use super::fault::{Fault, Problem, RouteProblem};
 use super::file::{Entry, Item};
 use super::layers::{Given, Level, Parsed, Values, parse_all};
 use super::place::Place;
@@ -121,10 +121,10 @@ impl Targets {
         let names = written.map(|it| it.settings.name.as_str());
         let presets = PRESETS.iter().map(|preset| preset.name);
         let near = nearest(text, names.chain(presets)).map(ToOwned::to_owned);
-        Problem::UnknownTarget {
+        Problem::Route(RouteProblem::UnknownTarget {
             target: text.to_owned(),
             suggestion: near.or(suggestion),
-        }
+        })
     }
 
     /// All upstreams with their tiers. `place` is where the general ones are listed.
@@ -141,7 +141,7 @@ impl Targets {
         }
         let mut all = self.written.iter();
         if self.general > 0 && !self.incomplete && all.all(|it| it.settings.tier.is_none()) {
-            faults.push(Fault::new(place, Problem::NoGeneralUpstream));
+            faults.push(Fault::new(place, RouteProblem::NoGeneralUpstream));
         }
         self.written
     }
@@ -244,7 +244,7 @@ fn table(entry: &Entry, faults: &mut Vec<Fault>) -> Option<Asked> {
         if empty {
             faults.push(Fault::new(
                 &entry.place,
-                Problem::RouteIncomplete { missing },
+                RouteProblem::Incomplete { missing },
             ));
         }
     }
@@ -288,7 +288,7 @@ fn refuse_duplicates(asked: &[Asked], faults: &mut Vec<Fault>) {
             let (suffix, first) = (suffix.to_string(), (*first).clone());
             faults.push(Fault::new(
                 place,
-                Problem::DuplicateSuffix { suffix, first },
+                RouteProblem::DuplicateSuffix { suffix, first },
             ));
             continue;
         }
@@ -322,7 +322,7 @@ pub(crate) fn refuse_bootstrap_of_routed(
         } = policy.decide_question(question.view(), false)
         {
             let (upstream, suffix) = (name.to_string(), domain.to_string());
-            let problem = Problem::BootstrapOfRouted { upstream, suffix };
+            let problem = RouteProblem::BootstrapOfRouted { upstream, suffix };
             faults.push(Fault::new(place, problem));
         }
     }
@@ -346,7 +346,7 @@ pub(crate) fn forward_special(values: &Values, faults: &mut Vec<Fault>) -> Vec<N
     for (suffix, place) in suffixes(values, Id::ForwardSpecial) {
         let domains = suffix.domains();
         if let Some(other) = domains.iter().find(|domain| special_rule(domain).is_none()) {
-            let problem = Problem::NotSpecial {
+            let problem = RouteProblem::NotSpecial {
                 suffix: suffix.to_string(),
                 inside: special_domain_of(other),
             };
@@ -377,7 +377,7 @@ pub(crate) fn refuse_loops(
     for (upstream, place) in far.upstreams.iter().zip(&far.places) {
         if let Some(endpoint) = own_endpoint(&listeners, upstream, |ip| ip.is_loopback()) {
             let upstream = upstream.name.clone();
-            let problem = Problem::Loop { upstream, endpoint };
+            let problem = RouteProblem::Loop { upstream, endpoint };
             faults.push(Fault::new(place, problem));
         }
     }

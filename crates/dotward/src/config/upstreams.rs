@@ -6,7 +6,7 @@
 //! resolver of the host, which may well be this program.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use rustls::pki_types::ServerName;
 
@@ -17,10 +17,14 @@ use super::files::{self, NamedFile, ReadFiles};
 use super::layers::{Level, Parsed, Values, parse_all};
 use super::place::Place;
 use super::routes::{self, Targets};
-use super::value::{Endpoint, Spec, Value, known_preset};
-use super::{ClientIdentity, DOT_PORT, Protocol, RouteSettings, UpstreamSettings};
+use super::value::{Spec, Value, known_preset};
+use super::{ClientIdentity, DOT_PORT, PinMode, Protocol, RouteSettings, UpstreamSettings};
 use crate::presets::{PRESETS, Preset};
 use crate::settings::{Id, Setting};
+
+mod fields;
+
+use fields::{Fields, pin_mode};
 
 /// An upstream and how it was written.
 pub(crate) struct Written {
@@ -47,6 +51,7 @@ pub(crate) struct FarSide {
 pub(crate) fn build(parts: &Parts<'_>, faults: &mut Vec<Fault>) -> FarSide {
     let mut work = Work {
         files: parts.files,
+        pin_mode: pin_mode(parts.values, Id::PinMode).unwrap_or_default(),
         faults,
     };
     let common = work.common(parts.values);
@@ -116,6 +121,8 @@ impl Common {
 
 pub(crate) struct Work<'a> {
     files: &'a dyn ReadFiles,
+    /// What holds for pins of upstreams that do not say otherwise.
+    pin_mode: PinMode,
     pub(crate) faults: &'a mut Vec<Fault>,
 }
 
@@ -218,6 +225,7 @@ impl Work<'_> {
         let settings = UpstreamSettings {
             protocol,
             tier: None,
+            pin_mode: self.pin_mode_for(tls_name.as_ref(), None),
             tls_name,
             pins,
             ca_file: ca_file.map(|file| file.path),
@@ -244,17 +252,26 @@ impl Work<'_> {
         self.check_roots(ca_file.as_ref());
         let ids = [Id::UpstreamClientCert, Id::UpstreamClientKey];
         let client_identity = self.identity(&values, ids);
+        self.refuse_two_sources(&values);
         if entry.faulty || self.faults.len() > before {
             return None;
         }
         let fields = Fields::of(&values);
         let mut settings = self.reached(entry, &values, &fields)?;
+        if settings.tls_name.is_none() && fields.pin_mode == Some(PinMode::Report) {
+            let upstream = entry.label.clone();
+            let problem = Problem::ReportWithoutName { upstream };
+            self.faults.push(Fault::new(&entry.place, problem));
+            return None;
+        }
         settings.ca_file = ca_file.map(|file| file.path);
         settings.client_identity = client_identity;
         settings.pins = fields.pins;
         settings.tier = fields.tier;
         settings.weight = fields.weight.unwrap_or(settings.weight);
         settings.keep_warm = fields.keep_warm.unwrap_or(settings.keep_warm);
+        settings.pin_mode = self.pin_mode_for(settings.tls_name.as_ref(), fields.pin_mode);
+        settings.binding = fields.binding;
         let named = fields.name.is_some();
         if let Some(name) = fields.name {
             settings.name = name;
@@ -308,6 +325,29 @@ impl Work<'_> {
             tls_name,
             ..UpstreamSettings::new(name, endpoints, port)
         })
+    }
+
+    /// Without a name there is nothing but the pins, so they are enforced.
+    fn pin_mode_for(&self, name: Option<&ServerName<'_>>, said: Option<PinMode>) -> PinMode {
+        match name {
+            Some(_) => said.unwrap_or(self.pin_mode),
+            None => PinMode::Enforce,
+        }
+    }
+
+    fn refuse_two_sources(&mut self, values: &Values) {
+        let mut known: Vec<IpAddr> = Vec::new();
+        for parsed in values.all(Id::UpstreamSource) {
+            let Value::Ip(address) = parsed.value else {
+                continue;
+            };
+            if let Some(first) = known.iter().find(|it| it.is_ipv4() == address.is_ipv4()) {
+                let (one, other) = (first.to_string(), address.to_string());
+                self.faults
+                    .push(Fault::new(&parsed.place, Problem::Conflict { one, other }));
+            }
+            known.push(address);
+        }
     }
 
     fn refuse_beside_preset(&mut self, values: &Values) {
@@ -416,66 +456,4 @@ fn common_preset(endpoints: &[SocketAddr]) -> Option<&'static Preset> {
         .map(|it| known_preset(&it.ip().to_string()));
     let first = presets.next()??;
     presets.all(|preset| preset == Some(first)).then_some(first)
-}
-
-/// The fields of an `[[upstream]]` table that are no files.
-#[derive(Default)]
-struct Fields {
-    name: Option<String>,
-    preset: Option<&'static Preset>,
-    addresses: Vec<Endpoint>,
-    port: Option<u16>,
-    tls_name: Option<ServerName<'static>>,
-    pins: Vec<[u8; 32]>,
-    tier: Option<u8>,
-    weight: Option<u8>,
-    keep_warm: Option<u8>,
-}
-
-impl Fields {
-    fn of(values: &Values) -> Self {
-        let mut fields = Self::default();
-        if let Some(Value::Text(name)) = value(values, Id::UpstreamName) {
-            fields.name = Some(name.clone());
-        }
-        if let Some(Value::Preset(preset)) = value(values, Id::UpstreamPreset) {
-            fields.preset = Some(preset);
-        }
-        if let Some(Value::Port(port)) = value(values, Id::UpstreamPort) {
-            fields.port = Some(*port);
-        }
-        if let Some(Value::TlsName(name)) = value(values, Id::UpstreamTlsName) {
-            fields.tls_name = Some(name.clone());
-        }
-        fields.tier = number(values, Id::UpstreamTier);
-        fields.weight = number(values, Id::UpstreamWeight);
-        fields.keep_warm = number(values, Id::UpstreamKeepWarm);
-        for parsed in values.all(Id::UpstreamAddress) {
-            if let Value::Endpoint(endpoint) = parsed.value {
-                fields.addresses.push(endpoint);
-            }
-        }
-        for parsed in values.all(Id::UpstreamPin) {
-            if let Value::Pin(pin) = parsed.value {
-                fields.pins.push(pin);
-            }
-        }
-        fields
-    }
-
-    fn endpoints(&self, port: u16) -> Vec<SocketAddr> {
-        let with_port = |it: &Endpoint| SocketAddr::new(it.ip, it.port.unwrap_or(port));
-        self.addresses.iter().map(with_port).collect()
-    }
-}
-
-fn number(values: &Values, id: Id) -> Option<u8> {
-    match value(values, id) {
-        Some(Value::Number(number)) => Some(*number),
-        Some(_) | None => None,
-    }
-}
-
-fn value(values: &Values, id: Id) -> Option<&Value> {
-    values.one(id).map(|parsed| &parsed.value)
 }

@@ -65,11 +65,11 @@ impl fmt::Display for BindError {
                 "\n  fix:     give another address or port (--listen {other}), or stop the program that holds it"
             )
         } else if self.error.kind() == io::ErrorKind::PermissionDenied {
+            let other = SocketAddr::new(address.ip(), 5353);
             write!(
                 f,
                 "permission denied\n  fix:     ports below 1024 need CAP_NET_BIND_SERVICE: start by the service manager, or \
-                 `setcap cap_net_bind_service=+ep` the program, or listen on a port above 1023 (--listen {}:5353)",
-                address.ip()
+                 `setcap cap_net_bind_service=+ep` the program, or listen on a port above 1023 (--listen {other})"
             )
         } else if self.error.kind() == io::ErrorKind::AddrNotAvailable {
             f.write_str(

@@ -30,7 +30,6 @@ use crate::limits::{
 };
 use crate::signal::{Ready, Signal, Wants};
 use crate::stream::{Stream, StreamEnd};
-use crate::tls::server::ListenerTls;
 use crate::worker::{ReplyTo, State, Worker};
 
 new_key_type! {
@@ -206,18 +205,18 @@ impl Clients {
     }
 }
 
-/// Accepts clients of one listener until `signal` is stopped.
+/// Accepts clients of one listener, with TLS or without, until `signal` is stopped.
 pub(crate) async fn accept(
     worker: Rc<Worker>,
     listener: TcpListener,
-    tls: Option<ListenerTls>,
+    tls: bool,
     signal: Rc<Signal>,
 ) {
     loop {
         tokio::select! {
             () = signal.stopped() => return,
             accepted = listener.accept() => match accepted {
-                Ok((socket, address)) => admit(&worker, socket, address, tls.as_ref()),
+                Ok((socket, address)) => admit(&worker, socket, address, tls),
                 Err(error) => pause_after(&error).await,
             }
         }
@@ -233,16 +232,17 @@ async fn pause_after(error: &std::io::Error) {
     }
 }
 
-fn admit(worker: &Rc<Worker>, socket: TcpStream, address: SocketAddr, tls: Option<&ListenerTls>) {
+fn admit(worker: &Rc<Worker>, socket: TcpStream, address: SocketAddr, tls: bool) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY not set for a client");
     }
     // An IPv4 client of a dual-stack socket is the same client to an access list.
     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-    let (stream, transport) = match tls.map(ListenerTls::accept) {
+    let (stream, transport) = match tls.then(|| worker.accept_tls()) {
         None => (Stream::plain(socket), Transport::Tcp),
-        Some(Ok(connection)) => (Stream::tls(socket, connection), Transport::Tls),
-        Some(Err(error)) => {
+        Some(None) => return,
+        Some(Some(Ok(connection))) => (Stream::tls(socket, connection), Transport::Tls),
+        Some(Some(Err(error))) => {
             tracing::debug!(%error, "no TLS for a client");
             return;
         }

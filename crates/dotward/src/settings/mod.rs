@@ -85,10 +85,15 @@ pub enum Id {
     RouteStrategy,
     RouteFallback,
     ForwardSpecial,
+    UpstreamPinMode,
+    UpstreamSource,
+    UpstreamInterface,
+    UpstreamMark,
     Bootstrap,
     CaFile,
     ClientCert,
     ClientKey,
+    PinMode,
     LocalName,
     LocalA,
     LocalAaaa,
@@ -230,13 +235,6 @@ pub enum Kind {
         /// The largest number that is accepted.
         max: u32,
     },
-    /// A whole number.
-    Number {
-        /// The smallest that is accepted.
-        min: u8,
-        /// The largest that is accepted.
-        max: u8,
-    },
     /// `true` or `false`.
     YesNo,
     /// A word for people: letters, digits, `.`, `_`, `-`; 1 to 64 of them.
@@ -253,6 +251,17 @@ pub enum Kind {
     Pin,
     /// `IP`, `IPv4:PORT` or `[IPv6]:PORT` of an upstream.
     Endpoint,
+    /// An IP address without a port.
+    Ip,
+    /// The name of a network interface.
+    Interface,
+    /// A whole number.
+    Number {
+        /// The smallest that is accepted.
+        min: u32,
+        /// The largest that is accepted.
+        max: u32,
+    },
     /// An IPv4 address.
     Ipv4,
     /// An IPv6 address.
@@ -271,16 +280,19 @@ impl Kind {
             Self::Route => "SUFFIX=SPEC",
             Self::Suffix => "SUFFIX",
             Self::Target => "NAME",
-            Self::Number { .. } => "N",
             Self::YesNo => "BOOL",
             Self::Path => "FILE",
             Self::Choice(_) => "WORD",
             Self::Duration { .. } => "DUR",
             Self::Port => "PORT",
             Self::Seconds { .. } => "SECONDS",
-            Self::Label | Self::Preset | Self::DomainName | Self::TlsName => "NAME",
+            Self::Label | Self::Preset | Self::DomainName | Self::TlsName | Self::Interface => {
+                "NAME"
+            }
             Self::Text => "TEXT",
             Self::Pin => "PIN",
+            Self::Ip => "IP",
+            Self::Number { .. } => "N",
             Self::Ipv4 => "IPv4",
             Self::Ipv6 => "IPv6",
             Self::Switch => "",
@@ -299,7 +311,6 @@ impl Kind {
             Self::Route => "`SUFFIX=SPEC[,SPEC…]`".into(),
             Self::Suffix => "domain name, address or CIDR network".into(),
             Self::Target => "name of an upstream, or SPEC".into(),
-            Self::Number { min, max } => format!("{min} to {max}"),
             Self::YesNo => "`true` or `false`".into(),
             Self::Path => "path".into(),
             Self::Choice(words) => words.join(", "),
@@ -317,6 +328,9 @@ impl Kind {
             Self::TlsName => "DNS name or address".into(),
             Self::Pin => "`sha256/` and 44 base64 characters".into(),
             Self::Endpoint => "`IP`, `IPv4:PORT` or `[IPv6]:PORT`".into(),
+            Self::Ip => "IP address".into(),
+            Self::Interface => "interface, 1 to 15 octets".into(),
+            Self::Number { min, max } => format!("{min} to {max}"),
             Self::Ipv4 => "IPv4 address".into(),
             Self::Ipv6 => "IPv6 address".into(),
             Self::Switch => "no value".into(),

@@ -31,6 +31,7 @@ const fn field(table: &'static str, name: &'static str) -> Option<Key> {
 }
 
 const STRATEGIES: Kind = Kind::Choice(&["fastest", "ordered", "round-robin", "hash", "race"]);
+const PIN_MODES: Kind = Kind::Choice(&["enforce", "report"]);
 
 /// What a row does not say.
 const ROW: Setting = Setting {
@@ -116,6 +117,7 @@ pub static SETTINGS: &[Setting] = &[
         example: "\"/etc/dotward/server.pem\"",
         group: Group::Listen,
         help: "Certificate chain (PEM) shown to clients that ask over TLS",
+        detail: "Read again within seconds when the file changes.",
         rare: true,
         ..ROW
     },
@@ -229,6 +231,51 @@ pub static SETTINGS: &[Setting] = &[
         example: "\"/etc/dotward/client.key\"",
         group: Group::Upstreams,
         help: "Private key (PEM) of that certificate",
+        ..ROW
+    },
+    Setting {
+        id: Id::UpstreamPinMode,
+        key: field("upstream", "pin_mode"),
+        kind: PIN_MODES,
+        default: Default::Nothing("tls.pin_mode"),
+        example: "\"report\"",
+        group: Group::Upstreams,
+        help: "What a key that is none of the pinned ones leads to: enforce or report",
+        detail: "An upstream with nothing but pins to verify it by cannot have report.",
+        ..ROW
+    },
+    Setting {
+        id: Id::UpstreamSource,
+        key: field("upstream", "source"),
+        kind: Kind::Ip,
+        many: true,
+        default: Default::Nothing("chosen by the system"),
+        example: "\"192.0.2.7\", \"2001:db8::7\"",
+        group: Group::Upstreams,
+        help: "Address of ours to connect from, one of each family at most",
+        ..ROW
+    },
+    Setting {
+        id: Id::UpstreamInterface,
+        key: field("upstream", "interface"),
+        kind: Kind::Interface,
+        default: Default::Nothing("any"),
+        example: "\"wg0\"",
+        group: Group::Upstreams,
+        help: "Network interface to connect through (SO_BINDTODEVICE, Linux)",
+        ..ROW
+    },
+    Setting {
+        id: Id::UpstreamMark,
+        key: field("upstream", "mark"),
+        kind: Kind::Number {
+            min: 1,
+            max: u32::MAX,
+        },
+        example: "51",
+        group: Group::Upstreams,
+        help: "Mark of its packets for routing rules and firewalls (SO_MARK, Linux)",
+        detail: "Needs CAP_NET_ADMIN.",
         ..ROW
     },
     Setting {
@@ -357,6 +404,7 @@ pub static SETTINGS: &[Setting] = &[
         example: "\"/etc/dotward/corp-ca.pem\"",
         group: Group::Upstreams,
         help: "Roots (PEM) to trust",
+        detail: "Read again within seconds when the file changes.",
         ..ROW
     },
     Setting {
@@ -367,6 +415,7 @@ pub static SETTINGS: &[Setting] = &[
         example: "\"/etc/dotward/client.pem\"",
         group: Group::Upstreams,
         help: "Certificate chain (PEM) shown to upstreams that ask for one",
+        detail: "Read again within seconds when the file changes.",
         rare: true,
         ..ROW
     },
@@ -379,6 +428,21 @@ pub static SETTINGS: &[Setting] = &[
         group: Group::Upstreams,
         help: "Private key (PEM) of that certificate",
         rare: true,
+        ..ROW
+    },
+    Setting {
+        id: Id::PinMode,
+        key: key("tls", "pin_mode"),
+        flag: Some("pin-mode"),
+        variable: Some("DOTWARD_PIN_MODE"),
+        kind: PIN_MODES,
+        default: Default::Values(&["enforce"]),
+        example: "\"report\"",
+        group: Group::Upstreams,
+        help: "Whether a key that is none of the pinned ones is refused (enforce) or only told (report)",
+        rare: true,
+        detail: "report is for trying pins out: name and chain decide, the log says what enforce would do. Where pins are all there is to verify \
+                 an upstream by, they are enforced in any case.",
         ..ROW
     },
     Setting {

@@ -8,16 +8,19 @@
 //! Deliberately absent: repeating, judging, time limits and what a truncated response leads to (see `dotward_core::engine`).
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use dotward_core::time::Moment;
 use dotward_core::upstream::{CloseReason, ConnectionId, UpstreamId};
 use rustix::net::{RecvFlags, SendFlags};
+use socket2::{Domain, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
+use super::dial;
 use super::driver::{Phase, UpstreamConnection, fail};
+use crate::config::Binding;
 use crate::signal::Signal;
 use crate::worker::{State, Worker};
 
@@ -33,7 +36,8 @@ pub(crate) fn open(
     endpoint: SocketAddr,
     now: Moment,
 ) {
-    let socket = match connect(endpoint) {
+    let binding = state.bindings.get(upstream.0).cloned().unwrap_or_default();
+    let socket = match connect(endpoint, &binding) {
         Ok(socket) => Rc::new(socket),
         Err(error) => {
             state.events.note_fault(Some(upstream), &error);
@@ -46,6 +50,7 @@ pub(crate) fn open(
         upstream,
         endpoint,
         signal: Rc::clone(&signal),
+        tls: None,
         phase: Phase::Datagram(Rc::clone(&socket)),
     };
     state.connections.insert(connection, opened);
@@ -53,15 +58,14 @@ pub(crate) fn open(
     tokio::task::spawn_local(task);
 }
 
-fn connect(endpoint: SocketAddr) -> io::Result<UdpSocket> {
-    let any: SocketAddr = match endpoint {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = std::net::UdpSocket::bind(any)?;
+fn connect(endpoint: SocketAddr, binding: &Binding) -> io::Result<UdpSocket> {
+    let domain = Domain::for_address(endpoint);
+    let socket = Socket::new(domain, Type::DGRAM, Some(socket2::Protocol::UDP))?;
     socket.set_nonblocking(true)?;
-    socket.connect(endpoint)?;
-    UdpSocket::from_std(socket)
+    dial::bind(&socket, endpoint, binding)?;
+    // Without a port so far, the kernel chooses one by chance.
+    socket.connect(&endpoint.into())?;
+    UdpSocket::from_std(socket.into())
 }
 
 async fn run(

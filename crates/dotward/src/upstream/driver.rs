@@ -7,17 +7,21 @@
 //!
 //! Deliberately absent: every decision (see `dotward_core::engine`); datagrams (see `datagram`).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use dotward_core::time::Moment;
 use dotward_core::upstream::{CloseReason, ConnectionId, Protocol, UpstreamId};
+use rustls::Connection;
+use rustls::pki_types::UnixTime;
 use tokio::net::{TcpStream, UdpSocket};
 
 use super::{datagram, dial};
+use crate::config::Binding;
 use crate::limits::TRANSMIT_CHUNK;
 use crate::signal::{Ready, Signal, Wants};
 use crate::stream::{Stream, StreamEnd};
+use crate::tls::client::UpstreamTls;
 use crate::tls::verify::fault_of;
 use crate::worker::{State, Worker};
 
@@ -27,6 +31,8 @@ pub(crate) struct UpstreamConnection {
     pub(super) upstream: UpstreamId,
     pub(super) endpoint: SocketAddr,
     pub(super) signal: Rc<Signal>,
+    /// What TLS was begun with; may have been replaced since.
+    pub(super) tls: Option<Rc<UpstreamTls>>,
     pub(super) phase: Phase,
 }
 
@@ -52,6 +58,14 @@ impl UpstreamConnection {
         }
     }
 
+    /// What has to be looked at again when trust changes: whose connection, where to, and its TLS once that is up.
+    pub(crate) fn tls(&self) -> Option<(UpstreamId, IpAddr, &Connection)> {
+        match &self.phase {
+            Phase::Connecting | Phase::Handshaking(_) | Phase::Datagram(_) => None,
+            Phase::Up(stream) => Some((self.upstream, self.endpoint.ip(), stream.connection()?)),
+        }
+    }
+
     fn stream(&mut self) -> Option<&mut Stream> {
         match &mut self.phase {
             Phase::Connecting | Phase::Datagram(_) => None,
@@ -73,10 +87,18 @@ pub(crate) fn open(
         upstream,
         endpoint,
         signal: Rc::clone(&signal),
+        tls: None,
         phase: Phase::Connecting,
     };
     state.connections.insert(connection, opened);
-    let task = run(Rc::clone(worker), connection, protocol, endpoint, signal);
+    let binding = state.bindings.get(upstream.0).cloned().unwrap_or_default();
+    let task = run(
+        Rc::clone(worker),
+        connection,
+        (endpoint, protocol),
+        binding,
+        signal,
+    );
     tokio::task::spawn_local(task);
 }
 
@@ -84,13 +106,13 @@ pub(crate) fn open(
 async fn run(
     worker: Rc<Worker>,
     connection: ConnectionId,
-    protocol: Protocol,
-    endpoint: SocketAddr,
+    (endpoint, protocol): (SocketAddr, Protocol),
+    binding: Rc<Binding>,
     signal: Rc<Signal>,
 ) {
     let connected = tokio::select! {
         () = signal.stopped() => return,
-        connected = dial::connect(endpoint) => connected,
+        connected = dial::connect(endpoint, &binding) => connected,
     };
     let source = worker.turn(|state, _, now| match connected {
         Ok(socket) if protocol == Protocol::Tls => begin_tls(state, connection, socket, now),
@@ -119,12 +141,9 @@ fn begin_tls(
     now: Moment,
 ) -> Option<Rc<TcpStream>> {
     let open = state.connections.get_mut(connection)?;
-    let tls = state
-        .upstreams
-        .get(open.upstream.0)
-        .and_then(Option::as_ref)
-        .and_then(|tls| tls.connect(open.endpoint.ip()).ok());
-    let Some(tls) = tls else {
+    open.tls = state.upstreams.get(open.upstream.0).cloned().flatten();
+    let tls = open.tls.as_ref();
+    let Some(tls) = tls.and_then(|tls| tls.connect(open.endpoint.ip()).ok()) else {
         fail(state, connection, CloseReason::Unreachable, now);
         return None;
     };
@@ -192,15 +211,18 @@ fn complete_handshake(state: &mut State, connection: ConnectionId, now: Moment) 
         .get(open.upstream.0)
         .and_then(Option::as_ref);
     let checked = match (tls, stream.connection()) {
-        (Some(tls), Some(connection)) => tls.check(connection, open.endpoint.ip()),
+        (Some(tls), Some(connection)) => check(tls, open, connection),
         (None, _) | (_, None) => Ok(()),
     };
-    tracing::debug!(
-        endpoint = %open.endpoint,
-        version = ?stream.connection().and_then(|tls| tls.protocol_version()),
-        handshake = ?stream.connection().and_then(|tls| tls.handshake_kind()),
-        "connected"
-    );
+    tell_handshake(open, &stream);
+    match (&checked, tls, stream.connection()) {
+        (Ok(()), Some(tls), Some(connection)) => {
+            state
+                .trust
+                .handle_handshake(open.upstream, tls, connection, now);
+        }
+        (Err(_), _, _) | (_, None, _) | (_, _, None) => {}
+    }
     open.phase = Phase::Up(stream);
     match checked {
         Ok(()) => {
@@ -212,6 +234,32 @@ fn complete_handshake(state: &mut State, connection: ConnectionId, now: Moment) 
             false
         }
     }
+}
+
+/// What the handshake itself did not look at. When the settings were replaced in the middle of it, that is everything.
+fn check(
+    tls: &Rc<UpstreamTls>,
+    open: &UpstreamConnection,
+    connection: &Connection,
+) -> Result<(), rustls::Error> {
+    let address = open.endpoint.ip();
+    match &open.tls {
+        Some(begun_with) if Rc::ptr_eq(begun_with, tls) => tls.check(connection, address),
+        Some(_) | None => tls.examine(connection, address, UnixTime::now()),
+    }
+}
+
+fn tell_handshake(open: &UpstreamConnection, stream: &Stream) {
+    let tls = stream.connection();
+    let alpn = tls.and_then(|tls| tls.alpn_protocol());
+    tracing::debug!(
+        endpoint = %open.endpoint,
+        version = ?tls.and_then(|tls| tls.protocol_version()),
+        group = ?tls.and_then(|tls| tls.negotiated_key_exchange_group()).map(|it| it.name()),
+        handshake = ?tls.and_then(|tls| tls.handshake_kind()),
+        alpn = ?alpn.map(String::from_utf8_lossy),
+        "connected"
+    );
 }
 
 fn end_of(state: &mut State, connection: ConnectionId, end: &StreamEnd, now: Moment) {

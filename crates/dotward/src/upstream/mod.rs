@@ -5,6 +5,6 @@
 
 pub mod bootstrap;
 pub(crate) mod datagram;
-pub(crate) mod dial;
+pub mod dial;
 pub(crate) mod driver;
 pub mod one_shot;

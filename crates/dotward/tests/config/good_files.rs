@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dotward::config::{Config, LocalData, strategy_word};
+use dotward::config::{Binding, Config, LocalData, PinMode, strategy_word};
 
 use crate::{Files, assert_file, good, listeners, samples};
 
@@ -33,6 +33,10 @@ fn shown(config: &Config) -> String {
                 write!(text, " tier {tier:?} weight {weight} warm {warm}").expect("a string");
             }
             text.push('\n');
+            let (mode, binding) = (it.pin_mode, &it.binding);
+            if mode != PinMode::default() || *binding != Binding::default() {
+                writeln!(text, "  pins {mode:?}, {binding:?}").expect("a string");
+            }
         }
     }
     writeln!(text, "strategy {}", strategy_word(config.strategy)).expect("a string");

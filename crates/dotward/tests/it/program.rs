@@ -137,6 +137,36 @@ fn faults_of_the_configuration_end_it_with_2_and_are_all_told() {
 }
 
 #[test]
+fn a_log_that_cannot_be_written_is_told_with_its_path() {
+    let output = command()
+        .args(["--listen", "udp://127.0.0.1:0"])
+        .args(["--log-file", "/nowhere/at/all.log"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.starts_with("error: cannot write the log to /nowhere/at/all.log"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_demonstration_nobody_reads_ends_in_silence() {
+    let mut demo = command()
+        .arg("demo")
+        .args(["--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(demo.stdout.take());
+    let output = demo.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), told.as_str()), (Some(0), ""));
+}
+
+#[test]
 fn explain_sends_nothing_and_ends_with_0() {
     let output = command()
         .args([
@@ -172,4 +202,9 @@ async fn a_port_in_use_ends_it_with_1() {
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.contains("address already in use"), "{told}");
+
+    let twice = format!("udp://{address},tcp://192.0.2.1:1");
+    let output = command().args(["--listen", &twice]).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(told.matches("error: cannot listen").count(), 2, "{told}");
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use dotward::config::{
     Config, ListenAddress, ListenTransport, LogFormat, LogSettings, Strategy, UpstreamSettings,
 };
-use dotward::run::{Proxy, Running};
+use dotward::run::{Prepared, Proxy, Running};
+use dotward::trust::TrustPace;
 use dotward_core::wire::frame::{FrameReader, append_frame};
 use dotward_core::wire::{
     Class, QueryOptions, Question, Rcode, RecordType, ResponseView, write_query,
@@ -117,10 +118,26 @@ impl Chain {
         let mut config = config(vec![trust.upstream(&server)]);
         change(&mut config, &trust, &server);
         Self {
-            proxy: Proxy::start(config).unwrap(),
+            proxy: start(config),
             server,
             trust,
         }
+    }
+
+    /// Overwrites a file of the test with what looks at it at work.
+    pub(crate) fn write(&self, file: &str, content: &str) {
+        std::fs::write(self.trust.directory.path().join(file), content).unwrap();
+    }
+
+    /// Asks new questions until the answer is `good`, or time is over.
+    pub(crate) async fn ask_until(&self, good: bool) {
+        let asking = async {
+            let mut number = 0;
+            while self.ask(&format!("n{number}.example")).await.is_good() != good {
+                number += 1;
+            }
+        };
+        within(asking).await;
     }
 
     pub(crate) fn udp(&self) -> SocketAddr {
@@ -135,6 +152,18 @@ impl Chain {
     pub(crate) async fn ask(&self, name: &str) -> Answer {
         ask_udp(self.udp(), name).await
     }
+}
+
+/// How often files of certificates are looked at in tests.
+pub(crate) const PACE: TrustPace = TrustPace {
+    files: Duration::from_millis(50),
+    certificates: Duration::from_secs(3600),
+};
+
+/// A proxy that sees changed files soon.
+pub(crate) fn start(config: Config) -> Running {
+    let prepared = Prepared::new(config).unwrap();
+    Proxy::start_prepared(prepared.with_pace(PACE)).unwrap()
 }
 
 /// A query as a stub resolver sends it.

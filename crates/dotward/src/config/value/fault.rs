@@ -97,12 +97,14 @@ pub enum ValueFault {
         max: u32,
     },
     /// Not a whole number in range.
-    NumberRange {
+    NotANumber {
         /// The smallest.
-        min: u8,
+        min: u32,
         /// The largest.
-        max: u8,
+        max: u32,
     },
+    /// Not a name the kernel takes for an interface.
+    NotAnInterface,
     /// Neither a domain nor a network.
     NotASuffix {
         /// What was probably meant.
@@ -178,9 +180,9 @@ impl fmt::Display for ValueFault {
             }
             Self::NotOneOf { .. } => f.write_str("unknown word"),
             Self::NotADuration => f.write_str("no duration"),
-            Self::DurationRange { .. } | Self::NotSeconds { .. } | Self::NumberRange { .. } => {
-                f.write_str("out of range")
-            }
+            Self::DurationRange { .. } | Self::NotSeconds { .. } => f.write_str("out of range"),
+            Self::NotANumber { .. } => f.write_str("not a whole number in range"),
+            Self::NotAnInterface => f.write_str("not the name of a network interface"),
             Self::NotASuffix { .. } => f.write_str("neither a domain nor a network"),
             Self::Root => f.write_str("every name is below the root"),
             Self::NotARoute => f.write_str("no `=` between suffix and upstream"),
@@ -216,7 +218,7 @@ impl ValueFault {
             Self::NotAnAddress { family, .. } => {
                 format!("write an address such as {}", family.example())
             }
-            Self::NotOneHost { .. } => "write the address of the resolver".into(),
+            Self::NotOneHost { .. } => "write the address of one host".into(),
             Self::Unbracketed { found } => format!("write `[{found}]`, and the port behind it"),
             Self::NotAPort { .. } => "write a port from 1 to 65535".into(),
             Self::Scheme { allowed, .. } => format!("write {allowed}"),
@@ -233,7 +235,12 @@ impl ValueFault {
                 format!("write {} to {}", DurationText(*min), DurationText(*max))
             }
             Self::NotSeconds { max } => format!("write 0 to {max} seconds, or such as 5m"),
-            Self::NumberRange { min, max } => format!("write {min} to {max}"),
+            Self::NotANumber { min, max } => {
+                format!("write a whole number from {min} to {max}")
+            }
+            Self::NotAnInterface => {
+                "write the name that `ip link` shows, such as wg0: 1 to 15 octets".into()
+            }
             Self::NotASuffix { suggestion: Some(suggestion) } => {
                 format!("write `{suggestion}`; the names below it are meant too")
             }
