@@ -15,8 +15,11 @@ class Authority:
             "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
         )
 
-    def issue(self, file_name, alternative_names):
-        """A server certificate for names like "DNS:dot.test" or "IP:127.0.0.1". Returns (certificate file, key file)."""
+    def issue(self, file_name, alternative_names, rsa_bits=None):
+        """A server certificate for names like "DNS:dot.test" or "IP:127.0.0.1". Returns (certificate file, key file).
+
+        The key is on P-256, or RSA with `rsa_bits` bits.
+        """
         base = os.path.join(self.directory, file_name)
         with open(base + ".ext", "w") as file:
             file.write(
@@ -24,8 +27,9 @@ class Authority:
                 "extendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n"
                 "authorityKeyIdentifier=keyid\nsubjectKeyIdentifier=hash\n"
             )
+        kind = ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"] if rsa_bits is None else [f"rsa:{rsa_bits}"]
         _openssl(
-            "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+            "req", "-newkey", *kind, "-nodes",
             "-keyout", base + ".key", "-out", base + ".csr", "-subj", f"/CN={file_name}",
         )
         _openssl(

@@ -21,8 +21,13 @@ pub const DIAL_BESIDE_AFTER: Duration = Duration::from_millis(700);
 /// everybody double traffic.
 pub const HEDGE_AFTER_MIN: Duration = Duration::from_millis(75);
 
-/// The longest wait before a question is sent a second time. No hedge budget can delay a second try beyond it.
+/// The longest wait before a second try of a question on a silent connection, or of one whose answer is overdue. No hedge budget can
+/// delay it beyond this.
 pub const IMPATIENCE: Duration = Duration::from_millis(400);
+
+/// An answer is overdue after this many times the usual response time of its upstream. Below it a question on a living connection is
+/// tried again only as far as the hedge budget goes, unless another upstream is likely to answer sooner.
+pub const OVERDUE_FACTOR: u32 = 2;
 
 /// A question is sent again early when the answer has taken this many times the usual response time.
 pub const HEDGE_RTT_FACTOR: u32 = 3;
@@ -36,8 +41,13 @@ pub const HEDGE_BURST: u32 = 64;
 /// Times one question is sent to one upstream (RFC 9520 section 3.1: at most 3).
 pub const SENDS_PER_UPSTREAM_MAX: u8 = 3;
 
-/// Times one question is sent in all, whatever the number of upstreams: what a client can make us send is bounded.
+/// Times one question is sent for one group, whatever the number of upstreams: what a client can make us send is bounded. A group's
+/// fallback has as many of its own.
 pub const SENDS_MAX: usize = 6;
+
+/// How long a group that has a fallback may be silent about a question before the fallback is asked too. Longer than a lost datagram
+/// and its repetition, because the answer of the fallback to a private name is a wrong one; short enough to leave the fallback time.
+pub const FALLBACK_AFTER: Duration = Duration::from_secs(1);
 
 /// Questions in flight for all clients. About 2 kB each (CoreDNS: unlimited, unbound: 2,048 per thread): 40 MB at most.
 pub const EXCHANGES_MAX: usize = 20_000;

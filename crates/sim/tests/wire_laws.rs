@@ -196,7 +196,7 @@ fn damaged(flags: u16) -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn queries_and_what_is_made_of_them_obey_the_laws(message in damaged(0x0100)) {

@@ -1,9 +1,10 @@
 //! Control messages: the packet information by which the kernel tells the address a datagram was
-//! sent to, and is told the address a reply leaves from.
+//! sent to, and is told the address a reply leaves from; and the time a datagram arrived at.
 //!
 //! Promises: pure functions over octets; any octets decode without panic and in one pass.
 //!
-//! Rules: RFC 3542 sections 6.1 and 6.2 (`IPV6_PKTINFO`), ip(7) (`IP_PKTINFO`), cmsg(3) (layout).
+//! Rules: RFC 3542 sections 6.1 and 6.2 (`IPV6_PKTINFO`), ip(7) (`IP_PKTINFO`), cmsg(3) (layout),
+//! socket(7) (`SO_TIMESTAMPNS`).
 //! The layout is the kernel's (`size_t` length, two `int`s, data, padding to a `size_t`), whatever
 //! the C library calls the fields.
 //!
@@ -11,14 +12,15 @@
 
 use std::mem::{offset_of, size_of};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use crate::address::{LocalAddress, is_link_local};
 use crate::sockaddr::{put, take};
 
 /// Room for the control messages of one datagram, in octets.
 ///
-/// A dual-stack socket gives an IPv4 datagram two of them, 72 octets in all; the rest is for
-/// options that somebody else may have switched on. When it does not suffice, the kernel leaves
+/// A dual-stack socket gives an IPv4 datagram two of them, 72 octets in all, and the time takes
+/// 32; the rest is for options that somebody else may have switched on. When it does not suffice, the kernel leaves
 /// messages out and the local address may be unknown.
 pub(crate) const CONTROL_SIZE: usize = 128;
 
@@ -35,7 +37,7 @@ const HEADER_SIZE: usize = TYPE + size_of::<libc::c_int>();
 // Control messages start at multiples of a word, and so do their data.
 const _: () =
     assert!(HEADER_SIZE == size_of::<libc::cmsghdr>() && HEADER_SIZE.is_multiple_of(WORD));
-const _: () = assert!(2 * space(V6_SIZE) <= CONTROL_SIZE);
+const _: () = assert!(2 * space(V6_SIZE) + space(TIME_SIZE) <= CONTROL_SIZE);
 
 const V4_INTERFACE: usize = offset_of!(libc::in_pktinfo, ipi_ifindex);
 const V4_SOURCE: usize = offset_of!(libc::in_pktinfo, ipi_spec_dst);
@@ -44,6 +46,9 @@ const V4_SIZE: usize = size_of::<libc::in_pktinfo>();
 const V6_ADDRESS: usize = offset_of!(libc::in6_pktinfo, ipi6_addr);
 const V6_INTERFACE: usize = offset_of!(libc::in6_pktinfo, ipi6_ifindex);
 const V6_SIZE: usize = size_of::<libc::in6_pktinfo>();
+
+/// The kernel's `timespec` for this option: seconds and nanoseconds, each a `long`.
+const TIME_SIZE: usize = 2 * size_of::<libc::c_long>();
 
 /// `len` rounded up to whole words.
 const fn align(len: usize) -> usize {
@@ -106,6 +111,19 @@ pub(crate) fn decode_destination(control: &[u8]) -> LocalAddress {
         }
     }
     found
+}
+
+/// When a datagram with these control messages arrived, on the wall clock since 1970.
+pub(crate) fn decode_arrival(control: &[u8]) -> Option<Duration> {
+    let time = messages(control).find(|message| {
+        (message.level, message.kind) == (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS)
+    })?;
+    let seconds = libc::c_long::from_ne_bytes(take(time.data, 0)?);
+    let nanos = libc::c_long::from_ne_bytes(take(time.data, TIME_SIZE / 2)?);
+    let nanos = u32::try_from(nanos)
+        .ok()
+        .filter(|nanos| *nanos < 1_000_000_000)?;
+    Some(Duration::new(u64::try_from(seconds).ok()?, nanos))
 }
 
 /// One control message.
@@ -200,6 +218,24 @@ mod tests {
         put(&mut data, V6_ADDRESS, destination.octets());
         put(&mut data, V6_INTERFACE, interface.to_ne_bytes());
         message(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &data)
+    }
+
+    #[test]
+    fn the_time_of_arrival_is_read_and_nonsense_is_none() {
+        let time = |seconds: libc::c_long, nanos: libc::c_long| {
+            let data = [seconds.to_ne_bytes(), nanos.to_ne_bytes()].concat();
+            let mut octets = message(libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &data);
+            octets.extend(v4_info(7, [192, 0, 2, 1], [192, 0, 2, 1]));
+            octets
+        };
+        let good = time(1_700_000_000, 5);
+        assert_eq!(decode_arrival(&good), Some(Duration::new(1_700_000_000, 5)));
+        assert_eq!(decode_destination(&good), source("192.0.2.1", 7));
+        for nonsense in [time(-1, 5), time(5, -1), time(5, 1_000_000_000)] {
+            assert_eq!(decode_arrival(&nonsense), None);
+        }
+        assert_eq!(decode_arrival(&good[..HEADER_SIZE + 3]), None);
+        assert_eq!(decode_arrival(&[]), None);
     }
 
     #[test]

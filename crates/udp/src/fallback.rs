@@ -26,6 +26,7 @@ pub(crate) fn recv(socket: &UdpSocket, batch: &mut RecvBatch) -> io::Result<usiz
                 let meta = RecvMeta {
                     peer,
                     local: LocalAddress::UNKNOWN,
+                    arrived: None,
                     // The kernel cuts without a word here, but an octet in the spare place means
                     // that there was at least one too many.
                     truncated: len > DATAGRAM_SIZE_MAX,

@@ -6,7 +6,7 @@
 //! datagram which of the host's addresses it was sent to, and sends the reply from there.
 //!
 //! ```text
-//! BatchSocket::recv ─▶ RecvBatch ─▶ Datagram { bytes, meta: RecvMeta { peer, local, truncated } }
+//! BatchSocket::recv ─▶ RecvBatch ─▶ Datagram { bytes, meta: RecvMeta { peer, local, arrived, truncated } }
 //!                                        │
 //! BatchSocket::send ◀─ SendBatch ◀─ push(reply, meta.peer, meta.local)
 //! ```
@@ -95,8 +95,8 @@ impl BatchSocket {
     /// Takes over `socket`, which is bound already, with the best back end of this system.
     ///
     /// Makes the socket non-blocking and, on Linux, asks the kernel for the destination address of
-    /// each datagram. A datagram that came in between the binding and that may have an unknown
-    /// local address.
+    /// each datagram and the time it arrived at. A datagram that came in between the binding and
+    /// that may have an unknown local address and time.
     ///
     /// # Errors
     ///
@@ -106,6 +106,7 @@ impl BatchSocket {
         {
             let this = Self::with_back_end(socket, BackEnd::Batched)?;
             linux::enable_packet_info(&this.socket, this.family)?;
+            linux::enable_arrival(&this.socket)?;
             Ok(this)
         }
         #[cfg(not(target_os = "linux"))]

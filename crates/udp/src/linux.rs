@@ -83,6 +83,12 @@ pub(crate) fn enable_packet_info(socket: &UdpSocket, family: Family) -> io::Resu
     Ok(())
 }
 
+/// Asks the kernel for the time each datagram arrived at, the time in the socket's queue not
+/// included.
+pub(crate) fn enable_arrival(socket: &UdpSocket) -> io::Result<()> {
+    switch_on(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS)
+}
+
 /// Sets an integer socket option to 1.
 fn switch_on(socket: BorrowedFd<'_>, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
     let on: libc::c_int = 1;
@@ -143,6 +149,7 @@ pub(crate) fn recv(socket: BorrowedFd<'_>, batch: &mut RecvBatch) -> io::Result<
         let meta = RecvMeta {
             peer,
             local: cmsg::decode_destination(&scratch.control.0[..control_len]),
+            arrived: cmsg::decode_arrival(&scratch.control.0[..control_len]),
             truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
         };
         batch.record(buffer, header.msg_len as usize, meta);

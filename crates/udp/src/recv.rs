@@ -10,6 +10,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::slice;
+use std::time::Duration;
 
 use crate::address::LocalAddress;
 use crate::{BATCH_SIZE, address};
@@ -35,6 +36,9 @@ pub struct RecvMeta {
     pub peer: SocketAddr,
     /// The address of ours it was sent to, which the reply must leave from.
     pub local: LocalAddress,
+    /// When it arrived, on the wall clock since 1970: the time it waited in the socket comes after.
+    /// `None` where the system does not tell.
+    pub arrived: Option<Duration>,
     /// The datagram was longer than [`DATAGRAM_SIZE_MAX`] and its end is lost.
     pub truncated: bool,
 }

@@ -5,7 +5,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -126,6 +126,9 @@ fn ask_at(server: &BatchSocket, client: &UdpSocket, ip: &str) -> RecvMeta {
         assert_eq!(meta.local.ip(), Some(target.ip()));
         assert_ne!(meta.local.interface(), 0);
         assert_eq!(source, target);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let age = now.saturating_sub(meta.arrived.unwrap());
+        assert!(age < Duration::from_secs(60), "{age:?}");
     } else {
         assert_eq!(meta.local, LocalAddress::UNKNOWN);
     }
@@ -313,6 +316,7 @@ fn v4_mapped_peer_is_reached_through_a_v4_socket(open: Open) {
     let meta = RecvMeta {
         peer,
         local: LocalAddress::UNKNOWN,
+        arrived: None,
         truncated: false,
     };
     reply(&server, b"x", &meta);

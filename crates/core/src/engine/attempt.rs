@@ -11,12 +11,12 @@ use smallvec::SmallVec;
 use super::hedge::Watch;
 use super::{Engine, Owner, UpstreamId};
 use crate::exchange::{Attempt, ExchangeId, Held, Tried, Waiter};
-use crate::limits::{QUERY_PADDING_BLOCK, SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
+use crate::limits::{OVERDUE_FACTOR, QUERY_PADDING_BLOCK, SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
 use crate::upstream::{
-    Candidate, CloseReason, Connection, ConnectionId, HealthState, Protocol, Standing, Strategy,
-    Upstream,
+    Candidate, CloseReason, Connection, ConnectionId, GroupId, HealthState, Protocol, Standing,
+    Strategy, Upstream,
 };
 use crate::wire::{ResponseView, render_reply, write_query};
 
@@ -27,12 +27,14 @@ pub(super) enum Among {
     Any,
     /// Those this question was not sent to yet.
     Untried,
+    /// Those that did not give a poor answer to it.
+    Undeclined,
 }
 
 impl<C> Engine<C> {
     /// Sends the question, or replies with why it cannot be sent.
     pub(super) fn send_or_fail(&mut self, id: ExchangeId, among: Among, now: Moment) {
-        if !self.send(id, among, now) {
+        if !self.send(id, among, now) && !self.fall_back(id, now) {
             self.fail_if_idle(id);
         }
     }
@@ -47,12 +49,25 @@ impl<C> Engine<C> {
             }
             let connection = self.connection_for(id, upstream, now);
             if connection.is_some_and(|connection| self.submit_to(id, upstream, connection, now)) {
+                if standing == Standing::Trial {
+                    self.accompany_trial(id, now);
+                }
                 return true;
             }
             // It has no connection to offer; another upstream may.
             full.push(upstream);
         }
         false
+    }
+
+    /// A question that tries a failed upstream goes to one that works as well: whoever asked it is not made to wait for the outcome.
+    fn accompany_trial(&mut self, id: ExchangeId, now: Moment) {
+        let chosen = self.choose(id, Among::Untried, &[], now);
+        if let Some((upstream, Standing::Good)) = chosen
+            && let Some(connection) = self.connection_for(id, upstream, now)
+        {
+            self.submit_to(id, upstream, connection, now);
+        }
     }
 
     /// The upstream that gets the question next, and how it is doing.
@@ -88,11 +103,22 @@ impl<C> Engine<C> {
                 standing = Standing::Poor;
             }
             let worn = is_worn(tried, upstream)
-                || (among == Among::Untried && tried.sends > 0)
+                || match among {
+                    Among::Any => false,
+                    Among::Untried => tried.sends > 0,
+                    Among::Undeclined => tried.declined,
+                }
                 || full.contains(&member);
+            // Who is at work on the question already is not asked twice.
+            let at_work = exchange.attempts.iter().any(|attempt| {
+                attempt.upstream == member
+                    && connections
+                        .get(attempt.connection)
+                        .is_some_and(Connection::is_at_work)
+            });
             // A question whose dial failed goes through the other addresses, whatever is known by then.
             let can_carry = tried.failed_dials > 0 || can_carry(upstream, standing);
-            if worn || !can_carry {
+            if worn || at_work || !can_carry {
                 continue;
             }
             let poor = standing == Standing::Poor;
@@ -151,6 +177,16 @@ impl<C> Engine<C> {
         let exchange = self.exchanges.get(id)?;
         let state = self.upstreams.get(upstream.0)?;
         let waits_on = |id: ConnectionId| exchange.attempts.iter().any(|a| a.connection == id);
+        // When one path to this upstream is silent, another one counts only if something came on it since: what took the first may have
+        // taken them all.
+        let waiting = exchange
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.upstream == upstream);
+        let silent_since = waiting.map(|attempt| attempt.sent).max();
+        let alive = |connection: &Connection<Owner>| {
+            silent_since.is_none_or(|since| !connection.is_ready() || connection.heard_since(since))
+        };
         let fit = state
             .connections
             .iter()
@@ -160,7 +196,7 @@ impl<C> Engine<C> {
                 let connection = self
                     .connections
                     .get(id)
-                    .filter(|connection| connection.is_usable())?;
+                    .filter(|connection| connection.is_usable() && alive(connection))?;
                 Some((id, connection))
             });
         let best = fit.min_by_key(|(_, connection)| {
@@ -232,6 +268,11 @@ impl<C> Engine<C> {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return false;
         };
+        // Making room for it may have moved the question already.
+        let tried = exchange.tried(upstream);
+        if exchange.sends() >= SENDS_MAX || tried.sends >= SENDS_PER_UPSTREAM_MAX {
+            return false;
+        }
         let Some(state) = self.connections.get_mut(connection) else {
             return false;
         };
@@ -290,7 +331,12 @@ impl<C> Engine<C> {
         // A connection on which other answers come is alive: its upstream is at work on the question, and asking it again
         // would only double its work. With nowhere else to go, the question waits where it is.
         let among = if silent { Among::Any } else { Among::Untried };
-        let sent = self.send(watch.exchange, among, now);
+        let worthwhile = silent || costs || self.is_worth_more(watch, now);
+        let sent = worthwhile && self.send(watch.exchange, among, now);
+        let fell_back = silent
+            && self.is_time_to_fall_back(watch.exchange, sent, now)
+            && self.fall_back(watch.exchange, now);
+        let sent = sent || fell_back;
         if sent && costs {
             self.hedges.spend();
         }
@@ -299,6 +345,27 @@ impl<C> Engine<C> {
             let due = heard.unwrap_or(now) + patience;
             self.hedges.watch(watch.exchange, attempt, due);
         }
+    }
+
+    /// Whether a question that waits on a living connection is worth a second try beyond their share of traffic: its answer is
+    /// overdue, or another upstream is likely to answer sooner. Otherwise two slow upstreams would be asked everything twice.
+    fn is_worth_more(&self, watch: Watch, now: Moment) -> bool {
+        let attempt = watch.attempt;
+        let waited = now.since(attempt.sent);
+        let usual = self.upstreams[attempt.upstream.0].rtt.estimate(now);
+        let group = self
+            .exchanges
+            .get(watch.exchange)
+            .and_then(|exchange| self.groups.get(exchange.group.0));
+        waited >= usual * OVERDUE_FACTOR
+            || group.is_some_and(|group| {
+                group.members.iter().any(|member| {
+                    let other = &self.upstreams[member.0];
+                    *member != attempt.upstream
+                        && other.health.state() == HealthState::Up
+                        && waited + other.rtt.estimate(now) < usual
+                })
+            })
     }
 
     /// The question's attempt on `connection` is lost; it is sent elsewhere, or fails.
@@ -322,23 +389,36 @@ impl<C> Engine<C> {
         }
         // Who has said no already is not asked a second time only because another one cannot be reached.
         let among = if exchange.has_held() {
-            Among::Untried
+            Among::Undeclined
         } else {
             Among::Any
         };
-        // Whatever else it waits for has been waited for longer than usual, so what was lost is replaced.
+        // Whatever else it waits for has been waited for longer than usual, so what was lost is replaced. There is no hurry when we
+        // ended it ourselves and the question waits on a connection that is ready.
         let other = exchange.attempts.first().copied();
+        let hurry = reason.is_failure() || !self.waits_on_ready(id);
         match other {
             None => self.send_or_fail(id, among, now),
-            // We ended it ourselves because another one answered first, or are about to end them all.
-            Some(_) if !reason.is_failure() => {}
             Some(other) => {
-                if !self.send(id, among, now) {
+                if !hurry || !self.send(id, among, now) {
                     let patience = self.upstreams[other.upstream.0].rtt.hedge_after();
                     self.hedges.watch(id, other, now + patience);
                 }
             }
         }
+    }
+
+    /// Whether one of the connections the question waits on is ready.
+    fn waits_on_ready(&self, id: ExchangeId) -> bool {
+        let attempts = self
+            .exchanges
+            .get(id)
+            .map(|exchange| exchange.attempts.iter());
+        attempts.into_iter().flatten().any(|attempt| {
+            self.connections
+                .get(attempt.connection)
+                .is_some_and(Connection::is_ready)
+        })
     }
 
     /// Ends an exchange that waits for nothing, with the best there is to tell.
@@ -359,26 +439,33 @@ impl<C> Engine<C> {
         } else {
             exchange
                 .lost_to
-                .or_else(|| self.down_reason())
-                .map_or_else(|| self.failure_without_reason(), Failure::Unreachable)
+                .or_else(|| self.down_reason(exchange.group))
+                .map_or_else(
+                    || self.failure_without_reason(exchange.group),
+                    Failure::Unreachable,
+                )
         };
         for waiter in exchange.waiters {
             self.reply_held_or(waiter, held.as_ref(), failure.told());
         }
     }
 
-    fn down_reason(&self) -> Option<CloseReason> {
-        self.upstreams
-            .iter()
+    fn members(&self, group: GroupId) -> impl Iterator<Item = &Upstream> {
+        let members = self.groups.get(group.0).map(|group| group.members.iter());
+        members
+            .into_iter()
+            .flatten()
+            .filter_map(|id| self.upstreams.get(id.0))
+    }
+
+    fn down_reason(&self, group: GroupId) -> Option<CloseReason> {
+        self.members(group)
             .find_map(|upstream| upstream.health.reason())
     }
 
-    fn failure_without_reason(&self) -> Failure {
-        if self
-            .upstreams
-            .iter()
-            .all(|upstream| upstream.endpoints.is_empty())
-        {
+    fn failure_without_reason(&self, group: GroupId) -> Failure {
+        let mut members = self.members(group);
+        if members.all(|upstream| upstream.endpoints.is_empty()) {
             Failure::NotReady
         } else {
             Failure::TimedOut

@@ -82,7 +82,7 @@ impl<C> Engine<C> {
         let mut draining = state.connections.iter().copied().filter(draining);
         let oldest = draining.next();
         if let Some(oldest) = oldest
-            && draining.count() + 1 >= DRAINING_PER_UPSTREAM_MAX
+            && draining.count() >= DRAINING_PER_UPSTREAM_MAX
         {
             self.close(oldest, CloseReason::Aged, now);
         }

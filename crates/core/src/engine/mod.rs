@@ -18,6 +18,7 @@
 
 mod attempt;
 mod event;
+mod fallback;
 mod hedge;
 mod lifecycle;
 mod receive;
@@ -64,7 +65,11 @@ impl EngineConfig {
     #[must_use]
     pub fn new(upstreams: Vec<UpstreamConfig>, strategy: Strategy) -> Self {
         let members = (0..upstreams.len()).map(UpstreamId).collect();
-        let groups = vec![GroupConfig { members, strategy }];
+        let groups = vec![GroupConfig {
+            members,
+            strategy,
+            fallback: None,
+        }];
         Self {
             upstreams,
             groups,

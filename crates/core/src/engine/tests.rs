@@ -42,7 +42,11 @@ impl Bench {
 
     fn with(upstreams: Vec<UpstreamConfig>, strategy: Strategy) -> Self {
         let members = (0..upstreams.len()).map(UpstreamId).collect();
-        let group = GroupConfig { members, strategy };
+        let group = GroupConfig {
+            members,
+            strategy,
+            fallback: None,
+        };
         let config = EngineConfig {
             upstreams,
             groups: vec![group],
@@ -138,12 +142,16 @@ impl Bench {
         let id = self.connection(place);
         let mut listed = Vec::from_iter(std::iter::from_fn(|| self.engine.poll_transmit()));
         listed.retain(|listed| *listed == id);
-        let outbound = self.engine.outbound(id).to_vec();
         assert_eq!(
             listed.len(),
-            usize::from(!outbound.is_empty()),
+            usize::from(!self.engine.outbound(id).is_empty()),
             "listed once or not at all"
         );
+        self.taken(id, block)
+    }
+
+    fn taken(&mut self, id: ConnectionId, block: usize) -> Vec<(u16, String)> {
+        let outbound = self.engine.outbound(id).to_vec();
         self.engine.handle_transmitted(id, outbound.len());
         let mut reader = FrameReader::default();
         reader.push(&outbound);
@@ -389,14 +397,22 @@ fn a_preferred_upstream_comes_back_by_one_trial() {
         bench.opened[2].1, 0,
         "one question tries the first upstream again"
     );
+    let queries = bench.written(1);
     assert_eq!(
-        bench.written(1).len(),
-        1,
-        "the other one goes where it is safe"
+        queries.len(),
+        2,
+        "and goes where it is safe as well, like the other one"
+    );
+    bench.answer(1, &queries[0]);
+    assert_eq!(
+        bench.outcomes().last(),
+        Some(&(2, GOOD, None)),
+        "nobody waits for the outcome"
     );
     bench.connect(2);
     let queries = bench.written(2);
     bench.answer(2, &queries[0]);
+    assert_eq!(bench.state(0), Some(HealthState::Up));
     bench.ask(4, "d.example");
     assert_eq!(bench.written(2).len(), 1);
 }
@@ -593,6 +609,50 @@ fn hedges_are_a_share_of_traffic() {
     );
 }
 
+/// Queries written to both upstreams of `bench` for the last 300 of 500 questions, 20 ms apart, while each answers `delay` after
+/// it was asked.
+fn queries_of_slow_upstreams(bench: &mut Bench, delay: [u64; 2]) -> usize {
+    let mut waiting: VecDeque<(Moment, usize, (u16, String))> = VecDeque::new();
+    let (mut written, mut connected) = (0, 0);
+    for client in 0..500 {
+        bench.ask(client, &format!("n{client}.example"));
+        for _ in 0..20 {
+            for place in connected..bench.opened.len() {
+                bench.connect(place);
+            }
+            connected = bench.opened.len();
+            for place in 0..connected {
+                let upstream = bench.opened[place].1;
+                let due = bench.now + Duration::from_millis(delay[upstream]);
+                for query in bench.taken(bench.connection(place), 128) {
+                    written += usize::from(client >= 200);
+                    waiting.push_back((due, place, query));
+                }
+            }
+            bench.wait(1);
+            let now = bench.now;
+            for (_, place, query) in waiting.iter().filter(|(due, ..)| *due <= now) {
+                bench.answer(*place, query);
+            }
+            waiting.retain(|(due, ..)| *due > now);
+        }
+    }
+    written
+}
+
+#[test]
+fn two_slow_upstreams_are_not_asked_everything_twice() {
+    let written = queries_of_slow_upstreams(&mut Bench::two(), [800, 800]);
+    assert!(written < 360, "{written} queries for 300 questions");
+}
+
+#[test]
+fn a_quick_upstream_helps_out_a_slow_one() {
+    let mut bench = Bench::two();
+    let written = queries_of_slow_upstreams(&mut bench, [800, 10]);
+    assert!(written > 580, "{written} queries for 300 questions");
+}
+
 #[test]
 fn a_lost_connection_in_the_middle_of_an_answer_leaves_no_half_message() {
     let mut bench = Bench::one();
@@ -660,6 +720,7 @@ fn a_group_keeps_its_questions_to_itself() {
     let group = |member| GroupConfig {
         members: vec![UpstreamId(member)],
         strategy: Strategy::Fastest,
+        fallback: None,
     };
     let config = EngineConfig {
         upstreams,
@@ -681,6 +742,144 @@ fn a_group_keeps_its_questions_to_itself() {
         bench.opened.len(),
         2,
         "a private group that fails asks nobody else"
+    );
+}
+
+/// Upstream 0 is public; upstreams from 1 on are a private group that falls back to it.
+fn with_fallback(private: usize) -> Bench {
+    let upstreams = upstreams(&vec![0; private + 1]);
+    let group = |members: std::ops::Range<usize>, fallback| GroupConfig {
+        members: members.map(UpstreamId).collect(),
+        strategy: Strategy::Ordered,
+        fallback,
+    };
+    let groups = vec![
+        group(0..1, None),
+        group(1..private + 1, Some(GroupId::DEFAULT)),
+    ];
+    let config = EngineConfig {
+        upstreams,
+        groups,
+        budget: QUESTION_BUDGET,
+    };
+    let mut bench = Bench::two();
+    bench.engine = Engine::new(config, [1; 32]);
+    bench
+}
+
+#[test]
+fn a_fallback_is_asked_when_nobody_of_the_group_can_be_reached() {
+    let mut bench = with_fallback(2);
+    bench.ask_group(1, "a.example", GroupId(1));
+    bench.close(0, CloseReason::Refused);
+    bench.close(1, CloseReason::Refused);
+    assert_eq!(
+        bench.opened.iter().map(|it| it.1).collect::<Vec<_>>(),
+        [1, 2, 0]
+    );
+    bench.connect(2);
+    let queries = bench.written(2);
+    bench.answer(2, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+#[test]
+fn a_fallback_is_asked_when_all_of_the_group_failed_or_refuse() {
+    let mut bench = with_fallback(1);
+    bench.ask_group(1, "a.example", GroupId(1));
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.receive(0, &response(&queries[0], Rcode::REFUSED));
+    assert_eq!(bench.opened[1].1, 0);
+    bench.close(1, CloseReason::Refused);
+    assert_eq!(
+        bench.outcomes(),
+        [(1, Rcode::REFUSED, None)],
+        "what the group said is better than nothing"
+    );
+}
+
+#[test]
+fn an_answer_of_the_group_is_final_whatever_it_says() {
+    let mut bench = with_fallback(1);
+    bench.ask_group(1, "a.example", GroupId(1));
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.receive(0, &response(&queries[0], Rcode::NXDOMAIN));
+    assert_eq!(bench.outcomes(), [(1, Rcode::NXDOMAIN, None)]);
+    assert_eq!(bench.opened.len(), 1);
+}
+
+#[test]
+fn a_silent_group_is_waited_for_before_its_fallback_is_asked() {
+    for private in [1, 2] {
+        let mut bench = with_fallback(private);
+        let public = |bench: &Bench| bench.opened.iter().position(|it| it.1 == 0);
+        bench.ask_group(1, "a.example", GroupId(1));
+        let (mut waited, mut connected) = (0, 0);
+        while public(&bench).is_none() && waited < 2_000 {
+            while connected < bench.opened.len() {
+                bench.connect(connected);
+                connected += 1;
+            }
+            bench.wait(10);
+            waited += 10;
+        }
+        assert!((800..=1_400).contains(&waited), "{private}: {waited} ms");
+        let place = public(&bench).unwrap();
+        bench.connect(place);
+        let queries = bench.written(place);
+        bench.answer(place, &queries[0]);
+        assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+    }
+}
+
+#[test]
+fn the_fallback_of_a_fallback_is_not_followed() {
+    let group = |member, fallback| GroupConfig {
+        members: vec![UpstreamId(member)],
+        strategy: Strategy::Ordered,
+        fallback: Some(GroupId(fallback)),
+    };
+    let config = EngineConfig {
+        upstreams: upstreams(&[0, 0, 0]),
+        groups: vec![group(0, 1), group(1, 2), group(2, 0)],
+        budget: QUESTION_BUDGET,
+    };
+    let mut bench = Bench::two();
+    bench.engine = Engine::new(config, [1; 32]);
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Refused);
+    bench.close(1, CloseReason::Refused);
+    assert_eq!(bench.outcomes(), [(1, Rcode::SERVFAIL, Some(23))]);
+    assert_eq!(bench.opened.len(), 2);
+}
+
+#[test]
+fn a_failure_tells_of_the_group_that_failed() {
+    let group = |member| GroupConfig {
+        members: vec![UpstreamId(member)],
+        strategy: Strategy::Ordered,
+        fallback: None,
+    };
+    let known = UpstreamConfig::new("known", vec![endpoint("192.0.2.1:853")]);
+    let config = EngineConfig {
+        upstreams: vec![known, UpstreamConfig::new("unknown", Vec::new())],
+        groups: vec![group(0), group(1)],
+        budget: QUESTION_BUDGET,
+    };
+    let mut bench = Bench::two();
+    bench.engine = Engine::new(config, [1; 32]);
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Refused);
+    bench.ask_group(2, "b.example", GroupId(1));
+    let (network_error, not_ready) = (Some(23), Some(14));
+    assert_eq!(
+        bench.outcomes(),
+        [
+            (1, Rcode::SERVFAIL, network_error),
+            (2, Rcode::SERVFAIL, not_ready)
+        ]
     );
 }
 
@@ -1172,4 +1371,84 @@ fn an_upstream_without_a_connection_to_offer_is_passed_over() {
     }
     let failed = bench.outcomes().into_iter().filter(|reply| reply.1 != GOOD);
     assert_eq!(failed.count(), 0);
+}
+
+#[test]
+fn all_connections_draining_at_once_leave_room_for_new_ones() {
+    let mut bench = Bench::one();
+    let mut client = 0;
+    while bench.opened.len() < 4 {
+        bench.ask(client, &format!("n{client}.example"));
+        client += 1;
+        if client % 1_024 == 1 {
+            bench.connect(bench.opened.len() - 1);
+        }
+        assert!(client < 10_000);
+    }
+    for place in 0..4 {
+        bench.connect(place);
+    }
+    let endpoints = vec![endpoint("192.0.2.99:853")];
+    bench
+        .engine
+        .set_endpoints(UpstreamId(0), endpoints, bench.now);
+    bench.ask(20_000, "z.example");
+    assert_eq!((bench.opened.len(), bench.replies.len()), (5, 0));
+}
+
+#[test]
+fn a_question_whose_dial_was_overtaken_is_still_looked_after() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853"], &["192.0.2.2:853", "192.0.2.3:853"]]);
+    bench.ask(1, "a.example");
+    bench.wait(650);
+    assert_eq!(bench.opened[2].2, endpoint("192.0.2.3:853"));
+    bench.connect(2);
+    bench.wait(500);
+    let queries = bench.written(2);
+    assert_eq!(queries.len(), 1, "the first upstream's dial hangs");
+    bench.answer(2, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+#[test]
+fn a_second_try_takes_no_connection_that_may_be_as_dead_as_the_first() {
+    let mut bench = Bench::one();
+    for client in 0..1_025 {
+        bench.ask(client, &format!("n{client}.example"));
+    }
+    bench.connect(0);
+    bench.connect(1);
+    for place in 0..2 {
+        for query in bench.written(place) {
+            bench.answer(place, &query);
+        }
+    }
+    bench.wait(1_000);
+    let before = bench.opened.len();
+    bench.ask(9_000, "a.example");
+    bench.wait(80);
+    assert_eq!(
+        bench.opened.len(),
+        before + 1,
+        "both stood idle; whatever took one may have taken both"
+    );
+}
+
+#[test]
+fn who_was_asked_and_lost_is_asked_again_when_another_refuses() {
+    let mut bench = Bench::two();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    bench.wait(400);
+    bench.connect(1);
+    bench.close(0, CloseReason::Reset);
+    let queries = bench.written(1);
+    let refused = response(&queries[0], Rcode::REFUSED);
+    bench.receive(1, &refused);
+    let place = bench.opened.len() - 1;
+    assert_eq!(bench.opened[place].1, 0);
+    bench.connect(place);
+    let queries = bench.written(place);
+    bench.answer(place, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
 }

@@ -217,6 +217,11 @@ impl<T: Copy + Ord> Connection<T> {
         self.in_flight.has_room()
     }
 
+    /// Whether a question given to it is surely being worked at: nothing speaks against its being alive. A datagram may be lost.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.is_ready() && self.suspect_since.is_none() && !self.is_datagram()
+    }
+
     /// Since when it has been ready, asked, and mute.
     pub(crate) fn silent_since(&self) -> Option<Moment> {
         self.suspect_since.filter(|_| self.is_ready())
@@ -276,6 +281,11 @@ impl<T: Copy + Ord> Connection<T> {
         self.suspect_since = None;
     }
 
+    /// Whether anything came since.
+    pub(crate) fn heard_since(&self, since: Moment) -> bool {
+        self.last_received > since
+    }
+
     /// A query sent at `sent` waits longer than usual. `None` when nothing came since, or nothing for as long as `patience`: the connection
     /// is suspect and takes no new questions until something comes. Otherwise when something came last.
     pub(crate) fn handle_impatience(
@@ -288,7 +298,8 @@ impl<T: Copy + Ord> Connection<T> {
         if heard > sent && now.since(heard) < patience {
             return Some(heard);
         }
-        self.suspect_since.get_or_insert(now);
+        // Not from now on: who asked first has waited since then, and is given up with the connection.
+        self.suspect_since.get_or_insert(sent.max(heard));
         None
     }
 

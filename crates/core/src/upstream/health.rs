@@ -9,8 +9,8 @@
 //!                            dial failed
 //! ```
 //!
-//! A failed upstream is tried again by one real question at a time, after a pause that doubles; a hedge protects that question. One
-//! response clears everything.
+//! A failed upstream is tried again by one real question at a time, after a pause that doubles; that question goes to an upstream
+//! that works as well. One response clears everything.
 
 use core::time::Duration;
 

@@ -39,11 +39,12 @@ impl Rtt {
         divisor.map_or(Duration::ZERO, |divisor| smoothed / divisor)
     }
 
-    /// Whether responses take several times what they can take: questions queue up at the other end.
+    /// Whether responses take several times what they can take: questions queue up at the other end. A queue may have stood there
+    /// before the first response, so that nobody knows what they can take; then taking longer than clients are made to wait is enough.
     pub(crate) fn is_congested(&self) -> bool {
         let shortest = self.shortest.unwrap_or_default();
-        self.smoothed
-            .is_some_and(|smoothed| smoothed > shortest * CONGESTION_FACTOR)
+        let usual = (shortest * CONGESTION_FACTOR).min(IMPATIENCE);
+        self.smoothed.is_some_and(|smoothed| smoothed > usual)
     }
 
     /// When a question sent to this upstream should also be sent elsewhere.
@@ -104,6 +105,15 @@ mod tests {
             rtt.handle_sample(ms(120), Moment::ZERO);
         }
         assert!(!rtt.is_congested(), "a longer path is no queue");
+    }
+
+    #[test]
+    fn a_queue_that_stood_from_the_start_shows_too() {
+        let mut rtt = Rtt::default();
+        for _ in 0..10 {
+            rtt.handle_sample(ms(1_900), Moment::ZERO);
+        }
+        assert!(rtt.is_congested());
     }
 
     #[test]

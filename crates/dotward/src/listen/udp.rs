@@ -1,7 +1,8 @@
 //! Queries in datagrams.
 //!
 //! Promises: a batch is received with one system call and its replies leave with one; a reply leaves from the address its query was
-//! sent to (RFC 2181 section 4.1); receiving never ends because of an error.
+//! sent to (RFC 2181 section 4.1); receiving never ends because of an error; a query that waited in the socket for as long as a client
+//! waits for its reply (the process was stopped, or flooded) is discarded, because nobody would believe the reply to be in time.
 //!
 //! Deliberately absent: fragments, larger sizes and truncation, which the front and the engine decide.
 
@@ -9,9 +10,11 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Context;
+use std::time::Duration;
 use std::{fmt, io};
 
 use dotward_core::front::Client;
+use dotward_core::limits::QUESTION_BUDGET;
 use dotward_core::time::Moment;
 use dotward_core::wire::Transport;
 use dotward_udp::{BatchSocket, Datagram, LocalAddress, PushError, RecvBatch, SendBatch};
@@ -20,6 +23,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::UdpSocket;
 
 use super::{Taken, take_query};
+use crate::clock;
 use crate::limits::LAST_BATCHES;
 use crate::signal::{Ready, Signal, Source, Wants};
 use crate::worker::{ReplyTo, State, Worker};
@@ -204,12 +208,27 @@ fn receive(worker: &Rc<Worker>, socket: &Socket, batch: &mut RecvBatch, port: us
         }
         Ok(()) | Err(_) => {}
     }
+    let stale = clock::wall().saturating_sub(QUESTION_BUDGET);
+    let mut discarded = 0_u32;
     worker.turn(|state, _, now| {
         for datagram in batch.iter().filter(|_| fresh) {
-            take(state, port, datagram, now);
+            if is_stale(&datagram, stale) {
+                discarded += 1;
+            } else {
+                take(state, port, datagram, now);
+            }
         }
     });
+    if discarded > 0 {
+        tracing::debug!(discarded, "queries waited too long in the socket");
+    }
     fresh && batch.is_full()
+}
+
+/// Whether the datagram arrived before `stale`. After a jump of the wall clock that is wrong for what waits in the socket at that
+/// moment, and for nothing else.
+fn is_stale(datagram: &Datagram<'_>, stale: Duration) -> bool {
+    datagram.meta.arrived.is_some_and(|arrived| arrived < stale)
 }
 
 fn take(state: &mut State, port: usize, datagram: Datagram<'_>, now: Moment) {

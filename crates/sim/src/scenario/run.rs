@@ -101,8 +101,9 @@ impl Runner {
 
     /// `upstream NAME ENDPOINT…`
     fn add_upstream(&mut self, words: &Words<'_>) -> Result<(), String> {
+        let endpoints = addresses(words.from(2))?;
         self.upstreams
-            .push(UpstreamConfig::new(words.at(1)?, addresses(words.from(2))?));
+            .push(UpstreamConfig::new(words.at(1)?, endpoints));
         Ok(())
     }
 

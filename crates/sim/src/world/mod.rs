@@ -6,10 +6,11 @@
 //!
 //! - every question gets exactly one reply, within its budget, with the client's ID, question and letter case, and the data of that question;
 //! - IDs are unique among what may still be answered on a connection;
-//! - a question is sent at most 3 times to one upstream and 6 times in all; an upstream has at most 4 connections;
+//! - a question is sent at most 3 times to one upstream and 6 times in all; an upstream has at most 4 connections, and as
+//!   many again that only wait for their last answers;
 //! - the engine counts exactly the clients who wait, and its queues hold no more than what came within a budget;
 //! - it never asks to be called again and again at one moment;
-//! - within [`RECOVERY`] after the faults have stopped somebody is answered, from then on everybody.
+//! - within 1.7 s after the faults have stopped somebody is answered, from then on everybody.
 
 mod ask;
 mod chance;
@@ -305,7 +306,7 @@ impl<'a> World<'a> {
         self.summary.connections += 1;
         let UpstreamId(site) = opened.upstream;
         let here = self.flows.values().filter(|flow| flow.site == site);
-        if here.count() >= CONNECTIONS_PER_UPSTREAM_MAX + DRAINING_PER_UPSTREAM_MAX {
+        if here.count() > CONNECTIONS_PER_UPSTREAM_MAX + DRAINING_PER_UPSTREAM_MAX {
             return Err(format!(
                 "more than {CONNECTIONS_PER_UPSTREAM_MAX} connections beside those that drain to one upstream"
             ));

@@ -1,0 +1,10 @@
+"""The rows, by what is hurt. Importing this registers them; their order is that of their numbers."""
+
+from play import ROWS
+from rows import answers, clocks, connections, crowds, handshakes, paths
+
+_ordered = sorted(ROWS.items())
+ROWS.clear()
+ROWS.update(_ordered)
+
+__all__ = ["answers", "clocks", "connections", "crowds", "handshakes", "paths"]

@@ -1,0 +1,89 @@
+"""Who is tortured: dotward, and for comparison its peers, each as a forwarder to the upstreams given."""
+
+import os
+import signal
+
+import upstreams
+from lab.processes import Program, wait_until
+from lab.servers import listening
+
+PORT = 5300
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
+
+
+class Subject:
+    """A forwarder that runs until `stop`. `start` puts it before these upstreams."""
+
+    name = None
+    #: command that prints the version, and what of its output is the version
+    version = None
+
+    def __init__(self, ground, directory=None):
+        self.ground = ground
+        self.directory = directory or os.path.join(ground.scratch, self.name)
+        os.makedirs(self.directory, exist_ok=True)
+        self.program = None
+        self.address = ("127.0.0.1", PORT)
+
+    def start(self, ups, *more, environment=None):
+        self.log = os.path.join(self.directory, "log")
+        self.program = Program(self.command(ups, more), self.log, self._environment(environment))
+        wait_until(self._ready, 15, f"{self.name} does not listen: {self.program.tail()}", every=0.002)
+        return self
+
+    @staticmethod
+    def _environment(more):
+        ours = {key: value for key, value in os.environ.items() if not key.startswith("DOTWARD")}
+        return {**ours, **(more or {})}
+
+    def _ready(self):
+        if not self.program.running():
+            raise RuntimeError(f"{self.name} ended at once: {self.program.tail()}")
+        return listening("udp", self.address[1])
+
+    def command(self, ups, more):
+        raise NotImplementedError
+
+    def write(self, name, text):
+        path = os.path.join(self.directory, name)
+        with open(path, "w") as file:
+            file.write(text)
+        return path
+
+    def bundle(self, ups):
+        """One file with the roots of all upstreams, for programs that know one file only."""
+        text = ""
+        for up in ups:
+            with open(up.ca) as file:
+                text += file.read()
+        return self.write("roots.pem", text)
+
+    def stop(self, sent=signal.SIGTERM):
+        status = self.program.stop(sent) if self.program is not None else 0
+        self.program = None
+        return status
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.program.pid}/fd"))
+
+    def resident(self):
+        return self.program.resident_bytes()
+
+
+class Dotward(Subject):
+    name = "dotward"
+    version = ["--version"]
+    #: where the binary is, and how much it logs; set from the command line
+    binary = None
+    log_level = "info"
+
+    def command(self, ups, more):
+        command = [self.binary, "run", "--listen", f"{self.address[0]}:{self.address[1]}",
+                   "--log-format", "json", "--log-level", self.log_level]
+        for up in ups:
+            command += ["--upstream", f"tls://{upstreams.NAME}@{up.address}:{up.port}?ca_file={up.ca}{getattr(up, 'more', '')}"]
+        return [*command, *more]
+
+    def _ready(self):
+        # The sockets are bound before the rest is there; the log tells of them when it is.
+        return super()._ready() and self.program.output().count('"listening"') == 2
