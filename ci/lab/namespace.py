@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 
-INSIDE = "DOTWARD_LAB_INSIDE"
+INSIDE = "INSIDE_LAB_NAMESPACE"
 
 # Where files of the run go: a file system in memory that is seen inside only and ends with the namespaces.
 SCRATCH = "/mnt"

@@ -13,6 +13,10 @@ pub const QUESTION_BUDGET: Duration = Duration::from_secs(2);
 /// (RFC 9210 section 4.1); dnsdist waits 5 s. Another upstream is asked long before, see [`IMPATIENCE`].
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long after the second dial that hangs a third is begun beside them, and so on: the connections there may be are spread over
+/// [`DIAL_TIMEOUT`], so that a network that comes back is noticed within about a second.
+pub const DIAL_BESIDE_AFTER: Duration = Duration::from_millis(700);
+
 /// The shortest wait before a question is sent a second time, elsewhere: below it, ordinary jitter of a good upstream would cost
 /// everybody double traffic.
 pub const HEDGE_AFTER_MIN: Duration = Duration::from_millis(75);
@@ -32,8 +36,13 @@ pub const HEDGE_BURST: u32 = 64;
 /// Times one question is sent to one upstream (RFC 9520 section 3.1: at most 3).
 pub const SENDS_PER_UPSTREAM_MAX: u8 = 3;
 
-/// Times one question is sent in all, whatever the number of upstreams: what a client can make us send is bounded.
+/// Times one question is sent for one group, whatever the number of upstreams: what a client can make us send is bounded. A group's
+/// fallback has as many of its own.
 pub const SENDS_MAX: usize = 6;
+
+/// How long a group that has a fallback may be silent about a question before the fallback is asked too. Longer than a lost datagram
+/// and its repetition, because the answer of the fallback to a private name is a wrong one; short enough to leave the fallback time.
+pub const FALLBACK_AFTER: Duration = Duration::from_secs(1);
 
 /// Questions in flight for all clients. About 2 kB each (CoreDNS: unlimited, unbound: 2,048 per thread): 40 MB at most.
 pub const EXCHANGES_MAX: usize = 20_000;
@@ -83,6 +92,9 @@ pub const IDLE_TRUST: u32 = 16;
 /// How long a connection lives in all, give or take a tenth: addresses move behind one name, and TLS keys should not live for
 /// ever (RFC 9325 section 4.4). CoreDNS has the same idea as `max_age`.
 pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(3600);
+
+/// Connections to one upstream that take no more questions and wait for their last responses; the oldest gives way.
+pub const DRAINING_PER_UPSTREAM_MAX: usize = 4;
 
 /// How long a connection is being opened before a second address is tried beside it (RFC 8305 section 5).
 pub const DIAL_HEAD_START: Duration = Duration::from_millis(250);

@@ -92,9 +92,15 @@ fn serve(invocation: &Invocation) -> io::Result<u8> {
     })
 }
 
-/// The first signal asks for an orderly end, the second one ends at once.
-async fn stop_on_signals(orders: watch::Sender<Order>) {
-    let mut signals = match StopSignals::listen() {
+/// The first signal asks for an orderly end, the second one ends at once. The call itself, before the future is waited for, makes
+/// signals ask instead of kill.
+fn stop_on_signals(orders: watch::Sender<Order>) -> impl Future<Output = ()> {
+    let signals = StopSignals::listen();
+    give_orders(signals, orders)
+}
+
+async fn give_orders(signals: io::Result<StopSignals>, orders: watch::Sender<Order>) {
+    let mut signals = match signals {
         Ok(signals) => signals,
         Err(error) => {
             tracing::error!(%error, "signals cannot be waited for");

@@ -401,7 +401,8 @@ impl Proxy {
         })
     }
 
-    /// Serves on this thread until `shutdown` says [`Order::Drain`] or [`Order::Abort`] is due.
+    /// Serves on this thread until `shutdown` says [`Order::Drain`] or [`Order::Abort`] is due. `shutdown` is called before anything
+    /// is bound, so that nobody sees a proxy that listens and does not obey yet.
     ///
     /// # Errors
     ///
@@ -410,18 +411,17 @@ impl Proxy {
         config: Config,
         shutdown: impl FnOnce(watch::Sender<Order>) -> F,
     ) -> Result<Ended, StartError> {
-        let prepared = Prepared::new(config)?;
-        let runtime = local_runtime()?;
         let (orders, receiver) = watch::channel(Order::Serve);
-        let ended = runtime.block_on(async {
+        local_runtime()?.block_on(async {
             let shutdown = shutdown(orders);
-            tokio::select! {
+            let prepared = Prepared::new(config)?;
+            let ended = tokio::select! {
                 biased;
                 () = shutdown => std::future::pending().await,
                 ended = prepared.serve(receiver) => ended,
-            }
-        })?;
-        Ok(ended)
+            };
+            Ok(ended?)
+        })
     }
 }
 

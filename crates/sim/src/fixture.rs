@@ -275,7 +275,9 @@ fn compare_view(step: &Step, view: &ResponseView<'_>) -> Result<(), String> {
             .filter(|record| record.section == section)
             .count()
     };
-    let question = view.question().map_or("-".into(), |q| q.to_string());
+    let question = view
+        .question()
+        .map_or_else(|| "-".into(), |q| q.to_string());
     let [name, class, rtype] =
         <[&str; 3]>::try_from(question.split(' ').collect::<Vec<_>>()).unwrap_or(["-", "-", "-"]);
     let mut found = format!(

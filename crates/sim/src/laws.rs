@@ -61,6 +61,10 @@ fn check_silence(message: &[u8], reason: DropReason) {
     }
 }
 
+#[expect(
+    clippy::cognitive_complexity,
+    reason = "a list of assertions, one fact a line"
+)]
 fn check_own_reply(message: &[u8], reply: &[u8], transport: Transport) {
     let (Some(asked), Ok(view)) = (Header::parse(message), ResponseView::parse(reply)) else {
         panic!("a reply that is no message: {reply:02x?}");

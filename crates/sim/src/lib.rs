@@ -12,6 +12,7 @@ pub mod harness;
 pub mod laws;
 pub mod octets;
 pub mod scenario;
+pub mod world;
 
 use std::path::{Path, PathBuf};
 

@@ -11,14 +11,12 @@ use smallvec::SmallVec;
 use super::hedge::Watch;
 use super::{Engine, Owner, UpstreamId};
 use crate::exchange::{Attempt, ExchangeId, Held, Tried, Waiter};
-use crate::limits::{
-    CONNECTIONS_PER_UPSTREAM_MAX, QUERY_PADDING_BLOCK, SENDS_MAX, SENDS_PER_UPSTREAM_MAX,
-};
+use crate::limits::{QUERY_PADDING_BLOCK, SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
 use crate::upstream::{
-    Candidate, CloseReason, Connection, ConnectionId, HealthState, Protocol, Standing, Strategy,
-    Upstream,
+    Candidate, CloseReason, Connection, ConnectionId, GroupId, HealthState, Protocol, Standing,
+    Strategy, Upstream,
 };
 use crate::wire::{ResponseView, render_reply, write_query};
 
@@ -29,29 +27,32 @@ pub(super) enum Among {
     Any,
     /// Those this question was not sent to yet.
     Untried,
+    /// Those that did not give a poor answer to it.
+    Undeclined,
 }
 
 impl<C> Engine<C> {
     /// Sends the question, or replies with why it cannot be sent.
     pub(super) fn send_or_fail(&mut self, id: ExchangeId, among: Among, now: Moment) {
-        if !self.send(id, among, now) {
+        if !self.send(id, among, now) && !self.fall_back(id, now) {
             self.fail_if_idle(id);
         }
     }
 
     /// Sends the question once more. `false` when there is nowhere to send it to.
     pub(super) fn send(&mut self, id: ExchangeId, among: Among, now: Moment) -> bool {
-        while let Some((upstream, standing)) = self.choose(id, among, now) {
+        let mut full: SmallVec<[UpstreamId; 4]> = SmallVec::new();
+        while let Some((upstream, standing)) = self.choose(id, among, &full, now) {
             if standing == Standing::Trial {
                 let jitter = self.jitter();
                 self.upstreams[upstream.0].health.begin_trial(now, jitter);
             }
-            let Some(connection) = self.connection_for(id, upstream, now) else {
-                return false;
-            };
-            if self.submit_to(id, upstream, connection, now) {
+            let connection = self.connection_for(id, upstream, now);
+            if connection.is_some_and(|connection| self.submit_to(id, upstream, connection, now)) {
                 return true;
             }
+            // It has no connection to offer; another upstream may.
+            full.push(upstream);
         }
         false
     }
@@ -61,6 +62,7 @@ impl<C> Engine<C> {
         &mut self,
         id: ExchangeId,
         among: Among,
+        full: &[UpstreamId],
         now: Moment,
     ) -> Option<(UpstreamId, Standing)> {
         let exchange = self.exchanges.get(id)?;
@@ -87,8 +89,23 @@ impl<C> Engine<C> {
                 // A trial costs its question a delay; one that already waits does not make it while others can help.
                 standing = Standing::Poor;
             }
-            let worn = is_worn(tried, upstream) || (among == Among::Untried && tried.sends > 0);
-            if worn || !can_carry(upstream, standing) {
+            let worn = is_worn(tried, upstream)
+                || match among {
+                    Among::Any => false,
+                    Among::Untried => tried.sends > 0,
+                    Among::Undeclined => tried.declined,
+                }
+                || full.contains(&member);
+            // Who is at work on the question already is not asked twice.
+            let at_work = exchange.attempts.iter().any(|attempt| {
+                attempt.upstream == member
+                    && connections
+                        .get(attempt.connection)
+                        .is_some_and(Connection::is_at_work)
+            });
+            // A question whose dial failed goes through the other addresses, whatever is known by then.
+            let can_carry = tried.failed_dials > 0 || can_carry(upstream, standing);
+            if worn || at_work || !can_carry {
                 continue;
             }
             let poor = standing == Standing::Poor;
@@ -147,6 +164,16 @@ impl<C> Engine<C> {
         let exchange = self.exchanges.get(id)?;
         let state = self.upstreams.get(upstream.0)?;
         let waits_on = |id: ConnectionId| exchange.attempts.iter().any(|a| a.connection == id);
+        // When one path to this upstream is silent, another one counts only if something came on it since: what took the first may have
+        // taken them all.
+        let waiting = exchange
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.upstream == upstream);
+        let silent_since = waiting.map(|attempt| attempt.sent).max();
+        let alive = |connection: &Connection<Owner>| {
+            silent_since.is_none_or(|since| !connection.is_ready() || connection.heard_since(since))
+        };
         let fit = state
             .connections
             .iter()
@@ -156,7 +183,7 @@ impl<C> Engine<C> {
                 let connection = self
                     .connections
                     .get(id)
-                    .filter(|connection| connection.is_usable())?;
+                    .filter(|connection| connection.is_usable() && alive(connection))?;
                 Some((id, connection))
             });
         let best = fit.min_by_key(|(_, connection)| {
@@ -201,9 +228,9 @@ impl<C> Engine<C> {
         upstream: UpstreamId,
         now: Moment,
     ) -> Option<ConnectionId> {
-        let exchange = self.exchanges.get_mut(id)?;
+        let exchange = self.exchanges.get(id)?;
         let state = self.upstreams.get(upstream.0)?;
-        if state.connections.len() < CONNECTIONS_PER_UPSTREAM_MAX {
+        if !self.is_full(upstream) {
             return None;
         }
         let silent = state.connections.iter().copied().filter_map(|id| {
@@ -228,6 +255,11 @@ impl<C> Engine<C> {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return false;
         };
+        // Making room for it may have moved the question already.
+        let tried = exchange.tried(upstream);
+        if exchange.sends() >= SENDS_MAX || tried.sends >= SENDS_PER_UPSTREAM_MAX {
+            return false;
+        }
         let Some(state) = self.connections.get_mut(connection) else {
             return false;
         };
@@ -287,6 +319,10 @@ impl<C> Engine<C> {
         // would only double its work. With nowhere else to go, the question waits where it is.
         let among = if silent { Among::Any } else { Among::Untried };
         let sent = self.send(watch.exchange, among, now);
+        let fell_back = silent
+            && self.is_time_to_fall_back(watch.exchange, sent, now)
+            && self.fall_back(watch.exchange, now);
+        let sent = sent || fell_back;
         if sent && costs {
             self.hedges.spend();
         }
@@ -316,16 +352,38 @@ impl<C> Engine<C> {
         if !was_ready {
             exchange.take_back_send(attempt.upstream, reason.is_failure());
         }
-        if !exchange.attempts.is_empty() {
-            return;
-        }
         // Who has said no already is not asked a second time only because another one cannot be reached.
         let among = if exchange.has_held() {
-            Among::Untried
+            Among::Undeclined
         } else {
             Among::Any
         };
-        self.send_or_fail(id, among, now);
+        // Whatever else it waits for has been waited for longer than usual, so what was lost is replaced. There is no hurry when we
+        // ended it ourselves and the question waits on a connection that is ready.
+        let other = exchange.attempts.first().copied();
+        let hurry = reason.is_failure() || !self.waits_on_ready(id);
+        match other {
+            None => self.send_or_fail(id, among, now),
+            Some(other) => {
+                if !hurry || !self.send(id, among, now) {
+                    let patience = self.upstreams[other.upstream.0].rtt.hedge_after();
+                    self.hedges.watch(id, other, now + patience);
+                }
+            }
+        }
+    }
+
+    /// Whether one of the connections the question waits on is ready.
+    fn waits_on_ready(&self, id: ExchangeId) -> bool {
+        let attempts = self
+            .exchanges
+            .get(id)
+            .map(|exchange| exchange.attempts.iter());
+        attempts.into_iter().flatten().any(|attempt| {
+            self.connections
+                .get(attempt.connection)
+                .is_some_and(Connection::is_ready)
+        })
     }
 
     /// Ends an exchange that waits for nothing, with the best there is to tell.
@@ -346,26 +404,33 @@ impl<C> Engine<C> {
         } else {
             exchange
                 .lost_to
-                .or_else(|| self.down_reason())
-                .map_or_else(|| self.failure_without_reason(), Failure::Unreachable)
+                .or_else(|| self.down_reason(exchange.group))
+                .map_or_else(
+                    || self.failure_without_reason(exchange.group),
+                    Failure::Unreachable,
+                )
         };
         for waiter in exchange.waiters {
             self.reply_held_or(waiter, held.as_ref(), failure.told());
         }
     }
 
-    fn down_reason(&self) -> Option<CloseReason> {
-        self.upstreams
-            .iter()
+    fn members(&self, group: GroupId) -> impl Iterator<Item = &Upstream> {
+        let members = self.groups.get(group.0).map(|group| group.members.iter());
+        members
+            .into_iter()
+            .flatten()
+            .filter_map(|id| self.upstreams.get(id.0))
+    }
+
+    fn down_reason(&self, group: GroupId) -> Option<CloseReason> {
+        self.members(group)
             .find_map(|upstream| upstream.health.reason())
     }
 
-    fn failure_without_reason(&self) -> Failure {
-        if self
-            .upstreams
-            .iter()
-            .all(|upstream| upstream.endpoints.is_empty())
-        {
+    fn failure_without_reason(&self, group: GroupId) -> Failure {
+        let mut members = self.members(group);
+        if members.all(|upstream| upstream.endpoints.is_empty()) {
             Failure::NotReady
         } else {
             Failure::TimedOut

@@ -94,6 +94,11 @@ impl Hedges {
         }
     }
 
+    /// Attempts watched.
+    pub(super) fn len(&self) -> usize {
+        self.early.iter().map(VecDeque::len).sum::<usize>() + self.late.len()
+    }
+
     /// When the next attempt is to be looked at.
     pub(super) fn poll_timeout(&self) -> Option<Moment> {
         let fronts = self

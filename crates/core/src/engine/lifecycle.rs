@@ -6,21 +6,29 @@ use smallvec::SmallVec;
 use super::event::{Action, Event};
 use super::{Engine, Owner};
 use crate::limits::{
-    CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX, DIAL_TIMEOUT, PROBE_TIMEOUT,
+    CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX, DIAL_BESIDE_AFTER, DIAL_TIMEOUT,
+    DRAINING_PER_UPSTREAM_MAX, PROBE_TIMEOUT,
 };
 use crate::time::Moment;
 use crate::upstream::{CloseReason, Connection, ConnectionId, Due, Probe, Protocol, UpstreamId};
 use crate::wire::{Class, Name, QueryOptions, Question, RecordType, write_query};
 
-/// More connections than this are not opened at the same time to one upstream.
-const OPENING_MAX: usize = 2;
-
 impl<C> Engine<C> {
-    /// Opens a stream, unless there are enough of them. The address is one to which none is being opened yet, if there is one.
+    /// Opens a stream, unless there are enough, or enough are being opened already: a third dial is begun only when the latest has
+    /// taken long, so that the bound is not used up at once by dials that hang. The address is one to which none is being opened
+    /// yet, if there is one.
     pub(super) fn open(&mut self, upstream: UpstreamId, now: Moment) -> Option<ConnectionId> {
+        self.make_room(upstream, now);
+        let full = self.is_full(upstream);
         let state = self.upstreams.get_mut(upstream.0)?;
         let busy = opening_endpoints(&self.connections, &state.connections);
-        if state.connections.len() >= CONNECTIONS_PER_UPSTREAM_MAX || busy.len() >= OPENING_MAX {
+        let dials = state
+            .connections
+            .iter()
+            .filter_map(|id| self.connections.get(*id)?.dialing_since());
+        let latest = dials.max().unwrap_or_default();
+        let patient = busy.len() > 1 && now.since(latest) < DIAL_BESIDE_AFTER;
+        if full || patient {
             return None;
         }
         let endpoint = state.endpoints.next(&busy)?;
@@ -45,6 +53,39 @@ impl<C> Engine<C> {
             endpoint,
         });
         Some(connection)
+    }
+
+    /// Whether an upstream has as many connections as it may. Those that drain do not count: what they wait for may never come, and
+    /// their successors cannot wait for that.
+    pub(super) fn is_full(&self, upstream: UpstreamId) -> bool {
+        let Some(state) = self.upstreams.get(upstream.0) else {
+            return true;
+        };
+        let serving = |id: &&ConnectionId| {
+            self.connections
+                .get(**id)
+                .is_some_and(|connection| !connection.is_draining())
+        };
+        state.connections.iter().filter(serving).count() >= CONNECTIONS_PER_UPSTREAM_MAX
+    }
+
+    /// Ends the oldest connection that drains when there are as many as may drain at a time; its questions move.
+    fn make_room(&mut self, upstream: UpstreamId, now: Moment) {
+        let Some(state) = self.upstreams.get(upstream.0) else {
+            return;
+        };
+        let draining = |id: &ConnectionId| {
+            self.connections
+                .get(*id)
+                .is_some_and(Connection::is_draining)
+        };
+        let mut draining = state.connections.iter().copied().filter(draining);
+        let oldest = draining.next();
+        if let Some(oldest) = oldest
+            && draining.count() >= DRAINING_PER_UPSTREAM_MAX
+        {
+            self.close(oldest, CloseReason::Aged, now);
+        }
     }
 
     /// Opens a socket for one datagram, unless there are too many.

@@ -18,6 +18,7 @@
 
 mod attempt;
 mod event;
+mod fallback;
 mod hedge;
 mod lifecycle;
 mod receive;
@@ -64,7 +65,11 @@ impl EngineConfig {
     #[must_use]
     pub fn new(upstreams: Vec<UpstreamConfig>, strategy: Strategy) -> Self {
         let members = (0..upstreams.len()).map(UpstreamId).collect();
-        let groups = vec![GroupConfig { members, strategy }];
+        let groups = vec![GroupConfig {
+            members,
+            strategy,
+            fallback: None,
+        }];
         Self {
             upstreams,
             groups,
@@ -80,6 +85,19 @@ enum Owner {
     Exchange(ExchangeId),
     /// We ourselves: does the upstream work?
     Probe(UpstreamId),
+}
+
+/// How much an [`Engine`] holds; all of it returns to nothing when nobody asks for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Connections, open or being opened.
+    pub connections: usize,
+    /// Questions in flight, equal ones once.
+    pub exchanges: usize,
+    /// Deadlines noted, one a client who waits; those of finished questions stay until the ones before them have passed.
+    pub deadlines: usize,
+    /// Attempts watched, finished ones likewise.
+    pub watches: usize,
 }
 
 /// The far side. `C` is the shell's token for where a reply goes.
@@ -214,10 +232,11 @@ impl<C> Engine<C> {
 
     /// Time has passed. Call it when [`Engine::poll_timeout`] says so; earlier does no harm.
     pub fn handle_timeout(&mut self, now: Moment) {
-        self.fire_hedges(now);
+        // Deadlines first: who cannot be helped any more is not asked for again, as after a sleep of the machine.
         while let Some((id, waiters)) = self.exchanges.take_expired(now) {
             self.expire(id, waiters);
         }
+        self.fire_hedges(now);
         self.fire_connections(now);
         self.fire_probes(now);
     }
@@ -284,6 +303,17 @@ impl<C> Engine<C> {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.exchanges.waiters()
+    }
+
+    /// How much the engine holds at the moment.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        Load {
+            connections: self.connections.len(),
+            exchanges: self.exchanges.len(),
+            deadlines: self.exchanges.deadlines(),
+            watches: self.hedges.len(),
+        }
     }
 
     /// How an upstream is doing.

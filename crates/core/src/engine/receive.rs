@@ -109,12 +109,17 @@ impl<C> Engine<C> {
         if is_poor(response) {
             let first = !exchange.has_held();
             exchange.hold(response, origin);
-            let asked_another = first && self.send(exchange_id, Among::Untried, now);
+            exchange.note_declined(attempt.upstream);
+            let idle = exchange.attempts.is_empty();
+            // Somebody who was asked may still have no say, when his connection was taken from under the question.
+            let asked_another = first
+                && (self.send(exchange_id, Among::Untried, now)
+                    || (idle && self.send(exchange_id, Among::Undeclined, now)));
             let waits = self
                 .exchanges
                 .get(exchange_id)
                 .is_some_and(|e| !e.attempts.is_empty());
-            if asked_another || waits {
+            if asked_another || waits || self.fall_back(exchange_id, now) {
                 return;
             }
         }

@@ -43,7 +43,11 @@ impl Bench {
 
     fn with(upstreams: Vec<UpstreamConfig>, strategy: Strategy) -> Self {
         let members = (0..upstreams.len()).map(UpstreamId).collect();
-        let group = GroupConfig { members, strategy };
+        let group = GroupConfig {
+            members,
+            strategy,
+            fallback: None,
+        };
         let config = EngineConfig {
             upstreams,
             groups: vec![group],
@@ -661,6 +665,7 @@ fn a_group_keeps_its_questions_to_itself() {
     let group = |member| GroupConfig {
         members: vec![UpstreamId(member)],
         strategy: Strategy::Fastest,
+        fallback: None,
     };
     let config = EngineConfig {
         upstreams,
@@ -682,6 +687,144 @@ fn a_group_keeps_its_questions_to_itself() {
         bench.opened.len(),
         2,
         "a private group that fails asks nobody else"
+    );
+}
+
+/// Upstream 0 is public; upstreams from 1 on are a private group that falls back to it.
+fn with_fallback(private: usize) -> Bench {
+    let upstreams = upstreams(&vec![0; private + 1]);
+    let group = |members: std::ops::Range<usize>, fallback| GroupConfig {
+        members: members.map(UpstreamId).collect(),
+        strategy: Strategy::Ordered,
+        fallback,
+    };
+    let groups = vec![
+        group(0..1, None),
+        group(1..private + 1, Some(GroupId::DEFAULT)),
+    ];
+    let config = EngineConfig {
+        upstreams,
+        groups,
+        budget: QUESTION_BUDGET,
+    };
+    let mut bench = Bench::two();
+    bench.engine = Engine::new(config, [1; 32]);
+    bench
+}
+
+#[test]
+fn a_fallback_is_asked_when_nobody_of_the_group_can_be_reached() {
+    let mut bench = with_fallback(2);
+    bench.ask_group(1, "a.example", GroupId(1));
+    bench.close(0, CloseReason::Refused);
+    bench.close(1, CloseReason::Refused);
+    assert_eq!(
+        bench.opened.iter().map(|it| it.1).collect::<Vec<_>>(),
+        [1, 2, 0]
+    );
+    bench.connect(2);
+    let queries = bench.written(2);
+    bench.answer(2, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+#[test]
+fn a_fallback_is_asked_when_all_of_the_group_failed_or_refuse() {
+    let mut bench = with_fallback(1);
+    bench.ask_group(1, "a.example", GroupId(1));
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.receive(0, &response(&queries[0], Rcode::REFUSED));
+    assert_eq!(bench.opened[1].1, 0);
+    bench.close(1, CloseReason::Refused);
+    assert_eq!(
+        bench.outcomes(),
+        [(1, Rcode::REFUSED, None)],
+        "what the group said is better than nothing"
+    );
+}
+
+#[test]
+fn an_answer_of_the_group_is_final_whatever_it_says() {
+    let mut bench = with_fallback(1);
+    bench.ask_group(1, "a.example", GroupId(1));
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.receive(0, &response(&queries[0], Rcode::NXDOMAIN));
+    assert_eq!(bench.outcomes(), [(1, Rcode::NXDOMAIN, None)]);
+    assert_eq!(bench.opened.len(), 1);
+}
+
+#[test]
+fn a_silent_group_is_waited_for_before_its_fallback_is_asked() {
+    for private in [1, 2] {
+        let mut bench = with_fallback(private);
+        let public = |bench: &Bench| bench.opened.iter().position(|it| it.1 == 0);
+        bench.ask_group(1, "a.example", GroupId(1));
+        let (mut waited, mut connected) = (0, 0);
+        while public(&bench).is_none() && waited < 2_000 {
+            while connected < bench.opened.len() {
+                bench.connect(connected);
+                connected += 1;
+            }
+            bench.wait(10);
+            waited += 10;
+        }
+        assert!((800..=1_400).contains(&waited), "{private}: {waited} ms");
+        let place = public(&bench).unwrap();
+        bench.connect(place);
+        let queries = bench.written(place);
+        bench.answer(place, &queries[0]);
+        assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+    }
+}
+
+#[test]
+fn the_fallback_of_a_fallback_is_not_followed() {
+    let group = |member, fallback| GroupConfig {
+        members: vec![UpstreamId(member)],
+        strategy: Strategy::Ordered,
+        fallback: Some(GroupId(fallback)),
+    };
+    let config = EngineConfig {
+        upstreams: upstreams(&[0, 0, 0]),
+        groups: vec![group(0, 1), group(1, 2), group(2, 0)],
+        budget: QUESTION_BUDGET,
+    };
+    let mut bench = Bench::two();
+    bench.engine = Engine::new(config, [1; 32]);
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Refused);
+    bench.close(1, CloseReason::Refused);
+    assert_eq!(bench.outcomes(), [(1, Rcode::SERVFAIL, Some(23))]);
+    assert_eq!(bench.opened.len(), 2);
+}
+
+#[test]
+fn a_failure_tells_of_the_group_that_failed() {
+    let group = |member| GroupConfig {
+        members: vec![UpstreamId(member)],
+        strategy: Strategy::Ordered,
+        fallback: None,
+    };
+    let known = UpstreamConfig::new("known", vec![endpoint("192.0.2.1:853")]);
+    let config = EngineConfig {
+        upstreams: vec![known, UpstreamConfig::new("unknown", Vec::new())],
+        groups: vec![group(0), group(1)],
+        budget: QUESTION_BUDGET,
+    };
+    let mut bench = Bench::two();
+    bench.engine = Engine::new(config, [1; 32]);
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Refused);
+    bench.ask_group(2, "b.example", GroupId(1));
+    let (network_error, not_ready) = (Some(23), Some(14));
+    assert_eq!(
+        bench.outcomes(),
+        [
+            (1, Rcode::SERVFAIL, network_error),
+            (2, Rcode::SERVFAIL, not_ready)
+        ]
     );
 }
 
@@ -1154,4 +1297,183 @@ fn a_house_full_of_silent_connections_makes_room_for_a_new_one() {
     let mine = queries.iter().find(|query| query.1 == "z.example").unwrap();
     bench.answer(newest, mine);
     assert_eq!(bench.outcomes().last(), Some(&(9, GOOD, None)));
+}
+
+#[test]
+fn the_other_address_is_tried_when_the_one_in_use_goes_whatever_happened_before() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853", "192.0.2.2:853"]]);
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Refused);
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    bench.close(1, CloseReason::Ended);
+    bench.ask(2, "b.example");
+    assert_eq!(bench.opened[2].2, endpoint("192.0.2.2:853"));
+    bench.close(2, CloseReason::Refused);
+    assert_eq!(bench.opened[3].2, endpoint("192.0.2.1:853"));
+    bench.connect(3);
+    let queries = bench.written(3);
+    bench.answer(3, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None), (2, GOOD, None)]);
+}
+
+#[test]
+fn a_trial_goes_through_every_address() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853", "192.0.2.2:853"]]);
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Refused);
+    bench.close(1, CloseReason::Refused);
+    assert_eq!(bench.outcomes(), [(1, Rcode::SERVFAIL, Some(23))]);
+    bench.wait(800);
+    bench.ask(2, "b.example");
+    bench.close(2, CloseReason::Refused);
+    assert_eq!(bench.opened.len(), 4, "the second address may be back");
+    bench.connect(3);
+    let queries = bench.written(3);
+    let mine = queries.iter().find(|query| query.1 == "b.example").unwrap();
+    bench.answer(3, mine);
+    assert_eq!(bench.outcomes()[1], (2, GOOD, None));
+}
+
+#[test]
+fn a_second_try_that_is_lost_is_replaced_though_the_first_still_runs() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853"], &["192.0.2.2:853"], &["192.0.2.3:853"]]);
+    bench.ask(1, "a.example");
+    bench.wait(400);
+    assert_eq!(bench.opened[1].1, 1);
+    bench.close(1, CloseReason::Reset);
+    assert_eq!(bench.opened[2].1, 2, "the third upstream is asked at once");
+    bench.connect(2);
+    let queries = bench.written(2);
+    bench.answer(2, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+#[test]
+fn nothing_is_sent_for_those_whose_deadline_passed_in_a_sleep() {
+    let mut bench = Bench::two();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    bench.written(0);
+    bench.now = bench.now + Duration::from_secs(3_600);
+    bench.engine.handle_timeout(bench.now);
+    bench.settle();
+    assert_eq!((bench.opened.len(), bench.replies.len()), (1, 1));
+}
+
+#[test]
+fn dials_that_hang_do_not_use_up_the_connections_at_once() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.wait(850);
+    bench.ask(2, "b.example");
+    assert_eq!(bench.opened.len(), 2);
+    bench.wait(400);
+    bench.ask(3, "c.example");
+    assert_eq!(bench.opened.len(), 3, "a third beside the two that hang");
+    bench.connect(2);
+    assert_eq!(bench.outcomes(), []);
+    let queries = bench.written(2);
+    assert!(queries.iter().any(|query| query.1 == "c.example"));
+}
+
+#[test]
+fn an_upstream_without_a_connection_to_offer_is_passed_over() {
+    let mut bench = Bench::two();
+    // The first upstream's dials hang; whatever its trials use up, the second one is always there.
+    for round in 0..60 {
+        bench.ask(round, &format!("n{round}.example"));
+        for place in 0..bench.opened.len() {
+            if bench.opened[place].1 == 1 {
+                bench.connect(place);
+                for query in bench.written(place) {
+                    bench.answer(place, &query);
+                }
+            }
+        }
+        bench.wait(130);
+    }
+    let failed = bench.outcomes().into_iter().filter(|reply| reply.1 != GOOD);
+    assert_eq!(failed.count(), 0);
+}
+
+#[test]
+fn all_connections_draining_at_once_leave_room_for_new_ones() {
+    let mut bench = Bench::one();
+    let mut client = 0;
+    while bench.opened.len() < 4 {
+        bench.ask(client, &format!("n{client}.example"));
+        client += 1;
+        if client % 1_024 == 1 {
+            bench.connect(bench.opened.len() - 1);
+        }
+        assert!(client < 10_000);
+    }
+    for place in 0..4 {
+        bench.connect(place);
+    }
+    let endpoints = vec![endpoint("192.0.2.99:853")];
+    bench
+        .engine
+        .set_endpoints(UpstreamId(0), endpoints, bench.now);
+    bench.ask(20_000, "z.example");
+    assert_eq!((bench.opened.len(), bench.replies.len()), (5, 0));
+}
+
+#[test]
+fn a_question_whose_dial_was_overtaken_is_still_looked_after() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853"], &["192.0.2.2:853", "192.0.2.3:853"]]);
+    bench.ask(1, "a.example");
+    bench.wait(650);
+    assert_eq!(bench.opened[2].2, endpoint("192.0.2.3:853"));
+    bench.connect(2);
+    bench.wait(500);
+    let queries = bench.written(2);
+    assert_eq!(queries.len(), 1, "the first upstream's dial hangs");
+    bench.answer(2, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+#[test]
+fn a_second_try_takes_no_connection_that_may_be_as_dead_as_the_first() {
+    let mut bench = Bench::one();
+    for client in 0..1_025 {
+        bench.ask(client, &format!("n{client}.example"));
+    }
+    bench.connect(0);
+    bench.connect(1);
+    for place in 0..2 {
+        for query in bench.written(place) {
+            bench.answer(place, &query);
+        }
+    }
+    bench.wait(1_000);
+    let before = bench.opened.len();
+    bench.ask(9_000, "a.example");
+    bench.wait(80);
+    assert_eq!(
+        bench.opened.len(),
+        before + 1,
+        "both stood idle; whatever took one may have taken both"
+    );
+}
+
+#[test]
+fn who_was_asked_and_lost_is_asked_again_when_another_refuses() {
+    let mut bench = Bench::two();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    bench.wait(400);
+    bench.connect(1);
+    bench.close(0, CloseReason::Reset);
+    let queries = bench.written(1);
+    let refused = response(&queries[0], Rcode::REFUSED);
+    bench.receive(1, &refused);
+    let place = bench.opened.len() - 1;
+    assert_eq!(bench.opened[place].1, 0);
+    bench.connect(place);
+    let queries = bench.written(place);
+    bench.answer(place, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
 }

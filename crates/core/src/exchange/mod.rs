@@ -51,6 +51,19 @@ pub(crate) struct Tried {
     pub(crate) sends: u8,
     /// Times a connection it waited for did not come to be.
     pub(crate) failed_dials: u8,
+    /// Whether it gave a poor answer.
+    pub(crate) declined: bool,
+}
+
+impl Tried {
+    fn new(upstream: UpstreamId) -> Self {
+        Self {
+            upstream,
+            sends: 0,
+            failed_dials: 0,
+            declined: false,
+        }
+    }
 }
 
 /// A response that is kept in case nobody has a better one.
@@ -64,7 +77,12 @@ pub(crate) struct Held {
 #[derive(Debug)]
 pub(crate) struct Exchange<C> {
     key: ExchangeKey,
+    /// Who may be asked; changes once at most, see [`Exchange::fall_back`].
     pub(crate) group: GroupId,
+    /// Times the question had gone out when its group gave up; `None` while that is at work.
+    sends_before: Option<usize>,
+    /// When its first client asked.
+    pub(crate) began: Moment,
     pub(crate) question: Question,
     checking_disabled: bool,
     dnssec_ok: bool,
@@ -82,12 +100,20 @@ pub(crate) struct Exchange<C> {
 }
 
 impl<C> Exchange<C> {
-    pub(crate) fn new(key: ExchangeKey, request: Request, client: C, deadline: Moment) -> Self {
+    pub(crate) fn new(
+        key: ExchangeKey,
+        request: Request,
+        client: C,
+        now: Moment,
+        deadline: Moment,
+    ) -> Self {
         let Request { asker, group } = request;
         let needs_stream = asker.transport != Transport::Udp;
         Self {
             key,
             group,
+            sends_before: None,
+            began: now,
             question: asker.question.clone(),
             checking_disabled: asker.flags.checking_disabled(),
             dnssec_ok: asker.dnssec_ok(),
@@ -123,11 +149,7 @@ impl<C> Exchange<C> {
     /// What was tried with `upstream` so far.
     pub(crate) fn tried(&self, upstream: UpstreamId) -> Tried {
         let found = self.tried.iter().find(|tried| tried.upstream == upstream);
-        found.copied().unwrap_or(Tried {
-            upstream,
-            sends: 0,
-            failed_dials: 0,
-        })
+        found.copied().unwrap_or(Tried::new(upstream))
     }
 
     fn tried_mut(&mut self, upstream: UpstreamId) -> &mut Tried {
@@ -136,22 +158,38 @@ impl<C> Exchange<C> {
             .iter()
             .position(|tried| tried.upstream == upstream);
         let place = place.unwrap_or_else(|| {
-            self.tried.push(Tried {
-                upstream,
-                sends: 0,
-                failed_dials: 0,
-            });
+            self.tried.push(Tried::new(upstream));
             self.tried.len() - 1
         });
         &mut self.tried[place]
     }
 
-    /// Times the question went out, to whomever.
+    /// The upstream gave a poor answer.
+    pub(crate) fn note_declined(&mut self, upstream: UpstreamId) {
+        self.tried_mut(upstream).declined = true;
+    }
+
+    /// Times the question went out for its group, to whomever.
     pub(crate) fn sends(&self) -> usize {
+        let before = self.sends_before.unwrap_or_default();
+        self.all_sends().saturating_sub(before)
+    }
+
+    fn all_sends(&self) -> usize {
         self.tried
             .iter()
             .map(|tried| usize::from(tried.sends))
             .sum()
+    }
+
+    /// Lets another group take over. What is under way goes on. `false` when that has happened before.
+    pub(crate) fn fall_back(&mut self, group: GroupId) -> bool {
+        let first = self.sends_before.is_none();
+        if first {
+            self.sends_before = Some(self.all_sends());
+            self.group = group;
+        }
+        first
     }
 
     pub(crate) fn begin_attempt(&mut self, attempt: Attempt) {

@@ -59,6 +59,16 @@ impl<C> ExchangeTable<C> {
         self.exchanges.get(id)
     }
 
+    /// Questions in flight.
+    pub(crate) fn len(&self) -> usize {
+        self.exchanges.len()
+    }
+
+    /// Deadlines noted.
+    pub(crate) fn deadlines(&self) -> usize {
+        self.deadlines.len()
+    }
+
     pub(crate) fn get_mut(&mut self, id: ExchangeId) -> Option<&mut Exchange<C>> {
         self.exchanges.get_mut(id)
     }
@@ -70,12 +80,14 @@ impl<C> ExchangeTable<C> {
             .is_some_and(|exchange| exchange.attempts.contains(&attempt))
     }
 
-    /// Lets a client join the exchange of its question, or begins one.
+    /// Lets a client join the exchange of its question, or begins one. An exchange that has run for half the budget is not joined any
+    /// more: its attempts may be used up, and somebody who asks again deserves new ones.
     pub(crate) fn join(&mut self, request: Request, client: C, now: Moment) -> Joined<C> {
         let deadline = now + self.budget;
         let key = ExchangeKey::new(&request);
         if let Some(&id) = self.index.get(&key)
             && let Some(exchange) = self.exchanges.get_mut(id)
+            && now.since(exchange.began) < self.budget / 2
         {
             if exchange.waiters.len() >= WAITERS_PER_EXCHANGE_MAX {
                 return Joined::Full(request.asker, client);
@@ -94,7 +106,7 @@ impl<C> ExchangeTable<C> {
         }
         let id = self
             .exchanges
-            .insert(Exchange::new(key.clone(), request, client, deadline));
+            .insert(Exchange::new(key.clone(), request, client, now, deadline));
         self.index.insert(key, id);
         self.note_waiter(deadline, id);
         Joined::Began(id)
@@ -223,6 +235,21 @@ mod tests {
     }
 
     #[test]
+    fn an_exchange_is_joined_during_half_its_budget() {
+        let mut table = table();
+        began(table.join(request("a.example"), 1, at(0)));
+        assert!(matches!(
+            table.join(request("a.example"), 2, at(999)),
+            Joined::Waits
+        ));
+        began(table.join(request("a.example"), 3, at(1_000)));
+        assert!(matches!(
+            table.join(request("a.example"), 4, at(1_001)),
+            Joined::Waits
+        ));
+    }
+
+    #[test]
     fn every_waiter_has_its_own_deadline() {
         let mut table = table();
         let id = began(table.join(request("a.example"), 1, at(0)));
@@ -240,7 +267,7 @@ mod tests {
     fn an_exchange_whose_first_client_gave_up_takes_no_new_ones() {
         let mut table = table();
         let old = began(table.join(request("a.example"), 1, at(0)));
-        table.join(request("a.example"), 2, at(1_000));
+        table.join(request("a.example"), 2, at(900));
         table.take_expired(at(2_000)).unwrap();
         let new = began(table.join(request("a.example"), 3, at(2_001)));
         assert_ne!(old, new);

@@ -25,7 +25,7 @@ pub use acl::Acl;
 pub use local::{LocalData, LocalRecord, LocalRecords};
 pub use reverse::reverse_zones;
 pub use route::Route;
-pub use special::Special;
+pub use special::{Special, special_rule};
 
 use route::RouteTable;
 use special::SpecialNames;

@@ -39,16 +39,21 @@ pub enum Special {
     HomeNetwork,
 }
 
-const DOMAINS: [(&str, Special); 9] = [
-    ("localhost", Special::Localhost),
-    ("invalid", Special::Nonexistent),
-    ("onion", Special::Nonexistent),
-    ("local", Special::Nonexistent),
-    ("alt", Special::Nonexistent),
-    ("internal", Special::Nonexistent),
-    ("test", Special::Nonexistent),
-    ("home.arpa", Special::HomeNetwork),
-    ("resolver.arpa", Special::Empty),
+/// Domain, what is special about it, and who says so.
+const DOMAINS: [(&str, Special, &str); 9] = [
+    ("localhost", Special::Localhost, "RFC 6761 section 6.3"),
+    ("invalid", Special::Nonexistent, "RFC 6761 section 6.4"),
+    ("onion", Special::Nonexistent, "RFC 7686 section 2"),
+    ("local", Special::Nonexistent, "RFC 6762 section 22.1"),
+    ("alt", Special::Nonexistent, "RFC 9476 section 2"),
+    (
+        "internal",
+        Special::Nonexistent,
+        "ICANN Board resolution 2024.07.29.06",
+    ),
+    ("test", Special::Nonexistent, "RFC 6761 section 6.2"),
+    ("home.arpa", Special::HomeNetwork, "RFC 8375 section 4"),
+    ("resolver.arpa", Special::Empty, "RFC 9462 section 6.4"),
 ];
 
 /// RFC 6303 section 4 and RFC 7793; `0.0.0.0/8` and the others that are nobody's.
@@ -84,7 +89,7 @@ impl SpecialNames {
     /// The whole table without the domains in `ordinary`, which the operator wants asked outside.
     pub(crate) fn without(ordinary: &[Name]) -> Self {
         let mut domains = SuffixMap::default();
-        for (text, special) in DOMAINS {
+        for (text, special, _) in DOMAINS {
             if let Ok(domain) = text.parse() {
                 domains.insert(&domain, special);
             }
@@ -115,6 +120,32 @@ impl SpecialNames {
             .longest(qname)
             .map(|(domain, special)| (domain, *special))
     }
+}
+
+/// Who says that `domain` is special; `None` when it stands in no row of the table. The names below a row are special with it and have
+/// no row of their own.
+#[must_use]
+pub fn special_rule(domain: &Name) -> Option<&'static str> {
+    let is = |text: &str| {
+        text.parse()
+            .is_ok_and(|row: Name| row.eq_ignore_case(domain))
+    };
+    let mut names = DOMAINS.iter();
+    if let Some((_, _, rule)) = names.find(|(text, ..)| is(text)) {
+        return Some(rule);
+    }
+    let holds = |text: &&&str| {
+        let network = text.parse::<ipnet::IpNet>();
+        network.is_ok_and(|it| {
+            reverse_zones(it)
+                .iter()
+                .any(|zone| zone.eq_ignore_case(domain))
+        })
+    };
+    NETWORKS.iter().find(holds).map(|text| match *text {
+        "100.64.0.0/10" => "RFC 7793",
+        _ => "RFC 6303 section 4",
+    })
 }
 
 /// The canonical response to `question`, whose name lies in `domain`.
@@ -198,6 +229,27 @@ mod tests {
             answers.map(|record| record.rtype).collect(),
             soa,
         ))
+    }
+
+    #[test]
+    fn every_row_has_a_rule_and_nothing_else_has() {
+        let rule = |text: &str| special_rule(&text.parse().unwrap());
+        let rules = [
+            ("Local", "RFC 6762 section 22.1"),
+            ("home.arpa", "RFC 8375 section 4"),
+            ("10.in-addr.arpa", "RFC 6303 section 4"),
+            ("31.172.in-addr.arpa", "RFC 6303 section 4"),
+            ("100.100.in-addr.arpa", "RFC 7793"),
+        ];
+        for (domain, expected) in rules {
+            assert_eq!(rule(domain), Some(expected), "{domain}");
+        }
+        for ordinary in ["corp.local", "example", "32.172.in-addr.arpa", "arpa", "."] {
+            assert_eq!(rule(ordinary), None, "{ordinary}");
+        }
+        let table = SpecialNames::without(&[]);
+        let mut rows = table.domains.domains();
+        assert!(rows.all(|domain| special_rule(domain).is_some()));
     }
 
     #[test]

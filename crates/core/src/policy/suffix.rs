@@ -32,6 +32,12 @@ impl<T> SuffixMap<T> {
         self.by_domain.remove(&domain.folded())
     }
 
+    /// All domains, in no order.
+    #[cfg(test)]
+    pub(crate) fn domains(&self) -> impl Iterator<Item = &Name> {
+        self.by_domain.keys()
+    }
+
     /// The longest domain that is the name or above it, with its value. `qname` is a whole uncompressed name.
     pub(crate) fn longest(&self, qname: &[u8]) -> Option<(&Name, &T)> {
         if self.by_domain.is_empty() {

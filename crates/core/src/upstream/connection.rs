@@ -162,6 +162,11 @@ impl<T: Copy + Ord> Connection<T> {
         !matches!(self.state, State::Ready(Phase::Aged | Phase::Draining))
     }
 
+    /// Whether it takes no more questions and ends with its last response.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.state == State::Ready(Phase::Draining)
+    }
+
     pub(crate) fn set_overtaken(&mut self) {
         if let State::Opening { overtaken } = &mut self.state {
             *overtaken = true;
@@ -203,6 +208,11 @@ impl<T: Copy + Ord> Connection<T> {
         self.protocol == Protocol::Udp
     }
 
+    /// Since when it is being opened.
+    pub(crate) fn dialing_since(&self) -> Option<Moment> {
+        (!self.is_ready()).then_some(self.since)
+    }
+
     /// Queries in flight that somebody waits for.
     pub(crate) fn load(&self) -> usize {
         self.in_flight.owned()
@@ -210,14 +220,17 @@ impl<T: Copy + Ord> Connection<T> {
 
     /// Whether new questions may go here.
     pub(crate) fn is_usable(&self) -> bool {
-        self.suspect_since.is_none()
-            && self.has_room()
-            && self.state != State::Ready(Phase::Draining)
+        self.suspect_since.is_none() && self.has_room() && !self.is_draining()
     }
 
     /// Whether another query can be taken.
     pub(crate) fn has_room(&self) -> bool {
         self.in_flight.has_room()
+    }
+
+    /// Whether a question given to it is surely being worked at: nothing speaks against its being alive. A datagram may be lost.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.is_ready() && self.suspect_since.is_none() && !self.is_datagram()
     }
 
     /// Since when it has been ready, asked, and mute.
@@ -277,6 +290,11 @@ impl<T: Copy + Ord> Connection<T> {
     pub(crate) fn handle_received(&mut self, now: Moment) {
         self.last_received = now;
         self.suspect_since = None;
+    }
+
+    /// Whether anything came since.
+    pub(crate) fn heard_since(&self, since: Moment) -> bool {
+        self.last_received > since
     }
 
     /// A query sent at `sent` waits longer than usual. `None` when nothing came since, or nothing for as long as `patience`: the connection

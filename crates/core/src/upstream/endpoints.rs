@@ -9,8 +9,10 @@ use core::net::SocketAddr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Endpoint {
     address: SocketAddr,
-    /// Times in a row that no connection could be made.
+    /// Times in a row that no connection could be made, or not as fast as to another one.
     failures: u32,
+    /// Whether no connection could be made since one last was, to whichever address.
+    failed: bool,
 }
 
 /// All addresses of an upstream.
@@ -24,6 +26,7 @@ impl Endpoints {
         let endpoint = |address| Endpoint {
             address,
             failures: 0,
+            failed: false,
         };
         Self {
             all: addresses.into_iter().map(endpoint).collect(),
@@ -71,13 +74,25 @@ impl Endpoints {
 
     pub(crate) fn handle_connected(&mut self, address: SocketAddr) {
         self.set_failures(address, |_| 0);
+        self.begin_round();
     }
 
-    /// No connection could be made; `true` when that is so for every address there is. A dial to an address that is none of ours any
+    /// No connection could be made; `true` when that is so for every address in a row. A dial to an address that is none of ours any
     /// more says nothing.
     pub(crate) fn handle_failed(&mut self, address: SocketAddr) -> bool {
         self.set_failures(address, |failures| failures.saturating_add(1));
-        self.contains(address) && self.all.iter().all(|endpoint| endpoint.failures > 0)
+        for endpoint in self
+            .all
+            .iter_mut()
+            .filter(|endpoint| endpoint.address == address)
+        {
+            endpoint.failed = true;
+        }
+        let all = self.contains(address) && self.all.iter().all(|endpoint| endpoint.failed);
+        if all {
+            self.begin_round();
+        }
+        all
     }
 
     /// Another address answered first: the next connection goes there at once.
@@ -89,6 +104,14 @@ impl Endpoints {
     pub(crate) fn forget(&mut self) {
         for endpoint in &mut self.all {
             endpoint.failures = 0;
+        }
+        self.begin_round();
+    }
+
+    /// From here on every address has to fail again before it can be said of all.
+    fn begin_round(&mut self) {
+        for endpoint in &mut self.all {
+            endpoint.failed = false;
         }
     }
 
@@ -142,6 +165,20 @@ mod tests {
         let mut endpoints = Endpoints::new(list[1..].to_vec());
         assert!(!endpoints.handle_failed(list[0]));
         assert!(endpoints.handle_failed(list[1]) && !endpoints.handle_failed(list[0]));
+    }
+
+    #[test]
+    fn what_failed_before_somebody_answered_does_not_count_for_all() {
+        let list = addresses(&["192.0.2.1:853", "192.0.2.2:853"]);
+        let mut endpoints = Endpoints::new(list.clone());
+        assert!(!endpoints.handle_failed(list[1]));
+        endpoints.handle_connected(list[0]);
+        endpoints.handle_overtaken(list[1]);
+        assert!(
+            !endpoints.handle_failed(list[0]),
+            "the other one was not tried since"
+        );
+        assert!(endpoints.handle_failed(list[1]));
     }
 
     #[test]

@@ -102,12 +102,16 @@ pub struct GroupConfig {
     pub members: Vec<UpstreamId>,
     /// How questions are shared among them.
     pub strategy: Strategy,
+    /// The group that is asked when nobody of this one can answer; its own fallback is not followed. `None` keeps the
+    /// questions of a private zone from everybody else: they fail.
+    pub fallback: Option<GroupId>,
 }
 
 /// A group at work.
 pub(crate) struct Group {
     pub(crate) members: Vec<UpstreamId>,
     pub(crate) selector: Selector,
+    pub(crate) fallback: Option<GroupId>,
 }
 
 impl Group {
@@ -118,6 +122,7 @@ impl Group {
         Self {
             members,
             selector: Selector::new(config.strategy, upstreams),
+            fallback: config.fallback,
         }
     }
 }

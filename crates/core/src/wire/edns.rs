@@ -186,15 +186,15 @@ impl<'a> Edns<'a> {
         ))
     }
 
-    /// The extended errors in this record; those with text that is not UTF-8 show an empty text.
+    /// The extended errors in this record, their text cut to [`EDE_TEXT_MAX`]; text that is not UTF-8 is shown empty.
     pub fn extended_errors(&self) -> impl Iterator<Item = ExtendedError<'a>> + use<'a> {
         self.options()
             .filter(|(code, _)| *code == OptionCode::EXTENDED_ERROR)
             .filter_map(|(_, data)| {
                 let (code, text) = data.split_first_chunk::<2>()?;
-                let text = core::str::from_utf8(text)
-                    .unwrap_or_default()
-                    .trim_end_matches('\0');
+                let text = core::str::from_utf8(text).unwrap_or_default();
+                let text = text.get(..text.floor_char_boundary(EDE_TEXT_MAX));
+                let text = text.unwrap_or_default().trim_end_matches('\0');
                 Some(ExtendedError {
                     code: EdeCode(u16::from_be_bytes(*code)),
                     text,

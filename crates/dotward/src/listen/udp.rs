@@ -5,8 +5,10 @@
 //!
 //! Deliberately absent: fragments, larger sizes and truncation, which the front and the engine decide.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::task::Context;
 use std::{fmt, io};
 
 use dotward_core::front::Client;
@@ -14,40 +16,49 @@ use dotward_core::time::Moment;
 use dotward_core::wire::Transport;
 use dotward_udp::{BatchSocket, Datagram, LocalAddress, PushError, RecvBatch, SendBatch};
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::net::UdpSocket;
 
 use super::{Taken, take_query};
 use crate::limits::LAST_BATCHES;
-use crate::signal::{Ready, Signal, Wants};
+use crate::signal::{Ready, Signal, Source, Wants};
 use crate::worker::{ReplyTo, State, Worker};
 
-/// A socket in the event loop and the same socket for batches.
-#[derive(Debug)]
+/// A socket in the event loop.
+///
+/// It is waited on for datagrams only: every datagram sent makes room in the socket's send buffer, and an event loop told to
+/// watch for room would be woken by each reply. Room is waited for through a second descriptor, while it is wanted.
 struct Socket {
-    /// A second descriptor of the socket. tokio waits on sockets of its own types; on a descriptor it was merely lent it
-    /// waits only through an unsafe function.
-    waited: UdpSocket,
-    batched: BatchSocket,
+    batched: AsyncFd<BatchSocket>,
 }
 
 impl Socket {
+    #[expect(
+        deprecated,
+        reason = "the other constructors are unsafe for descriptors that change behind the event loop's back; a \
+                  BatchSocket keeps the one it was made with"
+    )]
     fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
-        let second = socket.try_clone()?;
-        // Batches first: that makes the socket non-blocking, which the event loop takes for granted.
         let batched = BatchSocket::new(socket)?;
         Ok(Self {
-            waited: UdpSocket::from_std(second)?,
-            batched,
+            batched: AsyncFd::with_interest(batched, Interest::READABLE)?,
         })
     }
 
-    /// Runs `call` if the socket is ready for it; [`io::ErrorKind::WouldBlock`] from it ends that readiness.
-    fn call<R>(
-        &self,
-        interest: Interest,
-        call: impl FnOnce(&BatchSocket) -> io::Result<R>,
-    ) -> io::Result<R> {
-        self.waited.try_io(interest, || call(&self.batched))
+    /// A second descriptor, to wait for room.
+    fn for_room(&self) -> io::Result<UdpSocket> {
+        UdpSocket::from_std(self.batched.get_ref().socket().try_clone()?)
+    }
+}
+
+impl Source for Socket {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> bool {
+        self.batched.poll_read_ready(cx).is_ready()
+    }
+
+    fn poll_writable(&self, _: &mut Context<'_>) -> bool {
+        // The task that `wait_for_room` starts does this.
+        false
     }
 }
 
@@ -56,6 +67,8 @@ pub(crate) struct UdpPort {
     socket: Rc<Socket>,
     replies: SendBatch,
     signal: Rc<Signal>,
+    /// A task waits for room in the socket.
+    waits_for_room: Rc<Cell<bool>>,
     /// Replies that found no room or that the kernel refused.
     lost: u64,
 }
@@ -89,31 +102,41 @@ impl UdpPort {
         if self.replies.is_empty() {
             return;
         }
-        let replies = &mut self.replies;
-        let sent = self.socket.call(Interest::WRITABLE, |socket| {
-            let outcome = socket.send(replies)?;
-            if outcome.left > 0 {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            Ok(outcome)
-        });
-        match sent {
+        match self.socket.batched.get_ref().send(&mut self.replies) {
             Ok(outcome) => {
                 self.lost += u64::try_from(outcome.skipped).unwrap_or_default();
                 if let Some(error) = outcome.fault {
                     tracing::debug!(%error, skipped = outcome.skipped, "UDP replies not sent");
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => {
                 tracing::debug!(%error, lost = self.replies.len(), "UDP replies not sent");
                 self.lost += u64::try_from(self.replies.len()).unwrap_or_default();
                 self.replies.clear();
             }
         }
-        self.signal.want(Wants {
-            read: true,
-            write: !self.replies.is_empty(),
+        if !self.replies.is_empty() && !self.waits_for_room.get() {
+            self.wait_for_room();
+        }
+    }
+
+    /// Has the worker's next turn, which flushes, come when the socket has room.
+    fn wait_for_room(&self) {
+        let room = match self.socket.for_room() {
+            Ok(room) => room,
+            Err(error) => {
+                tracing::debug!(%error, "cannot wait for room to send UDP replies");
+                return;
+            }
+        };
+        self.waits_for_room.set(true);
+        let (waits, signal) = (Rc::clone(&self.waits_for_room), Rc::clone(&self.signal));
+        tokio::task::spawn_local(async move {
+            if let Err(error) = room.writable().await {
+                tracing::debug!(%error, "waiting for room to send UDP replies failed");
+            }
+            waits.set(false);
+            signal.poke();
         });
     }
 
@@ -136,6 +159,7 @@ pub(crate) fn serve(worker: &Rc<Worker>, socket: std::net::UdpSocket) -> io::Res
             socket: Rc::clone(&socket),
             replies: SendBatch::new(),
             signal: Rc::clone(&signal),
+            waits_for_room: Rc::default(),
             lost: 0,
         });
         state.ports.len() - 1
@@ -147,7 +171,7 @@ pub(crate) fn serve(worker: &Rc<Worker>, socket: std::net::UdpSocket) -> io::Res
 
 async fn run(worker: Rc<Worker>, socket: Rc<Socket>, signal: Rc<Signal>, port: usize) {
     let mut batch = RecvBatch::new();
-    while signal.ready(&socket.waited, None).await != Ready::Stopped {
+    while signal.ready(&*socket, None).await != Ready::Stopped {
         if receive(&worker, &socket, &mut batch, port) {
             tokio::task::yield_now().await;
         }
@@ -164,7 +188,7 @@ async fn run(worker: Rc<Worker>, socket: Rc<Socket>, signal: Rc<Signal>, port: u
 fn receive(worker: &Rc<Worker>, socket: &Socket, batch: &mut RecvBatch, port: usize) -> bool {
     // The batch still holds the datagrams of the last call when this one is not made at all, for want of readiness.
     let mut fresh = false;
-    let received = socket.call(Interest::READABLE, |socket| {
+    let received = socket.batched.try_io(Interest::READABLE, |socket| {
         socket.recv(batch)?;
         fresh = true;
         if batch.is_full() {

@@ -1,7 +1,7 @@
 //! One question on a connection of its own, with everything the connection did: for `dotward query`, the demonstration, and finding
 //! an upstream's address.
 //!
-//! Promises: bounded in time by [`ONE_SHOT`]; the response answers the question that was asked, with its ID (RFC 7858
+//! Promises: bounded in time; the response answers the question that was asked, with its ID (RFC 7858
 //! section 3.3); the upstream is examined as for any other connection.
 //!
 //! Deliberately absent: trying again, choosing another upstream, several questions.

@@ -27,7 +27,7 @@ fn ip(arguments: &str) -> Result<(), String> {
         .status
         .success()
         .then_some(())
-        .ok_or(format!("ip {arguments}: {complaint}"))
+        .ok_or_else(|| format!("ip {arguments}: {complaint}"))
 }
 
 impl Cable {
@@ -65,8 +65,9 @@ impl Cable {
 impl Drop for Cable {
     fn drop(&mut self) {
         for name in [&self.near, &self.far] {
-            if let Err(complaint) = ip(&format!("netns del {name}")) {
-                eprintln!("{complaint}");
+            match ip(&format!("netns del {name}")) {
+                // One that was never made cannot be deleted.
+                Ok(()) | Err(_) => {}
             }
         }
     }
@@ -88,7 +89,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// A server at the far end, on a thread of its own until the sender is dropped.
 fn far_server(cable: &Cable, trust: &Trust) -> (Running, tokio::sync::oneshot::Sender<()>) {
-    let (give, server) = std::sync::mpsc::channel();
+    let (give, server) = std::sync::mpsc::sync_channel(1);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let (far, ca) = (cable.far.clone(), trust.ca.clone());
     std::thread::spawn(move || {

@@ -1,10 +1,14 @@
 //! Whom the proxy believes: certificates of every kind, names, pins, client certificates, resumed sessions.
 
-use dotward::config::ClientIdentity;
+use std::time::Duration;
+
+use dotward::config::{ClientIdentity, PinMode};
+use dotward::tls::verify::{Verifier, fault_of};
+use dotward_core::upstream::TlsFault;
 use dotward_core::wire::Rcode;
 use dotward_faults::mode::{Ending, Tickets, TlsVersions};
-use dotward_faults::{CertificateKind, Mode};
-use rustls::pki_types::ServerName;
+use dotward_faults::{CertificateKind, Mode, TestCa};
+use rustls::pki_types::{ServerName, UnixTime};
 
 use crate::support::{Answer, Chain, within};
 
@@ -128,19 +132,11 @@ async fn sessions_are_resumed() {
 }
 
 #[tokio::test]
-async fn a_resumed_session_of_another_key_meets_the_pin_again() {
-    // The server resumes sessions although its certificate has changed; the client believes the session's certificate,
-    // which is the pinned one. A session that began with the wrong key never came to be.
-    let chain = Chain::with_server(
-        Mode {
-            tickets: Tickets::Shared,
-            ..Mode::default()
-        },
-        |config, _, server| {
-            let good = server.identity(CertificateKind::Good).unwrap();
-            config.upstreams[0].pins = vec![good.spki_sha256()];
-        },
-    );
+async fn a_server_whose_key_changes_is_refused_at_the_next_connection() {
+    let chain = Chain::with_server(Mode::default(), |config, _, server| {
+        let good = server.identity(CertificateKind::Good).unwrap();
+        config.upstreams[0].pins = vec![good.spki_sha256()];
+    });
     assert!(chain.ask("first.example").await.is_good());
     chain.server.set_mode(Mode {
         tickets: Tickets::Refused,
@@ -150,6 +146,52 @@ async fn a_resumed_session_of_another_key_meets_the_pin_again() {
     chain.server.close_connections(Ending::Notify);
     within(chain.server.wait_for_all_closed()).await.unwrap();
     assert_eq!(chain.ask("second.example").await.rcode(), Rcode::SERVFAIL);
+}
+
+#[test]
+fn the_certificates_of_a_resumed_session_are_examined_like_fresh_ones() {
+    let ca = TestCa::new().unwrap();
+    let good = ca.good("dot.example").unwrap();
+    let name = ServerName::try_from("dot.example").unwrap();
+    let verifier = |pins| {
+        let roots = Some(std::sync::Arc::new(ca.roots()));
+        Verifier::new(roots, pins, PinMode::Enforce, dotward::tls::provider()).unwrap()
+    };
+    let fault = |kind, pins| {
+        let chain = ca.issue(kind, "dot.example").unwrap().chain();
+        let checked = verifier(pins).examine(&chain, &name, UnixTime::now());
+        checked.err().map(|error| fault_of(&error))
+    };
+    let pinned = verifier(vec![good.spki_sha256()]);
+    assert!(
+        pinned
+            .examine(&good.chain(), &name, UnixTime::now())
+            .is_ok()
+    );
+    for (kind, expected) in [
+        (CertificateKind::Good, None),
+        (CertificateKind::Expired, Some(TlsFault::Expired)),
+        (CertificateKind::NotYetValid, Some(TlsFault::NotYetValid)),
+        (CertificateKind::WrongName, Some(TlsFault::WrongName)),
+        (CertificateKind::CommonNameOnly, Some(TlsFault::WrongName)),
+        (CertificateKind::UnknownCa, Some(TlsFault::UnknownIssuer)),
+        (CertificateKind::WrongUsage, Some(TlsFault::Protocol)),
+    ] {
+        assert_eq!(fault(kind, Vec::new()), expected, "{kind:?}");
+    }
+    let other = vec![[7; 32], good.spki_sha256()];
+    let seen = fault(CertificateKind::OtherKey, other);
+    assert_eq!(seen, Some(TlsFault::PinMismatch));
+    let nothing = verifier(Vec::new()).examine(&[], &name, UnixTime::now());
+    assert!(nothing.is_err());
+    let now = Duration::from_secs(UnixTime::now().as_secs());
+    for (days, expected) in [(6, None), (8, Some(TlsFault::Expired))] {
+        let kind = CertificateKind::ExpiresIn(7);
+        let chain = ca.issue(kind, "dot.example").unwrap().chain();
+        let later = UnixTime::since_unix_epoch(now + days * Duration::from_secs(24 * 3600));
+        let examined = verifier(Vec::new()).examine(&chain, &name, later);
+        assert_eq!(examined.err().map(|error| fault_of(&error)), expected);
+    }
 }
 
 #[tokio::test]

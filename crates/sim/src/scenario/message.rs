@@ -124,8 +124,12 @@ pub(super) fn answer(query: &Query, serial: u16, words: &Words<'_>) -> Result<Ve
 fn answered_question(query: &Query, words: &Words<'_>) -> Result<Question, String> {
     let name = words.value("name").map(name).transpose()?;
     let name = name.unwrap_or_else(|| query.question.qname());
-    let rtype = words.parsed("type")?.unwrap_or(query.question.qtype());
-    let class = words.parsed("class")?.unwrap_or(query.question.qclass());
+    let rtype = words
+        .parsed("type")?
+        .unwrap_or_else(|| query.question.qtype());
+    let class = words
+        .parsed("class")?
+        .unwrap_or_else(|| query.question.qclass());
     Ok(Question::new(&name, rtype, class))
 }
 

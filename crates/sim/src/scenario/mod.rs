@@ -3,6 +3,7 @@
 
 mod message;
 mod run;
+mod told;
 mod words;
 
 use words::Words;

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use dotward_core::engine::Event;
 use dotward_core::front::{Client, Front, FrontConfig};
-use dotward_core::limits::MISMATCHES_MAX;
 use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords, PolicyConfig};
-use dotward_core::upstream::{CloseReason, ConnectionId, TlsFault, UpstreamConfig, UpstreamId};
+use dotward_core::upstream::{ConnectionId, UpstreamConfig, UpstreamId};
 use dotward_core::wire::frame::{FrameReader, append_frame};
 use dotward_core::wire::{QueryView, ResponseView};
 
 use super::message::{self, Query};
+use super::told::{addresses, equal, event_name, expected, reason};
 use super::words::{Words, span};
 use crate::harness::{Harness, Taken};
 use crate::octets;
@@ -102,8 +101,9 @@ impl Runner {
 
     /// `upstream NAME ENDPOINT…`
     fn add_upstream(&mut self, words: &Words<'_>) -> Result<(), String> {
+        let endpoints = addresses(words.from(2))?;
         self.upstreams
-            .push(UpstreamConfig::new(words.at(1)?, addresses(words.from(2))?));
+            .push(UpstreamConfig::new(words.at(1)?, endpoints));
         Ok(())
     }
 
@@ -144,7 +144,7 @@ impl Runner {
         let client = Client {
             address: words
                 .parsed("from")?
-                .unwrap_or(([127, 0, 0, 1], 4000).into()),
+                .unwrap_or_else(|| ([127, 0, 0, 1], 4000).into()),
             transport: message::transport(words),
         };
         let messages = match words.at(0)? {
@@ -283,7 +283,7 @@ impl Runner {
                 let harness = self.harness()?;
                 let status = harness.engine.status(upstream, harness.now);
                 let state = status.map(|status| status.state);
-                let state = state.map_or("none".into(), |state| format!("{state:?}"));
+                let state = state.map_or_else(|| "none".into(), |state| format!("{state:?}"));
                 equal(words.at(3)?, &state)
             }
             "in-flight" => {
@@ -462,55 +462,5 @@ impl Runner {
         events.retain(|event| event_name(event) != kind);
         let found = before - events.len();
         expected(Some(words.number(3)?), found)
-    }
-}
-
-fn event_name(event: &Event) -> &'static str {
-    match event {
-        Event::ConnectionOpening { .. } => "opening",
-        Event::ConnectionReady { .. } => "ready",
-        Event::ConnectionClosed { .. } => "closed",
-        Event::ResponseDisputed { .. } => "disputed",
-        Event::ResponseStray { .. } => "stray",
-        Event::UpstreamUp { .. } => "up",
-        Event::UpstreamSuspect { .. } => "suspect",
-        Event::UpstreamDown { .. } => "down",
-    }
-}
-
-fn reason(word: &str) -> Result<CloseReason, String> {
-    Ok(match word {
-        "refused" => CloseReason::Refused,
-        "unreachable" => CloseReason::Unreachable,
-        "ended" => CloseReason::Ended,
-        "reset" => CloseReason::Reset,
-        "tls-wrong-name" => CloseReason::Tls(TlsFault::WrongName),
-        "tls-expired" => CloseReason::Tls(TlsFault::Expired),
-        "tls-protocol" => CloseReason::Tls(TlsFault::Protocol),
-        _ => {
-            return Err(format!(
-                "no reason {word}; {MISMATCHES_MAX} mismatches are the core's own"
-            ));
-        }
-    })
-}
-
-fn addresses(words: &[&str]) -> Result<Vec<core::net::SocketAddr>, String> {
-    let parse = |word: &&str| word.parse().map_err(|_| format!("not an address: {word}"));
-    words.iter().map(parse).collect()
-}
-
-fn equal(wanted: &str, found: &str) -> Result<(), String> {
-    if wanted == found {
-        Ok(())
-    } else {
-        Err(format!("got {found}"))
-    }
-}
-
-fn expected<T: PartialEq + core::fmt::Debug>(wanted: Option<T>, found: T) -> Result<(), String> {
-    match wanted {
-        Some(wanted) if wanted != found => Err(format!("got {found:?}, not {wanted:?}")),
-        _ => Ok(()),
     }
 }

@@ -1,0 +1,20 @@
+//! Lives through some worlds. `DOTWARD_SIM_SEED=N` lives through one, with a storm as
+//! long as here; `cargo run -p dotward-sim --release -- --hours N` through many.
+
+use std::time::Duration;
+
+use dotward_sim::world::{self, Chance};
+
+#[test]
+fn laws_hold_in_every_world() {
+    let only = std::env::var("DOTWARD_SIM_SEED")
+        .ok()
+        .map(|seed| seed.parse::<u64>().unwrap());
+    let seeds = only.map_or(0..40, |seed| seed..seed + 1);
+    for seed in seeds {
+        let storm = Duration::from_secs(10);
+        if let Err(fault) = world::live(Chance::seeded(seed), storm) {
+            panic!("DOTWARD_SIM_SEED={seed} (--seed {seed} --storm 10): {fault}");
+        }
+    }
+}

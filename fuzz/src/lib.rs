@@ -1,0 +1,83 @@
+//! The bodies of the fuzz targets. Each is an ordinary function that panics when a law is broken, so that an ordinary test
+//! replays the inputs of `corpus/` without a fuzzer.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use dotward_core::front::Front;
+use dotward_sim::laws;
+use dotward_sim::world::{self, Chance};
+
+/// A client's message: its verdict, its reply, the query it becomes.
+pub fn query(data: &[u8]) {
+    static FRONT: LazyLock<Front> = LazyLock::new(laws::front);
+    laws::query(&FRONT, data);
+}
+
+/// An upstream's message: what each kind of asker gets.
+pub fn response(data: &[u8]) {
+    laws::response(data);
+}
+
+/// An upstream's message rendered, and rendered again.
+pub fn edit(data: &[u8]) {
+    laws::edit(data);
+}
+
+/// A stream in pieces: eight octets that say how it is cut, then the stream.
+pub fn frame(data: &[u8]) {
+    laws::frame(data);
+}
+
+/// A session of clients, engine and upstreams, each octet a choice.
+pub fn session(data: &[u8]) {
+    if let Err(fault) = world::live(Chance::Octets(data), Duration::from_secs(8)) {
+        panic!("{fault}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    fn replay(target: &str, body: fn(&[u8])) {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("corpus")
+            .join(target);
+        let mut count = 0;
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            let data = std::fs::read(&path).unwrap();
+            count += 1;
+            if std::panic::catch_unwind(|| body(&data)).is_err() {
+                panic!("{} breaks a law of {target}", path.display());
+            }
+        }
+        assert!(count > 0, "nothing in {}", directory.display());
+    }
+
+    #[test]
+    fn queries_are_replayed() {
+        replay("query", super::query);
+    }
+
+    #[test]
+    fn responses_are_replayed() {
+        replay("response", super::response);
+    }
+
+    #[test]
+    fn edits_are_replayed() {
+        replay("edit", super::edit);
+    }
+
+    #[test]
+    fn frames_are_replayed() {
+        replay("frame", super::frame);
+    }
+
+    #[test]
+    fn sessions_are_replayed() {
+        replay("session", super::session);
+    }
+}
