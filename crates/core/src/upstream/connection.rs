@@ -20,7 +20,7 @@ use rand_core::Rng;
 use super::in_flight::InFlight;
 use super::{CloseReason, Protocol, UpstreamId};
 use crate::limits::{
-    CONNECTION_AGE_MAX, DATAGRAM_TIMEOUT, DIAL_HEAD_START, DIAL_TIMEOUT, IDLE_TIMEOUT,
+    CONNECTION_AGE_MAX, DATAGRAM_TIMEOUT, DIAL_HEAD_START, DIAL_TIMEOUT, IDLE_TIMEOUT, IMPATIENCE,
     IN_FLIGHT_BEFORE_CONGESTION, IN_FLIGHT_BEFORE_GROWTH, MISMATCHES_MAX, QUESTION_BUDGET,
 };
 use crate::time::Moment;
@@ -59,6 +59,8 @@ pub(crate) enum Due {
     Overtake,
     /// It is old: open its successor.
     Succeed,
+    /// It has left a question waiting for so long that its upstream is in doubt.
+    Doubt,
     /// Its successor is late: leave it all the same.
     Leave,
 }
@@ -86,6 +88,8 @@ pub(crate) struct Connection<T> {
     last_received: Moment,
     last_used: Moment,
     suspect_since: Option<Moment>,
+    /// Whether its upstream was put in doubt for it.
+    doubted: bool,
     /// Whether the upstream was asked for its idle limit (RFC 7828 section 3.2.1: once a connection is enough).
     pub(crate) asked_keepalive: bool,
     /// Whether the engine has put it on the list of connections with something to write.
@@ -143,6 +147,7 @@ impl<T: Copy + Ord> Connection<T> {
             last_received: now,
             last_used: now,
             suspect_since: None,
+            doubted: false,
             asked_keepalive: false,
             listed: false,
         }
@@ -270,6 +275,10 @@ impl<T: Copy + Ord> Connection<T> {
             Protocol::Udp => self.outbound.extend_from_slice(message),
         }
         self.last_used = now;
+        if !self.has_room() {
+            // What nobody answers would block it for as long as it lives.
+            self.drain();
+        }
         Some(id)
     }
 
@@ -284,12 +293,14 @@ impl<T: Copy + Ord> Connection<T> {
         self.aged_at = now + CONNECTION_AGE_MAX.mul_f32(0.9 + 0.2 * age_jitter.clamp(0.0, 1.0));
         self.last_received = now;
         self.suspect_since = None;
+        self.doubted = false;
     }
 
     /// Octets came; whatever they are, the path is alive.
     pub(crate) fn handle_received(&mut self, now: Moment) {
         self.last_received = now;
         self.suspect_since = None;
+        self.doubted = false;
     }
 
     /// Whether anything came since.
@@ -338,7 +349,10 @@ impl<T: Copy + Ord> Connection<T> {
         };
         let (owner, sent) = (slot.owner, slot.sent);
         match ResponseView::parse(message) {
-            Ok(response) if response.answers(slot.question.view()) => {
+            Ok(response)
+                if response.answers(slot.question.view())
+                    || (!self.is_datagram() && response.is_bare_error()) =>
+            {
                 self.in_flight.remove(header.id);
                 self.answered += 1;
                 Accepted::Response {
@@ -370,7 +384,31 @@ impl<T: Copy + Ord> Connection<T> {
             .map(|(_, due)| due)
     }
 
+    /// Its upstream was put in doubt.
+    pub(crate) fn set_doubted(&mut self) {
+        self.doubted = true;
+    }
+
     fn next_due(&self) -> Option<(Moment, Due)> {
+        let doubt = self.unheard_since().filter(|_| !self.doubted);
+        let doubt = doubt.map(|since| (since + IMPATIENCE, Due::Doubt));
+        let other = self.next_due_but_doubt();
+        doubt
+            .into_iter()
+            .chain(other)
+            .min_by_key(|(moment, _)| *moment)
+    }
+
+    /// Since when somebody has waited and nothing has come.
+    fn unheard_since(&self) -> Option<Moment> {
+        if self.is_ready() {
+            self.suspect_since
+        } else {
+            (self.load() > 0).then_some(self.since)
+        }
+    }
+
+    fn next_due_but_doubt(&self) -> Option<(Moment, Due)> {
         let phase = match self.state {
             State::Opening { overtaken: false } => {
                 return Some((self.since + DIAL_HEAD_START, Due::Overtake));

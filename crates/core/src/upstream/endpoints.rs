@@ -33,6 +33,16 @@ impl Endpoints {
         }
     }
 
+    /// Takes other addresses; `false`, and nothing forgotten, when they are the same ones in whatever order.
+    pub(crate) fn replace(&mut self, addresses: Vec<SocketAddr>) -> bool {
+        let same = addresses.len() == self.all.len()
+            && addresses.iter().all(|address| self.contains(*address));
+        if !same {
+            *self = Self::new(addresses);
+        }
+        !same
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.all.len()
     }

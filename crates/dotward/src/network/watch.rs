@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::task::Context;
 
 use dotward_core::upstream::UpstreamId;
 use rustix::net::netlink::SocketAddrNetlink;
@@ -12,13 +13,13 @@ use rustix::net::{
     socket_with,
 };
 use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use tokio::io::unix::AsyncFd;
 
 use super::netlink::{self, GROUPS, Way, WayQuery};
 use super::picture::{self, Links, Picture, Seen};
 use crate::config::Binding;
 use crate::limits::{NETLINK_READ, NETLINK_READS, NETWORK_SETTLE};
-use crate::signal::{Ready, Wants};
+use crate::signal::{Ready, Source, Wants};
 use crate::worker::{State, Worker};
 
 /// Begins to listen, where that is possible. To be called within a local runtime.
@@ -35,9 +36,7 @@ pub(crate) fn start(worker: &Rc<Worker>) {
 
 /// What a look at the kernel needs.
 struct Watch {
-    /// No UDP: tokio waits for readiness of foreign sockets through unsafe code only, and takes any socket as one of its own.
-    /// It is read by `recv`, which all sockets have.
-    news: UdpSocket,
+    news: AsyncFd<OwnedFd>,
     questions: OwnedFd,
     sequence: u32,
     links: Links,
@@ -54,11 +53,27 @@ enum Read {
     Something,
 }
 
+impl Source for AsyncFd<OwnedFd> {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> bool {
+        self.poll_read_ready(cx).is_ready()
+    }
+
+    fn poll_writable(&self, _: &mut Context<'_>) -> bool {
+        // Nothing is written here.
+        false
+    }
+}
+
 impl Watch {
+    #[expect(
+        deprecated,
+        reason = "the other constructors are unsafe for descriptors that change behind the event loop's back; an OwnedFd \
+                  stays what it is"
+    )]
     fn open() -> io::Result<Self> {
         let news = open_netlink(GROUPS)?;
         Ok(Self {
-            news: UdpSocket::from_std(news.into())?,
+            news: AsyncFd::with_interest(news, Interest::READABLE)?,
             questions: open_netlink(0)?,
             sequence: 0,
             links: Links::default(),
@@ -106,8 +121,7 @@ impl Watch {
         let mut matters = true;
         for turn in 0..NETLINK_READS {
             let octets = &mut self.octets;
-            let news = &self.news;
-            let read = news.try_io(Interest::READABLE, || {
+            let read = self.news.try_io(Interest::READABLE, |news| {
                 Ok(recv(news, octets.as_mut_slice(), RecvFlags::empty())?.0)
             });
             match read {

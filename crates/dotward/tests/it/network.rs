@@ -131,7 +131,14 @@ async fn change_address(cable: &Cable) {
     let to = proxy.address(ListenTransport::Udp).unwrap();
     assert!(ask_udp(to, "first.example").await.is_good());
 
-    // Containers and tunnels to elsewhere.
+    make_noise(cable, &server, to).await;
+    change_ways(cable, &server, to).await;
+    lose_the_link(cable, &server, to).await;
+    drop(proxy);
+}
+
+/// Containers and tunnels to elsewhere.
+async fn make_noise(cable: &Cable, server: &Running, to: SocketAddr) {
     cable.near("addr add 127.0.0.5/8 dev lo");
     cable.near("link add other0 type veth peer name other1");
     cable.near("addr add 10.214.0.1/24 dev other0");
@@ -145,7 +152,9 @@ async fn change_address(cable: &Cable) {
         pause.tick().await;
     }
     assert_eq!(server.counters().connections_accepted, 1);
+}
 
+async fn change_ways(cable: &Cable, server: &Running, to: SocketAddr) {
     // A more exact route changes the way and breaks nothing.
     cable.near("route add 10.213.0.2/32 dev near0 src 10.213.0.5");
     within(server.wait_for_handshakes(2)).await.unwrap();
@@ -163,7 +172,9 @@ async fn change_address(cable: &Cable) {
     assert_eq!(counters.handshakes_resumed, 0, "{counters:?}");
     assert!(counters.connections.iter().all(|it| it.ticket.is_none()));
     assert!(ask_udp(to, "last.example").await.is_good());
+}
 
+async fn lose_the_link(cable: &Cable, server: &Running, to: SocketAddr) {
     cable.far("link set far0 down");
     assert!(!ask_udp(to, "nobody.example").await.is_good());
     cable.far("link set far0 up");
@@ -175,5 +186,4 @@ async fn change_address(cable: &Cable) {
         back.elapsed()
     );
     assert!(ask_udp(to, "truly-last.example").await.is_good());
-    drop(proxy);
 }
