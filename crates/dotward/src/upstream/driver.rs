@@ -165,7 +165,12 @@ fn serve(state: &mut State, connection: ConnectionId, now: Moment) -> bool {
         end_of(state, connection, &end, now);
         return false;
     }
-    // Queries first: what TLS has to say (the end of the handshake, most often) leaves in the same write.
+    // What waits for room goes first, or a stream that just got some would take no more queries, and nothing would wake it later.
+    let blocked = is_blocked(state, connection);
+    if blocked && !flush(state, connection, now) {
+        return false;
+    }
+    // Queries before the flush: what TLS has to say (the end of the handshake, most often) leaves in the same write.
     transmit(state, connection, now);
     flush(state, connection, now) && received.more
 }
@@ -259,6 +264,12 @@ fn fail(state: &mut State, connection: ConnectionId, reason: CloseReason, now: M
     }
 }
 
+fn is_blocked(state: &mut State, connection: ConnectionId) -> bool {
+    let open = state.connections.get_mut(connection);
+    open.and_then(UpstreamConnection::stream)
+        .is_some_and(|stream| stream.is_blocked())
+}
+
 /// Writes what waits in the stream. False when the connection is gone.
 fn flush(state: &mut State, connection: ConnectionId, now: Moment) -> bool {
     let Some(open) = state.connections.get_mut(connection) else {
@@ -302,3 +313,6 @@ pub(crate) fn transmit(state: &mut State, connection: ConnectionId, now: Moment)
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
