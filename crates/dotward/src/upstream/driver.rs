@@ -190,7 +190,8 @@ fn complete_handshake(state: &mut State, connection: ConnectionId, now: Moment) 
     let tls = state.upstreams.get(open.upstream.0);
     let checked = match (tls, stream.connection()) {
         (Some(tls), Some(connection)) => check(tls, open, connection),
-        (None, _) | (_, None) => Ok(()),
+        // Who could not be examined is nobody we know.
+        (None, _) | (_, None) => Err(rustls::Error::General("no TLS to examine".to_owned())),
     };
     tell_handshake(open, &stream);
     match (&checked, tls, stream.connection()) {

@@ -112,3 +112,12 @@ async fn queries_beyond_one_chunk_follow_when_a_full_socket_has_room_again() {
     }
     reader.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_connection_that_cannot_be_examined_is_not_reported_up() {
+    let mut pair = pair(Phase::Handshaking).await;
+    let (state, connection) = (&mut pair.state, pair.connection);
+    assert!(!complete_handshake(state, connection, clock::now()));
+    assert!(state.connections.get(connection).is_none());
+    assert!(state.engine.outbound(connection).is_empty());
+}
