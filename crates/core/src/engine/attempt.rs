@@ -11,7 +11,9 @@ use smallvec::SmallVec;
 use super::hedge::Watch;
 use super::{Engine, Owner, UpstreamId};
 use crate::exchange::{Attempt, ExchangeId, Held, Tried, Waiter};
-use crate::limits::{OVERDUE_FACTOR, QUERY_PADDING_BLOCK, SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
+use crate::limits::{
+    OVERDUE_AFTER_MAX, OVERDUE_FACTOR, QUERY_PADDING_BLOCK, SENDS_MAX, SENDS_PER_UPSTREAM_MAX,
+};
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
 use crate::upstream::{
@@ -351,7 +353,7 @@ impl<C> Engine<C> {
             .exchanges
             .get(watch.exchange)
             .and_then(|exchange| self.groups.get(exchange.group.0));
-        waited >= usual * OVERDUE_FACTOR
+        waited >= (usual * OVERDUE_FACTOR).min(OVERDUE_AFTER_MAX)
             || group.is_some_and(|group| {
                 group.members.iter().any(|member| {
                     let other = &self.upstreams[member.0];
