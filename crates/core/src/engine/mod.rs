@@ -17,10 +17,12 @@
 //! Deliberately absent: TLS, sockets, a clock; the cache.
 
 mod attempt;
+mod choice;
 mod event;
 mod fallback;
 mod hedge;
 mod lifecycle;
+mod patience;
 mod receive;
 mod replies;
 
