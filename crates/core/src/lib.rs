@@ -6,7 +6,7 @@
 //!  bytes ─▶ wire::QueryView ─▶ policy ─▶ front::Verdict ──Reply──▶ bytes
 //!                                            │ Forward
 //!                                            ▼
-//!             engine: exchange ─▶ upstream::pool ─▶ upstream::connection ─▶ bytes for TLS
+//!             engine: exchange ─▶ choose an upstream ─▶ upstream::connection ─▶ bytes for TLS
 //!  bytes ◀─ wire::edit ◀─ exchange ◀─ wire::ResponseView ◀─ upstream::connection ◀─ bytes from TLS
 //! ```
 //!

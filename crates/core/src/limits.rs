@@ -29,6 +29,9 @@ pub const IMPATIENCE: Duration = Duration::from_millis(400);
 /// tried again only as far as the hedge budget goes, unless another upstream is likely to answer sooner.
 pub const OVERDUE_FACTOR: u32 = 2;
 
+/// An answer is overdue after this in any case: another upstream needs what is left of [`QUESTION_BUDGET`] to do better.
+pub const OVERDUE_AFTER_MAX: Duration = Duration::from_millis(1_200);
+
 /// A question is sent again early when the answer has taken this many times the usual response time.
 pub const HEDGE_RTT_FACTOR: u32 = 3;
 
@@ -107,6 +110,13 @@ pub const DIAL_HEAD_START: Duration = Duration::from_millis(250);
 /// Idle connections kept open to one upstream at most, whatever `keep_warm` says.
 pub const KEEP_WARM_MAX: usize = 2;
 
+/// Connections are not kept open to an upstream that ends idle ones sooner than this: it would be dialed without end.
+pub const KEEP_WARM_IDLE_MIN: Duration = Duration::from_secs(1);
+
+/// Responses that queue for less than this are no reason for another connection: answers from a cache and answers that had to be
+/// looked up differ by as much.
+pub const CONGESTION_MIN: Duration = Duration::from_millis(100);
+
 /// The shortest pause between two probes of an upstream that does not work and that no question tries.
 pub const PROBE_AFTER_MIN: Duration = Duration::from_secs(1);
 
@@ -126,6 +136,10 @@ pub const RETRY_AFTER_ALONE_MAX: Duration = Duration::from_millis(800);
 /// A response time is believed half as long after this time without a new one: an upstream that was slow once deserves another
 /// look, but not so often that clients feel it.
 pub const RTT_HALF_LIFE: Duration = Duration::from_secs(30);
+
+/// Records in one query beside its question. Real ones carry an OPT record, a signature, and for a zone transfer a SOA; each record costs a
+/// walk through its name.
+pub const QUERY_RECORDS_MAX: usize = 16;
 
 /// Events kept for a shell that does not fetch them.
 pub const EVENTS_MAX: usize = 1_024;

@@ -38,6 +38,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Ask one question.
     Query(QueryArgs),
+    /// Tell what would become of a question.
+    Explain(ExplainArgs),
     /// Print a commented example of the configuration file.
     ConfigExample,
     /// Print the presets.
@@ -71,6 +73,17 @@ pub struct QueryArgs {
     /// The upstream asked instead of the configured ones, as its SPEC was written. The [`Options`]
     /// carry it as `--upstream`, so that a configuration loaded from them has this upstream only.
     pub via: Option<String>,
+    /// Print the result as JSON.
+    pub json: bool,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExplainArgs {
+    /// The name in question.
+    pub name: Name,
+    /// The type in question; A if not given.
+    pub qtype: RecordType,
     /// Print the result as JSON.
     pub json: bool,
 }
@@ -215,6 +228,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         },
         "check" => Command::Check(check(of_command, &mut options)),
         "query" => Command::Query(query(of_command, &mut options)?),
+        "explain" => Command::Explain(explain(of_command)?),
         "config" => Command::ConfigExample,
         "upstream" => Command::UpstreamList {
             json: json_of(of_command.subcommand()),
@@ -260,15 +274,7 @@ fn check(matches: &ArgMatches, options: &mut Options) -> CheckArgs {
 }
 
 fn query(matches: &ArgMatches, options: &mut Options) -> Result<QueryArgs, Error> {
-    let missing = || command().error(ErrorKind::MissingRequiredArgument, "NAME is missing");
-    let name = matches
-        .get_one::<Name>("NAME")
-        .cloned()
-        .ok_or_else(missing)?;
-    let qtype = matches
-        .get_one::<RecordType>("TYPE")
-        .copied()
-        .unwrap_or(RecordType::A);
+    let (name, qtype) = name_and_type(matches)?;
     let via = matches.get_one::<String>("via").cloned();
     if let Some(via) = &via {
         value::parse(Kind::Spec, via).map_err(|fault| bad_value("--via", via, &fault))?;
@@ -280,6 +286,19 @@ fn query(matches: &ArgMatches, options: &mut Options) -> Result<QueryArgs, Error
         via,
         json: matches.get_flag("json"),
     })
+}
+
+fn explain(matches: &ArgMatches) -> Result<ExplainArgs, Error> {
+    let (name, qtype) = name_and_type(matches)?;
+    let json = matches.get_flag("json");
+    Ok(ExplainArgs { name, qtype, json })
+}
+
+fn name_and_type(matches: &ArgMatches) -> Result<(Name, RecordType), Error> {
+    let missing = || command().error(ErrorKind::MissingRequiredArgument, "NAME is missing");
+    let name = matches.get_one::<Name>("NAME").cloned();
+    let qtype = matches.get_one::<RecordType>("TYPE").copied();
+    Ok((name.ok_or_else(missing)?, qtype.unwrap_or(RecordType::A)))
 }
 
 fn bad_value(flag: &str, text: &str, fault: &ValueFault) -> Error {

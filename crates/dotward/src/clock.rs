@@ -3,6 +3,8 @@
 //! Promises: moments never go backwards, and a time asleep counts (`CLOCK_BOOTTIME`), so that deadlines of a laptop
 //! that was closed for an hour are over when it opens. [`std::time::Instant`] stands still in that hour.
 //!
+//! A machine that slept is found out by comparing the two clocks ([`SleepWatch`]): connections of before may look alive and not be.
+//!
 //! Deliberately absent: wall-clock time for anything that lasts. Certificates ask for it themselves; [`wall`] is for the age of what the
 //! kernel has stamped.
 
@@ -10,6 +12,8 @@ use std::time::Duration;
 
 use dotward_core::time::Moment;
 use rustix::time::{ClockId, Timespec, clock_gettime};
+
+use crate::limits::SLEEP_NOTICED;
 
 /// The clock that counts while the machine sleeps, where the system has one.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -28,7 +32,36 @@ pub(crate) fn wall() -> Duration {
 
 /// Reads the clock. Called once per batch of input, not once per query.
 pub(crate) fn now() -> Moment {
-    let Timespec { tv_sec, tv_nsec } = clock_gettime(CLOCK);
+    read(CLOCK)
+}
+
+/// Time awake, on a scale of its own.
+pub(crate) fn awake() -> Moment {
+    read(ClockId::Monotonic)
+}
+
+/// Notices that the machine slept.
+#[derive(Debug, Default)]
+pub(crate) struct SleepWatch {
+    /// All time asleep that was seen.
+    asleep: Option<Duration>,
+}
+
+impl SleepWatch {
+    /// How long the machine slept since the last look, if it did. `now` has to be read before `awake`: a pause between the two
+    /// readings then makes sleep look shorter and never longer, and the longest that was seen is the truth.
+    pub(crate) fn look(&mut self, now: Moment, awake: Moment) -> Option<Duration> {
+        let asleep = now.since(awake);
+        let known = self
+            .asleep
+            .replace(asleep.max(self.asleep.unwrap_or_default()))?;
+        let slept = asleep.saturating_sub(known);
+        (slept > SLEEP_NOTICED).then_some(slept)
+    }
+}
+
+fn read(clock: ClockId) -> Moment {
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(clock);
     let seconds = u64::try_from(tv_sec).unwrap_or_default();
     let nanos = u64::try_from(tv_nsec).unwrap_or_default();
     Moment::from_nanos(
@@ -40,12 +73,43 @@ pub(crate) fn now() -> Moment {
 
 #[cfg(test)]
 mod tests {
-    use super::now;
+    use super::*;
 
     #[test]
     fn the_clock_does_not_go_backwards() {
         let earlier = now();
         assert!(now() >= earlier);
         assert!(earlier.as_nanos() > 0);
+    }
+
+    fn at(millis: u64) -> Moment {
+        Moment::from_nanos(millis * 1_000_000)
+    }
+
+    #[test]
+    fn sleep_is_noticed_once_and_for_as_long_as_it_was() {
+        let mut watch = SleepWatch::default();
+        // Asleep for a minute before the program began.
+        assert_eq!(watch.look(at(70_000), at(10_000)), None);
+        assert_eq!(watch.look(at(80_000), at(20_000)), None);
+        let hour = 3_600_000;
+        let slept = watch.look(at(90_000 + hour), at(30_000));
+        assert_eq!(slept, Some(Duration::from_millis(hour)));
+        assert_eq!(watch.look(at(91_000 + hour), at(31_000)), None);
+    }
+
+    #[test]
+    fn a_pause_between_the_two_readings_is_no_sleep() {
+        let mut watch = SleepWatch::default();
+        assert_eq!(watch.look(at(70_000), at(10_000)), None);
+        assert_eq!(watch.look(at(71_000), at(16_000)), None);
+        assert_eq!(watch.look(at(77_000), at(17_000)), None);
+    }
+
+    #[test]
+    fn a_nap_is_no_sleep() {
+        let mut watch = SleepWatch::default();
+        assert_eq!(watch.look(at(10_000), at(10_000)), None);
+        assert_eq!(watch.look(at(11_900), at(11_000)), None);
     }
 }

@@ -37,6 +37,11 @@ impl EventLog {
         }
     }
 
+    /// What the upstreams are called.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
+    }
+
     fn name(&self, upstream: UpstreamId) -> &str {
         self.names.get(upstream.0).map_or("?", String::as_str)
     }

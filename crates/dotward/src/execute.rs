@@ -12,12 +12,12 @@ use tokio::sync::watch;
 
 use crate::cli::{self, Command, Invocation, QueryArgs};
 use crate::commands::demo::DemoError;
-use crate::commands::{check, demo, query, version};
+use crate::commands::{check, demo, explain, list, query, version};
 use crate::config::report::{Style, write_faults, write_warnings};
 use crate::config::{Config, Disk, Loaded, Refused, load};
 use crate::run::{Order, Proxy, StartError};
 use crate::signals::StopSignals;
-use crate::{logging, presets, settings};
+use crate::{logging, settings};
 
 /// The operation was carried out.
 const GOOD: u8 = 0;
@@ -60,15 +60,22 @@ fn command(invocation: &Invocation) -> io::Result<u8> {
             }
         }
         Command::Query(args) => ask(invocation, args, &mut out)?,
+        Command::Explain(args) => match config(invocation)? {
+            Some(config) => {
+                explain::write_explanation(&mut out, &config, args)?;
+                GOOD
+            }
+            None => WRONG,
+        },
         Command::ConfigExample => {
             out.write_all(settings::example::example().as_bytes())?;
             GOOD
         }
         Command::UpstreamList { json } => {
             // The presets are known whatever is wrong with the configuration.
-            let configured =
-                loaded(invocation).map_or_else(|_| Vec::new(), |it| it.config.upstreams);
-            presets::write_list(&mut out, &configured, *json)?;
+            let loaded = loaded(invocation).ok();
+            let config = loaded.as_ref().map(|loaded| &loaded.config);
+            list::write_list(&mut out, config, *json)?;
             GOOD
         }
         Command::Version { json } => {

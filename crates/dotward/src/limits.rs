@@ -59,6 +59,35 @@ pub(crate) const UPSTREAM_UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// TLS sessions kept per upstream for resumption: a few tickets for each of a few addresses.
 pub(crate) const TLS_SESSIONS: usize = 32;
 
+/// Pause between looks at the files of certificates and keys: a renewed certificate is in use after that and a tenth. Shorter wakes
+/// an idle machine for nothing; tools that renew leave hours.
+pub(crate) const TRUST_FILES_LOOK: Duration = Duration::from_secs(10);
+
+/// Pause between looks at the certificates of living connections. Connections are replaced after an hour anyway, so this finds
+/// what expires in the meantime.
+pub(crate) const CERTIFICATES_LOOK: Duration = Duration::from_secs(3600);
+
+/// The end of a certificate is told from this long before it on, and again after each [`EXPIRY_REPEAT`].
+pub(crate) const EXPIRY_NOTICE: Duration = Duration::from_secs(14 * 24 * 3600);
+pub(crate) const EXPIRY_REPEAT: Duration = Duration::from_secs(24 * 3600);
+
+/// The clock that counts while the machine sleeps gets ahead of the one that does not by more than this: it slept. Reading
+/// the two takes nanoseconds; a nap that short kills no connection.
+pub(crate) const SLEEP_NOTICED: Duration = Duration::from_secs(1);
+
+/// Pause between the first news of a change in the network and the look at what it means. A change comes as a volley of
+/// messages (link, addresses, routes); longer keeps connections that are dead already.
+pub(crate) const NETWORK_SETTLE: Duration = Duration::from_millis(100);
+
+/// Octets of one read from netlink; the kernel sends no larger messages to readers of this size.
+pub(crate) const NETLINK_READ: usize = 32 * 1024;
+
+/// Reads from netlink before others get their turn; what is left wakes the task again.
+pub(crate) const NETLINK_READS: usize = 64;
+
+/// Network interfaces whose state is remembered. Beyond it a lost carrier is noticed by its routes only.
+pub(crate) const INTERFACES: usize = 1024;
+
 /// Longest that one question of our own may take, from TCP to answer (`dotward query`, bootstrap).
 pub(crate) const ONE_SHOT: Duration = Duration::from_secs(5);
 

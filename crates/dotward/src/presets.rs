@@ -5,13 +5,12 @@
 //! name. Deliberately absent: any ranking. The first is the default because the programs this one
 //! replaces asked it.
 
-use std::io::{self, Write};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rustls::pki_types::{DnsName, ServerName};
-use serde_json::json;
 
-use crate::config::{DOT_PORT, UpstreamSettings};
+use crate::config::{Config, Protocol, Strategy, UpstreamSettings};
 
 /// One provider of public DNS over TLS.
 #[derive(Debug, PartialEq, Eq)]
@@ -123,88 +122,51 @@ impl Preset {
     }
 }
 
-/// The line a start prints: who is asked, and how to choose another.
-pub fn start_line(upstreams: &[UpstreamSettings]) -> String {
-    let names: Vec<_> = upstreams.iter().map(describe).collect();
+/// The lines a start prints: who is asked about what, and how to choose another.
+pub fn start_lines(config: &Config) -> Vec<String> {
     let choose = "choose another with --upstream NAME, see dotward upstream list";
-    format!("queries go to {}; {choose}", names.join(", then "))
+    let asked = in_tiers(&config.upstreams_of(None), config.strategy);
+    let mut lines = vec![format!("queries go to {asked}; {choose}")];
+    for route in &config.routes {
+        let asked = in_tiers(&config.upstreams_of(Some(route)), route.strategy);
+        let otherwise = match route.fallback {
+            true => ", and where all others go when that fails",
+            false => "",
+        };
+        lines.push(format!(
+            "those below {} go to {asked}{otherwise}",
+            route.names()
+        ));
+    }
+    lines
+}
+
+/// Upstreams in the order in which they stand in for each other.
+fn in_tiers(upstreams: &[&UpstreamSettings], strategy: Strategy) -> String {
+    let mut tiers: BTreeMap<u8, Vec<String>> = BTreeMap::new();
+    for upstream in upstreams {
+        let tier = tiers.entry(upstream.tier.unwrap_or(1)).or_default();
+        tier.push(describe(upstream));
+    }
+    let between = match strategy {
+        Strategy::Ordered => ", then ",
+        Strategy::Fastest | Strategy::RoundRobin | Strategy::Hash | Strategy::Race => " and ",
+    };
+    let tiers: Vec<_> = tiers.values().map(|tier| tier.join(between)).collect();
+    tiers.join("; while none of these is well to ")
 }
 
 fn describe(upstream: &UpstreamSettings) -> String {
-    match upstream.preset {
-        Some(preset) => {
+    match (upstream.preset, upstream.protocol) {
+        (Some(preset), _) => {
             format!(
                 "{} ({}, {})",
                 upstream.name, preset.provider, preset.jurisdiction
             )
         }
-        None => upstream.name.clone(),
+        (None, Protocol::Tls) => upstream.name.clone(),
+        (None, Protocol::Tcp | Protocol::Udp) => format!("{} (unencrypted)", upstream.spec()),
     }
-}
-
-/// Prints what `upstream list` shows.
-///
-/// # Errors
-///
-/// Those of `out`.
-pub fn write_list(
-    out: &mut dyn Write,
-    configured: &[UpstreamSettings],
-    json: bool,
-) -> io::Result<()> {
-    if json {
-        write_json(out, configured)
-    } else {
-        write_text(out, configured)
-    }
-}
-
-fn write_text(out: &mut dyn Write, configured: &[UpstreamSettings]) -> io::Result<()> {
-    for preset in PRESETS {
-        let default = if preset.name == PRESETS[0].name {
-            "  (default)"
-        } else {
-            ""
-        };
-        writeln!(out, "{}{default}", preset.name)?;
-        let addresses: Vec<_> = preset.addresses().map(|ip| ip.to_string()).collect();
-        writeln!(out, "  addresses     {}", addresses.join(", "))?;
-        writeln!(out, "  TLS name      {}, port {DOT_PORT}", preset.tls_name)?;
-        writeln!(out, "  provider      {}", preset.provider)?;
-        writeln!(out, "  jurisdiction  {}", preset.jurisdiction)?;
-        writeln!(out, "  policy        {}", preset.policy)?;
-    }
-    for (index, upstream) in configured.iter().enumerate() {
-        let head = if index == 0 {
-            "configured  "
-        } else {
-            "            "
-        };
-        writeln!(out, "{head}{}  {}", upstream.name, upstream.spec())?;
-    }
-    Ok(())
-}
-
-fn write_json(out: &mut dyn Write, configured: &[UpstreamSettings]) -> io::Result<()> {
-    let presets: Vec<_> = PRESETS.iter().map(preset_json).collect();
-    let configured: Vec<_> = configured
-        .iter()
-        .map(|upstream| json!({ "name": upstream.name, "spec": upstream.spec() }))
-        .collect();
-    let list = json!({ "default": PRESETS[0].name, "presets": presets, "configured": configured });
-    writeln!(out, "{list:#}")
-}
-
-fn preset_json(preset: &Preset) -> serde_json::Value {
-    json!({
-        "name": preset.name,
-        "provider": preset.provider,
-        "addresses": preset.addresses().map(|ip| ip.to_string()).collect::<Vec<_>>(),
-        "port": DOT_PORT,
-        "tls_name": preset.tls_name,
-        "jurisdiction": preset.jurisdiction,
-        "policy": preset.policy,
-    })
 }
 
 #[cfg(test)]

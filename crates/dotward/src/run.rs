@@ -7,92 +7,38 @@
 //!
 //! Deliberately absent: reading configurations, exit codes.
 
-use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use dotward_core::engine::{Engine, EngineConfig};
-use dotward_core::front::{Front, FrontConfig};
-use dotward_core::policy::{self, Acl, LocalRecords, PolicyConfig};
-use dotward_core::upstream::{Strategy, UpstreamConfig};
+use dotward_core::engine::Engine;
+use dotward_core::upstream::Protocol;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::watch;
 
-use crate::config::{Config, ListenAddress, ListenTransport, LocalData, LocalRecord};
+use crate::config::{Binding, Config, ListenAddress, ListenTransport, own_endpoint};
 use crate::events::EventLog;
-use crate::listen::sockets::{self, BindError, Bound};
+use crate::listen::sockets::{self, Bound};
 use crate::listen::{stream, udp};
+use crate::network;
+use crate::plan;
 use crate::presets;
 use crate::signal::Signal;
-use crate::tls::TlsSetupError;
 use crate::tls::client::UpstreamTls;
 use crate::tls::server::ListenerTls;
+use crate::trust::{self, TrustPace};
 use crate::upstream::bootstrap;
+use crate::upstream::dial;
 use crate::worker::{State, Worker};
 
-/// Something that keeps the proxy from starting.
-#[derive(Debug)]
-pub enum StartFault {
-    /// A socket could not be bound.
-    Bind(BindError),
-    /// Certificate or key of the TLS listeners cannot be used.
-    ListenTls(TlsSetupError),
-    /// The TLS settings of an upstream cannot be used.
-    UpstreamTls {
-        /// What the upstream is called.
-        upstream: String,
-        /// What is wrong.
-        error: TlsSetupError,
-    },
-    /// The system refused something every process needs: randomness, a thread, an event loop.
-    System(io::Error),
-}
+mod fault;
 
-impl fmt::Display for StartFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bind(error) => error.fmt(f),
-            Self::ListenTls(error) => write!(f, "TLS listeners: {error}"),
-            Self::UpstreamTls { upstream, error } => write!(f, "upstream {upstream}: {error}"),
-            Self::System(error) => write!(f, "the system refuses to run us: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartFault {}
-
-/// Everything that keeps the proxy from starting; at least one fault.
-#[derive(Debug)]
-pub struct StartError {
-    /// What is wrong.
-    pub faults: Vec<StartFault>,
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, fault) in self.faults.iter().enumerate() {
-            let end = if index == 0 { "" } else { "\n" };
-            write!(f, "{end}{fault}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl From<io::Error> for StartError {
-    fn from(error: io::Error) -> Self {
-        Self {
-            faults: vec![StartFault::System(error)],
-        }
-    }
-}
+pub use fault::{StartError, StartFault};
 
 /// What the order to stop looks like to the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +64,11 @@ pub struct Prepared {
     config: Config,
     sockets: Vec<(ListenAddress, Bound)>,
     listen_tls: Option<ListenerTls>,
-    upstreams: Vec<UpstreamTls>,
+    /// One for each upstream of the configuration; `None` for those spoken to in the clear.
+    upstreams: Vec<Option<UpstreamTls>>,
+    /// Whether TLS was read from the files the configuration names.
+    from_files: bool,
+    pace: TrustPace,
     seed: [u8; 32],
 }
 
@@ -147,19 +97,34 @@ impl Prepared {
         });
         let mut upstreams = Vec::new();
         for settings in &config.upstreams {
+            if settings.protocol != Protocol::Tls {
+                upstreams.push(None);
+                continue;
+            }
             match UpstreamTls::new(settings) {
-                Ok(tls) => upstreams.push(tls),
+                Ok(tls) => upstreams.push(Some(tls)),
                 Err(error) => faults.push(StartFault::UpstreamTls {
                     upstream: settings.name.clone(),
                     error,
                 }),
             }
         }
-        Self::assemble(config, sockets, listen_tls, upstreams, faults)
+        check_bindings(&config, &mut faults);
+        let prepared = Self::assemble(config, sockets, listen_tls, upstreams, faults)?;
+        Ok(Self {
+            from_files: true,
+            ..prepared
+        })
+    }
+
+    /// The same with trust looked at as often as `pace` says.
+    #[must_use]
+    pub fn with_pace(self, pace: TrustPace) -> Self {
+        Self { pace, ..self }
     }
 
     /// Binds every socket and takes TLS as it is given, for what never was in files: `listen_tls` for the TLS listeners, and
-    /// in `upstreams` one for each upstream of the configuration.
+    /// in `upstreams` one for each upstream of the configuration that speaks TLS.
     ///
     /// # Errors
     ///
@@ -171,6 +136,13 @@ impl Prepared {
     ) -> Result<Self, StartError> {
         let mut faults = Vec::new();
         let sockets = bind_all(&config, &mut faults);
+        let mut given = upstreams.into_iter();
+        let of = |protocol| match protocol {
+            Protocol::Tls => given.next(),
+            Protocol::Tcp | Protocol::Udp => None,
+        };
+        let upstreams = config.upstreams.iter().map(|it| it.protocol).map(of);
+        let upstreams = upstreams.collect();
         Self::assemble(config, sockets, listen_tls, upstreams, faults)
     }
 
@@ -178,9 +150,10 @@ impl Prepared {
         config: Config,
         sockets: Vec<(ListenAddress, Bound)>,
         listen_tls: Option<ListenerTls>,
-        upstreams: Vec<UpstreamTls>,
+        upstreams: Vec<Option<UpstreamTls>>,
         mut faults: Vec<StartFault>,
     ) -> Result<Self, StartError> {
+        refuse_loops(&config, &sockets, &mut faults);
         let seed = random_seed().map_err(|error| faults.push(StartFault::System(error)));
         match (faults.is_empty(), seed) {
             (true, Ok(seed)) => Ok(Self {
@@ -188,6 +161,8 @@ impl Prepared {
                 sockets,
                 listen_tls,
                 upstreams,
+                from_files: false,
+                pace: TrustPace::default(),
                 seed,
             }),
             (_, Ok(_) | Err(())) => Err(StartError { faults }),
@@ -232,6 +207,23 @@ impl Prepared {
     }
 }
 
+/// What is not permitted is a fault; an interface or an address that is not there may come.
+fn check_bindings(config: &Config, faults: &mut Vec<StartFault>) {
+    for upstream in &config.upstreams {
+        let name = &upstream.name;
+        match dial::check(&upstream.binding) {
+            Ok(()) => {}
+            Err(error) if error.is_permanent() => faults.push(StartFault::Binding {
+                upstream: name.clone(),
+                error,
+            }),
+            Err(error) => {
+                tracing::warn!(upstream = name, %error, "it is tried again with every connection");
+            }
+        }
+    }
+}
+
 fn bind_all(config: &Config, faults: &mut Vec<StartFault>) -> Vec<(ListenAddress, Bound)> {
     let mut bound = Vec::new();
     for listen in &config.listeners {
@@ -266,24 +258,28 @@ impl Crew {
             sockets,
             listen_tls,
             upstreams,
+            from_files,
+            pace,
             seed,
         } = prepared;
         let state = State::new(
-            Arc::new(front(&config)),
-            Engine::new(engine_config(&config), seed),
-            upstreams.into_iter().map(Rc::new).collect(),
+            Arc::new(plan::front(&config)),
+            Engine::new(plan::engine(&config), seed),
+            upstreams.into_iter().map(|tls| tls.map(Rc::new)).collect(),
+            bindings(&config),
             EventLog::new(config.upstreams.iter().map(|u| u.name.clone()).collect()),
         );
         let worker = Worker::start(state);
+        if let Some(tls) = listen_tls {
+            worker.turn(|state, _, now| trust::replace_listener(state, tls, now));
+        }
         let mut listeners = Vec::new();
         for (listen, socket) in sockets {
             tell_listening(listen.transport, &socket);
             listeners.push(match socket {
                 Bound::Udp(socket) => udp::serve(&worker, socket)?,
                 Bound::Stream(socket) => {
-                    let tls = (listen.transport == ListenTransport::Tls)
-                        .then(|| listen_tls.clone())
-                        .flatten();
+                    let tls = listen.transport == ListenTransport::Tls;
                     let signal = Rc::new(Signal::default());
                     let listener = TcpListener::from_std(socket)?;
                     let accept =
@@ -293,9 +289,13 @@ impl Crew {
                 }
             });
         }
-        let asked = presets::start_line(&config.upstreams);
-        tracing::info!("{asked}");
+        for line in presets::start_lines(&config) {
+            tracing::info!("{line}");
+        }
+        worker.turn(|state, _, now| state.engine.start(now));
         bootstrap::start(&worker, &config);
+        trust::start(&worker, &config, from_files, pace);
+        network::start(&worker);
         Ok(Self { worker, listeners })
     }
 
@@ -319,36 +319,43 @@ fn tell_listening(transport: ListenTransport, socket: &Bound) {
     }
 }
 
-fn front(config: &Config) -> Front {
-    Front::new(FrontConfig {
-        allow: Acl::new(&config.allow),
-        policy: PolicyConfig {
-            local: LocalRecords::new(config.local.iter().map(local_record)),
-            ..PolicyConfig::default()
-        },
-    })
-}
-
-fn local_record(record: &LocalRecord) -> policy::LocalRecord {
-    policy::LocalRecord {
-        name: record.name.clone(),
-        ttl: record.ttl,
-        data: match &record.data {
-            LocalData::A(address) => policy::LocalData::A(*address),
-            LocalData::Aaaa(address) => policy::LocalData::Aaaa(*address),
-            LocalData::Cname(target) => policy::LocalData::Cname(target.clone()),
-            LocalData::Txt(text) => policy::LocalData::Txt(text.clone()),
-            LocalData::Ptr(target) => policy::LocalData::Ptr(target.clone()),
-        },
+/// Refuses upstreams that are this very proxy: a question to one would come back for ever.
+fn refuse_loops(config: &Config, sockets: &[(ListenAddress, Bound)], faults: &mut Vec<StartFault>) {
+    let bound = |(listen, socket): &(ListenAddress, Bound)| {
+        let address = socket.local_addr().ok()?;
+        Some(ListenAddress { address, ..*listen })
+    };
+    let listeners: Vec<_> = sockets.iter().filter_map(bound).collect();
+    for upstream in &config.upstreams {
+        if let Some(endpoint) = own_endpoint(&listeners, upstream, is_own_address) {
+            let upstream = upstream.name.clone();
+            faults.push(StartFault::Loop { upstream, endpoint });
+        }
     }
 }
 
-fn engine_config(config: &Config) -> EngineConfig {
-    let upstreams = config
-        .upstreams
-        .iter()
-        .map(|upstream| UpstreamConfig::new(upstream.name.clone(), upstream.endpoints.clone()));
-    EngineConfig::new(upstreams.collect(), Strategy::Ordered)
+/// Whether the address is one of this machine's: the kernel reaches those from the same address, but for loopback ones. Nothing is sent.
+fn is_own_address(ip: IpAddr) -> bool {
+    if ip.is_loopback() {
+        return true;
+    }
+    let unspecified: IpAddr = match ip {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let source = UdpSocket::bind((unspecified, 0)).and_then(|socket| {
+        // Any port will do, but 0.
+        socket.connect((ip, 9))?;
+        socket.local_addr()
+    });
+    source.is_ok_and(|source| source.ip() == ip)
+}
+
+fn bindings(config: &Config) -> Vec<Rc<Binding>> {
+    let upstreams = config.upstreams.iter();
+    upstreams
+        .map(|upstream| Rc::new(upstream.binding.clone()))
+        .collect()
 }
 
 fn random_seed() -> io::Result<[u8; 32]> {

@@ -10,7 +10,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::Sleep;
 
 /// A socket that can be waited for. A broken one counts as ready: using it tells the error.
@@ -28,6 +28,16 @@ impl Source for TcpStream {
 
     fn poll_writable(&self, cx: &mut Context<'_>) -> bool {
         self.poll_write_ready(cx).is_ready()
+    }
+}
+
+impl Source for UdpSocket {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> bool {
+        self.poll_recv_ready(cx).is_ready()
+    }
+
+    fn poll_writable(&self, cx: &mut Context<'_>) -> bool {
+        self.poll_send_ready(cx).is_ready()
     }
 }
 

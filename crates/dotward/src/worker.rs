@@ -18,17 +18,21 @@ use std::time::Duration;
 use dotward_core::engine::{Action, Engine, Replies};
 use dotward_core::front::Front;
 use dotward_core::time::Moment;
-use dotward_core::upstream::ConnectionId;
+use dotward_core::upstream::{ConnectionId, Protocol};
 use dotward_udp::LocalAddress;
 use slotmap::SecondaryMap;
 
-use crate::clock;
+use crate::clock::{self, SleepWatch};
+use crate::config::Binding;
 use crate::events::EventLog;
 use crate::listen::stream::{ClientKey, Clients};
 use crate::listen::udp::UdpPort;
 use crate::signal::{Ready, Signal};
 use crate::stream::ReadBuffers;
 use crate::tls::client::UpstreamTls;
+use crate::tls::server::ListenerTls;
+use crate::trust::TrustStatus;
+use crate::upstream::datagram;
 use crate::upstream::driver::{self, UpstreamConnection};
 
 /// Where a reply goes.
@@ -54,13 +58,21 @@ pub(crate) struct Worker {
     timer: Signal,
     /// Pokes whoever waits for the end of the work.
     quiet: Signal,
+    /// Pokes the task that watches the network, and ends it.
+    network: Signal,
 }
 
 /// Everything a worker owns.
 pub(crate) struct State {
     pub(crate) front: Arc<Front>,
     pub(crate) engine: Engine<ReplyTo>,
-    pub(crate) upstreams: Vec<Rc<UpstreamTls>>,
+    /// By upstream; `None` for those spoken to in the clear.
+    pub(crate) upstreams: Vec<Option<Rc<UpstreamTls>>>,
+    /// From where each upstream is connected to.
+    pub(crate) bindings: Vec<Rc<Binding>>,
+    /// What TLS listeners show.
+    pub(crate) listen_tls: Option<ListenerTls>,
+    pub(crate) trust: TrustStatus,
     pub(crate) connections: SecondaryMap<ConnectionId, UpstreamConnection>,
     pub(crate) ports: Vec<UdpPort>,
     pub(crate) clients: Clients,
@@ -69,6 +81,7 @@ pub(crate) struct State {
     /// A reply that needs no upstream, being written.
     pub(crate) reply: Vec<u8>,
     replies: Replies<ReplyTo>,
+    sleep: SleepWatch,
     /// When the timer task wakes next.
     armed: Option<Moment>,
     /// No more queries are taken; what is in flight is answered.
@@ -80,13 +93,17 @@ impl State {
     pub(crate) fn new(
         front: Arc<Front>,
         engine: Engine<ReplyTo>,
-        upstreams: Vec<Rc<UpstreamTls>>,
+        upstreams: Vec<Option<Rc<UpstreamTls>>>,
+        bindings: Vec<Rc<Binding>>,
         events: EventLog,
     ) -> Self {
         Self {
             front,
             engine,
+            trust: TrustStatus::new(events.names().to_vec(), &upstreams),
             upstreams,
+            bindings,
+            listen_tls: None,
             connections: SecondaryMap::new(),
             ports: Vec::new(),
             clients: Clients::default(),
@@ -94,8 +111,45 @@ impl State {
             events,
             reply: Vec::new(),
             replies: Replies::default(),
+            sleep: SleepWatch::default(),
             armed: None,
             draining: false,
+        }
+    }
+
+    /// A state without sockets in front of one upstream, in which loopback may ask.
+    #[cfg(test)]
+    pub(crate) fn for_test() -> Self {
+        use dotward_core::engine::EngineConfig;
+        use dotward_core::front::FrontConfig;
+        use dotward_core::policy::{Acl, PolicyConfig};
+        use dotward_core::upstream::{Strategy, UpstreamConfig};
+
+        let endpoints = vec![SocketAddr::from(([127, 0, 0, 1], 9))];
+        let upstreams = vec![UpstreamConfig::new("test".to_owned(), endpoints)];
+        let allow = vec!["127.0.0.0/8".parse().unwrap()];
+        let front = Front::new(FrontConfig {
+            allow: Acl::new(&allow),
+            policy: PolicyConfig::default(),
+        });
+        let engine = Engine::new(EngineConfig::new(upstreams, Strategy::Ordered), [7; 32]);
+        let events = EventLog::new(vec!["test".to_owned()]);
+        Self::new(Arc::new(front), engine, Vec::new(), Vec::new(), events)
+    }
+
+    /// The machine is not where it was: connections are made anew, from sessions nobody saw before.
+    pub(crate) fn handle_network_change(&mut self, now: Moment) {
+        for tls in self.upstreams.iter_mut().flatten() {
+            *tls = Rc::new(tls.without_sessions());
+        }
+        self.engine.handle_network_change(now);
+    }
+
+    /// Before anything else in a turn: what stood before a sleep may look alive and not be.
+    fn notice_sleep(&mut self, now: Moment) {
+        if let Some(slept) = self.sleep.look(now, clock::awake()) {
+            tracing::info!(?slept, "the machine slept; connections are made anew");
+            self.handle_network_change(now);
         }
     }
 
@@ -104,7 +158,7 @@ impl State {
         if self.engine.poll_timeout().is_some_and(|due| due <= now) {
             self.engine.handle_timeout(now);
         }
-        while self.act(worker) | self.transmit(now) {}
+        while self.act(worker, now) | self.transmit(now) {}
         self.route_replies();
         self.clients.flush();
         for port in &mut self.ports {
@@ -126,7 +180,7 @@ impl State {
     }
 
     /// Opens and closes connections as the engine says. True when there was something to do.
-    fn act(&mut self, worker: &Rc<Worker>) -> bool {
+    fn act(&mut self, worker: &Rc<Worker>, now: Moment) -> bool {
         let mut acted = false;
         while let Some(action) = self.engine.poll_action() {
             acted = true;
@@ -135,8 +189,14 @@ impl State {
                     connection,
                     upstream,
                     endpoint,
-                    protocol: _,
-                } => driver::open(self, worker, connection, upstream, endpoint),
+                    protocol: Protocol::Udp,
+                } => datagram::open(self, worker, connection, upstream, endpoint, now),
+                Action::Open {
+                    connection,
+                    upstream,
+                    endpoint,
+                    protocol: protocol @ (Protocol::Tls | Protocol::Tcp),
+                } => driver::open(self, worker, connection, (upstream, protocol), endpoint),
                 Action::Close { connection } => {
                     if let Some(open) = self.connections.remove(connection) {
                         open.close();
@@ -185,6 +245,7 @@ impl Worker {
             state: RefCell::new(state),
             timer: Signal::default(),
             quiet: Signal::default(),
+            network: Signal::default(),
         });
         tokio::task::spawn_local(run_timer(Rc::clone(&worker)));
         worker
@@ -197,6 +258,7 @@ impl Worker {
     ) -> R {
         let now = clock::now();
         let mut state = self.state.borrow_mut();
+        state.notice_sleep(now);
         let result = input(&mut state, self, now);
         state.settle(self, now);
         result
@@ -224,6 +286,25 @@ impl Worker {
         }
     }
 
+    /// The server's side of a connection, for a client of a TLS listener.
+    pub(crate) fn accept_tls(&self) -> Option<Result<rustls::Connection, rustls::Error>> {
+        self.state
+            .borrow()
+            .listen_tls
+            .as_ref()
+            .map(ListenerTls::accept)
+    }
+
+    /// What the task that watches the network waits for.
+    pub(crate) fn network(&self) -> &Signal {
+        &self.network
+    }
+
+    /// An upstream has addresses it did not have.
+    pub(crate) fn look_at_network(&self) {
+        self.network.poke();
+    }
+
     /// Questions the engine has.
     pub(crate) fn in_flight(&self) -> usize {
         self.state.borrow().engine.in_flight()
@@ -237,6 +318,7 @@ impl Worker {
             connection.close();
         }
         self.timer.stop();
+        self.network.stop();
     }
 }
 

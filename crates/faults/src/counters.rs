@@ -64,6 +64,10 @@ pub struct ConnectionCounters {
     pub server_name: Option<String>,
     /// ALPN protocol agreed on.
     pub alpn: Option<String>,
+    /// Ticket (identity of the first pre-shared key) that the ClientHello offered.
+    pub ticket: Option<Vec<u8>>,
+    /// Whether the ClientHello announced early data (0-RTT).
+    pub early_data: bool,
     /// TLS version and key exchange group, for people.
     pub tls: Option<String>,
     /// Queries read.

@@ -41,6 +41,7 @@ mod conversation;
 pub mod counters;
 mod dns;
 mod framing;
+mod hello;
 mod lies;
 pub mod limits;
 pub mod mode;

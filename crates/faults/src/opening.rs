@@ -15,6 +15,7 @@ use tokio_rustls::server::TlsStream;
 use crate::answers;
 use crate::dns::{self, Question, Response};
 use crate::framing;
+use crate::hello;
 use crate::lies::{self, Part};
 use crate::limits;
 use crate::mode::{Framing, Mode, Opening};
@@ -82,11 +83,13 @@ async fn handshake(socket: TcpStream, number: u64, mode: &Mode, shared: &Shared)
             .note(number, |counters, _| counters.handshakes_failed += 1);
         return Opened::Over;
     };
-    note_handshake(stream.get_ref().1, number, shared);
+    let (tap, session) = stream.get_ref();
+    note_handshake(session, tap.hello(), number, shared);
     Opened::Tls(Box::new(stream))
 }
 
-fn note_handshake(session: &ServerConnection, number: u64, shared: &Shared) {
+fn note_handshake(session: &ServerConnection, hello: &[u8], number: u64, shared: &Shared) {
+    let offer = hello::read(hello);
     let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
     let group = session
         .negotiated_key_exchange_group()
@@ -96,6 +99,8 @@ fn note_handshake(session: &ServerConnection, number: u64, shared: &Shared) {
         counters.handshakes_resumed += u64::from(resumed);
         record.handshake_completed = true;
         record.resumed = resumed;
+        record.ticket = offer.ticket;
+        record.early_data = offer.early_data;
         record.server_name = session.server_name().map(str::to_owned);
         record.alpn = session
             .alpn_protocol()

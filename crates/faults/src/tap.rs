@@ -1,7 +1,8 @@
 //! The layers around TLS: below it a socket that takes little at a time, above it a stream that gives one record.
 //!
 //! Promises: a read of [`Records`] returns plaintext of exactly one application-data record (RFC 8446 section 5.1),
-//! which is what makes records countable; a write of [`Tap`] gives the socket no more than the mode's `tcp-chunk`.
+//! which is what makes records countable; a write of [`Tap`] gives the socket no more than the mode's `tcp-chunk`, and keeps what
+//! came first.
 
 use std::io;
 use std::pin::Pin;
@@ -11,11 +12,16 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+/// Octets kept of what a client sends first: a record and its header.
+const HELLO_KEPT: usize = 16 * 1024 + 5;
+
 /// A socket that takes a bounded number of octets per write.
 #[derive(Debug)]
 pub(crate) struct Tap {
     socket: TcpStream,
     chunk: usize,
+    /// The first octets that came, at most [`HELLO_KEPT`].
+    hello: Vec<u8>,
 }
 
 impl Tap {
@@ -23,7 +29,15 @@ impl Tap {
         Self {
             socket,
             chunk: chunk.unwrap_or(usize::MAX).max(1),
+            hello: Vec::new(),
         }
+    }
+}
+
+impl Tap {
+    /// The first octets that came: the ClientHello, and what followed.
+    pub(crate) fn hello(&self) -> &[u8] {
+        &self.hello
     }
 }
 
@@ -33,7 +47,12 @@ impl AsyncRead for Tap {
         context: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(context, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.socket).poll_read(context, buf);
+        let room = HELLO_KEPT.saturating_sub(self.hello.len());
+        let fresh = buf.filled().iter().skip(before).take(room);
+        self.hello.extend(fresh);
+        read
     }
 }
 

@@ -1,5 +1,6 @@
 //! A front and an engine on a clock that moves only when told, and what came out of them.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::VecDeque;
 
@@ -19,7 +20,7 @@ pub struct Opened {
     /// Of whom.
     pub upstream: UpstreamId,
     /// Where to.
-    pub endpoint: core::net::SocketAddr,
+    pub endpoint: SocketAddr,
 }
 
 /// What became of a client's message at once.
@@ -139,6 +140,12 @@ impl Harness {
     /// Calls the engine because time has passed.
     pub fn timeout(&mut self) {
         self.engine.handle_timeout(self.now);
+        self.settle();
+    }
+
+    /// The addresses of an upstream change.
+    pub fn set_endpoints(&mut self, upstream: UpstreamId, endpoints: Vec<SocketAddr>) {
+        self.engine.set_endpoints(upstream, endpoints, self.now);
         self.settle();
     }
 

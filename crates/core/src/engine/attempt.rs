@@ -11,7 +11,9 @@ use smallvec::SmallVec;
 use super::hedge::Watch;
 use super::{Engine, Owner, UpstreamId};
 use crate::exchange::{Attempt, ExchangeId, Held, Tried, Waiter};
-use crate::limits::{OVERDUE_FACTOR, QUERY_PADDING_BLOCK, SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
+use crate::limits::{
+    OVERDUE_AFTER_MAX, OVERDUE_FACTOR, QUERY_PADDING_BLOCK, SENDS_MAX, SENDS_PER_UPSTREAM_MAX,
+};
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
 use crate::upstream::{
@@ -84,10 +86,7 @@ impl<C> Engine<C> {
             return None;
         }
         let (upstreams, connections) = (&self.upstreams, &self.connections);
-        let alone = !group
-            .members
-            .iter()
-            .any(|id| upstreams[id.0].health.state() == HealthState::Up);
+        let alone = !group.members.iter().any(|id| upstreams[id.0].is_well());
         let mut best: SmallVec<[(Candidate, Standing); 8]> = SmallVec::new();
         let mut best_class = Class {
             sends: u8::MAX,
@@ -325,16 +324,13 @@ impl<C> Engine<C> {
             .get_mut(attempt.connection)
             .and_then(|connection| connection.handle_impatience(attempt.sent, patience, now));
         let silent = heard.is_none();
-        if silent {
-            self.handle_upstream_silence(attempt.upstream, now);
-        }
         // A connection on which other answers come is alive: its upstream is at work on the question, and asking it again
         // would only double its work. With nowhere else to go, the question waits where it is.
         let among = if silent { Among::Any } else { Among::Untried };
         let worthwhile = silent || costs || self.is_worth_more(watch, now);
         let sent = worthwhile && self.send(watch.exchange, among, now);
         let fell_back = silent
-            && self.is_time_to_fall_back(watch.exchange, sent, now)
+            && self.is_time_to_fall_back(watch.exchange, now)
             && self.fall_back(watch.exchange, now);
         let sent = sent || fell_back;
         if sent && costs {
@@ -357,7 +353,7 @@ impl<C> Engine<C> {
             .exchanges
             .get(watch.exchange)
             .and_then(|exchange| self.groups.get(exchange.group.0));
-        waited >= usual * OVERDUE_FACTOR
+        waited >= (usual * OVERDUE_FACTOR).min(OVERDUE_AFTER_MAX)
             || group.is_some_and(|group| {
                 group.members.iter().any(|member| {
                     let other = &self.upstreams[member.0];

@@ -26,13 +26,12 @@ impl<C> Engine<C> {
         exchange.fall_back(fallback) && self.send(id, Among::Any, now)
     }
 
-    /// Whether a group that is silent about the question has been waited for long enough; `sent` says that it was asked once
-    /// more.
-    pub(super) fn is_time_to_fall_back(&self, id: ExchangeId, sent: bool, now: Moment) -> bool {
+    /// Whether a group that is silent about the question has been waited for long enough.
+    pub(super) fn is_time_to_fall_back(&self, id: ExchangeId, now: Moment) -> bool {
         let waited = self
             .exchanges
             .get(id)
             .map(|exchange| now.since(exchange.began));
-        waited.is_some_and(|waited| !sent || waited >= FALLBACK_AFTER)
+        waited.is_some_and(|waited| waited >= FALLBACK_AFTER)
     }
 }

@@ -6,8 +6,8 @@ use smallvec::SmallVec;
 use super::event::{Action, Event};
 use super::{Engine, Owner};
 use crate::limits::{
-    CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX, DIAL_BESIDE_AFTER,
-    DRAINING_PER_UPSTREAM_MAX, PROBE_TIMEOUT,
+    CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX, DIAL_BESIDE_AFTER, DIAL_TIMEOUT,
+    DRAINING_PER_UPSTREAM_MAX, KEEP_WARM_IDLE_MIN, PROBE_TIMEOUT,
 };
 use crate::time::Moment;
 use crate::upstream::{CloseReason, Connection, ConnectionId, Due, Probe, Protocol, UpstreamId};
@@ -18,7 +18,6 @@ impl<C> Engine<C> {
     /// taken long, so that the bound is not used up at once by dials that hang. The address is one to which none is being opened
     /// yet, if there is one.
     pub(super) fn open(&mut self, upstream: UpstreamId, now: Moment) -> Option<ConnectionId> {
-        self.make_room(upstream, now);
         let full = self.is_full(upstream);
         let state = self.upstreams.get_mut(upstream.0)?;
         let busy = opening_endpoints(&self.connections, &state.connections);
@@ -31,6 +30,8 @@ impl<C> Engine<C> {
         if full || patient {
             return None;
         }
+        self.make_room(upstream, now);
+        let state = self.upstreams.get_mut(upstream.0)?;
         let endpoint = state.endpoints.next(&busy)?;
         // What an upstream for datagrams has to say at length, it says over TCP (RFC 7766 section 5).
         let protocol = match state.protocol {
@@ -146,13 +147,34 @@ impl<C> Engine<C> {
             .filter_map(|(id, connection)| Some((id, connection.due(now)?)))
             .collect();
         for (id, due) in dues {
+            // What was done for another one may have changed it.
+            if self
+                .connections
+                .get(id)
+                .and_then(|connection| connection.due(now))
+                != Some(due)
+            {
+                continue;
+            }
             match due {
                 Due::Overtake => self.overtake(id, now),
                 Due::Succeed => self.succeed(id, now),
+                Due::Doubt => self.doubt(id, now),
+                Due::Leave => self.leave(id),
                 Due::Close(CloseReason::Idle) => self.retire(id, now),
                 Due::Close(reason) => self.close(id, reason, now),
             }
         }
+    }
+
+    /// A question has waited on it, and nothing has come: that may be the upstream's doing.
+    fn doubt(&mut self, id: ConnectionId, now: Moment) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        connection.set_doubted();
+        let upstream = connection.upstream;
+        self.handle_upstream_silence(upstream, now);
     }
 
     /// A dial is slow: a second address, of the other family if there is one, is tried beside it (RFC 8305).
@@ -197,6 +219,34 @@ impl<C> Engine<C> {
         }
     }
 
+    /// What the connection was opened with holds no longer: its certificate has expired or is not trusted any more. A successor is
+    /// opened first, so that nobody waits for the change; the connection goes when that is ready, and after
+    /// [`DIAL_TIMEOUT`] in any case. One that is still being opened is left alone: whoever opens it examines it at the end.
+    pub fn renew(&mut self, id: ConnectionId, now: Moment) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        if !connection.is_ready() {
+            return;
+        }
+        connection.set_distrusted(now + DIAL_TIMEOUT);
+        let upstream = connection.upstream;
+        let Some(state) = self.upstreams.get(upstream.0) else {
+            return;
+        };
+        // One successor is enough for all that go at the same time: it makes them drain, and the load decides about more.
+        let busy = opening_endpoints(&self.connections, &state.connections);
+        if busy.is_empty() && self.open(upstream, now).is_none() {
+            self.leave(id);
+        }
+    }
+
+    fn leave(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.drain();
+        }
+    }
+
     /// A connection was idle for as long as the upstream is known to bear.
     fn retire(&mut self, id: ConnectionId, now: Moment) {
         let Some(connection) = self.connections.get(id) else {
@@ -221,7 +271,9 @@ impl<C> Engine<C> {
             let Some(state) = self.upstreams.get(upstream.0) else {
                 return;
             };
-            let down = state.health.probe_due().is_some();
+            // An upstream that ends idle connections at once would be dialed without end.
+            let restless = state.idle.retire_after() < KEEP_WARM_IDLE_MIN;
+            let down = restless || state.health.probe_due().is_some();
             if down
                 || state.connections.len() >= state.keep_warm
                 || self.open(upstream, now).is_none()

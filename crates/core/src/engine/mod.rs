@@ -37,8 +37,8 @@ use crate::limits::QUESTION_BUDGET;
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
 use crate::upstream::{
-    CloseReason, Connection, ConnectionId, Endpoints, Group, GroupConfig, Strategy, Upstream,
-    UpstreamConfig, UpstreamId, UpstreamStatus,
+    CloseReason, Connection, ConnectionId, Group, GroupConfig, Strategy, Upstream, UpstreamConfig,
+    UpstreamId, UpstreamStatus,
 };
 use crate::wire::write_error;
 
@@ -341,17 +341,30 @@ impl<C> Engine<C> {
         })
     }
 
+    /// The addresses of an upstream, as far as they are known.
+    pub fn endpoints(&self, upstream: UpstreamId) -> impl Iterator<Item = SocketAddr> {
+        let upstream = self.upstreams.get(upstream.0).into_iter();
+        upstream.flat_map(|upstream| upstream.endpoints.addresses())
+    }
+
     /// The addresses of an upstream became known or changed. Connections to addresses that are gone take no more questions.
     pub fn set_endpoints(&mut self, upstream: UpstreamId, endpoints: Vec<SocketAddr>, now: Moment) {
         let Some(state) = self.upstreams.get_mut(upstream.0) else {
             return;
         };
-        state.endpoints = Endpoints::new(endpoints);
-        for id in &state.connections {
-            if let Some(connection) = self.connections.get_mut(*id)
-                && !state.endpoints.contains(connection.endpoint)
-            {
-                connection.drain();
+        if !state.endpoints.replace(endpoints) {
+            return;
+        }
+        let gone = |id: &ConnectionId| {
+            let connection = self.connections.get(*id)?;
+            (!state.endpoints.contains(connection.endpoint)).then_some(*id)
+        };
+        let gone: Vec<ConnectionId> = state.connections.iter().filter_map(gone).collect();
+        for id in gone {
+            match self.connections.get_mut(id) {
+                Some(connection) if connection.is_ready() => connection.drain(),
+                Some(_) => self.close(id, CloseReason::Superseded, now),
+                None => {}
             }
         }
         self.keep_warm(upstream, now);

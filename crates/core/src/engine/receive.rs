@@ -49,6 +49,8 @@ impl<C> Engine<C> {
             return;
         };
         let upstream = connection.upstream;
+        // Nobody could tell who said it (RFC 7828 section 3.2.1).
+        let datagram = connection.is_datagram();
         match connection.accept(message) {
             Accepted::Response {
                 owner,
@@ -61,7 +63,8 @@ impl<C> Engine<C> {
                     self.upstreams[upstream.0].rtt.handle_sample(sample, now);
                 }
                 self.handle_upstream_success(upstream, now);
-                if let Some(limit) = response.edns().and_then(Edns::keepalive) {
+                let keepalive = response.edns().and_then(Edns::keepalive);
+                if let Some(limit) = keepalive.filter(|_| !datagram) {
                     self.handle_keepalive(id, upstream, limit);
                 }
                 match owner {
@@ -208,9 +211,12 @@ impl<C> Engine<C> {
 fn is_poor(response: &ResponseView<'_>) -> bool {
     let flags = response.header().flags;
     match response.rcode() {
-        Rcode::SERVFAIL | Rcode::REFUSED | Rcode::NOTIMP | Rcode::FORMERR => {
-            !response.extended_errors().any(|error| is_bogus(error.code))
-        }
+        Rcode::SERVFAIL
+        | Rcode::REFUSED
+        | Rcode::NOTIMP
+        | Rcode::FORMERR
+        | Rcode::BADVERS
+        | Rcode::BADCOOKIE => !response.extended_errors().any(|error| is_bogus(error.code)),
         _ => flags.truncated(),
     }
 }

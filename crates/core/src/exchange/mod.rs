@@ -149,7 +149,7 @@ impl<C> Exchange<C> {
     /// What was tried with `upstream` so far.
     pub(crate) fn tried(&self, upstream: UpstreamId) -> Tried {
         let found = self.tried.iter().find(|tried| tried.upstream == upstream);
-        found.copied().unwrap_or(Tried::new(upstream))
+        found.copied().unwrap_or_else(|| Tried::new(upstream))
     }
 
     fn tried_mut(&mut self, upstream: UpstreamId) -> &mut Tried {

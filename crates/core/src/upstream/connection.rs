@@ -20,7 +20,7 @@ use rand_core::Rng;
 use super::in_flight::InFlight;
 use super::{CloseReason, Protocol, UpstreamId};
 use crate::limits::{
-    CONNECTION_AGE_MAX, DATAGRAM_TIMEOUT, DIAL_HEAD_START, DIAL_TIMEOUT, IDLE_TIMEOUT,
+    CONNECTION_AGE_MAX, DATAGRAM_TIMEOUT, DIAL_HEAD_START, DIAL_TIMEOUT, IDLE_TIMEOUT, IMPATIENCE,
     IN_FLIGHT_BEFORE_CONGESTION, IN_FLIGHT_BEFORE_GROWTH, MISMATCHES_MAX, QUESTION_BUDGET,
 };
 use crate::time::Moment;
@@ -59,6 +59,10 @@ pub(crate) enum Due {
     Overtake,
     /// It is old: open its successor.
     Succeed,
+    /// It has left a question waiting for so long that its upstream is in doubt.
+    Doubt,
+    /// Its successor is late: leave it all the same.
+    Leave,
 }
 
 /// A connection; `T` says who waits for a response.
@@ -71,6 +75,8 @@ pub(crate) struct Connection<T> {
     since: Moment,
     /// When it is old.
     aged_at: Moment,
+    /// When it takes no more questions, whether a successor is ready or not.
+    leave_at: Option<Moment>,
     /// How long it may be without a query in flight.
     pub(crate) idle_after: Duration,
     in_flight: InFlight<T>,
@@ -82,6 +88,8 @@ pub(crate) struct Connection<T> {
     last_received: Moment,
     last_used: Moment,
     suspect_since: Option<Moment>,
+    /// Whether its upstream was put in doubt for it.
+    doubted: bool,
     /// Whether the upstream was asked for its idle limit (RFC 7828 section 3.2.1: once a connection is enough).
     pub(crate) asked_keepalive: bool,
     /// Whether the engine has put it on the list of connections with something to write.
@@ -129,6 +137,7 @@ impl<T: Copy + Ord> Connection<T> {
             state,
             since: now,
             aged_at: now + CONNECTION_AGE_MAX,
+            leave_at: None,
             idle_after: IDLE_TIMEOUT,
             in_flight: InFlight::default(),
             outbound: Vec::new(),
@@ -138,6 +147,7 @@ impl<T: Copy + Ord> Connection<T> {
             last_received: now,
             last_used: now,
             suspect_since: None,
+            doubted: false,
             asked_keepalive: false,
             listed: false,
         }
@@ -173,6 +183,12 @@ impl<T: Copy + Ord> Connection<T> {
         if self.state == State::Ready(Phase::Serving) {
             self.state = State::Ready(Phase::Aged);
         }
+    }
+
+    /// Its successor is being opened, and is waited for no longer than until `leave_at`.
+    pub(crate) fn set_distrusted(&mut self, leave_at: Moment) {
+        self.set_aged();
+        self.leave_at.get_or_insert(leave_at);
     }
 
     /// It takes no more questions.
@@ -259,6 +275,10 @@ impl<T: Copy + Ord> Connection<T> {
             Protocol::Udp => self.outbound.extend_from_slice(message),
         }
         self.last_used = now;
+        if !self.has_room() {
+            // What nobody answers would block it for as long as it lives.
+            self.drain();
+        }
         Some(id)
     }
 
@@ -273,12 +293,14 @@ impl<T: Copy + Ord> Connection<T> {
         self.aged_at = now + CONNECTION_AGE_MAX.mul_f32(0.9 + 0.2 * age_jitter.clamp(0.0, 1.0));
         self.last_received = now;
         self.suspect_since = None;
+        self.doubted = false;
     }
 
     /// Octets came; whatever they are, the path is alive.
     pub(crate) fn handle_received(&mut self, now: Moment) {
         self.last_received = now;
         self.suspect_since = None;
+        self.doubted = false;
     }
 
     /// Whether anything came since.
@@ -299,7 +321,7 @@ impl<T: Copy + Ord> Connection<T> {
             return Some(heard);
         }
         // Not from now on: who asked first has waited since then, and is given up with the connection.
-        self.suspect_since.get_or_insert(sent.max(heard));
+        self.suspect_since.get_or_insert_with(|| sent.max(heard));
         None
     }
 
@@ -327,7 +349,10 @@ impl<T: Copy + Ord> Connection<T> {
         };
         let (owner, sent) = (slot.owner, slot.sent);
         match ResponseView::parse(message) {
-            Ok(response) if response.answers(slot.question.view()) => {
+            Ok(response)
+                if response.answers(slot.question.view())
+                    || (!self.is_datagram() && response.is_bare_error()) =>
+            {
                 self.in_flight.remove(header.id);
                 self.answered += 1;
                 Accepted::Response {
@@ -359,7 +384,31 @@ impl<T: Copy + Ord> Connection<T> {
             .map(|(_, due)| due)
     }
 
+    /// Its upstream was put in doubt.
+    pub(crate) fn set_doubted(&mut self) {
+        self.doubted = true;
+    }
+
     fn next_due(&self) -> Option<(Moment, Due)> {
+        let doubt = self.unheard_since().filter(|_| !self.doubted);
+        let doubt = doubt.map(|since| (since + IMPATIENCE, Due::Doubt));
+        let other = self.next_due_but_doubt();
+        doubt
+            .into_iter()
+            .chain(other)
+            .min_by_key(|(moment, _)| *moment)
+    }
+
+    /// Since when somebody has waited and nothing has come.
+    fn unheard_since(&self) -> Option<Moment> {
+        if self.is_ready() {
+            self.suspect_since
+        } else {
+            (self.load() > 0).then_some(self.since)
+        }
+    }
+
+    fn next_due_but_doubt(&self) -> Option<(Moment, Due)> {
         let phase = match self.state {
             State::Opening { overtaken: false } => {
                 return Some((self.since + DIAL_HEAD_START, Due::Overtake));
@@ -391,7 +440,11 @@ impl<T: Copy + Ord> Connection<T> {
             }
             Phase::Draining => (self.idle_since(), Due::Close(CloseReason::Aged)),
         });
-        let age = (phase == Phase::Serving).then_some((self.aged_at, Due::Succeed));
+        let age = match phase {
+            Phase::Serving => Some((self.aged_at, Due::Succeed)),
+            Phase::Aged => self.leave_at.map(|leave_at| (leave_at, Due::Leave)),
+            Phase::Draining => None,
+        };
         idle.into_iter()
             .chain(age)
             .min_by_key(|(moment, _)| *moment)

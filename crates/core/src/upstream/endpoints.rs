@@ -33,12 +33,26 @@ impl Endpoints {
         }
     }
 
+    /// Takes other addresses; `false`, and nothing forgotten, when they are the same ones in whatever order.
+    pub(crate) fn replace(&mut self, addresses: Vec<SocketAddr>) -> bool {
+        let same = addresses.len() == self.all.len()
+            && addresses.iter().all(|address| self.contains(*address));
+        if !same {
+            *self = Self::new(addresses);
+        }
+        !same
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.all.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.all.is_empty()
+    }
+
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.all.iter().map(|endpoint| endpoint.address)
     }
 
     pub(crate) fn contains(&self, address: SocketAddr) -> bool {

@@ -191,6 +191,11 @@ impl Upstream {
         }
     }
 
+    /// Whether it can be asked and nothing speaks against it.
+    pub(crate) fn is_well(&self) -> bool {
+        !self.endpoints.is_empty() && self.health.state() == HealthState::Up
+    }
+
     /// What a selector has to know of it.
     pub(crate) fn candidate(&self, id: UpstreamId, load: usize, now: Moment) -> Candidate {
         let (weight, fingerprint) = (self.weight, self.fingerprint);

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::limits::{
-    CONGESTION_FACTOR, HEDGE_AFTER_MIN, HEDGE_RTT_FACTOR, IMPATIENCE, RTT_HALF_LIFE,
+    CONGESTION_FACTOR, CONGESTION_MIN, HEDGE_AFTER_MIN, HEDGE_RTT_FACTOR, IMPATIENCE, RTT_HALF_LIFE,
 };
 use crate::time::Moment;
 
@@ -43,7 +43,7 @@ impl Rtt {
     /// before the first response, so that nobody knows what they can take; then taking longer than clients are made to wait is enough.
     pub(crate) fn is_congested(&self) -> bool {
         let shortest = self.shortest.unwrap_or_default();
-        let usual = (shortest * CONGESTION_FACTOR).min(IMPATIENCE);
+        let usual = (shortest * CONGESTION_FACTOR).clamp(CONGESTION_MIN, IMPATIENCE);
         self.smoothed.is_some_and(|smoothed| smoothed > usual)
     }
 
@@ -98,7 +98,7 @@ mod tests {
         rtt.handle_sample(ms(10), Moment::ZERO);
         assert!(!rtt.is_congested());
         for _ in 0..10 {
-            rtt.handle_sample(ms(120), Moment::ZERO);
+            rtt.handle_sample(ms(180), Moment::ZERO);
         }
         assert!(rtt.is_congested());
         for _ in 0..400 {

@@ -142,9 +142,12 @@ fn score(candidate: &Candidate, qname: &[u8]) -> f64 {
     let mut hasher = SipHasher13::new();
     candidate.fingerprint.hash(&mut hasher);
     hasher.write(qname);
-    // 53 bits make a number between 0 and 1, never 0.
-    #[expect(clippy::cast_precision_loss, reason = "53 bits fit a f64 exactly")]
-    let uniform = ((hasher.finish() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+    // 52 bits and a half make a number between 0 and 1, never one of them.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "52 bits and a half fit a f64 exactly"
+    )]
+    let uniform = ((hasher.finish() >> 12) as f64 + 0.5) / (1_u64 << 52) as f64;
     f64::from(candidate.weight) / -uniform.ln()
 }
 

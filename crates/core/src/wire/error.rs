@@ -28,6 +28,8 @@ pub enum WireError {
     Pointer,
     /// A question count other than the one the message must have (RFC 9619 section 4).
     QuestionCount,
+    /// More records in a query than [`QUERY_RECORDS_MAX`](crate::limits::QUERY_RECORDS_MAX).
+    RecordCount,
     /// RDATA of a well-known type whose names do not fill it exactly.
     Rdata,
     /// A signature record (TSIG, RFC 8945 section 5.1) that is not the last record of the message.
@@ -47,6 +49,7 @@ impl fmt::Display for WireError {
             Self::Overrun => "runs past the end of the message",
             Self::Pointer => "compression pointer that does not go backwards",
             Self::QuestionCount => "not exactly one question",
+            Self::RecordCount => "too many records in a query",
             Self::Rdata => "record data that does not fit its type",
             Self::SignaturePlace => "signature that is not the last record",
         })

@@ -13,6 +13,7 @@ use super::header::{HEADER_LEN, Header};
 use super::numbers::{Opcode, RecordType};
 use super::question::QuestionRef;
 use super::records::Records;
+use crate::limits::QUERY_RECORDS_MAX;
 
 /// One well-formed question and what came with it.
 #[derive(Clone, Copy, Debug)]
@@ -140,7 +141,10 @@ impl<'a> Found<'a> {
     ) -> Result<(), WireError> {
         let counts = [header.answers, header.authorities, header.additionals];
         let start = HEADER_LEN.saturating_add(question.octets().len());
-        for record in Records::new(message, start, counts) {
+        for (place, record) in Records::new(message, start, counts).enumerate() {
+            if place >= QUERY_RECORDS_MAX {
+                return Err(WireError::RecordCount);
+            }
             let record = record?;
             if self.signed {
                 return Err(WireError::SignaturePlace);

@@ -143,6 +143,18 @@ impl<'a> ResponseView<'a> {
             && self.question.is_some_and(|own| own.same_as(question))
     }
 
+    /// Whether this is an error and nothing else, not even a question: some servers answer so to what they do not like. Over a stream
+    /// that authenticates its other end, the ID alone says what it is for.
+    #[must_use]
+    pub fn is_bare_error(&self) -> bool {
+        let error = matches!(
+            self.rcode(),
+            Rcode::SERVFAIL | Rcode::REFUSED | Rcode::FORMERR | Rcode::NOTIMP
+        );
+        let records = self.header.answers | self.header.authorities;
+        self.header.flags.response() && self.question.is_none() && records == 0 && error
+    }
+
     /// Offset of the first record.
     pub(super) fn records_at(&self) -> usize {
         HEADER_LEN.saturating_add(self.question.map_or(0, |question| question.octets().len()))

@@ -32,6 +32,7 @@ pub fn command() -> Command {
             demo(),
             check(),
             query(),
+            explain(),
             upstream(),
             config(),
             version(),
@@ -88,20 +89,8 @@ fn query() -> Command {
         "dotward query example.com AAAA --via quad9",
         "dotward query example.com --via tls://dot.example@192.0.2.53 --json",
     ];
-    let name = |text: &str| text.parse::<Name>();
-    let qtype = |text: &str| text.parse::<RecordType>();
     let command = sub("query", about, lines)
-        .arg(
-            Arg::new("NAME")
-                .help("The name to ask for")
-                .required(true)
-                .value_parser(name),
-        )
-        .arg(
-            Arg::new("TYPE")
-                .help("The record type [default: A]")
-                .value_parser(qtype),
-        )
+        .args(name_and_type("The name to ask for"))
         .arg(
             Arg::new("via")
                 .long("via")
@@ -112,19 +101,52 @@ fn query() -> Command {
     with_settings(command, |_| true)
 }
 
+/// The two arguments that make a question.
+fn name_and_type(help: &'static str) -> [Arg; 2] {
+    let name = |text: &str| text.parse::<Name>();
+    let qtype = |text: &str| text.parse::<RecordType>();
+    [
+        Arg::new("NAME")
+            .help(help)
+            .required(true)
+            .value_parser(name),
+        Arg::new("TYPE")
+            .help("The record type [default: A]")
+            .value_parser(qtype),
+    ]
+}
+
+fn explain() -> Command {
+    let about = "Tell what would become of a question, and why; send nothing";
+    let lines = [
+        "dotward explain db.corp.example",
+        "dotward explain 4.3.2.10.in-addr.arpa PTR --json",
+        "dotward explain db.corp.example --route corp.example=udp://10.0.0.53",
+    ];
+    let command = sub("explain", about, lines)
+        .args(name_and_type("The name in question"))
+        .arg(switch("json", "Print the decision as JSON"));
+    with_settings(command, |_| true)
+}
+
 fn upstream() -> Command {
     let lines = [
         "dotward upstream list",
         "dotward upstream list --json",
         "dotward --upstream quad9",
     ];
-    let list = sub("list", "Print the known providers", lines)
-        .arg(switch("json", "Print the list as JSON"));
-    sub("upstream", "Print the known providers (list)", lines)
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .disable_help_subcommand(true)
-        .subcommand(list)
+    let about = "Print the known providers, and who is asked about what";
+    let list = sub("list", about, lines).arg(switch("json", "Print the list as JSON"));
+    let list = with_settings(list, |_| true);
+    sub(
+        "upstream",
+        "Print the known providers, and who is asked about what (list)",
+        lines,
+    )
+    .subcommand_required(true)
+    .arg_required_else_help(true)
+    .disable_help_subcommand(true)
+    .subcommand(list)
 }
 
 fn config() -> Command {
@@ -188,7 +210,8 @@ fn long_ending() -> String {
     format!(
         "Precedence, the stronger last: default, file, environment, command line.\n\
          SPEC: a preset (dotward upstream list), tls://NAME@ADDR[,ADDR...][:PORT][?pin=sha256/...],\n\
-         tls://NAME (found through --bootstrap), tls://IP, IP@PORT#NAME, or an address of a preset.\n\n\
+         tls://NAME (found through --bootstrap), tls://IP, IP@PORT#NAME, or an address of a preset.\n\
+         Routes also take udp://IP[:PORT] and tcp://IP[:PORT].\n\n\
          Options of older proxies, each with one warning:\n{}\n\n{}",
         older.join("\n"),
         examples([

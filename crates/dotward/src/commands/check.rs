@@ -44,14 +44,18 @@ fn write_good(out: &mut dyn Write, loaded: &Loaded, show_origin: bool) -> io::Re
         Some(file) => file.display().to_string(),
         None => "no file".to_owned(),
     };
-    let asked: Vec<_> = loaded
-        .config
-        .upstreams
-        .iter()
-        .map(|it| it.name.as_str())
-        .collect();
+    let general = loaded.config.upstreams_of(None);
+    let asked: Vec<_> = general.iter().map(|it| it.name.as_str()).collect();
     let (listeners, asked) = (listeners(&loaded.config), asked.join(", "));
-    writeln!(out, "good: {file}; listens on {listeners}; asks {asked}")
+    let routes = match loaded.config.routes.len() {
+        0 => String::new(),
+        1 => "; 1 route".to_owned(),
+        routes => format!("; {routes} routes"),
+    };
+    writeln!(
+        out,
+        "good: {file}; listens on {listeners}; asks {asked}{routes}"
+    )
 }
 
 /// Addresses with what is spoken there, each address once.

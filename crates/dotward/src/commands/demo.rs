@@ -20,8 +20,8 @@ use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 
 use super::{query, records};
 use crate::config::{
-    Config, ListenAddress, ListenTransport, LocalData, LocalRecord, LogFormat, LogSettings,
-    UpstreamSettings,
+    Binding, Config, ListenAddress, ListenTransport, LocalData, LocalRecord, LogFormat,
+    LogSettings, Strategy, UpstreamSettings,
 };
 use crate::run::{Order, Prepared, Proxy, Running, StartError, StartFault, local_runtime};
 use crate::signals::StopSignals;
@@ -184,7 +184,12 @@ impl Demo {
         self.ask(&question)?;
         let second = began.elapsed();
         let direct = local_runtime()?
-            .block_on(one_shot::ask(&self.tls, self.resolver_address, &question))
+            .block_on(one_shot::ask(
+                &self.tls,
+                &Binding::default(),
+                self.resolver_address,
+                &question,
+            ))
             .map_err(DemoError::Ask)?;
         let (forwarder, resolver) = (self.address, self.resolver_address);
         writeln!(
@@ -367,6 +372,9 @@ fn config(
             .filter_map(|network| network.parse().ok())
             .collect(),
         upstreams,
+        strategy: Strategy::default(),
+        routes: Vec::new(),
+        forward_special: Vec::new(),
         local,
         bootstrap: Vec::new(),
         log: LogSettings {
@@ -380,14 +388,8 @@ fn config(
 
 fn upstream(endpoint: SocketAddr) -> UpstreamSettings {
     UpstreamSettings {
-        name: "demo".to_owned(),
-        endpoints: vec![endpoint],
-        port: endpoint.port(),
         tls_name: ServerName::try_from(RESOLVER).ok(),
-        pins: Vec::new(),
-        ca_file: None,
-        client_identity: None,
-        preset: None,
+        ..UpstreamSettings::new("demo".to_owned(), vec![endpoint], endpoint.port())
     }
 }
 

@@ -2,6 +2,8 @@
 
 pub mod check;
 pub mod demo;
+pub mod explain;
+pub mod list;
 pub mod query;
 mod records;
 pub mod version;

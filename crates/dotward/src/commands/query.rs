@@ -3,17 +3,22 @@
 //! Promises: upstreams are asked in the order of the configuration until one answers, with the verification a start would use; what
 //! failed before is shown too. JSON has stable keys.
 //!
-//! Deliberately absent: going through a running proxy, several questions.
+//! A name that a route claims is asked where the route leads, so that asking by hand tells no public resolver a private name; `--via`
+//! decides otherwise.
+//!
+//! Deliberately absent: going through a running proxy, several questions, upstreams in the clear.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
 
+use dotward_core::policy::{Decision, Policy};
 use dotward_core::wire::{Class, Question, Record, ResponseView, Section};
 use serde_json::{Value, json};
 
 use super::records;
 use crate::cli::QueryArgs;
-use crate::config::{Config, UpstreamSettings};
+use crate::config::{Config, Protocol, UpstreamSettings};
+use crate::plan;
 use crate::run::local_runtime;
 use crate::tls::certificate::CertificateFacts;
 use crate::tls::client::UpstreamTls;
@@ -42,7 +47,11 @@ struct Outcome {
 /// Those of `out`, and of a system that gives no event loop.
 pub fn write_query(out: &mut dyn Write, config: &Config, args: &QueryArgs) -> io::Result<bool> {
     let question = Question::new(&args.name, args.qtype, Class::IN);
-    let outcome = local_runtime()?.block_on(ask(config, &question));
+    let upstreams = match args.via {
+        Some(_) => config.upstreams_of(None),
+        None => asked(config, &question),
+    };
+    let outcome = local_runtime()?.block_on(ask(config, &upstreams, &question));
     if args.json {
         writeln!(out, "{:#}", outcome_json(&question, &outcome))?;
     } else {
@@ -51,9 +60,19 @@ pub fn write_query(out: &mut dyn Write, config: &Config, args: &QueryArgs) -> io
     Ok(outcome.answer.is_some())
 }
 
-async fn ask(config: &Config, question: &Question) -> Outcome {
+/// Who is asked about this name; names that a proxy would answer itself are asked like any other, for that is what is wanted here.
+fn asked<'a>(config: &'a Config, question: &Question) -> Vec<&'a UpstreamSettings> {
+    let policy = Policy::new(plan::policy(config));
+    let route = match policy.decide_question(question.view(), false) {
+        Decision::Forward { group, .. } => plan::route_of(config, group),
+        Decision::Local | Decision::Special { .. } | Decision::Refuse(_) => None,
+    };
+    config.upstreams_of(route)
+}
+
+async fn ask(config: &Config, upstreams: &[&UpstreamSettings], question: &Question) -> Outcome {
     let mut failures = Vec::new();
-    for upstream in &config.upstreams {
+    for upstream in upstreams {
         match ask_upstream(config, upstream, question, &mut failures).await {
             Some(answer) => {
                 return Outcome {
@@ -83,6 +102,11 @@ async fn ask_upstream(
             why,
         });
     };
+    if upstream.protocol != Protocol::Tls {
+        let why = format!("{} is not encrypted; dig asks it", upstream.spec());
+        fail(upstream.endpoints.first().copied(), why);
+        return None;
+    }
     let tls = match UpstreamTls::new(upstream) {
         Ok(tls) => tls,
         Err(error) => {
@@ -95,7 +119,7 @@ async fn ask_upstream(
         fail(None, "no address of it was found".to_owned());
     }
     for endpoint in endpoints {
-        match one_shot::ask(&tls, endpoint, question).await {
+        match one_shot::ask(&tls, &upstream.binding, endpoint, question).await {
             Ok(answer) => return Some(answer),
             Err(error) => fail(Some(endpoint), error.to_string()),
         }

@@ -16,6 +16,7 @@ use super::layers::{Layers, Level, Parsed, Values};
 use super::local;
 use super::place::Place;
 use super::report::Warning;
+use super::routes;
 use super::upstreams;
 use super::value::{ListenText, Value};
 use super::{Config, ListenAddress, ListenTransport, LogFormat, LogSettings, ServerIdentity};
@@ -38,7 +39,9 @@ pub(crate) fn build(
     let listeners = listeners(parts, faults);
     let listen_tls = listen_tls(parts, &listeners, faults, warnings);
     let local = local::build(&parts.file.locals, faults);
-    let (upstreams, bootstrap) = upstreams::build(parts, faults);
+    let far = upstreams::build(parts, faults);
+    routes::refuse_loops(&listeners, &far, faults);
+    let forward_special = routes::forward_special(parts.values, faults);
     Some(Config {
         listeners: listeners
             .into_iter()
@@ -46,9 +49,12 @@ pub(crate) fn build(
             .collect(),
         listen_tls,
         allow: allow(parts.values),
-        upstreams,
+        upstreams: far.upstreams,
+        strategy: routes::strategy(parts.values, Id::Strategy).unwrap_or_default(),
+        routes: far.routes,
+        forward_special,
         local,
-        bootstrap,
+        bootstrap: far.bootstrap,
         log: log(parts.values),
         drain: drain(parts.values)?,
     })

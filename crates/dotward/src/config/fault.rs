@@ -9,6 +9,10 @@ use std::path::PathBuf;
 use super::place::Place;
 use super::value::ValueFault;
 
+mod route;
+
+pub use route::RouteProblem;
+
 /// One fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -95,11 +99,18 @@ pub enum Problem {
         /// The upstream, as people write it.
         upstream: String,
     },
+    /// Pins that are only reported, where nothing else verifies the upstream.
+    ReportWithoutName {
+        /// The upstream, as people write it.
+        upstream: String,
+    },
     /// An upstream for bootstrap that would need bootstrap itself.
     BootstrapByName {
         /// Its SPEC.
         spec: String,
     },
+    /// Something about routes.
+    Route(RouteProblem),
     /// A local record without a name, or without a value.
     LocalIncomplete {
         /// The key that is missing.
@@ -223,9 +234,16 @@ impl fmt::Display for Problem {
                     "{upstream} has neither `tls_name` nor `pin`: nothing to verify it by"
                 )
             }
+            Self::ReportWithoutName { upstream } => {
+                write!(
+                    f,
+                    "{upstream} has `pin_mode = \"report\"` and no `tls_name`: nothing would verify it"
+                )
+            }
             Self::BootstrapByName { spec } => {
                 write!(f, "bootstrap \"{spec}\" is given by name only")
             }
+            Self::Route(problem) => problem.fmt(f),
             Self::LocalIncomplete { missing } => write!(f, "[[local]] has no {missing}"),
             Self::AliasBesideOthers { name } => {
                 write!(f, "`cname` of {name} beside other records of that name")
@@ -280,7 +298,11 @@ impl Problem {
             Self::UpstreamWithoutName { .. } => "write the name its certificate carries as \
                  `tls_name`; the address itself if the certificate carries that; or a `pin`"
                 .into(),
+            Self::ReportWithoutName { .. } => {
+                "write the name its certificate carries as `tls_name`, or remove `pin_mode`".into()
+            }
             Self::BootstrapByName { .. } => "write `tls://NAME@ADDR` or a preset".into(),
+            Self::Route(problem) => problem.remedy(),
             Self::LocalIncomplete { missing: "name" } => "write `name = \"nas.home.arpa\"`".into(),
             Self::LocalIncomplete { .. } => "write `a`, `aaaa`, `txt`, `ptr` or `cname`".into(),
             Self::AliasBesideOthers { .. } => "keep the alias or the others".into(),
@@ -305,10 +327,10 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    pub(crate) fn new(place: &Place, problem: Problem) -> Self {
+    pub(crate) fn new(place: &Place, problem: impl Into<Problem>) -> Self {
         Self {
             place: place.clone(),
-            problem,
+            problem: problem.into(),
         }
     }
 

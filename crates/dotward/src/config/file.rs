@@ -23,17 +23,19 @@ pub(crate) struct FileSettings {
     /// Settings outside repeated tables; the place is that of the whole value.
     pub(crate) settings: Vec<(Id, Place, Vec<Given>)>,
     /// The upstreams, if the file speaks of them, and where it does.
-    pub(crate) upstreams: Option<(Place, Vec<UpstreamItem>)>,
+    pub(crate) upstreams: Option<(Place, Vec<Item>)>,
+    /// The routes likewise.
+    pub(crate) routes: Option<(Place, Vec<Item>)>,
     /// The `[[local]]` tables.
     pub(crate) locals: Vec<Entry>,
 }
 
-/// One upstream of the file.
+/// One upstream or route of the file.
 #[derive(Debug)]
-pub(crate) enum UpstreamItem {
-    /// A SPEC.
-    Spec(Given),
-    /// An `[[upstream]]` table.
+pub(crate) enum Item {
+    /// On one line.
+    Line(Given),
+    /// An `[[upstream]]` or `[[route]]` table.
     Table(Entry),
 }
 
@@ -106,7 +108,10 @@ impl Walk<'_> {
             let name: &str = key.get_ref();
             match Setting::of_key("", name) {
                 Some(setting) if setting.id == Id::Upstream => {
-                    read.upstreams = self.upstreams(setting, value);
+                    read.upstreams = self.items(name, setting, value);
+                }
+                Some(setting) if setting.id == Id::Route => {
+                    read.routes = self.items(name, setting, value);
                 }
                 Some(setting) => read.settings.extend(self.setting(setting, value)),
                 None => match section(name) {
@@ -147,27 +152,30 @@ impl Walk<'_> {
         Some((setting.id, self.place(value.span()), texts))
     }
 
-    fn upstreams(
+    /// What may be a list of lines, or a table for each.
+    fn items(
         &mut self,
+        name: &str,
         setting: &Setting,
         value: &Spanned<DeValue<'_>>,
-    ) -> Option<(Place, Vec<UpstreamItem>)> {
+    ) -> Option<(Place, Vec<Item>)> {
         if value.get_ref().is_str() {
-            let spec = self.text(setting, value).map(UpstreamItem::Spec);
-            return Some((self.place(value.span()), spec.into_iter().collect()));
+            let line = self.text(setting, value).map(Item::Line);
+            return Some((self.place(value.span()), line.into_iter().collect()));
         }
         let Some(array) = value.get_ref().as_array() else {
-            let expected = "`upstream = [\"quad9\"]` or [[upstream]], with two brackets";
-            self.wrong_type("upstream", expected.into(), value);
+            let example = setting.example.split(", ").next().unwrap_or_default();
+            let expected = format!("`{name} = [{example}]` or [[{name}]], with two brackets");
+            self.wrong_type(name, expected, value);
             return None;
         };
         let mut items = Vec::new();
         for element in array {
             if let DeValue::Table(table) = element.get_ref() {
-                let entry = self.entry("upstream", table, element.span());
-                items.push(UpstreamItem::Table(entry));
+                let entry = self.entry(name, table, element.span());
+                items.push(Item::Table(entry));
             } else {
-                items.extend(self.text(setting, element).map(UpstreamItem::Spec));
+                items.extend(self.text(setting, element).map(Item::Line));
             }
         }
         Some((self.place(value.span()), items))
@@ -228,8 +236,9 @@ impl Walk<'_> {
 
     fn text(&mut self, setting: &Setting, value: &Spanned<DeValue<'_>>) -> Option<Given> {
         let text = match (value.get_ref(), setting.kind) {
-            (DeValue::String(text), kind) if kind != Kind::Port => text.to_string(),
-            (DeValue::Integer(number), Kind::Port | Kind::Seconds { .. }) => {
+            (DeValue::String(text), kind) if takes_strings(kind) => text.to_string(),
+            (DeValue::Boolean(value), Kind::YesNo) => value.to_string(),
+            (DeValue::Integer(number), Kind::Port | Kind::Seconds { .. } | Kind::Number { .. }) => {
                 let decimal = i128::from_str_radix(number.as_str(), number.radix());
                 decimal.map_or_else(|_| number.as_str().to_owned(), |number| number.to_string())
             }
@@ -277,9 +286,16 @@ impl Walk<'_> {
     }
 }
 
+fn takes_strings(kind: Kind) -> bool {
+    !matches!(kind, Kind::Port | Kind::Number { .. } | Kind::YesNo)
+}
+
 fn expected(setting: &Setting) -> String {
     match (setting.kind, setting.many) {
-        (Kind::Port | Kind::Seconds { .. }, _) => format!("a number such as {}", setting.example),
+        (Kind::YesNo, _) => "`true` or `false`, without quotes".into(),
+        (Kind::Port | Kind::Seconds { .. } | Kind::Number { .. }, _) => {
+            format!("a number such as {}", setting.example)
+        }
         (_, true) => format!("a list of strings such as [{}]", setting.example),
         (_, false) => format!("a string such as {}", setting.example),
     }

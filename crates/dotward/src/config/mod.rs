@@ -11,12 +11,14 @@
 //!
 //! Deliberately absent: sockets, TLS objects, defaults (they stand in the table of settings).
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use dotward_core::policy::reverse_zones;
 use ipnet::IpNet;
 use rustls::pki_types::ServerName;
 use tracing::level_filters::LevelFilter;
@@ -34,6 +36,7 @@ mod older;
 pub mod origin;
 pub mod place;
 pub mod report;
+mod routes;
 pub(crate) mod suggest;
 mod upstreams;
 pub mod value;
@@ -42,11 +45,16 @@ pub use fault::{Fault, Problem};
 pub use files::{Disk, ReadFiles};
 pub use load::{Loaded, Refused, load};
 pub use report::{Style, Warning};
+pub(crate) use routes::{own_endpoint, policy_routes};
 
+pub use dotward_core::upstream::{Protocol, Strategy};
 pub use dotward_core::wire::{Name, NameError, RecordType};
 
 /// The port of DNS over TLS (RFC 7858 section 3.1).
 pub const DOT_PORT: u16 = 853;
+
+/// The port of DNS without TLS (RFC 1035 section 4.2).
+pub const DNS_PORT: u16 = 53;
 
 /// Everything the program is told to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,8 +65,14 @@ pub struct Config {
     pub listen_tls: Option<ServerIdentity>,
     /// The networks whose clients are answered.
     pub allow: Vec<IpNet>,
-    /// The resolvers asked, in order of preference; at least one, names are unique.
+    /// The resolvers asked, in order of preference; names are unique, and at least one has a tier.
     pub upstreams: Vec<UpstreamSettings>,
+    /// Who of those with a tier is asked.
+    pub strategy: Strategy,
+    /// Names that are asked elsewhere. No two are about the same suffix.
+    pub routes: Vec<RouteSettings>,
+    /// Domains of the table of special-use names that are forwarded like any other.
+    pub forward_special: Vec<Name>,
     /// Records answered here.
     pub local: Vec<LocalRecord>,
     /// The resolvers asked for the addresses of upstreams without endpoints. Each has endpoints
@@ -108,25 +122,100 @@ pub struct ClientIdentity {
     pub key_file: PathBuf,
 }
 
-/// One resolver reached over TLS.
+/// Names that are asked elsewhere (split horizon).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteSettings {
+    /// The names, as they were written; at least one.
+    pub suffixes: Vec<Suffix>,
+    /// Who is asked: places in [`Config::upstreams`], at least one, each once.
+    pub members: Vec<usize>,
+    /// Who of them.
+    pub strategy: Strategy,
+    /// Whether the upstreams of all other names are asked when none of them can answer.
+    pub fallback: bool,
+}
+
+/// What names have in common at their end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Suffix {
+    /// A domain: it and all names below.
+    Domain(Name),
+    /// A network: the reverse names of its addresses.
+    Network(IpNet),
+}
+
+impl Suffix {
+    /// The domains it stands for; at least one, and at most 128.
+    pub fn domains(&self) -> Vec<Name> {
+        match self {
+            Self::Domain(domain) => vec![domain.clone()],
+            Self::Network(network) => reverse_zones(*network),
+        }
+    }
+}
+
+impl fmt::Display for Suffix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Domain(domain) => domain.fmt(f),
+            Self::Network(network) => network.fmt(f),
+        }
+    }
+}
+
+/// One resolver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamSettings {
     /// What people call it: the name in the file, the preset's name, the TLS name or the address.
     pub name: String,
+    /// How it is spoken to; unencrypted only if it serves routes alone.
+    pub protocol: Protocol,
+    /// Upstreams of a higher tier are asked only while none of a lower one is well. `None`: it serves the routes that
+    /// name it, and nobody else; there it counts as the first tier.
+    pub tier: Option<u8>,
+    /// Its share of questions relative to the others of its tier, at least 1.
+    pub weight: u8,
+    /// Connections kept open while nobody asks.
+    pub keep_warm: u8,
     /// Where to connect to. Empty only if `tls_name` is a DNS name to be found by bootstrap.
     pub endpoints: Vec<SocketAddr>,
     /// The port of endpoints found by bootstrap.
     pub port: u16,
-    /// The name, or the address, the certificate must carry. `None` only with pins.
+    /// The name, or the address, the certificate must carry. `None` only with pins, and without TLS.
     pub tls_name: Option<ServerName<'static>>,
     /// SHA-256 of each acceptable SubjectPublicKeyInfo (RFC 7858 appendix A); empty: no pinning.
     pub pins: Vec<[u8; 32]>,
+    /// What a key that is none of the pins leads to; `Enforce` whenever there is no name.
+    pub pin_mode: PinMode,
     /// Roots that replace the bundled ones.
     pub ca_file: Option<PathBuf>,
     /// What to show when the upstream asks for a client certificate.
     pub client_identity: Option<ClientIdentity>,
+    /// From where connections to it are made.
+    pub binding: Binding,
     /// The preset the upstream was taken from.
     pub preset: Option<&'static Preset>,
+}
+
+/// What a key that is none of the pinned ones leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PinMode {
+    /// The upstream is refused.
+    #[default]
+    Enforce,
+    /// It is told and counted; name and chain decide.
+    Report,
+}
+
+/// From where connections to an upstream are made. The default leaves everything to the system.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Binding {
+    /// Addresses of ours, at most one of each family; that of the endpoint's family is used.
+    pub source: Vec<IpAddr>,
+    /// The network interface.
+    pub interface: Option<String>,
+    /// The mark of the packets; not 0.
+    pub mark: Option<u32>,
 }
 
 /// One record answered here, class IN.
@@ -175,7 +264,74 @@ pub enum LogFormat {
     Json,
 }
 
+impl Config {
+    /// The upstreams asked about names no route claims, with their places; at least one.
+    pub fn general_upstreams(&self) -> impl Iterator<Item = (usize, &UpstreamSettings)> {
+        let all = self.upstreams.iter().enumerate();
+        all.filter(|(_, upstream)| upstream.tier.is_some())
+    }
+
+    /// The upstreams of a route, or without one those asked about names no route claims.
+    pub fn upstreams_of(&self, route: Option<&RouteSettings>) -> Vec<&UpstreamSettings> {
+        match route {
+            None => self.general_upstreams().map(|(_, it)| it).collect(),
+            Some(route) => {
+                let members = route.members.iter();
+                members.filter_map(|it| self.upstreams.get(*it)).collect()
+            }
+        }
+    }
+}
+
+impl RouteSettings {
+    /// The names it is about, as one line.
+    pub fn names(&self) -> String {
+        let suffixes: Vec<_> = self.suffixes.iter().map(Suffix::to_string).collect();
+        suffixes.join(", ")
+    }
+}
+
+/// The word for a way to speak with an upstream.
+pub fn protocol_word(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tls => "tls",
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    }
+}
+
+/// The word for a way to share questions.
+pub fn strategy_word(strategy: Strategy) -> &'static str {
+    match strategy {
+        Strategy::Fastest => "fastest",
+        Strategy::Ordered => "ordered",
+        Strategy::RoundRobin => "round-robin",
+        Strategy::Hash => "hash",
+        Strategy::Race => "race",
+    }
+}
+
 impl UpstreamSettings {
+    /// An upstream asked about every name, without roots, pins and certificates of its own. `name` is what people call it.
+    pub fn new(name: String, endpoints: Vec<SocketAddr>, port: u16) -> Self {
+        Self {
+            name,
+            protocol: Protocol::Tls,
+            tier: Some(1),
+            weight: 1,
+            keep_warm: 0,
+            endpoints,
+            port,
+            tls_name: None,
+            pins: Vec::new(),
+            pin_mode: PinMode::default(),
+            ca_file: None,
+            client_identity: None,
+            binding: Binding::default(),
+            preset: None,
+        }
+    }
+
     /// The upstream as one SPEC, always in the long form; client identities have no place in it.
     pub fn spec(&self) -> String {
         let name = self
@@ -183,6 +339,9 @@ impl UpstreamSettings {
             .as_ref()
             .map(|name| format!("{}@", name.to_str()));
         let endpoints: Vec<_> = self.endpoints.iter().map(SocketAddr::to_string).collect();
+        if self.protocol != Protocol::Tls {
+            return format!("{}://{}", protocol_word(self.protocol), endpoints.join(","));
+        }
         let mut spec = match (name, endpoints.is_empty()) {
             (Some(name), false) => format!("tls://{name}{}", endpoints.join(",")),
             (Some(name), true) => format!("tls://{}:{}", name.trim_end_matches('@'), self.port),

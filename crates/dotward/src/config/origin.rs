@@ -1,7 +1,7 @@
 //! Each value and where it came from, for `check --show-origin`.
 
 use super::Config;
-use super::file::{FileSettings, UpstreamItem};
+use super::file::{FileSettings, Item};
 use super::layers::{Layers, Level};
 use super::place::Place;
 use crate::settings::{Id, SETTINGS, Setting};
@@ -23,6 +23,8 @@ pub(crate) fn of(config: &Config, layers: &Layers, file: &FileSettings) -> Vec<O
     for setting in SETTINGS {
         if setting.id == Id::Upstream {
             origins.extend(upstreams(config, layers, file));
+        } else if setting.id == Id::Route {
+            origins.extend(routes(config, layers, file));
         } else if setting.id == Id::Bootstrap {
             origins.extend(bootstrap(config, layers));
         } else if setting.key.is_none_or(|key| !key.repeated) {
@@ -68,23 +70,72 @@ fn plain(setting: &Setting, layers: &Layers) -> Origin {
 }
 
 fn upstreams(config: &Config, layers: &Layers, file: &FileSettings) -> Vec<Origin> {
-    let strongest = layers.strongest(Id::Upstream);
-    let of_file = match (&file.upstreams, &strongest) {
-        (Some((_, items)), Some((Level::Default | Level::File, _))) => items.as_slice(),
-        (_, _) => &[],
-    };
-    let place = strongest.map_or(Place::Default, |(_, place)| place.clone());
-    let place_of = |index: usize| match of_file.get(index) {
-        Some(UpstreamItem::Spec(given)) => given.place.clone(),
-        Some(UpstreamItem::Table(entry)) => entry.place.clone(),
-        None => place.clone(),
-    };
+    let listed = Listed::of(Id::Upstream, layers, file.upstreams.as_ref());
     let origin = |(index, upstream): (usize, &super::UpstreamSettings)| Origin {
         key: format!("upstream \"{}\"", upstream.name),
         value: upstream.spec(),
-        place: place_of(index),
+        place: listed.place(index),
     };
-    config.upstreams.iter().enumerate().map(origin).collect()
+    // Behind those that are listed stand those that routes have given.
+    let upstreams = config.upstreams.iter().take(listed.count);
+    upstreams.enumerate().map(origin).collect()
+}
+
+fn routes(config: &Config, layers: &Layers, file: &FileSettings) -> Vec<Origin> {
+    if config.routes.is_empty() {
+        return vec![plain(Setting::of(Id::Route), layers)];
+    }
+    let listed = Listed::of(Id::Route, layers, file.routes.as_ref());
+    let routes = config.routes.iter().enumerate();
+    routes
+        .map(|(index, route)| {
+            let to: Vec<_> = config
+                .upstreams_of(Some(route))
+                .into_iter()
+                .map(super::UpstreamSettings::spec)
+                .collect();
+            Origin {
+                key: format!("route \"{}\"", route.names()),
+                value: to.join(", "),
+                place: listed.place(index),
+            }
+        })
+        .collect()
+}
+
+/// Who lists upstreams or routes.
+struct Listed<'a> {
+    items: &'a [Item],
+    count: usize,
+    place: Place,
+}
+
+impl<'a> Listed<'a> {
+    fn of(id: Id, layers: &Layers, file: Option<&'a (Place, Vec<Item>)>) -> Self {
+        let strongest = layers.strongest(id);
+        let overruled = strongest.is_some_and(|(level, _)| level > Level::File);
+        let items = match file {
+            Some((_, items)) if !overruled => items.as_slice(),
+            Some(_) | None => &[],
+        };
+        let count = match items {
+            [] => layers.texts(id).len(),
+            items => items.len(),
+        };
+        Self {
+            items,
+            count,
+            place: strongest.map_or(Place::Default, |(_, place)| place.clone()),
+        }
+    }
+
+    fn place(&self, index: usize) -> Place {
+        match self.items.get(index) {
+            Some(Item::Line(given)) => given.place.clone(),
+            Some(Item::Table(entry)) => entry.place.clone(),
+            None => self.place.clone(),
+        }
+    }
 }
 
 fn bootstrap(config: &Config, layers: &Layers) -> Vec<Origin> {

@@ -1,61 +1,95 @@
-//! The upstreams and who is asked for their addresses.
+//! The upstreams, whether general or of routes, and who is asked for their addresses.
 //!
 //! Where nothing is said about bootstrap and an upstream is given by name only, the upstreams that
-//! have an address are asked, because the operator trusts them already; where there are none, the
-//! default provider, verified by the bundled roots. Never this program itself, and never the
+//! have an address are asked, because the operator trusts them already; not those that serve routes
+//! only, who know their own names. Where there are none, the default provider, verified by the bundled roots. Never this program itself, and never the
 //! resolver of the host, which may well be this program.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use rustls::pki_types::ServerName;
 
 use super::build::{Parts, beside_file, named_file, pair};
 use super::fault::{Fault, Problem};
-use super::file::{Entry, UpstreamItem};
+use super::file::{Entry, Item};
 use super::files::{self, NamedFile, ReadFiles};
 use super::layers::{Level, Parsed, Values, parse_all};
 use super::place::Place;
-use super::value::{Endpoint, Spec, Value, known_preset};
-use super::{ClientIdentity, DOT_PORT, UpstreamSettings};
+use super::routes::{self, Targets};
+use super::value::{Spec, Value, known_preset};
+use super::{ClientIdentity, DOT_PORT, PinMode, Protocol, RouteSettings, UpstreamSettings};
 use crate::presets::{PRESETS, Preset};
 use crate::settings::{Id, Setting};
 
-/// An upstream, where it was written, and whether its name was chosen by the operator.
-struct Written {
-    settings: UpstreamSettings,
-    place: Place,
+mod fields;
+
+use fields::{Fields, pin_mode};
+
+/// An upstream and how it was written.
+pub(crate) struct Written {
+    /// Until all routes are known, `tier` is what was written.
+    pub(crate) settings: UpstreamSettings,
+    pub(crate) place: Place,
+    /// Whether its name was chosen by the operator.
     named: bool,
+    /// Whether it has a table of its own, where it could have been given a tier.
+    pub(crate) has_table: bool,
 }
 
-/// Upstreams and bootstrap.
-pub(crate) fn build(
-    parts: &Parts<'_>,
-    faults: &mut Vec<Fault>,
-) -> (Vec<UpstreamSettings>, Vec<UpstreamSettings>) {
+/// Everything about whom to ask.
+#[derive(Default)]
+pub(crate) struct FarSide {
+    pub(crate) upstreams: Vec<UpstreamSettings>,
+    /// Where each was written.
+    pub(crate) places: Vec<Place>,
+    pub(crate) routes: Vec<RouteSettings>,
+    pub(crate) bootstrap: Vec<UpstreamSettings>,
+}
+
+/// Upstreams, routes and bootstrap.
+pub(crate) fn build(parts: &Parts<'_>, faults: &mut Vec<Fault>) -> FarSide {
     let mut work = Work {
         files: parts.files,
+        pin_mode: pin_mode(parts.values, Id::PinMode).unwrap_or_default(),
         faults,
     };
     let common = work.common(parts.values);
-    let mut upstreams = work.chosen(parts);
+    let (place, mut targets) = work.chosen(parts);
+    let routes = routes::build(parts, &mut targets, &mut work);
     let explicit = work.bootstrap(parts.values.all(Id::Bootstrap));
-    let mut bootstrap = work.unique(explicit);
-    let implied = bootstrap.is_empty() && upstreams.iter().any(|it| it.endpoints.is_empty());
+    let explicit = work.unique(explicit);
+    let mut written = targets.finish(&place, work.faults);
+    number_names(&mut written);
+    let (mut upstreams, places): (Vec<_>, Vec<_>) = written
+        .into_iter()
+        .map(|it| (it.settings, it.place))
+        .unzip();
+    let of_bootstrap = |written: Written| UpstreamSettings {
+        tier: Some(1),
+        ..written.settings
+    };
+    let mut bootstrap: Vec<_> = explicit.into_iter().map(of_bootstrap).collect();
     upstreams
         .iter_mut()
         .chain(&mut bootstrap)
         .for_each(|upstream| common.fill(upstream));
-    if implied {
+    if bootstrap.is_empty() && upstreams.iter().any(|it| it.endpoints.is_empty()) {
+        routes::refuse_bootstrap_of_routed(&upstreams, &places, &routes, work.faults);
         bootstrap = implied_bootstrap(&upstreams);
     }
-    (upstreams, bootstrap)
+    FarSide {
+        upstreams,
+        places,
+        routes,
+        bootstrap,
+    }
 }
 
 fn implied_bootstrap(upstreams: &[UpstreamSettings]) -> Vec<UpstreamSettings> {
     let reachable: Vec<_> = upstreams
         .iter()
-        .filter(|it| !it.endpoints.is_empty())
+        .filter(|it| !it.endpoints.is_empty() && it.tier.is_some())
         .cloned()
         .collect();
     if reachable.is_empty() {
@@ -73,6 +107,9 @@ struct Common {
 
 impl Common {
     fn fill(&self, upstream: &mut UpstreamSettings) {
+        if upstream.protocol != Protocol::Tls {
+            return;
+        }
         if upstream.ca_file.is_none() {
             upstream.ca_file = self.ca_file.as_ref().map(|file| file.path.clone());
         }
@@ -82,37 +119,41 @@ impl Common {
     }
 }
 
-struct Work<'a> {
+pub(crate) struct Work<'a> {
     files: &'a dyn ReadFiles,
-    faults: &'a mut Vec<Fault>,
+    /// What holds for pins of upstreams that do not say otherwise.
+    pin_mode: PinMode,
+    pub(crate) faults: &'a mut Vec<Fault>,
 }
 
 impl Work<'_> {
-    /// The upstreams of the strongest level that speaks of any. Those of the file are built even
-    /// when overruled, so that their faults are told.
-    fn chosen(&mut self, parts: &Parts<'_>) -> Vec<UpstreamSettings> {
-        let of_file = parts.file.upstreams.as_ref().map(|(place, items)| {
-            let written = self.items(items);
-            (place.clone(), self.unique(written), items.is_empty())
-        });
+    /// The upstreams of the strongest level that speaks of any, and where it does. Those of the file are
+    /// built even when overruled: their faults are told, and a route may name them still.
+    fn chosen(&mut self, parts: &Parts<'_>) -> (Place, Targets) {
+        let before = self.faults.len();
+        let of_file = parts.file.upstreams.as_ref();
+        let items = of_file.map_or(&[][..], |(_, items)| items);
+        let written = self.items(items);
+        let written = self.unique(written);
         let strongest = parts.layers.strongest(Id::Upstream);
         let overruled = strongest.is_some_and(|(level, _)| level > Level::File);
-        let (place, upstreams, nothing_said) = match of_file {
-            Some(of_file) if !overruled => of_file,
+        let (place, general, overruled, said) = match of_file {
+            Some((place, items)) if !overruled => (place.clone(), written, Vec::new(), items.len()),
             Some(_) | None => {
                 let place = strongest.map_or(Place::Default, |(_, place)| place.clone());
-                let written = self.specs(parts.values.all(Id::Upstream));
-                (
-                    place,
-                    self.unique(written),
-                    parts.layers.texts(Id::Upstream).is_empty(),
-                )
+                let specs = self.specs(parts.values.all(Id::Upstream));
+                let said = parts.layers.texts(Id::Upstream).len();
+                (place, self.unique(specs), written, said)
             }
         };
-        if nothing_said {
+        if said == 0 {
             self.faults.push(Fault::new(&place, Problem::NoUpstream));
         }
-        upstreams
+        let missing = said > general.len() || self.faults.len() > before;
+        (
+            place,
+            Targets::new(general, overruled, names_of(items), missing),
+        )
     }
 
     fn common(&mut self, values: &Values) -> Common {
@@ -139,15 +180,15 @@ impl Work<'_> {
         })
     }
 
-    fn items(&mut self, items: &[UpstreamItem]) -> Vec<Written> {
+    fn items(&mut self, items: &[Item]) -> Vec<Written> {
         let mut written = Vec::new();
         for item in items {
             match item {
-                UpstreamItem::Spec(given) => {
+                Item::Line(given) => {
                     let parsed = parse_all(Id::Upstream, std::slice::from_ref(given), self.faults);
                     written.extend(self.specs(&parsed));
                 }
-                UpstreamItem::Table(entry) => written.extend(self.table(entry)),
+                Item::Table(entry) => written.extend(self.table(entry)),
             }
         }
         written
@@ -163,9 +204,11 @@ impl Work<'_> {
         written
     }
 
-    fn spec(&mut self, spec: &Spec, place: &Place) -> Written {
+    /// The upstream of a SPEC.
+    pub(crate) fn spec(&mut self, spec: &Spec, place: &Place) -> Written {
         let Spec {
             preset,
+            protocol,
             endpoints,
             port,
             tls_name,
@@ -178,20 +221,22 @@ impl Work<'_> {
             place: place.clone(),
         });
         self.check_roots(ca_file.as_ref());
+        let name = derived_name(preset, tls_name.as_ref(), &endpoints);
         let settings = UpstreamSettings {
-            name: derived_name(preset, tls_name.as_ref(), &endpoints),
-            endpoints,
-            port,
+            protocol,
+            tier: None,
+            pin_mode: self.pin_mode_for(tls_name.as_ref(), None),
             tls_name,
             pins,
             ca_file: ca_file.map(|file| file.path),
-            client_identity: None,
             preset,
+            ..UpstreamSettings::new(name, endpoints, port)
         };
         Written {
             settings,
             place: place.clone(),
             named: false,
+            has_table: false,
         }
     }
 
@@ -207,14 +252,26 @@ impl Work<'_> {
         self.check_roots(ca_file.as_ref());
         let ids = [Id::UpstreamClientCert, Id::UpstreamClientKey];
         let client_identity = self.identity(&values, ids);
+        self.refuse_two_sources(&values);
         if entry.faulty || self.faults.len() > before {
             return None;
         }
         let fields = Fields::of(&values);
         let mut settings = self.reached(entry, &values, &fields)?;
+        if settings.tls_name.is_none() && fields.pin_mode == Some(PinMode::Report) {
+            let upstream = entry.label.clone();
+            let problem = Problem::ReportWithoutName { upstream };
+            self.faults.push(Fault::new(&entry.place, problem));
+            return None;
+        }
         settings.ca_file = ca_file.map(|file| file.path);
         settings.client_identity = client_identity;
         settings.pins = fields.pins;
+        settings.tier = fields.tier;
+        settings.weight = fields.weight.unwrap_or(settings.weight);
+        settings.keep_warm = fields.keep_warm.unwrap_or(settings.keep_warm);
+        settings.pin_mode = self.pin_mode_for(settings.tls_name.as_ref(), fields.pin_mode);
+        settings.binding = fields.binding;
         let named = fields.name.is_some();
         if let Some(name) = fields.name {
             settings.name = name;
@@ -223,6 +280,7 @@ impl Work<'_> {
             settings,
             place: entry.place.clone(),
             named,
+            has_table: true,
         })
     }
 
@@ -262,16 +320,34 @@ impl Work<'_> {
             },
             (Some(_), _) | (None, false) => {}
         }
+        let name = derived_name(None, tls_name.as_ref(), &endpoints);
         Some(UpstreamSettings {
-            name: derived_name(None, tls_name.as_ref(), &endpoints),
-            endpoints,
-            port,
             tls_name,
-            pins: Vec::new(),
-            ca_file: None,
-            client_identity: None,
-            preset: None,
+            ..UpstreamSettings::new(name, endpoints, port)
         })
+    }
+
+    /// Without a name there is nothing but the pins, so they are enforced.
+    fn pin_mode_for(&self, name: Option<&ServerName<'_>>, said: Option<PinMode>) -> PinMode {
+        match name {
+            Some(_) => said.unwrap_or(self.pin_mode),
+            None => PinMode::Enforce,
+        }
+    }
+
+    fn refuse_two_sources(&mut self, values: &Values) {
+        let mut known: Vec<IpAddr> = Vec::new();
+        for parsed in values.all(Id::UpstreamSource) {
+            let Value::Ip(address) = parsed.value else {
+                continue;
+            };
+            if let Some(first) = known.iter().find(|it| it.is_ipv4() == address.is_ipv4()) {
+                let (one, other) = (first.to_string(), address.to_string());
+                self.faults
+                    .push(Fault::new(&parsed.place, Problem::Conflict { one, other }));
+            }
+            known.push(address);
+        }
     }
 
     fn refuse_beside_preset(&mut self, values: &Values) {
@@ -303,7 +379,7 @@ impl Work<'_> {
 
     /// Names that are given twice are a fault, and so is the same upstream twice; names that only
     /// happen to be alike are told apart by a number.
-    fn unique(&mut self, written: Vec<Written>) -> Vec<UpstreamSettings> {
+    fn unique(&mut self, written: Vec<Written>) -> Vec<Written> {
         let mut kept: Vec<Written> = Vec::new();
         for one in written {
             let alike = |other: &&Written| {
@@ -319,7 +395,7 @@ impl Work<'_> {
             kept.push(one);
         }
         number_names(&mut kept);
-        kept.into_iter().map(|one| one.settings).collect()
+        kept
     }
 }
 
@@ -355,19 +431,22 @@ fn derived_name(
 }
 
 fn of_preset(preset: &'static Preset, port: u16) -> UpstreamSettings {
+    let addresses = preset.addresses();
+    let endpoints = addresses.map(|ip| SocketAddr::new(ip, port)).collect();
     UpstreamSettings {
-        name: preset.name.to_owned(),
-        endpoints: preset
-            .addresses()
-            .map(|ip| SocketAddr::new(ip, port))
-            .collect(),
-        port,
         tls_name: Some(preset.server_name()),
-        pins: Vec::new(),
-        ca_file: None,
-        client_identity: None,
         preset: Some(preset),
+        ..UpstreamSettings::new(preset.name.to_owned(), endpoints, port)
     }
+}
+
+/// The names that tables were given, those of faulty tables included.
+fn names_of(items: &[Item]) -> Vec<String> {
+    let tables = items.iter().filter_map(|item| match item {
+        Item::Table(entry) => entry.settings.get(&Id::UpstreamName),
+        Item::Line(_) => None,
+    });
+    tables.flatten().map(|given| given.text.clone()).collect()
 }
 
 /// The preset all these addresses belong to.
@@ -377,53 +456,4 @@ fn common_preset(endpoints: &[SocketAddr]) -> Option<&'static Preset> {
         .map(|it| known_preset(&it.ip().to_string()));
     let first = presets.next()??;
     presets.all(|preset| preset == Some(first)).then_some(first)
-}
-
-/// The fields of an `[[upstream]]` table that are no files.
-#[derive(Default)]
-struct Fields {
-    name: Option<String>,
-    preset: Option<&'static Preset>,
-    addresses: Vec<Endpoint>,
-    port: Option<u16>,
-    tls_name: Option<ServerName<'static>>,
-    pins: Vec<[u8; 32]>,
-}
-
-impl Fields {
-    fn of(values: &Values) -> Self {
-        let mut fields = Self::default();
-        if let Some(Value::Text(name)) = value(values, Id::UpstreamName) {
-            fields.name = Some(name.clone());
-        }
-        if let Some(Value::Preset(preset)) = value(values, Id::UpstreamPreset) {
-            fields.preset = Some(preset);
-        }
-        if let Some(Value::Port(port)) = value(values, Id::UpstreamPort) {
-            fields.port = Some(*port);
-        }
-        if let Some(Value::TlsName(name)) = value(values, Id::UpstreamTlsName) {
-            fields.tls_name = Some(name.clone());
-        }
-        for parsed in values.all(Id::UpstreamAddress) {
-            if let Value::Endpoint(endpoint) = parsed.value {
-                fields.addresses.push(endpoint);
-            }
-        }
-        for parsed in values.all(Id::UpstreamPin) {
-            if let Value::Pin(pin) = parsed.value {
-                fields.pins.push(pin);
-            }
-        }
-        fields
-    }
-
-    fn endpoints(&self, port: u16) -> Vec<SocketAddr> {
-        let with_port = |it: &Endpoint| SocketAddr::new(it.ip, it.port.unwrap_or(port));
-        self.addresses.iter().map(with_port).collect()
-    }
-}
-
-fn value(values: &Values, id: Id) -> Option<&Value> {
-    values.one(id).map(|parsed| &parsed.value)
 }

@@ -36,14 +36,49 @@ const SPEC: &str = "\
 | `IP`, `IP:PORT` | an address of a preset: verified by the name of the preset. Any other address is refused, because nothing says whose certificate it must show |
 | `…?pin=sha256/BASE64` | one of these public keys (SHA-256 of the SubjectPublicKeyInfo), joined by `&`. An address without a name (`IP?pin=…`, `tls://IP?pin=…`, `tls://@ADDR,ADDR?pin=…`) is verified by the pin alone; `tls://IP@IP?pin=…` demands both |
 | `…?ca_file=PATH` | roots for this upstream only |
-
-Unencrypted upstreams (`udp://`, `tcp://`) are refused: queries would leave the machine unencrypted.
+| `udp://IP[:PORT]`, `tcp://IP[:PORT]` | unencrypted, port 53 if none is given; of routes only. Everywhere else they are refused: queries would leave the machine unencrypted |
 
 When an upstream is given by name only and `bootstrap` is not set, the upstreams that have an address are asked for it,
-because they are trusted already; if there are none, `cloudflare`, verified by the bundled roots. This program never
-asks itself, nor the resolver of the host, which may well be this program.
+because they are trusted already; if there are none, `cloudflare`, verified by the bundled roots. Upstreams that serve
+routes only are not asked, and the address of one whose name a route claims is not looked for that way: write it down, or set
+`bootstrap`. This program never asks itself, nor the resolver of the host, which may well be this program; an upstream
+that is one of its own listening addresses is refused.
 
 `ca_file`, `client_cert` and `client_key` of `[tls]` hold for every upstream and bootstrap entry that does not say otherwise.
+";
+
+const ROUTES: &str = "\
+## Routes: some names are asked elsewhere
+
+```toml
+[[upstream]]
+preset = \"quad9\"               # asked about whatever no route claims
+
+[[upstream]]
+name     = \"office\"            # named by a route and without a tier: serves that route only
+address  = [\"10.1.0.53\"]
+tls_name = \"dns.corp.example\"
+ca_file  = \"/etc/dotward/corp-ca.pem\"
+
+[[route]]
+suffix   = [\"corp.example\", \"10.0.0.0/8\"]
+to       = [\"office\"]
+
+[[route]]
+suffix   = [\"lab.corp.example\"]
+to       = [\"udp://10.2.0.53\", \"udp://10.2.0.54\"]
+strategy = \"ordered\"
+```
+
+* A suffix holds the name itself and all names below. The longest suffix that holds a name decides; letter case does not
+  matter, and `corp.example` does not hold `notcorp.example`. A network stands for the reverse names of its addresses.
+* When no upstream of a route can answer, the answer is SERVFAIL, and no other upstream learns the name. With `fallback = true`
+  the general upstreams are asked then: after the route's own have failed, refused, or been silent for a second. NXDOMAIN is an answer.
+* What is asked: local records first, then routes, then special-use names, then the general upstreams. So a route for
+  `local` or `192.168.0.0/16` is all it takes to have those names asked there; `privacy.forward_special` sends them to the general upstreams.
+* Without encryption each query has a socket and a random port of its own; a truncated answer is asked for again over TCP.
+* `--route` and `DOTWARD_ROUTE` replace the routes of the file. `--upstream` replaces its general upstreams; routes may still name those.
+* `dotward explain NAME` shows what becomes of a name and why, and sends nothing.
 ";
 
 const OLDER: &str = "\
@@ -87,6 +122,8 @@ pub fn manual() -> String {
     }
     text.push('\n');
     text.push_str(SPEC);
+    text.push('\n');
+    text.push_str(ROUTES);
     text.push('\n');
     text.push_str(OLDER);
     for older in OLDER_NAMES {

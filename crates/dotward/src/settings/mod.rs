@@ -75,10 +75,25 @@ pub enum Id {
     UpstreamCaFile,
     UpstreamClientCert,
     UpstreamClientKey,
+    UpstreamTier,
+    UpstreamWeight,
+    UpstreamKeepWarm,
+    Strategy,
+    Route,
+    RouteSuffix,
+    RouteTo,
+    RouteStrategy,
+    RouteFallback,
+    ForwardSpecial,
+    UpstreamPinMode,
+    UpstreamSource,
+    UpstreamInterface,
+    UpstreamMark,
     Bootstrap,
     CaFile,
     ClientCert,
     ClientKey,
+    PinMode,
     LocalName,
     LocalA,
     LocalAaaa,
@@ -134,7 +149,7 @@ pub enum Group {
     Upstreams,
     /// What is kept. No setting stands here yet.
     Cache,
-    /// What others may learn. No setting stands here yet.
+    /// What others may learn.
     Privacy,
     /// What is told to the operator.
     Observe,
@@ -196,6 +211,12 @@ pub enum Kind {
     Network,
     /// An upstream on one line.
     Spec,
+    /// A suffix and who is asked about the names below it, on one line.
+    Route,
+    /// A domain name, or a network, which stands for the reverse names of its addresses.
+    Suffix,
+    /// The name of an upstream, or an upstream on one line.
+    Target,
     /// A file.
     Path,
     /// One of these words, in any letter case.
@@ -214,6 +235,8 @@ pub enum Kind {
         /// The largest number that is accepted.
         max: u32,
     },
+    /// `true` or `false`.
+    YesNo,
     /// A word for people: letters, digits, `.`, `_`, `-`; 1 to 64 of them.
     Label,
     /// The name of a preset.
@@ -228,6 +251,17 @@ pub enum Kind {
     Pin,
     /// `IP`, `IPv4:PORT` or `[IPv6]:PORT` of an upstream.
     Endpoint,
+    /// An IP address without a port.
+    Ip,
+    /// The name of a network interface.
+    Interface,
+    /// A whole number.
+    Number {
+        /// The smallest that is accepted.
+        min: u32,
+        /// The largest that is accepted.
+        max: u32,
+    },
     /// An IPv4 address.
     Ipv4,
     /// An IPv6 address.
@@ -243,14 +277,22 @@ impl Kind {
             Self::Listen | Self::ListenTls | Self::Endpoint => "ADDR",
             Self::Network => "NET",
             Self::Spec => "SPEC",
+            Self::Route => "SUFFIX=SPEC",
+            Self::Suffix => "SUFFIX",
+            Self::Target => "NAME",
+            Self::YesNo => "BOOL",
             Self::Path => "FILE",
             Self::Choice(_) => "WORD",
             Self::Duration { .. } => "DUR",
             Self::Port => "PORT",
             Self::Seconds { .. } => "SECONDS",
-            Self::Label | Self::Preset | Self::DomainName | Self::TlsName => "NAME",
+            Self::Label | Self::Preset | Self::DomainName | Self::TlsName | Self::Interface => {
+                "NAME"
+            }
             Self::Text => "TEXT",
             Self::Pin => "PIN",
+            Self::Ip => "IP",
+            Self::Number { .. } => "N",
             Self::Ipv4 => "IPv4",
             Self::Ipv6 => "IPv6",
             Self::Switch => "",
@@ -266,6 +308,10 @@ impl Kind {
             Self::ListenTls => "`IP[:PORT]`, IPv6 in brackets".into(),
             Self::Network => "`loopback`, `private`, `any`, an address or a CIDR network".into(),
             Self::Spec => "SPEC, see below".into(),
+            Self::Route => "`SUFFIX=SPEC[,SPEC…]`".into(),
+            Self::Suffix => "domain name, address or CIDR network".into(),
+            Self::Target => "name of an upstream, or SPEC".into(),
+            Self::YesNo => "`true` or `false`".into(),
             Self::Path => "path".into(),
             Self::Choice(words) => words.join(", "),
             Self::Duration { min, max } => format!(
@@ -282,6 +328,9 @@ impl Kind {
             Self::TlsName => "DNS name or address".into(),
             Self::Pin => "`sha256/` and 44 base64 characters".into(),
             Self::Endpoint => "`IP`, `IPv4:PORT` or `[IPv6]:PORT`".into(),
+            Self::Ip => "IP address".into(),
+            Self::Interface => "interface, 1 to 15 octets".into(),
+            Self::Number { min, max } => format!("{min} to {max}"),
             Self::Ipv4 => "IPv4 address".into(),
             Self::Ipv6 => "IPv6 address".into(),
             Self::Switch => "no value".into(),

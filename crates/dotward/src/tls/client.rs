@@ -1,16 +1,17 @@
 //! TLS towards upstreams: one configuration and one session store each.
 //!
 //! Promises: SNI is sent for DNS names only (RFC 6066 section 3); ALPN offers `dot` and takes no other answer, none being
-//! fine; sessions are resumed within one upstream and never between two; no early data.
+//! fine; sessions are resumed within one upstream and never between two; a TLS 1.3 ticket is used once (RFC 8446 appendix C.4), and a
+//! session of TLS 1.2, which has no such rule, as long as the server takes it; no early data.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::client::Resumption;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, Connection, Error, HandshakeKind, RootCertStore};
 
-use super::verify::Verifier;
+use super::verify::{PinMismatch, Verifier};
 use super::{ALPN_DOT, TlsSetupError, provider, read_certificates, read_key};
 use crate::config::UpstreamSettings;
 use crate::limits::TLS_SESSIONS;
@@ -22,6 +23,8 @@ pub struct UpstreamTls {
     verifier: Arc<Verifier>,
     /// `None` when pins alone decide.
     name: Option<ServerName<'static>>,
+    /// What is shown to the upstream if it asks, our own certificate first.
+    identity: Vec<CertificateDer<'static>>,
 }
 
 impl UpstreamTls {
@@ -51,6 +54,7 @@ impl UpstreamTls {
         let verifier = Arc::new(Verifier::new(
             roots.map(Arc::new),
             settings.pins.clone(),
+            settings.pin_mode,
             Arc::clone(&provider),
         )?);
         let examined: Arc<Verifier> = Arc::clone(&verifier);
@@ -58,12 +62,13 @@ impl UpstreamTls {
             .with_safe_default_protocol_versions()?
             .dangerous()
             .with_custom_certificate_verifier(examined);
+        let mut identity = Vec::new();
         let mut config = match &settings.client_identity {
             None => builder.with_no_client_auth(),
-            Some(identity) => builder.with_client_auth_cert(
-                read_certificates(&identity.certificate_file)?,
-                read_key(&identity.key_file)?,
-            )?,
+            Some(files) => {
+                identity = read_certificates(&files.certificate_file)?;
+                builder.with_client_auth_cert(identity.clone(), read_key(&files.key_file)?)?
+            }
         };
         config.alpn_protocols = vec![ALPN_DOT.to_vec()];
         config.resumption = Resumption::in_memory_sessions(TLS_SESSIONS);
@@ -71,6 +76,7 @@ impl UpstreamTls {
             config: Arc::new(config),
             verifier,
             name: settings.tls_name.clone(),
+            identity,
         })
     }
 
@@ -84,7 +90,7 @@ impl UpstreamTls {
         Ok(Connection::Client(connection))
     }
 
-    /// What is left to examine once the handshake is over: see [`Verifier::check_resumed`].
+    /// What is left to examine once the handshake is over: see [`Verifier::examine`].
     ///
     /// # Errors
     ///
@@ -93,9 +99,49 @@ impl UpstreamTls {
         if connection.handshake_kind() != Some(HandshakeKind::Resumed) {
             return Ok(());
         }
+        self.examine(connection, address, UnixTime::now())
+    }
+
+    /// Whether the certificates the upstream showed on `connection` would be believed at `now`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them.
+    pub fn examine(
+        &self,
+        connection: &Connection,
+        address: IpAddr,
+        now: UnixTime,
+    ) -> Result<(), Error> {
         let certificates = connection.peer_certificates().unwrap_or_default();
-        self.verifier
-            .check_resumed(certificates, &self.name_at(address))
+        let name = self.name_at(address);
+        self.verifier.examine(certificates, &name, now)
+    }
+
+    /// What enforcing the pins would have refused, where they are only reported; `None` where they are not.
+    pub(crate) fn reported(&self, connection: &Connection) -> Option<Option<PinMismatch>> {
+        if !self.verifier.reports_pins() {
+            return None;
+        }
+        let own = connection.peer_certificates()?.first()?;
+        self.verifier.unpinned(own).ok()
+    }
+
+    /// Our own certificates, the one the key belongs to first; empty when there are none to show.
+    pub(crate) fn identity(&self) -> &[CertificateDer<'static>] {
+        &self.identity
+    }
+
+    /// The same without the sessions of the past: who sees one resumed knows that the same machine called before from elsewhere.
+    pub(crate) fn without_sessions(&self) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.resumption = Resumption::in_memory_sessions(TLS_SESSIONS);
+        Self {
+            config: Arc::new(config),
+            verifier: Arc::clone(&self.verifier),
+            name: self.name.clone(),
+            identity: self.identity.clone(),
+        }
     }
 
     /// Whom to expect at `address`. Without a name it only keeps the sessions of several addresses apart.

@@ -15,6 +15,8 @@ use super::{ALPN_DOT, TlsSetupError, provider, read_certificates, read_key};
 #[derive(Debug, Clone)]
 pub struct ListenerTls {
     config: Arc<ServerConfig>,
+    /// Our own certificate.
+    certificate: Option<CertificateDer<'static>>,
 }
 
 impl ListenerTls {
@@ -36,6 +38,7 @@ impl ListenerTls {
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, TlsSetupError> {
+        let certificate = chain.first().cloned();
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
@@ -44,7 +47,13 @@ impl ListenerTls {
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
         Ok(Self {
             config: Arc::new(config),
+            certificate,
         })
+    }
+
+    /// The certificate that is shown.
+    pub(crate) fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.certificate.as_ref()
     }
 
     /// The server's side of a connection, before its handshake.

@@ -6,7 +6,9 @@
 //! - With pins, the key of the server's own certificate must be one of them. Keys of the authorities above it do not
 //!   count: the peer chooses which of those it sends.
 //! - With both, both. With pins alone, the pin decides and the chain is not looked at.
-//! - A resumed session passes the same examination again ([`Verifier::check_resumed`]), dates included, since TLS itself
+//! - Pins that are only to be reported refuse nobody and are looked at apart ([`Verifier::unpinned`]); without a name they are
+//!   enforced in any case.
+//! - A resumed session passes the same examination again ([`Verifier::examine`]), dates included, since TLS itself
 //!   does not look at certificates then.
 //!
 //! Deliberately absent: revocation, which DNS needed for fetching it could not serve; opportunistic profiles.
@@ -25,6 +27,7 @@ use rustls::{
 };
 
 use super::TlsSetupError;
+use crate::config::PinMode;
 
 /// SHA-256 of a SubjectPublicKeyInfo.
 pub type Pin = [u8; 32];
@@ -54,6 +57,7 @@ pub struct Verifier {
     /// Checks chain and name; absent when pins alone decide.
     chain: Option<Arc<WebPkiServerVerifier>>,
     pins: Vec<Pin>,
+    pin_mode: PinMode,
     provider: Arc<CryptoProvider>,
 }
 
@@ -66,6 +70,7 @@ impl Verifier {
     pub fn new(
         roots: Option<Arc<RootCertStore>>,
         pins: Vec<Pin>,
+        pin_mode: PinMode,
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, TlsSetupError> {
         let chain = roots
@@ -77,37 +82,58 @@ impl Verifier {
         Ok(Self {
             chain,
             pins,
+            pin_mode,
             provider,
         })
     }
 
-    /// Examines the certificates of a resumed session, which are those of the session's first handshake.
+    /// Examines certificates of an earlier handshake: those a session was resumed with, or of a connection that lives for long.
     ///
     /// # Errors
     ///
     /// As for a full handshake.
-    pub fn check_resumed(
+    pub fn examine(
         &self,
         certificates: &[CertificateDer<'_>],
         name: &ServerName<'_>,
+        now: UnixTime,
     ) -> Result<(), Error> {
         let (own, above) = certificates
             .split_first()
             .ok_or(Error::NoCertificatesPresented)?;
-        self.verify_server_cert(own, above, name, &[], UnixTime::now())
+        self.verify_server_cert(own, above, name, &[], now)
             .map(|_| ())
     }
 
-    fn check_pins(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
+    /// Whether pins are only reported. Where nothing else would decide they never are.
+    pub fn reports_pins(&self) -> bool {
+        self.pin_mode == PinMode::Report && self.chain.is_some() && !self.pins.is_empty()
+    }
+
+    /// The key of `certificate` if it is none of the pinned ones.
+    ///
+    /// # Errors
+    ///
+    /// When the octets are no certificate.
+    pub fn unpinned(&self, certificate: &CertificateDer<'_>) -> Result<Option<PinMismatch>, Error> {
         if self.pins.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let seen = pin_of(certificate)?;
-        if self.pins.contains(&seen) {
+        Ok((!self.pins.contains(&seen)).then_some(PinMismatch { seen }))
+    }
+
+    fn enforce_pins(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
+        if self.reports_pins() {
             return Ok(());
         }
-        let error = OtherError(Arc::new(PinMismatch { seen }));
-        Err(Error::InvalidCertificate(CertificateError::Other(error)))
+        match self.unpinned(certificate)? {
+            None => Ok(()),
+            Some(mismatch) => {
+                let error = OtherError(Arc::new(mismatch));
+                Err(Error::InvalidCertificate(CertificateError::Other(error)))
+            }
+        }
     }
 }
 
@@ -150,7 +176,7 @@ impl ServerCertVerifier for Verifier {
             }
             None => {}
         }
-        self.check_pins(end_entity)?;
+        self.enforce_pins(end_entity)?;
         Ok(ServerCertVerified::assertion())
     }
 

@@ -15,7 +15,7 @@ use dotward_core::wire::{Class, Name, Question, RecordType, ResponseView, Sectio
 use rustls::pki_types::ServerName;
 
 use super::one_shot;
-use crate::config::{Config, UpstreamSettings};
+use crate::config::{Binding, Config, UpstreamSettings};
 use crate::limits::{BOOTSTRAP_KEPT, BOOTSTRAP_PAUSE};
 use crate::tls::client::UpstreamTls;
 use crate::worker::Worker;
@@ -24,6 +24,7 @@ use crate::worker::Worker;
 struct Helper {
     name: String,
     tls: UpstreamTls,
+    binding: Binding,
     endpoints: Vec<SocketAddr>,
 }
 
@@ -40,6 +41,7 @@ pub(crate) fn start(worker: &Rc<Worker>, config: &Config) {
         .iter()
         .enumerate()
         .filter(|(_, upstream)| upstream.endpoints.is_empty());
+    let bootstrap: Rc<[UpstreamSettings]> = config.bootstrap.as_slice().into();
     for (index, upstream) in nameless {
         let Some(name) = dns_name(upstream) else {
             continue;
@@ -49,7 +51,7 @@ pub(crate) fn start(worker: &Rc<Worker>, config: &Config) {
             UpstreamId(index),
             name,
             upstream.port,
-            helpers(&config.bootstrap),
+            Rc::clone(&bootstrap),
         );
         tokio::task::spawn_local(task);
     }
@@ -85,6 +87,7 @@ fn helpers(settings: &[UpstreamSettings]) -> Vec<Helper> {
             Ok(tls) => Some(Helper {
                 name: settings.name.clone(),
                 tls,
+                binding: settings.binding.clone(),
                 endpoints: settings.endpoints.clone(),
             }),
             Err(error) => {
@@ -100,13 +103,14 @@ async fn find(
     upstream: UpstreamId,
     name: Name,
     port: u16,
-    helpers: Vec<Helper>,
+    bootstrap: Rc<[UpstreamSettings]>,
 ) {
     let (first_pause, longest_pause) = BOOTSTRAP_PAUSE;
     let mut pause = first_pause;
     let mut known = Vec::new();
     loop {
-        let Some(found) = look_up(&helpers, &name).await else {
+        // Certificates may have been renewed since the last time.
+        let Some(found) = look_up(&helpers(&bootstrap), &name).await else {
             tracing::warn!(upstream = %name, again_in = ?pause, "address not found");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(longest_pause);
@@ -119,6 +123,7 @@ async fn find(
             tracing::info!(upstream = %name, ?endpoints, "address found");
             known.clone_from(&endpoints);
             worker.turn(|state, _, now| state.engine.set_endpoints(upstream, endpoints, now));
+            worker.look_at_network();
         }
         tokio::time::sleep(found.ttl).await;
     }
@@ -135,7 +140,7 @@ async fn look_up(helpers: &[Helper], name: &Name) -> Option<Found> {
             };
             for qtype in [RecordType::A, RecordType::AAAA] {
                 let question = Question::new(name, qtype, Class::IN);
-                match one_shot::ask(&helper.tls, *endpoint, &question).await {
+                match one_shot::ask(&helper.tls, &helper.binding, *endpoint, &question).await {
                     Ok(answer) => collect(&answer.response, &mut found),
                     Err(error) => {
                         tracing::debug!(bootstrap = helper.name, %endpoint, %error, "no answer");

@@ -1,43 +1,51 @@
-//! Moves the octets of upstream connections.
+//! Moves the octets of upstream connections: TLS, and plain TCP for the routes that ask for it.
 //!
 //! Promises:
 //! - All queries that wait for a connection in a turn leave in one write, over TLS in one record where they fit.
 //! - An idle connection has a reader: FIN, close_notify and reset reach the engine at once.
 //! - A connection is reported up when its handshake is over and the upstream is who it has to be, on resumed sessions too.
 //!
-//! Deliberately absent: every decision (see `dotward_core::engine`).
+//! Deliberately absent: every decision (see `dotward_core::engine`); datagrams (see `datagram`).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use dotward_core::time::Moment;
-use dotward_core::upstream::{CloseReason, ConnectionId, UpstreamId};
-use tokio::net::TcpStream;
+use dotward_core::upstream::{CloseReason, ConnectionId, Protocol, UpstreamId};
+use rustls::Connection;
+use rustls::pki_types::UnixTime;
+use tokio::net::{TcpStream, UdpSocket};
 
-use super::dial;
+use super::{datagram, dial};
+use crate::config::Binding;
 use crate::limits::TRANSMIT_CHUNK;
 use crate::signal::{Ready, Signal, Wants};
 use crate::stream::{Stream, StreamEnd};
+use crate::tls::client::UpstreamTls;
 use crate::tls::verify::fault_of;
 use crate::worker::{State, Worker};
 
 /// One connection the engine asked for.
 #[derive(Debug)]
 pub(crate) struct UpstreamConnection {
-    upstream: UpstreamId,
-    endpoint: SocketAddr,
-    signal: Rc<Signal>,
-    phase: Phase,
+    pub(super) upstream: UpstreamId,
+    pub(super) endpoint: SocketAddr,
+    pub(super) signal: Rc<Signal>,
+    /// What TLS was begun with; may have been replaced since.
+    pub(super) tls: Option<Rc<UpstreamTls>>,
+    pub(super) phase: Phase,
 }
 
 #[derive(Debug)]
-enum Phase {
+pub(super) enum Phase {
     /// TCP is being set up by the connection's task.
     Connecting,
     /// TLS is being set up.
     Handshaking(Stream),
     /// Reported to the engine as connected.
     Up(Stream),
+    /// No stream at all: one datagram each way.
+    Datagram(Rc<UdpSocket>),
 }
 
 impl UpstreamConnection {
@@ -45,14 +53,22 @@ impl UpstreamConnection {
     pub(crate) fn close(self) {
         self.signal.stop();
         match self.phase {
-            Phase::Connecting => {}
+            Phase::Connecting | Phase::Datagram(_) => {}
             Phase::Handshaking(stream) | Phase::Up(stream) => stream.close(),
+        }
+    }
+
+    /// What has to be looked at again when trust changes: whose connection, where to, and its TLS once that is up.
+    pub(crate) fn tls(&self) -> Option<(UpstreamId, IpAddr, &Connection)> {
+        match &self.phase {
+            Phase::Connecting | Phase::Handshaking(_) | Phase::Datagram(_) => None,
+            Phase::Up(stream) => Some((self.upstream, self.endpoint.ip(), stream.connection()?)),
         }
     }
 
     fn stream(&mut self) -> Option<&mut Stream> {
         match &mut self.phase {
-            Phase::Connecting => None,
+            Phase::Connecting | Phase::Datagram(_) => None,
             Phase::Handshaking(stream) | Phase::Up(stream) => Some(stream),
         }
     }
@@ -63,7 +79,7 @@ pub(crate) fn open(
     state: &mut State,
     worker: &Rc<Worker>,
     connection: ConnectionId,
-    upstream: UpstreamId,
+    (upstream, protocol): (UpstreamId, Protocol),
     endpoint: SocketAddr,
 ) {
     let signal = Rc::new(Signal::default());
@@ -71,10 +87,18 @@ pub(crate) fn open(
         upstream,
         endpoint,
         signal: Rc::clone(&signal),
+        tls: None,
         phase: Phase::Connecting,
     };
     state.connections.insert(connection, opened);
-    let task = run(Rc::clone(worker), connection, endpoint, signal);
+    let binding = state.bindings.get(upstream.0).cloned().unwrap_or_default();
+    let task = run(
+        Rc::clone(worker),
+        connection,
+        (endpoint, protocol),
+        binding,
+        signal,
+    );
     tokio::task::spawn_local(task);
 }
 
@@ -82,15 +106,17 @@ pub(crate) fn open(
 async fn run(
     worker: Rc<Worker>,
     connection: ConnectionId,
-    endpoint: SocketAddr,
+    (endpoint, protocol): (SocketAddr, Protocol),
+    binding: Rc<Binding>,
     signal: Rc<Signal>,
 ) {
     let connected = tokio::select! {
         () = signal.stopped() => return,
-        connected = dial::connect(endpoint) => connected,
+        connected = dial::connect(endpoint, &binding) => connected,
     };
     let source = worker.turn(|state, _, now| match connected {
-        Ok(socket) => begin_tls(state, connection, socket, now),
+        Ok(socket) if protocol == Protocol::Tls => begin_tls(state, connection, socket, now),
+        Ok(socket) => begin_plain(state, connection, socket, now),
         Err(error) => {
             state.events.note_fault(
                 state.connections.get(connection).map(|c| c.upstream),
@@ -115,17 +141,30 @@ fn begin_tls(
     now: Moment,
 ) -> Option<Rc<TcpStream>> {
     let open = state.connections.get_mut(connection)?;
-    let tls = state
-        .upstreams
-        .get(open.upstream.0)
-        .and_then(|tls| tls.connect(open.endpoint.ip()).ok());
-    let Some(tls) = tls else {
+    open.tls = state.upstreams.get(open.upstream.0).cloned().flatten();
+    let tls = open.tls.as_ref();
+    let Some(tls) = tls.and_then(|tls| tls.connect(open.endpoint.ip()).ok()) else {
         fail(state, connection, CloseReason::Unreachable, now);
         return None;
     };
     let stream = Stream::tls(socket, tls);
     let source = stream.socket();
     open.phase = Phase::Handshaking(stream);
+    flush(state, connection, now).then_some(source)
+}
+
+/// A connection without TLS is up when TCP is.
+fn begin_plain(
+    state: &mut State,
+    connection: ConnectionId,
+    socket: TcpStream,
+    now: Moment,
+) -> Option<Rc<TcpStream>> {
+    let open = state.connections.get_mut(connection)?;
+    let stream = Stream::plain(socket);
+    let source = stream.socket();
+    open.phase = Phase::Up(stream);
+    state.engine.handle_connected(connection, now);
     flush(state, connection, now).then_some(source)
 }
 
@@ -150,7 +189,12 @@ fn serve(state: &mut State, connection: ConnectionId, now: Moment) -> bool {
         end_of(state, connection, &end, now);
         return false;
     }
-    // Queries first: what TLS has to say (the end of the handshake, most often) leaves in the same write.
+    // What waits for room goes first, or a stream that just got some would take no more queries, and nothing would wake it later.
+    let blocked = is_blocked(state, connection);
+    if blocked && !flush(state, connection, now) {
+        return false;
+    }
+    // Queries before the flush: what TLS has to say (the end of the handshake, most often) leaves in the same write.
     transmit(state, connection, now);
     flush(state, connection, now) && received.more
 }
@@ -162,21 +206,29 @@ fn complete_handshake(state: &mut State, connection: ConnectionId, now: Moment) 
     };
     let stream = match std::mem::replace(&mut open.phase, Phase::Connecting) {
         Phase::Handshaking(stream) if !stream.is_handshaking() => stream,
-        other @ (Phase::Connecting | Phase::Handshaking(_) | Phase::Up(_)) => {
+        other @ (Phase::Connecting | Phase::Handshaking(_) | Phase::Up(_) | Phase::Datagram(_)) => {
             open.phase = other;
             return true;
         }
     };
-    let checked = match (state.upstreams.get(open.upstream.0), stream.connection()) {
-        (Some(tls), Some(connection)) => tls.check(connection, open.endpoint.ip()),
-        (None, _) | (_, None) => Ok(()),
+    let tls = state
+        .upstreams
+        .get(open.upstream.0)
+        .and_then(Option::as_ref);
+    let checked = match (tls, stream.connection()) {
+        (Some(tls), Some(connection)) => check(tls, open, connection),
+        // Who could not be examined is nobody we know.
+        (None, _) | (_, None) => Err(rustls::Error::General("no TLS to examine".to_owned())),
     };
-    tracing::debug!(
-        endpoint = %open.endpoint,
-        version = ?stream.connection().and_then(|tls| tls.protocol_version()),
-        handshake = ?stream.connection().and_then(|tls| tls.handshake_kind()),
-        "connected"
-    );
+    tell_handshake(open, &stream);
+    match (&checked, tls, stream.connection()) {
+        (Ok(()), Some(tls), Some(connection)) => {
+            state
+                .trust
+                .handle_handshake(open.upstream, tls, connection, now);
+        }
+        (Err(_), _, _) | (_, None, _) | (_, _, None) => {}
+    }
     open.phase = Phase::Up(stream);
     match checked {
         Ok(()) => {
@@ -188,6 +240,32 @@ fn complete_handshake(state: &mut State, connection: ConnectionId, now: Moment) 
             false
         }
     }
+}
+
+/// What the handshake itself did not look at. When the settings were replaced in the middle of it, that is everything.
+fn check(
+    tls: &Rc<UpstreamTls>,
+    open: &UpstreamConnection,
+    connection: &Connection,
+) -> Result<(), rustls::Error> {
+    let address = open.endpoint.ip();
+    match &open.tls {
+        Some(begun_with) if Rc::ptr_eq(begun_with, tls) => tls.check(connection, address),
+        Some(_) | None => tls.examine(connection, address, UnixTime::now()),
+    }
+}
+
+fn tell_handshake(open: &UpstreamConnection, stream: &Stream) {
+    let tls = stream.connection();
+    let alpn = tls.and_then(|tls| tls.alpn_protocol());
+    tracing::debug!(
+        endpoint = %open.endpoint,
+        version = ?tls.and_then(|tls| tls.protocol_version()),
+        group = ?tls.and_then(|tls| tls.negotiated_key_exchange_group()).map(|it| it.name()),
+        handshake = ?tls.and_then(|tls| tls.handshake_kind()),
+        alpn = ?alpn.map(String::from_utf8_lossy),
+        "connected"
+    );
 }
 
 fn end_of(state: &mut State, connection: ConnectionId, end: &StreamEnd, now: Moment) {
@@ -207,11 +285,17 @@ fn end_of(state: &mut State, connection: ConnectionId, end: &StreamEnd, now: Mom
 }
 
 /// Lets go of a connection and tells the engine.
-fn fail(state: &mut State, connection: ConnectionId, reason: CloseReason, now: Moment) {
+pub(super) fn fail(state: &mut State, connection: ConnectionId, reason: CloseReason, now: Moment) {
     if let Some(open) = state.connections.remove(connection) {
         open.close();
         state.engine.handle_closed(connection, reason, now);
     }
+}
+
+fn is_blocked(state: &mut State, connection: ConnectionId) -> bool {
+    let open = state.connections.get_mut(connection);
+    open.and_then(UpstreamConnection::stream)
+        .is_some_and(|stream| stream.is_blocked())
 }
 
 /// Writes what waits in the stream. False when the connection is gone.
@@ -240,6 +324,12 @@ fn flush(state: &mut State, connection: ConnectionId, now: Moment) -> bool {
 
 /// Hands the queries that wait for a connection to its stream, as long as the socket has room.
 pub(crate) fn transmit(state: &mut State, connection: ConnectionId, now: Moment) {
+    if let Some(open) = state.connections.get(connection)
+        && let Phase::Datagram(socket) = &open.phase
+    {
+        let socket = Rc::clone(socket);
+        return datagram::send(state, connection, &socket, now);
+    }
     while let Some(open) = state.connections.get_mut(connection)
         && let Phase::Up(stream) = &mut open.phase
         && !stream.is_blocked()
@@ -257,3 +347,6 @@ pub(crate) fn transmit(state: &mut State, connection: ConnectionId, now: Moment)
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 //! a connection and when to give one up are the engine's.
 
 pub mod bootstrap;
-pub(crate) mod dial;
+pub(crate) mod datagram;
+pub mod dial;
 pub(crate) mod driver;
 pub mod one_shot;

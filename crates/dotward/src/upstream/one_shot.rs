@@ -18,6 +18,7 @@ use rustls::HandshakeKind;
 use rustls::pki_types::CertificateDer;
 
 use super::dial;
+use crate::config::Binding;
 use crate::limits::ONE_SHOT;
 use crate::signal::{Signal, Wants};
 use crate::stream::{ReadBuffers, Stream, StreamEnd};
@@ -117,6 +118,7 @@ impl std::error::Error for OneShotError {}
 /// [`OneShotError`], which says how far it got.
 pub async fn ask(
     tls: &UpstreamTls,
+    binding: &Binding,
     endpoint: SocketAddr,
     question: &Question,
 ) -> Result<OneShot, OneShotError> {
@@ -124,7 +126,8 @@ pub async fn ask(
         stage: Stage::Tcp,
         began: Instant::now(),
     };
-    match tokio::time::timeout(ONE_SHOT, exchange.run(tls, endpoint, question)).await {
+    let run = exchange.run(tls, binding, endpoint, question);
+    match tokio::time::timeout(ONE_SHOT, run).await {
         Ok(result) => result,
         Err(_) => Err(OneShotError::TimedOut(exchange.stage)),
     }
@@ -139,10 +142,11 @@ impl OneShotExchange {
     async fn run(
         &mut self,
         tls: &UpstreamTls,
+        binding: &Binding,
         endpoint: SocketAddr,
         question: &Question,
     ) -> Result<OneShot, OneShotError> {
-        let socket = dial::connect(endpoint)
+        let socket = dial::connect(endpoint, binding)
             .await
             .map_err(OneShotError::Connect)?;
         let tcp = self.next_stage(Stage::Tls);

@@ -84,7 +84,6 @@ fn a_question_is_read_and_its_upstream_replaces_the_configured_ones() {
 fn wrong_usage_ends_with_code_2() {
     let cases: &[&[&str]] = &[
         &["--cache", "64MiB"],
-        &["--route", "corp.example=office"],
         &["--workers", "2"],
         &["--admin", "127.0.0.1:9853"],
         &["--upstrem", "quad9"],
@@ -94,6 +93,8 @@ fn wrong_usage_ends_with_code_2() {
         &["query", "example.com", "NOTYPE"],
         &["query", "example.com", "--via", "udp://9.9.9.9"],
         &["query", "example.com", "--via", ""],
+        &["explain"],
+        &["explain", "a..b"],
         &["demo", "--listen", "localhost"],
         &["demo", "--upstream", "quad9"],
         &["upstream"],
@@ -133,12 +134,13 @@ fn help(arguments: &[&str]) -> String {
 
 #[test]
 fn short_help_fits_one_screen_and_ends_with_three_examples() {
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 9] = [
         &[],
         &["run"],
         &["demo"],
         &["check"],
         &["query"],
+        &["explain"],
         &["upstream", "list"],
         &["config", "example"],
         &["version"],

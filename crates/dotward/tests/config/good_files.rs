@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dotward::config::{Config, LocalData};
+use dotward::config::{Binding, Config, LocalData, PinMode, strategy_word};
 
 use crate::{Files, assert_file, good, listeners, samples};
 
@@ -26,12 +26,35 @@ fn shown(config: &Config) -> String {
     for (word, list) in both {
         for it in list {
             let preset = it.preset.map_or("-", |preset| preset.name);
-            text.push_str(&format!(
-                "{word} {} = {} preset {preset}\n",
-                it.name,
-                it.spec()
-            ));
+            let (name, spec) = (&it.name, it.spec());
+            text.push_str(&format!("{word} {name} = {spec} preset {preset}"));
+            if (it.tier, it.weight, it.keep_warm) != (Some(1), 1, 0) {
+                let (tier, weight, warm) = (it.tier, it.weight, it.keep_warm);
+                write!(text, " tier {tier:?} weight {weight} warm {warm}").expect("a string");
+            }
+            text.push('\n');
+            let (mode, binding) = (it.pin_mode, &it.binding);
+            if mode != PinMode::default() || *binding != Binding::default() {
+                writeln!(text, "  pins {mode:?}, {binding:?}").expect("a string");
+            }
         }
+    }
+    writeln!(text, "strategy {}", strategy_word(config.strategy)).expect("a string");
+    for route in &config.routes {
+        let members = config.upstreams_of(Some(route));
+        let members: Vec<_> = members.iter().map(|it| it.name.as_str()).collect();
+        writeln!(
+            text,
+            "route {} = {}; {}, fallback {}",
+            route.names(),
+            members.join(", "),
+            strategy_word(route.strategy),
+            route.fallback
+        )
+        .expect("a string");
+    }
+    for domain in &config.forward_special {
+        writeln!(text, "forward {domain}").expect("a string");
     }
     for record in &config.local {
         let data = match &record.data {

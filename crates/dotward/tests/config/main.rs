@@ -22,6 +22,7 @@ mod identities;
 mod manual;
 mod older_names;
 mod precedence;
+mod routes;
 mod start_line;
 mod table;
 

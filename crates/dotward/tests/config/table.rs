@@ -130,6 +130,10 @@ fn every_key_of_a_repeated_table_changes_the_configuration() {
             "tls_name = \"dot.example\"\naddress = [\"192.0.2.1\"]\n",
         ),
         ("local", "name = \"a.example\"\na = [\"192.0.2.1\"]\n"),
+        (
+            "route",
+            "suffix = [\"a.example\"]\nto = [\"udp://192.0.2.1\"]\n",
+        ),
     ];
     for setting in SETTINGS {
         let Some(key) = setting.key.filter(|key| key.repeated) else {
@@ -147,6 +151,8 @@ fn every_key_of_a_repeated_table_changes_the_configuration() {
         let line = match key.name {
             "port" => "port = 8853".to_owned(),
             "ttl" => "ttl = 60".to_owned(),
+            // The example is the name of the example of `[[upstream]]`.
+            "to" => "to = [\"quad9\"]".to_owned(),
             // These need their other half.
             "client_cert" | "client_key" => "client_cert = \"/etc/dotward/client.pem\"\n\
                                              client_key = \"/etc/dotward/client.key\""

@@ -3,7 +3,7 @@
 use dotward::cli::QueryArgs;
 use dotward::commands::demo::Demo;
 use dotward::commands::query::write_query;
-use dotward::config::Config;
+use dotward::config::{Config, Protocol, RouteSettings, Strategy, Suffix, UpstreamSettings};
 use dotward_core::wire::RecordType;
 use dotward_faults::mode::TlsVersions;
 use dotward_faults::{CertificateKind, Mode};
@@ -89,6 +89,31 @@ async fn query_tells_what_failed_and_asks_the_next_upstream() {
     let (answered, text) = query(alone, "www.example", RecordType::A, false).await;
     assert!(!answered);
     assert!(text.contains("no upstream answered"), "{text}");
+}
+
+#[tokio::test]
+async fn query_asks_nobody_about_a_name_whose_route_it_cannot_go() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let mut config = config(vec![trust.upstream(&server)]);
+    config.upstreams.push(UpstreamSettings {
+        protocol: Protocol::Udp,
+        tier: None,
+        ..UpstreamSettings::new("office".into(), vec!["127.0.0.1:9".parse().unwrap()], 9)
+    });
+    config.routes.push(RouteSettings {
+        suffixes: vec![Suffix::Domain("corp.example".parse().unwrap())],
+        members: vec![1],
+        strategy: Strategy::Fastest,
+        fallback: false,
+    });
+    let (answered, text) = query(config, "db.corp.example", RecordType::A, false).await;
+    assert!(!answered);
+    assert!(
+        text.contains("udp://127.0.0.1:9 is not encrypted"),
+        "{text}"
+    );
+    assert_eq!(server.counters().connections_accepted, 0);
 }
 
 #[tokio::test]

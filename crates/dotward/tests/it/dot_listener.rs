@@ -32,7 +32,10 @@ pub(crate) fn with_listener(config: &mut Config, trust: &Trust) {
     });
 }
 
-async fn connect(chain: &Chain, alpn: &[&[u8]]) -> std::io::Result<TlsStream<TcpStream>> {
+pub(crate) async fn connect(
+    chain: &Chain,
+    alpn: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut config = ClientConfig::builder_with_provider(dotward::tls::provider())
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -45,7 +48,7 @@ async fn connect(chain: &Chain, alpn: &[&[u8]]) -> std::io::Result<TlsStream<Tcp
     within(TlsConnector::from(Arc::new(config)).connect(name, socket)).await
 }
 
-async fn receive(client: &mut TlsStream<TcpStream>, count: usize) -> Vec<Answer> {
+pub(crate) async fn receive(client: &mut TlsStream<TcpStream>, count: usize) -> Vec<Answer> {
     let mut reader = FrameReader::default();
     let mut answers = Vec::new();
     while answers.len() < count {

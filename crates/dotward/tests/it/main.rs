@@ -9,12 +9,16 @@
 
 mod support;
 
+mod binding;
 mod bootstrap;
 mod clients;
 mod commands;
 mod dot_listener;
 mod forwarding;
+mod network;
 mod pieces;
 mod program;
+mod renewal;
+mod split_horizon;
 mod stopping;
 mod trust;

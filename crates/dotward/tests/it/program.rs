@@ -166,6 +166,31 @@ fn a_demonstration_nobody_reads_ends_in_silence() {
     assert_eq!((output.status.code(), told.as_str()), (Some(0), ""));
 }
 
+#[test]
+fn explain_sends_nothing_and_ends_with_0() {
+    let output = command()
+        .args([
+            "explain",
+            "db.corp.example",
+            "AAAA",
+            "--route",
+            "corp.example=udp://127.0.0.1:9",
+        ])
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(
+        told.starts_with("db.corp.example. AAAA: asked where the route of corp.example."),
+        "{told}"
+    );
+    let wrong = command()
+        .args(["explain", "x.example", "--route", "y"])
+        .output()
+        .unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
 #[tokio::test]
 async fn a_port_in_use_ends_it_with_1() {
     let taken = UdpSocket::bind("127.0.0.1:0").await.unwrap();

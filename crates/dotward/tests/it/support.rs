@@ -4,9 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use dotward::config::{
-    Config, ListenAddress, ListenTransport, LogFormat, LogSettings, UpstreamSettings,
+    Config, ListenAddress, ListenTransport, LogFormat, LogSettings, Strategy, UpstreamSettings,
 };
-use dotward::run::{Proxy, Running};
+use dotward::run::{Prepared, Proxy, Running};
+use dotward::trust::TrustPace;
 use dotward_core::wire::frame::{FrameReader, append_frame};
 use dotward_core::wire::{
     Class, QueryOptions, Question, Rcode, RecordType, ResponseView, write_query,
@@ -48,20 +49,17 @@ impl Trust {
 
     /// The settings that trust `server`.
     pub(crate) fn upstream(&self, server: &dotward_faults::Running) -> UpstreamSettings {
+        let address = server.address();
+        let name = format!("test-{}", address.port());
         UpstreamSettings {
-            name: format!("test-{}", server.address().port()),
-            endpoints: vec![server.address()],
-            port: server.address().port(),
             tls_name: Some(NAME.try_into().unwrap()),
-            pins: Vec::new(),
             ca_file: Some(self.directory.path().join("ca.pem")),
-            client_identity: None,
-            preset: None,
+            ..UpstreamSettings::new(name, vec![address], address.port())
         }
     }
 }
 
-/// A configuration that listens on free ports of 127.0.0.1 over UDP and TCP.
+/// A configuration that listens on free ports of 127.0.0.1 over UDP and TCP and asks the upstreams in order.
 pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
     let listen = |transport| ListenAddress {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -72,6 +70,9 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
         listen_tls: None,
         allow: vec!["127.0.0.0/8".parse().unwrap()],
         upstreams,
+        strategy: Strategy::Ordered,
+        routes: Vec::new(),
+        forward_special: Vec::new(),
         local: Vec::new(),
         bootstrap: Vec::new(),
         log: LogSettings {
@@ -117,10 +118,26 @@ impl Chain {
         let mut config = config(vec![trust.upstream(&server)]);
         change(&mut config, &trust, &server);
         Self {
-            proxy: Proxy::start(config).unwrap(),
+            proxy: start(config),
             server,
             trust,
         }
+    }
+
+    /// Overwrites a file of the test with what looks at it at work.
+    pub(crate) fn write(&self, file: &str, content: &str) {
+        std::fs::write(self.trust.directory.path().join(file), content).unwrap();
+    }
+
+    /// Asks new questions until the answer is `good`, or time is over.
+    pub(crate) async fn ask_until(&self, good: bool) {
+        let asking = async {
+            let mut number = 0;
+            while self.ask(&format!("n{number}.example")).await.is_good() != good {
+                number += 1;
+            }
+        };
+        within(asking).await;
     }
 
     pub(crate) fn udp(&self) -> SocketAddr {
@@ -135,6 +152,18 @@ impl Chain {
     pub(crate) async fn ask(&self, name: &str) -> Answer {
         ask_udp(self.udp(), name).await
     }
+}
+
+/// How often files of certificates are looked at in tests.
+pub(crate) const PACE: TrustPace = TrustPace {
+    files: Duration::from_millis(50),
+    certificates: Duration::from_secs(3600),
+};
+
+/// A proxy that sees changed files soon.
+pub(crate) fn start(config: Config) -> Running {
+    let prepared = Prepared::new(config).unwrap();
+    Proxy::start_prepared(prepared.with_pace(PACE)).unwrap()
 }
 
 /// A query as a stub resolver sends it.

@@ -1,12 +1,14 @@
 //! Whom the proxy believes: certificates of every kind, names, pins, client certificates, resumed sessions.
 
-use dotward::config::ClientIdentity;
+use std::time::Duration;
+
+use dotward::config::{ClientIdentity, PinMode};
 use dotward::tls::verify::{Verifier, fault_of};
 use dotward_core::upstream::TlsFault;
 use dotward_core::wire::Rcode;
 use dotward_faults::mode::{Ending, Tickets, TlsVersions};
 use dotward_faults::{CertificateKind, Mode, TestCa};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
 
 use crate::support::{Answer, Chain, within};
 
@@ -153,15 +155,19 @@ fn the_certificates_of_a_resumed_session_are_examined_like_fresh_ones() {
     let name = ServerName::try_from("dot.example").unwrap();
     let verifier = |pins| {
         let roots = Some(std::sync::Arc::new(ca.roots()));
-        Verifier::new(roots, pins, dotward::tls::provider()).unwrap()
+        Verifier::new(roots, pins, PinMode::Enforce, dotward::tls::provider()).unwrap()
     };
     let fault = |kind, pins| {
         let chain = ca.issue(kind, "dot.example").unwrap().chain();
-        let checked = verifier(pins).check_resumed(&chain, &name);
+        let checked = verifier(pins).examine(&chain, &name, UnixTime::now());
         checked.err().map(|error| fault_of(&error))
     };
     let pinned = verifier(vec![good.spki_sha256()]);
-    assert!(pinned.check_resumed(&good.chain(), &name).is_ok());
+    assert!(
+        pinned
+            .examine(&good.chain(), &name, UnixTime::now())
+            .is_ok()
+    );
     for (kind, expected) in [
         (CertificateKind::Good, None),
         (CertificateKind::Expired, Some(TlsFault::Expired)),
@@ -176,7 +182,16 @@ fn the_certificates_of_a_resumed_session_are_examined_like_fresh_ones() {
     let other = vec![[7; 32], good.spki_sha256()];
     let seen = fault(CertificateKind::OtherKey, other);
     assert_eq!(seen, Some(TlsFault::PinMismatch));
-    assert!(verifier(Vec::new()).check_resumed(&[], &name).is_err());
+    let nothing = verifier(Vec::new()).examine(&[], &name, UnixTime::now());
+    assert!(nothing.is_err());
+    let now = Duration::from_secs(UnixTime::now().as_secs());
+    for (days, expected) in [(6, None), (8, Some(TlsFault::Expired))] {
+        let kind = CertificateKind::ExpiresIn(7);
+        let chain = ca.issue(kind, "dot.example").unwrap().chain();
+        let later = UnixTime::since_unix_epoch(now + days * Duration::from_secs(24 * 3600));
+        let examined = verifier(Vec::new()).examine(&chain, &name, later);
+        assert_eq!(examined.err().map(|error| fault_of(&error)), expected);
+    }
 }
 
 #[tokio::test]

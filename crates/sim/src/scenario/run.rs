@@ -173,10 +173,7 @@ impl Runner {
         if words.at(0)? == "endpoints" {
             let upstream = self.upstream(words.at(1)?)?;
             let endpoints = addresses(words.from(2))?;
-            let harness = self.harness()?;
-            harness
-                .engine
-                .set_endpoints(upstream, endpoints, harness.now);
+            self.harness()?.set_endpoints(upstream, endpoints);
             return Ok(());
         }
         let id = self.line(words.at(1)?)?.id;

@@ -414,9 +414,7 @@ impl<'a> World<'a> {
         }
         if self.chance.percent(30) {
             let endpoints = endpoints(&mut self.chance, place);
-            self.harness
-                .engine
-                .set_endpoints(UpstreamId(place), endpoints, self.harness.now);
+            self.harness.set_endpoints(UpstreamId(place), endpoints);
         }
         let after = self.chance.millis(200..=5_000);
         self.later(after, Happening::Addresses(place));

@@ -157,7 +157,12 @@ fn silence_makes_it_suspect_and_any_octet_clears_it() {
     bench.wait(100);
     assert_eq!(bench.impatience(sent), None);
     assert!(!bench.connection.is_usable());
-    bench.wait(1_899);
+    bench.wait(299);
+    assert_eq!(bench.connection.due(bench.now), None);
+    bench.wait(1);
+    assert_eq!(bench.connection.due(bench.now), Some(Due::Doubt));
+    bench.connection.set_doubted();
+    bench.wait(1_599);
     assert_eq!(bench.connection.due(bench.now), None);
     bench.connection.handle_received(bench.now);
     assert!(bench.connection.is_usable());
@@ -173,6 +178,8 @@ fn a_suspect_connection_ends_with_the_budget_of_the_question_it_left_waiting() {
     let sent = bench.now;
     bench.wait(400);
     assert_eq!(bench.impatience(sent), None);
+    assert_eq!(bench.connection.due(bench.now), Some(Due::Doubt));
+    bench.connection.set_doubted();
     bench.wait(1_599);
     assert_eq!(bench.connection.due(bench.now), None);
     bench.wait(1);

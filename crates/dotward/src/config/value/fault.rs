@@ -96,6 +96,34 @@ pub enum ValueFault {
         /// The largest.
         max: u32,
     },
+    /// Not a whole number in range.
+    NotANumber {
+        /// The smallest.
+        min: u32,
+        /// The largest.
+        max: u32,
+    },
+    /// Not a name the kernel takes for an interface.
+    NotAnInterface,
+    /// Neither a domain nor a network.
+    NotASuffix {
+        /// What was probably meant.
+        suggestion: Option<String>,
+    },
+    /// The root, which holds every name.
+    Root,
+    /// No `=` between suffix and upstream.
+    NotARoute,
+    /// Pins or roots where nothing is encrypted.
+    NothingToVerify {
+        /// What is spoken there.
+        scheme: String,
+    },
+    /// The address of a route's upstream, without saying what is spoken there.
+    AddressWithoutScheme {
+        /// The address.
+        address: String,
+    },
     /// Not 1 to 64 letters, digits, `.`, `_`, `-`.
     NotALabel,
     /// No text, or too much.
@@ -153,6 +181,17 @@ impl fmt::Display for ValueFault {
             Self::NotOneOf { .. } => f.write_str("unknown word"),
             Self::NotADuration => f.write_str("no duration"),
             Self::DurationRange { .. } | Self::NotSeconds { .. } => f.write_str("out of range"),
+            Self::NotANumber { .. } => f.write_str("not a whole number in range"),
+            Self::NotAnInterface => f.write_str("not the name of a network interface"),
+            Self::NotASuffix { .. } => f.write_str("neither a domain nor a network"),
+            Self::Root => f.write_str("every name is below the root"),
+            Self::NotARoute => f.write_str("no `=` between suffix and upstream"),
+            Self::NothingToVerify { scheme } => {
+                write!(f, "{scheme}:// proves nothing that could be verified")
+            }
+            Self::AddressWithoutScheme { address } => {
+                write!(f, "nothing says what is spoken with {address}")
+            }
             Self::NotALabel => f.write_str("not fit for a name in logs and metrics"),
             Self::TextLength => f.write_str("a text has 1 to 4096 octets"),
             Self::NotADomainName => f.write_str("no domain name"),
@@ -179,7 +218,7 @@ impl ValueFault {
             Self::NotAnAddress { family, .. } => {
                 format!("write an address such as {}", family.example())
             }
-            Self::NotOneHost { .. } => "write the address of the resolver".into(),
+            Self::NotOneHost { .. } => "write the address of one host".into(),
             Self::Unbracketed { found } => format!("write `[{found}]`, and the port behind it"),
             Self::NotAPort { .. } => "write a port from 1 to 65535".into(),
             Self::Scheme { allowed, .. } => format!("write {allowed}"),
@@ -196,6 +235,24 @@ impl ValueFault {
                 format!("write {} to {}", DurationText(*min), DurationText(*max))
             }
             Self::NotSeconds { max } => format!("write 0 to {max} seconds, or such as 5m"),
+            Self::NotANumber { min, max } => {
+                format!("write a whole number from {min} to {max}")
+            }
+            Self::NotAnInterface => {
+                "write the name that `ip link` shows, such as wg0: 1 to 15 octets".into()
+            }
+            Self::NotASuffix { suggestion: Some(suggestion) } => {
+                format!("write `{suggestion}`; the names below it are meant too")
+            }
+            Self::NotASuffix { suggestion: None } => {
+                "write a domain such as corp.example, or a network such as 10.0.0.0/8".into()
+            }
+            Self::Root => "list it in `upstream`: that is asked about whatever has no route".into(),
+            Self::NotARoute => "write SUFFIX=SPEC, such as corp.example=udp://10.0.0.53".into(),
+            Self::NothingToVerify { .. } => "remove `?` and what follows, or write `tls://`".into(),
+            Self::AddressWithoutScheme { address } => format!(
+                "write `udp://{address}` or `tcp://{address}` for clear text, or `tls://NAME@{address}`"
+            ),
             Self::NotALabel => "write 1 to 64 letters, digits, `.`, `_` or `-`".into(),
             Self::TextLength => "write text, and split what is longer".into(),
             Self::NotADomainName => {
@@ -207,7 +264,9 @@ impl ValueFault {
                     .into()
             }
             Self::UnknownParameter { .. } => "write `pin=sha256/…` or `ca_file=…`".into(),
-            Self::Plaintext => "write `tls://NAME@ADDR`, or a preset (dotward upstream list)".into(),
+            Self::Plaintext => "write `tls://NAME@ADDR`, or a preset (dotward upstream list); only a \
+                 route may be unencrypted, such as --route corp.example=udp://10.0.0.53"
+                .into(),
             Self::UnknownUpstream { suggestion: Some(suggestion) } => {
                 format!("did you mean `{suggestion}`?")
             }

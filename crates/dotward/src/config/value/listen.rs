@@ -6,9 +6,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::{Family, ValueFault};
-use crate::config::{DOT_PORT, ListenTransport};
-
-const DNS_PORT: u16 = 53;
+use crate::config::{DNS_PORT, DOT_PORT, ListenTransport};
 
 /// A listening address as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,23 +11,26 @@ use std::time::Duration;
 use ipnet::IpNet;
 use rustls::pki_types::ServerName;
 
-use super::Name;
+use super::{Name, Suffix};
 use crate::presets::Preset;
 use crate::settings::Kind;
 
 mod fault;
 mod listen;
 mod network;
+mod route;
 mod scalar;
 mod spec;
+mod suffix;
 
 pub use fault::{Family, ValueFault};
 pub use listen::ListenText;
 pub use network::{LOOPBACK, PRIVATE};
+pub use route::RouteText;
 pub use spec::Spec;
 
 pub(crate) use scalar::port;
-pub(crate) use spec::{known_preset, preset_of, tls_name, written};
+pub(crate) use spec::{known_preset, parse_of_route, preset_of, tls_name, written};
 
 /// A parsed value. Which variant a [`Kind`] yields is fixed by [`parse`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +38,9 @@ pub(crate) enum Value {
     Listen(ListenText),
     Networks(Vec<IpNet>),
     Spec(Box<Spec>),
+    Route(Box<RouteText>),
+    Suffix(Suffix),
+    YesNo(bool),
     Path(PathBuf),
     Word(&'static str),
     Duration(Duration),
@@ -46,6 +52,8 @@ pub(crate) enum Value {
     TlsName(ServerName<'static>),
     Pin([u8; 32]),
     Endpoint(Endpoint),
+    Ip(IpAddr),
+    Number(u32),
     Ipv4(Ipv4Addr),
     Ipv6(Ipv6Addr),
     Switch,
@@ -69,6 +77,10 @@ pub(crate) fn parse(kind: Kind, text: &str) -> Result<Value, ValueFault> {
         Kind::ListenTls => listen::parse_tls(text).map(Value::Listen),
         Kind::Network => network::parse(text).map(Value::Networks),
         Kind::Spec => spec::parse(text).map(Box::new).map(Value::Spec),
+        Kind::Route => route::parse(text).map(Box::new).map(Value::Route),
+        Kind::Suffix => suffix::parse(text).map(Value::Suffix),
+        Kind::Target => Ok(Value::Text(text.to_owned())),
+        Kind::YesNo => scalar::yes_no(text).map(Value::YesNo),
         Kind::Path => Ok(Value::Path(PathBuf::from(text))),
         Kind::Choice(words) => scalar::choice(words, text).map(Value::Word),
         Kind::Duration { min, max } => scalar::duration(text, min, max).map(Value::Duration),
@@ -81,6 +93,9 @@ pub(crate) fn parse(kind: Kind, text: &str) -> Result<Value, ValueFault> {
         Kind::TlsName => tls_name(text).map(Value::TlsName),
         Kind::Pin => spec::pin(text).map(Value::Pin),
         Kind::Endpoint => spec::endpoint(text).map(Value::Endpoint),
+        Kind::Ip => scalar::ip(text).map(Value::Ip),
+        Kind::Interface => scalar::interface(text).map(Value::Text),
+        Kind::Number { min, max } => scalar::number(text, min, max).map(Value::Number),
         Kind::Ipv4 => scalar::ipv4(text).map(Value::Ipv4),
         Kind::Ipv6 => scalar::ipv6(text).map(Value::Ipv6),
         Kind::Switch => Ok(Value::Switch),
@@ -95,7 +110,7 @@ pub(crate) fn split_list(kind: Kind, text: &str) -> Vec<String> {
         let mut continues = false;
         for piece in word.split(',') {
             match elements.last_mut() {
-                Some(last) if continues && kind == Kind::Spec && spec::continues(last, piece) => {
+                Some(last) if continues && joins(kind, last, piece) => {
                     last.push(',');
                     last.push_str(piece);
                 }
@@ -106,6 +121,13 @@ pub(crate) fn split_list(kind: Kind, text: &str) -> Vec<String> {
         }
     }
     elements
+}
+
+/// Whether `piece`, found behind a comma, belongs to the element before the comma.
+fn joins(kind: Kind, before: &str, piece: &str) -> bool {
+    let of_spec = kind == Kind::Spec && spec::continues(before, piece);
+    let of_route = kind == Kind::Route && !piece.is_empty() && route::continues(piece);
+    of_spec || of_route
 }
 
 #[cfg(test)]
@@ -140,6 +162,16 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(split_list(Kind::Spec, text), *expected, "{text}");
         }
+        assert_eq!(
+            split_list(
+                Kind::Route,
+                "corp.example=tls://n@10.0.0.1,10.0.0.2?pin=x,quad9,fd00::/8=udp://[fd00::53]"
+            ),
+            [
+                "corp.example=tls://n@10.0.0.1,10.0.0.2?pin=x,quad9",
+                "fd00::/8=udp://[fd00::53]"
+            ]
+        );
         assert_eq!(split_list(Kind::Listen, "127.0.0.1:53,[::1]:53").len(), 2);
     }
 }

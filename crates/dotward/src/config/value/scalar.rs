@@ -1,6 +1,6 @@
 //! Words, numbers, durations, names of records.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::{Family, ValueFault};
@@ -9,6 +9,9 @@ use crate::config::Name;
 /// The longest text of a local TXT record, in octets. Sixteen character-strings: more than any known use
 /// needs, and few enough that one answer stays far below the 65535 octets of a message.
 const RECORD_TEXT_MAX: usize = 4096;
+
+/// The longest name of a network interface, without the zero octet behind it (`IFNAMSIZ`).
+const INTERFACE_MAX: usize = 15;
 
 /// The longest name of an upstream. It becomes a metric label and a part of log lines.
 const LABEL_MAX: usize = 64;
@@ -69,6 +72,12 @@ pub(super) fn seconds(text: &str, max: u32) -> Result<u32, ValueFault> {
         .ok_or(ValueFault::NotSeconds { max })
 }
 
+pub(super) fn yes_no(text: &str) -> Result<bool, ValueFault> {
+    text.parse().map_err(|_| ValueFault::NotOneOf {
+        words: &["true", "false"],
+    })
+}
+
 pub(super) fn label(text: &str) -> Result<String, ValueFault> {
     let good = |letter: u8| letter.is_ascii_alphanumeric() || b"._-".contains(&letter);
     if text.len() <= LABEL_MAX && text.bytes().all(good) {
@@ -88,6 +97,47 @@ pub(super) fn record_text(text: &str) -> Result<String, ValueFault> {
 
 pub(super) fn domain_name(text: &str) -> Result<Name, ValueFault> {
     text.parse().map_err(|_| ValueFault::NotADomainName)
+}
+
+/// An address of one host.
+pub(super) fn ip(text: &str) -> Result<IpAddr, ValueFault> {
+    let found = || text.to_owned();
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(text);
+    let address: IpAddr = bare.parse().map_err(|_| ValueFault::NotAnAddress {
+        family: Family::Any,
+        found: found(),
+    })?;
+    if address.is_unspecified() || address.is_multicast() {
+        return Err(ValueFault::NotOneHost { found: found() });
+    }
+    Ok(address)
+}
+
+pub(super) fn interface(text: &str) -> Result<String, ValueFault> {
+    // What the kernel takes as a name, and nothing that could end a log line.
+    let good = |octet: u8| octet.is_ascii_graphic() && octet != b'/' && octet != b':';
+    if text.len() <= INTERFACE_MAX && text.bytes().all(good) && !matches!(text, "." | "..") {
+        Ok(text.to_owned())
+    } else {
+        Err(ValueFault::NotAnInterface)
+    }
+}
+
+/// Digits, or hexadecimal ones after `0x`, as routing rules write marks.
+pub(super) fn number(text: &str, min: u32, max: u32) -> Result<u32, ValueFault> {
+    let number = match text.strip_prefix("0x") {
+        Some(digits) if digits.bytes().all(|it| it.is_ascii_hexdigit()) => {
+            u32::from_str_radix(digits, 16).ok()
+        }
+        None if text.bytes().all(|it| it.is_ascii_digit()) => text.parse().ok(),
+        Some(_) | None => None,
+    };
+    number
+        .filter(|number| (min..=max).contains(number))
+        .ok_or(ValueFault::NotANumber { min, max })
 }
 
 pub(super) fn ipv4(text: &str) -> Result<Ipv4Addr, ValueFault> {
@@ -142,6 +192,35 @@ mod tests {
         assert_eq!(seconds("5m", 604_800), Ok(300));
         for bad in ["1500ms", "604801", "8d", "-1", "x"] {
             assert!(seconds(bad, 604_800).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_decimal_or_hexadecimal_and_in_range() {
+        assert_eq!(number("51", 1, u32::MAX), Ok(51));
+        assert_eq!(number("0xca6c", 1, u32::MAX), Ok(51_820));
+        for bad in ["0", "4294967296", "-1", "+1", "0x", "0x+1", "ca6c", ""] {
+            assert!(number(bad, 1, u32::MAX).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn interfaces_are_what_the_kernel_takes() {
+        for good in ["wg0", "eth0.100", "br-lan", "enp3s0"] {
+            assert_eq!(interface(good).as_deref(), Ok(good));
+        }
+        for bad in ["a name", "a/b", "..", "eth0:1", "sixteen-octets-x", "a\nb"] {
+            assert_eq!(interface(bad), Err(ValueFault::NotAnInterface), "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_host_is_neither_all_nor_many() {
+        assert!(
+            ip("192.0.2.7").is_ok() && ip("[2001:db8::7]").is_ok() && ip("2001:db8::7").is_ok()
+        );
+        for bad in ["0.0.0.0", "::", "224.0.0.1", "192.0.2.7:53", "eth0"] {
+            assert!(ip(bad).is_err(), "{bad}");
         }
     }
 

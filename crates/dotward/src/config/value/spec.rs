@@ -7,23 +7,25 @@
 //! tls://IP[:PORT]                          the certificate must carry the address itself
 //! IP[@PORT|:PORT]#NAME                     as unbound and systemd-resolved write it
 //! IP[:PORT]                                an address of a preset: verified by the preset's name
+//! udp://IP[:PORT], tcp://IP[:PORT]         unencrypted; of routes only
 //! PARAMS                                   pin=sha256/BASE64 (repeat), ca_file=PATH, joined by &
 //! ```
 //!
 //! Promise (RFC 8310 section 5.1, strict profile): what comes out has a name or a pin. With a pin,
 //! an address given without a name (`tls://IP?pin=…`, `IP?pin=…`, `tls://@ADDR,ADDR?pin=…`) is
-//! verified by the pin alone; `tls://IP@IP?pin=…` demands both. Unencrypted upstreams are refused.
+//! verified by the pin alone; `tls://IP@IP?pin=…` demands both. An unencrypted upstream has neither and is refused outside routes.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use dotward_core::upstream::Protocol;
 use rustls::pki_types::ServerName;
 
 use super::{Endpoint, Family, ValueFault, scalar};
-use crate::config::DOT_PORT;
 use crate::config::suggest::nearest;
+use crate::config::{DNS_PORT, DOT_PORT};
 use crate::presets::{PRESETS, Preset};
 
 /// An upstream as one line says it.
@@ -31,11 +33,13 @@ use crate::presets::{PRESETS, Preset};
 pub struct Spec {
     /// The preset, if the line named one or one of its addresses.
     pub preset: Option<&'static Preset>,
+    /// What is spoken there.
+    pub protocol: Protocol,
     /// Where to connect; empty if that is to be found through bootstrap.
     pub endpoints: Vec<SocketAddr>,
     /// The port of addresses found through bootstrap.
     pub port: u16,
-    /// What the certificate must carry; `None` only with pins.
+    /// What the certificate must carry; `None` only with pins, and where there is no certificate.
     pub tls_name: Option<ServerName<'static>>,
     /// SHA-256 of each acceptable public key.
     pub pins: Vec<[u8; 32]>,
@@ -68,6 +72,38 @@ fn preset_of_address(ip: IpAddr) -> Option<&'static Preset> {
 
 pub(super) fn preset(text: &str) -> Result<&'static Preset, ValueFault> {
     preset_of(text).ok_or_else(|| unknown(text))
+}
+
+/// The SPEC of a route's upstream, which may be unencrypted.
+pub(crate) fn parse_of_route(text: &str) -> Result<Spec, ValueFault> {
+    let (place, parameters) = text.split_once('?').unwrap_or((text, ""));
+    let (scheme, rest) = place.split_once("://").unwrap_or_default();
+    let protocol = match scheme.to_ascii_lowercase().as_str() {
+        "udp" => Protocol::Udp,
+        "tcp" => Protocol::Tcp,
+        _ => {
+            let spec = parse(text);
+            if let Err(ValueFault::AddressWithoutName { address }) = spec {
+                return Err(ValueFault::AddressWithoutScheme { address });
+            }
+            return spec;
+        }
+    };
+    if !parameters.is_empty() {
+        return Err(ValueFault::NothingToVerify {
+            scheme: scheme.to_ascii_lowercase(),
+        });
+    }
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let Endpoint { ip, port } = address_like(rest)?.ok_or_else(|| ValueFault::NotAnAddress {
+        family: Family::Any,
+        found: rest.split(':').next().unwrap_or(rest).to_owned(),
+    })?;
+    let port = port.unwrap_or(DNS_PORT);
+    Ok(Spec {
+        protocol,
+        ..new_spec(None, vec![SocketAddr::new(ip, port)], port)
+    })
 }
 
 pub(super) fn parse(text: &str) -> Result<Spec, ValueFault> {
@@ -127,6 +163,7 @@ impl Parameters {
 fn new_spec(tls_name: Option<ServerName<'static>>, endpoints: Vec<SocketAddr>, port: u16) -> Spec {
     Spec {
         preset: None,
+        protocol: Protocol::Tls,
         endpoints,
         port,
         tls_name,

@@ -1,0 +1,83 @@
+//! From a checked configuration to what the core works from.
+//!
+//! Promises: group 0 holds the upstreams asked about names that no route claims; route number n of the configuration is group n + 1. A
+//! running proxy and `explain` decide by the same policy, because both make it here.
+//!
+//! Deliberately absent: sockets, TLS, and every decision about names (`dotward_core::policy`).
+
+use dotward_core::engine::EngineConfig;
+use dotward_core::front::{Front, FrontConfig};
+use dotward_core::policy::{self, Acl, LocalRecords, PolicyConfig};
+use dotward_core::upstream::{GroupConfig, GroupId, Strategy, UpstreamConfig, UpstreamId};
+
+use crate::config::{
+    Config, LocalData, LocalRecord, RouteSettings, UpstreamSettings, policy_routes,
+};
+
+/// The near side.
+pub(crate) fn front(config: &Config) -> Front {
+    Front::new(FrontConfig {
+        allow: Acl::new(&config.allow),
+        policy: policy(config),
+    })
+}
+
+/// What is answered here, and who is asked about the rest.
+pub fn policy(config: &Config) -> PolicyConfig {
+    PolicyConfig {
+        local: LocalRecords::new(config.local.iter().map(local_record)),
+        routes: policy_routes(&config.routes),
+        ordinary: config.forward_special.clone(),
+    }
+}
+
+/// The route a group was made of; `None` for the general group.
+pub fn route_of(config: &Config, group: GroupId) -> Option<&RouteSettings> {
+    config.routes.get(group.0.checked_sub(1)?)
+}
+
+fn local_record(record: &LocalRecord) -> policy::LocalRecord {
+    policy::LocalRecord {
+        name: record.name.clone(),
+        ttl: record.ttl,
+        data: match &record.data {
+            LocalData::A(address) => policy::LocalData::A(*address),
+            LocalData::Aaaa(address) => policy::LocalData::Aaaa(*address),
+            LocalData::Cname(target) => policy::LocalData::Cname(target.clone()),
+            LocalData::Txt(text) => policy::LocalData::Txt(text.clone()),
+            LocalData::Ptr(target) => policy::LocalData::Ptr(target.clone()),
+        },
+    }
+}
+
+/// The far side: upstream number n of the configuration has the ID n.
+pub(crate) fn engine(config: &Config) -> EngineConfig {
+    let upstreams = config.upstreams.iter().map(upstream).collect();
+    let general = GroupConfig {
+        members: config
+            .general_upstreams()
+            .map(|(place, _)| UpstreamId(place))
+            .collect(),
+        strategy: config.strategy,
+        fallback: None,
+    };
+    let routes = config.routes.iter().map(|route| GroupConfig {
+        members: route.members.iter().copied().map(UpstreamId).collect(),
+        strategy: route.strategy,
+        fallback: route.fallback.then_some(GroupId::DEFAULT),
+    });
+    EngineConfig {
+        groups: std::iter::once(general).chain(routes).collect(),
+        ..EngineConfig::new(upstreams, Strategy::default())
+    }
+}
+
+fn upstream(settings: &UpstreamSettings) -> UpstreamConfig {
+    UpstreamConfig {
+        protocol: settings.protocol,
+        tier: settings.tier.unwrap_or(1),
+        weight: settings.weight.into(),
+        keep_warm: settings.keep_warm.into(),
+        ..UpstreamConfig::new(settings.name.clone(), settings.endpoints.clone())
+    }
+}

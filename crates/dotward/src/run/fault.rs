@@ -1,0 +1,87 @@
+//! What keeps the proxy from starting, all of it at once.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use crate::listen::sockets::BindError;
+use crate::tls::TlsSetupError;
+use crate::upstream::dial::BindingError;
+
+/// Something that keeps the proxy from starting.
+#[derive(Debug)]
+pub enum StartFault {
+    /// A socket could not be bound.
+    Bind(BindError),
+    /// Certificate or key of the TLS listeners cannot be used.
+    ListenTls(TlsSetupError),
+    /// The TLS settings of an upstream cannot be used.
+    UpstreamTls {
+        /// What the upstream is called.
+        upstream: String,
+        /// What is wrong.
+        error: TlsSetupError,
+    },
+    /// The source address, interface or mark of an upstream is not permitted.
+    Binding {
+        /// What the upstream is called.
+        upstream: String,
+        /// What is not permitted.
+        error: BindingError,
+    },
+    /// An upstream is this proxy itself.
+    Loop {
+        /// What it is called.
+        upstream: String,
+        /// Its address.
+        endpoint: SocketAddr,
+    },
+    /// The system refused something every process needs: randomness, a thread, an event loop.
+    System(io::Error),
+}
+
+impl fmt::Display for StartFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind(error) => error.fmt(f),
+            Self::ListenTls(error) => write!(f, "TLS listeners: {error}"),
+            Self::UpstreamTls { upstream, error } => write!(f, "upstream {upstream}: {error}"),
+            Self::Binding { upstream, error } => write!(f, "upstream {upstream}: {error}"),
+            Self::Loop { upstream, endpoint } => write!(
+                f,
+                "upstream {upstream} at {endpoint} is this program itself\n  fix:     give the address of another \
+                 resolver, or listen on another address or port"
+            ),
+            Self::System(error) => write!(f, "the system refuses to run us: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartFault {}
+
+/// Everything that keeps the proxy from starting; at least one fault.
+#[derive(Debug)]
+pub struct StartError {
+    /// What is wrong.
+    pub faults: Vec<StartFault>,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, fault) in self.faults.iter().enumerate() {
+            let end = if index == 0 { "" } else { "\n" };
+            write!(f, "{end}{fault}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self {
+            faults: vec![StartFault::System(error)],
+        }
+    }
+}

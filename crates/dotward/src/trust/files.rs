@@ -1,0 +1,166 @@
+//! Files of certificates and keys, and whether they changed.
+//!
+//! Promises: a file is known by device, inode, size and times of itself, links followed, so that replacing, rewriting and
+//! switching a link are all seen; files that are still being changed are left until two looks in a row see the same, so that a
+//! certificate is not read without its key; a set of files is read once for each change.
+//!
+//! Deliberately absent: inotify. What matters is the file at the end of a path of links and mounts; a few `stat`s see that, and
+//! watching directories does not.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use dotward_core::upstream::UpstreamId;
+
+use crate::config::{Config, ServerIdentity, UpstreamSettings};
+use crate::tls::TlsSetupError;
+use crate::tls::client::UpstreamTls;
+use crate::tls::server::ListenerTls;
+
+/// What became of changed files.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// An upstream's are good.
+    Upstream {
+        /// Which.
+        upstream: UpstreamId,
+        /// What they say.
+        tls: Box<UpstreamTls>,
+    },
+    /// Those of the TLS listeners are good.
+    Listener(ListenerTls),
+    /// They cannot be used.
+    Refused {
+        /// Whose they are, for people.
+        whose: String,
+        /// Why.
+        error: String,
+    },
+}
+
+/// What a file is known by: device, inode, size, modification and change in nanoseconds. `None` for one that is not there.
+type Stamp = Option<(u64, u64, u64, (i64, i64), (i64, i64))>;
+
+#[derive(Debug)]
+enum Owner {
+    Upstream(UpstreamId, Box<UpstreamSettings>),
+    Listener(ServerIdentity),
+}
+
+/// The files of one owner.
+#[derive(Debug)]
+pub(super) struct Watched {
+    owner: Owner,
+    files: Vec<PathBuf>,
+    /// As they were when last read.
+    read: Vec<Stamp>,
+    /// As they were at the last look, if that was not as they were read.
+    changed: Option<Vec<Stamp>>,
+}
+
+/// All files of a configuration.
+pub(super) fn watched(config: &Config) -> Vec<Watched> {
+    let upstreams = config.upstreams.iter().enumerate();
+    let upstreams = upstreams.map(|(place, settings)| {
+        let identity = settings.client_identity.iter();
+        let files = identity
+            .flat_map(|it| [it.certificate_file.clone(), it.key_file.clone()])
+            .chain(roots_file(settings));
+        let settings = Box::new(settings.clone());
+        Watched::new(
+            Owner::Upstream(UpstreamId(place), settings),
+            files.collect(),
+        )
+    });
+    let listener = config.listen_tls.iter().map(|identity| {
+        let files = vec![identity.certificate_file.clone(), identity.key_file.clone()];
+        Watched::new(Owner::Listener(identity.clone()), files)
+    });
+    upstreams
+        .chain(listener)
+        .filter(|watched| !watched.files.is_empty())
+        .collect()
+}
+
+/// The file of roots, if anybody looks into it: with pins alone nobody does.
+fn roots_file(settings: &UpstreamSettings) -> Option<PathBuf> {
+    settings.tls_name.as_ref()?;
+    settings.ca_file.clone()
+}
+
+impl Watched {
+    fn new(owner: Owner, files: Vec<PathBuf>) -> Self {
+        let read = stamps(&files);
+        Self {
+            owner,
+            files,
+            read,
+            changed: None,
+        }
+    }
+
+    /// Whether a change was seen and is to be looked at again soon.
+    pub(super) fn is_settling(&self) -> bool {
+        self.changed.is_some()
+    }
+
+    /// Looks at the files, and reads them when they changed and have come to rest.
+    pub(super) fn look(&mut self) -> Option<Change> {
+        let stamps = stamps(&self.files);
+        if stamps == self.read {
+            self.changed = None;
+            return None;
+        }
+        if self.changed.as_ref() != Some(&stamps) {
+            self.changed = Some(stamps);
+            return None;
+        }
+        self.changed = None;
+        self.read = stamps;
+        Some(self.load())
+    }
+
+    fn load(&self) -> Change {
+        let loaded = match &self.owner {
+            Owner::Upstream(upstream, settings) => {
+                UpstreamTls::new(settings).map(|tls| Change::Upstream {
+                    upstream: *upstream,
+                    tls: Box::new(tls),
+                })
+            }
+            Owner::Listener(files) => {
+                ListenerTls::from_files(&files.certificate_file, &files.key_file)
+                    .map(Change::Listener)
+            }
+        };
+        loaded.unwrap_or_else(|error| self.refused(&error))
+    }
+
+    fn refused(&self, error: &TlsSetupError) -> Change {
+        let whose = match &self.owner {
+            Owner::Upstream(_, settings) => format!("upstream {}", settings.name),
+            Owner::Listener(_) => "TLS listeners".to_owned(),
+        };
+        let error = error.to_string();
+        Change::Refused { whose, error }
+    }
+}
+
+fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
+    files.iter().map(|file| stamp(file)).collect()
+}
+
+fn stamp(file: &Path) -> Stamp {
+    let about = fs::metadata(file).ok()?;
+    Some((
+        about.dev(),
+        about.ino(),
+        about.size(),
+        (about.mtime(), about.mtime_nsec()),
+        (about.ctime(), about.ctime_nsec()),
+    ))
+}
+
+#[cfg(test)]
+mod tests;
