@@ -35,8 +35,12 @@ pub(crate) const CLIENTS_BACKLOG: usize = 32 * 1024 * 1024;
 pub(crate) const CLIENT_IN_FLIGHT: usize = 512;
 
 /// Client streams open at once, TCP and TLS together. The next one takes the place of the one that is idle longest.
-/// Each costs a descriptor and about 2 KiB, a TLS one about 20 KiB; dnsdist's default is 1000 per thread.
+/// Fewer when the system grants fewer descriptors. Each costs one and about 2 KiB, a TLS one about 20 KiB; dnsdist's default is 1000 per thread.
 pub(crate) const CLIENT_STREAMS: usize = 2048;
+
+/// Descriptors kept from clients for ourselves: standard streams, event loop, signals, netlink, log, and files that are read again.
+/// Those of listeners and upstreams come on top.
+pub(crate) const DESCRIPTORS_OF_OUR_OWN: usize = 32;
 
 /// Connections the kernel keeps for us until they are accepted; capped by `net.core.somaxconn`.
 pub(crate) const LISTEN_BACKLOG: i32 = 1024;

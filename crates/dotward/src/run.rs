@@ -24,8 +24,11 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::watch;
 
 use crate::config::{Binding, Config, ListenAddress, ListenTransport, LocalData, LocalRecord};
+use crate::descriptors;
 use crate::events::EventLog;
+use crate::limits::CLIENT_STREAMS;
 use crate::listen::sockets::{self, Bound};
+use crate::listen::stream::Clients;
 use crate::listen::{stream, udp};
 use crate::network;
 use crate::presets;
@@ -256,6 +259,7 @@ impl Crew {
             upstreams.into_iter().map(Rc::new).collect(),
             bindings(&config),
             EventLog::new(config.upstreams.iter().map(|u| u.name.clone()).collect()),
+            clients(&config),
         );
         let worker = Worker::start(state);
         if let Some(tls) = listen_tls {
@@ -313,6 +317,18 @@ fn front(config: &Config) -> Front {
             ..PolicyConfig::default()
         },
     })
+}
+
+fn clients(config: &Config) -> Clients {
+    let upstreams = config.upstreams.len() + config.bootstrap.len();
+    let places = descriptors::client_streams(config.listeners.len(), upstreams);
+    if places < CLIENT_STREAMS {
+        tracing::warn!(
+            clients = places,
+            "few descriptors (RLIMIT_NOFILE): so many clients may be connected at once"
+        );
+    }
+    Clients::new(places)
 }
 
 fn local_record(record: &LocalRecord) -> policy::LocalRecord {
