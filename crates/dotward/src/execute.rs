@@ -17,7 +17,7 @@ use crate::config::report::{Style, write_faults, write_warnings};
 use crate::config::{Config, Disk, Loaded, Refused, load};
 use crate::run::{Order, Proxy, StartError};
 use crate::signals::StopSignals;
-use crate::{logging, settings};
+use crate::{descriptors, logging, settings};
 
 /// The operation was carried out.
 const GOOD: u8 = 0;
@@ -95,6 +95,9 @@ fn serve(invocation: &Invocation) -> io::Result<u8> {
         Ok(log) => log,
         Err(error) => return Ok(failed(&error)),
     };
+    if let Err(error) = descriptors::raise() {
+        tracing::warn!(%error, "no more descriptors than the soft limit grants");
+    }
     let ended = Proxy::run(config, stop_on_signals);
     // What was logged comes before the last word.
     drop(log);

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod descriptors;
 mod env;
 mod events;
 mod limits;

@@ -35,8 +35,12 @@ pub(crate) const CLIENTS_BACKLOG: usize = 32 * 1024 * 1024;
 pub(crate) const CLIENT_IN_FLIGHT: usize = 512;
 
 /// Client streams open at once, TCP and TLS together. The next one takes the place of the one that is idle longest.
-/// Each costs a descriptor and about 2 KiB, a TLS one about 20 KiB; dnsdist's default is 1000 per thread.
+/// Fewer when the system grants fewer descriptors. Each costs one and about 2 KiB, a TLS one about 20 KiB; dnsdist's default is 1000 per thread.
 pub(crate) const CLIENT_STREAMS: usize = 2048;
+
+/// Descriptors kept from clients for ourselves: standard streams, event loop, signals, netlink, log, and files that are read again.
+/// Those of listeners and upstreams come on top.
+pub(crate) const DESCRIPTORS_OF_OUR_OWN: usize = 32;
 
 /// Connections the kernel keeps for us until they are accepted; capped by `net.core.somaxconn`.
 pub(crate) const LISTEN_BACKLOG: i32 = 1024;
@@ -102,3 +106,6 @@ pub(crate) const BOOTSTRAP_KEPT: (Duration, Duration) =
 /// Log lines that wait for the writer thread. More than a burst of state changes; beyond it lines are dropped and
 /// counted, because a full disk or a stopped terminal must not stop answers.
 pub(crate) const LOG_LINES: usize = 4096;
+
+/// Longest that the end of the process waits for the log to take what is left. A disk that works needs milliseconds.
+pub(crate) const LOG_END: Duration = Duration::from_secs(1);

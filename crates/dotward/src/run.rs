@@ -22,8 +22,11 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::watch;
 
 use crate::config::{Binding, Config, ListenAddress, ListenTransport, own_endpoint};
+use crate::descriptors;
 use crate::events::EventLog;
+use crate::limits::CLIENT_STREAMS;
 use crate::listen::sockets::{self, Bound};
+use crate::listen::stream::Clients;
 use crate::listen::{stream, udp};
 use crate::network;
 use crate::plan;
@@ -268,6 +271,7 @@ impl Crew {
             upstreams.into_iter().map(|tls| tls.map(Rc::new)).collect(),
             bindings(&config),
             EventLog::new(config.upstreams.iter().map(|u| u.name.clone()).collect()),
+            clients(&config),
         );
         let worker = Worker::start(state);
         if let Some(tls) = listen_tls {
@@ -317,6 +321,18 @@ fn tell_listening(transport: ListenTransport, socket: &Bound) {
         let transport = sockets::transport_word(transport);
         tracing::info!(%address, transport, "listening");
     }
+}
+
+fn clients(config: &Config) -> Clients {
+    let upstreams = config.upstreams.len() + config.bootstrap.len();
+    let places = descriptors::client_streams(config.listeners.len(), upstreams);
+    if places < CLIENT_STREAMS {
+        tracing::warn!(
+            clients = places,
+            "few descriptors (RLIMIT_NOFILE): so many clients may be connected at once"
+        );
+    }
+    Clients::new(places)
 }
 
 /// Refuses upstreams that are this very proxy: a question to one would come back for ever.

@@ -1,6 +1,6 @@
 //! The signals that end the program.
 //!
-//! Promises: the first TERM or INT asks for an orderly end, a second one ends at once.
+//! Promises: the first TERM or INT asks for an orderly end, a second one ends at once; HUP ends nothing.
 
 use std::io;
 
@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl StopSignals {
@@ -23,14 +24,18 @@ impl StopSignals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    /// Waits for one of them and says which.
+    /// Waits for one of them and says which. A terminal or a log rotation that sends HUP ends nothing.
     pub async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "TERM",
-            _ = self.interrupt.recv() => "INT",
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "TERM",
+                _ = self.interrupt.recv() => return "INT",
+                _ = self.hangup.recv() => tracing::warn!("HUP changes nothing; restart to apply another configuration"),
+            }
         }
     }
 }

@@ -96,6 +96,7 @@ impl State {
         upstreams: Vec<Option<Rc<UpstreamTls>>>,
         bindings: Vec<Rc<Binding>>,
         events: EventLog,
+        clients: Clients,
     ) -> Self {
         Self {
             front,
@@ -106,7 +107,7 @@ impl State {
             listen_tls: None,
             connections: SecondaryMap::new(),
             ports: Vec::new(),
-            clients: Clients::default(),
+            clients,
             buffers: ReadBuffers::default(),
             events,
             reply: Vec::new(),
@@ -134,7 +135,14 @@ impl State {
         });
         let engine = Engine::new(EngineConfig::new(upstreams, Strategy::Ordered), [7; 32]);
         let events = EventLog::new(vec!["test".to_owned()]);
-        Self::new(Arc::new(front), engine, Vec::new(), Vec::new(), events)
+        Self::new(
+            Arc::new(front),
+            engine,
+            Vec::new(),
+            Vec::new(),
+            events,
+            Clients::new(8),
+        )
     }
 
     /// The machine is not where it was: connections are made anew, from sessions nobody saw before.

@@ -109,7 +109,7 @@ impl LocalRecords {
         let mut answered = false;
         for _ in 0..=LOCAL_ALIASES_MAX {
             let Some(records) = self.find(owner.as_octets()) else {
-                // The alias leads out of our records; what it leads to is for the client to ask.
+                // The alias leads out of our records, which a checked configuration does not allow: the client has to ask on.
                 return composer.finish();
             };
             let mut alias = None;

@@ -121,6 +121,13 @@ pub enum Problem {
         /// The owner.
         name: String,
     },
+    /// An alias of a name that is not answered here: a stub resolver takes an alias without an address for an answer without one.
+    AliasLeadsOut {
+        /// The owner.
+        name: String,
+        /// What it is an alias of.
+        target: String,
+    },
     /// A file that cannot be read.
     Unreadable {
         /// The setting.
@@ -248,6 +255,9 @@ impl fmt::Display for Problem {
             Self::AliasBesideOthers { name } => {
                 write!(f, "`cname` of {name} beside other records of that name")
             }
+            Self::AliasLeadsOut { name, target } => {
+                write!(f, "`cname` of {name}: {target} has no local record")
+            }
             Self::Unreadable { key, path, error } => {
                 write!(f, "cannot read `{key}` {}: {error}", path.display())
             }
@@ -306,6 +316,9 @@ impl Problem {
             Self::LocalIncomplete { missing: "name" } => "write `name = \"nas.home.arpa\"`".into(),
             Self::LocalIncomplete { .. } => "write `a`, `aaaa`, `txt`, `ptr` or `cname`".into(),
             Self::AliasBesideOthers { .. } => "keep the alias or the others".into(),
+            Self::AliasLeadsOut { .. } => {
+                "give the address itself, or write a [[local]] for that name too".into()
+            }
             Self::Unreadable { .. } => {
                 "correct the path, or let the user dotward runs as read it".into()
             }

@@ -1,7 +1,7 @@
 //! Records answered here, from the `[[local]]` tables.
 //!
-//! An alias stands alone at its name (RFC 1034 section 3.6.2), over all tables together. The same record
-//! twice counts once.
+//! An alias stands alone at its name (RFC 1034 section 3.6.2), over all tables together, and leads to another local name: stub
+//! resolvers do not follow aliases themselves (RFC 1034 section 5.3.1). The same record twice counts once.
 
 use std::collections::BTreeMap;
 
@@ -38,6 +38,7 @@ pub(crate) fn build(entries: &[Entry], faults: &mut Vec<Fault>) -> Vec<LocalReco
         }
     }
     refuse_aliases_beside_others(&records, faults);
+    refuse_aliases_that_lead_out(&records, faults);
     records.into_iter().map(|(record, _)| record).collect()
 }
 
@@ -122,6 +123,21 @@ fn refuse_aliases_beside_others(records: &[(LocalRecord, Place)], faults: &mut V
         if matches!(alias.data, LocalData::Cname(_)) && beside {
             let name = alias.name.to_string();
             faults.push(Fault::new(place, Problem::AliasBesideOthers { name }));
+        }
+    }
+}
+
+fn refuse_aliases_that_lead_out(records: &[(LocalRecord, Place)], faults: &mut Vec<Fault>) {
+    for (alias, place) in records {
+        let LocalData::Cname(target) = &alias.data else {
+            continue;
+        };
+        if !records
+            .iter()
+            .any(|(record, _)| record.name.eq_ignore_case(target))
+        {
+            let (name, target) = (alias.name.to_string(), target.to_string());
+            faults.push(Fault::new(place, Problem::AliasLeadsOut { name, target }));
         }
     }
 }

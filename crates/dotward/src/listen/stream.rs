@@ -25,9 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{Taken, take_query};
 use crate::clock;
-use crate::limits::{
-    ACCEPT_PAUSE, CLIENT_BACKLOG, CLIENT_IDLE, CLIENT_IN_FLIGHT, CLIENT_STREAMS, CLIENTS_BACKLOG,
-};
+use crate::limits::{ACCEPT_PAUSE, CLIENT_BACKLOG, CLIENT_IDLE, CLIENT_IN_FLIGHT, CLIENTS_BACKLOG};
 use crate::signal::{Ready, Signal, Wants};
 use crate::stream::{Stream, StreamEnd};
 use crate::worker::{ReplyTo, State, Worker};
@@ -38,8 +36,10 @@ new_key_type! {
 }
 
 /// All client streams of a worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Clients {
+    /// How many streams there may be.
+    places: usize,
     streams: SlotMap<ClientKey, ClientStream>,
     /// Streams with something to write, each once.
     touched: Vec<ClientKey>,
@@ -90,6 +90,17 @@ impl ClientStream {
 }
 
 impl Clients {
+    /// No streams yet, and never more than `places`.
+    pub(crate) fn new(places: usize) -> Self {
+        Self {
+            places,
+            streams: SlotMap::default(),
+            touched: Vec::new(),
+            draining: false,
+            owed: 0,
+        }
+    }
+
     /// Appends a reply to the stream of a client, if it still exists.
     pub(crate) fn reply(&mut self, key: ClientKey, message: &[u8]) {
         let Some(client) = self.streams.get_mut(key) else {
@@ -178,7 +189,7 @@ impl Clients {
     }
 
     fn admit(&mut self, stream: Stream, client: Client, now: Moment) -> (ClientKey, Rc<Signal>) {
-        if self.streams.len() >= CLIENT_STREAMS {
+        if self.streams.len() >= self.places {
             let idle_longest = self
                 .streams
                 .iter()
@@ -216,7 +227,11 @@ pub(crate) async fn accept(
         tokio::select! {
             () = signal.stopped() => return,
             accepted = listener.accept() => match accepted {
-                Ok((socket, address)) => admit(&worker, socket, address, tls),
+                Ok((socket, address)) => {
+                    admit(&worker, socket, address, tls);
+                    // A stream that had to go gives its descriptor back when its task ends, which is to be before the next comes.
+                    tokio::task::yield_now().await;
+                }
                 Err(error) => pause_after(&error).await,
             }
         }

@@ -228,7 +228,11 @@ pub fn fault_of(error: &Error) -> TlsFault {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }
     ) {
         TlsFault::NotYetValid
-    } else if matches!(fault, CertificateError::UnknownIssuer) {
+    } else if matches!(
+        fault,
+        // An authority that was made anew under its old name signs what the old key does not verify.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature
+    ) {
         TlsFault::UnknownIssuer
     } else if matches!(fault, CertificateError::Other(OtherError(cause)) if cause.is::<PinMismatch>())
     {

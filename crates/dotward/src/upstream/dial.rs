@@ -171,7 +171,8 @@ pub(crate) fn reason_of(error: &io::Error) -> CloseReason {
     } else if error.kind() == io::ErrorKind::TimedOut {
         CloseReason::DialTimedOut
     } else {
-        // No route, no address family, no descriptor: to the engine all are "not reachable from here".
+        // No route, no address family: to the engine all are "not reachable from here". No descriptor too, because the pause
+        // that follows is what is needed then; the share kept from clients makes it rare (`descriptors`).
         CloseReason::Unreachable
     }
 }

@@ -157,6 +157,8 @@ fn every_key_of_a_repeated_table_changes_the_configuration() {
             "client_cert" | "client_key" => "client_cert = \"/etc/dotward/client.pem\"\n\
                                              client_key = \"/etc/dotward/client.key\""
                 .to_owned(),
+            // An alias leads to a name of its own.
+            "cname" => format!("cname = {value}\n[[local]]\nname = {value}\na = \"192.0.2.9\""),
             name => format!("{name} = {value}"),
         };
         let excluded: &[&str] = match key.name {

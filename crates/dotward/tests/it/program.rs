@@ -1,21 +1,23 @@
 //! The program itself, as a process.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use dotward_core::wire::RecordType;
 use dotward_faults::Mode;
+use dotward_faults::mode::Ending;
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::net::UdpSocket;
+use tokio::net::{TcpSocket, UdpSocket};
 
-use crate::support::{NAME, Trust, ask_udp, query, receive, within};
+use crate::support::{NAME, TcpClient, Trust, ask_udp, query, receive, within};
 
 /// The program at work; killed when the test is over.
 struct Program {
     child: Child,
     udp: SocketAddr,
-    log: BufReader<ChildStderr>,
+    tcp: SocketAddr,
+    log: BufReader<PipeReader>,
 }
 
 impl Drop for Program {
@@ -34,19 +36,40 @@ fn command() -> Command {
 impl Program {
     /// Starts it in front of `server` and reads its log until it says where it listens.
     fn start(server: &dotward_faults::Running, trust: &Trust) -> Self {
+        Self::start_as(command(), server, trust)
+    }
+
+    /// The same by a command of the caller's, which gets the arguments.
+    fn start_as(command: Command, server: &dotward_faults::Running, trust: &Trust) -> Self {
+        let (reader, writer) = std::io::pipe().unwrap();
+        Self::start_to(command, server, trust, &writer, reader)
+    }
+
+    /// The same with a pipe of the caller's for the log.
+    fn start_to(
+        mut command: Command,
+        server: &dotward_faults::Running,
+        trust: &Trust,
+        writer: &PipeWriter,
+        reader: PipeReader,
+    ) -> Self {
         let ca = trust.directory.path().join("ca.pem");
-        let mut child = command()
-            .args(["--listen", "udp://127.0.0.1:0", "--log-format", "json"])
+        let child = command
+            .args(["--listen", "udp://127.0.0.1:0,tcp://127.0.0.1:0"])
+            .args(["--log-format", "json"])
             .args(["--upstream", &format!("tls://{NAME}@{}", server.address())])
             .arg("--ca-file")
             .arg(ca)
-            .stderr(Stdio::piped())
+            .stderr(writer.try_clone().unwrap())
             .spawn()
             .unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
+        // The command keeps its own writing end, and the end of the log would never come.
+        drop(command);
+        let log = BufReader::new(reader);
         let mut program = Self {
             child,
             udp: SocketAddr::from(([0, 0, 0, 0], 0)),
+            tcp: SocketAddr::from(([0, 0, 0, 0], 0)),
             log,
         };
         loop {
@@ -56,8 +79,13 @@ impl Program {
                 continue;
             };
             if line["message"] == "listening" {
-                program.udp = line["address"].as_str().unwrap().parse().unwrap();
-                return program;
+                let address = line["address"].as_str().unwrap().parse().unwrap();
+                if line["transport"] == "udp" {
+                    program.udp = address;
+                } else {
+                    program.tcp = address;
+                    return program;
+                }
             }
         }
     }
@@ -207,4 +235,55 @@ async fn a_port_in_use_ends_it_with_1() {
     let output = command().args(["--listen", &twice]).output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(told.matches("error: cannot listen").count(), 2, "{told}");
+}
+
+#[tokio::test]
+async fn clients_never_take_the_descriptors_that_upstreams_need() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let mut limited = Command::new("/bin/sh");
+    limited
+        .env_clear()
+        .args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""])
+        .arg(env!("CARGO_BIN_EXE_dotward"));
+    let program = Program::start_as(limited, &server, &trust);
+    let mut idle = Vec::new();
+    for number in 0..200 {
+        let source = SocketAddr::from(([127, 0, 1, number], 0));
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(source).unwrap();
+        idle.push(within(socket.connect(program.tcp)).await.unwrap());
+    }
+    // The last one is served, so all before it were accepted.
+    let mut last = TcpClient::connect(program.tcp).await;
+    last.send(&[query(7, "last.example", RecordType::A)]).await;
+    assert!(last.receive().await.unwrap().is_good());
+    let descriptors = format!("/proc/{}/fd", program.child.id());
+    let open = std::fs::read_dir(descriptors).unwrap().count();
+    assert!(open < 60, "{open} descriptors are open");
+    // The upstream goes and comes: a connection has to be made now.
+    server.close_connections(Ending::Reset);
+    assert!(ask_udp(program.udp, "www.example").await.is_good());
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_does_not_keep_it_from_ending() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let (reader, mut filler) = std::io::pipe().unwrap();
+    let mut program = Program::start_to(command(), &server, &trust, &filler, reader);
+    // Octets of ours until the pipe takes no more.
+    rustix::io::ioctl_fionbio(&filler, true).unwrap();
+    while filler.write(&[b'.'; 512]).is_ok() {}
+    while filler.write(b".").is_ok() {}
+    rustix::io::ioctl_fionbio(&filler, false).unwrap();
+    let began = std::time::Instant::now();
+    program.signal(Signal::TERM);
+    let mut child = std::mem::replace(
+        &mut program.child,
+        Command::new("/bin/true").spawn().unwrap(),
+    );
+    let ended = tokio::task::spawn_blocking(move || child.wait().unwrap());
+    assert_eq!(within(ended).await.unwrap().code(), Some(0));
+    assert!(began.elapsed() < std::time::Duration::from_secs(2));
 }
