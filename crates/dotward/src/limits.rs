@@ -106,3 +106,6 @@ pub(crate) const BOOTSTRAP_KEPT: (Duration, Duration) =
 /// Log lines that wait for the writer thread. More than a burst of state changes; beyond it lines are dropped and
 /// counted, because a full disk or a stopped terminal must not stop answers.
 pub(crate) const LOG_LINES: usize = 4096;
+
+/// Longest that the end of the process waits for the log to take what is left. A disk that works needs milliseconds.
+pub(crate) const LOG_END: Duration = Duration::from_secs(1);

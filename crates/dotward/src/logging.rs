@@ -1,39 +1,44 @@
 //! Log lines: text or JSON, to standard error or a file.
 //!
 //! Promises: writing never holds up an answer. Lines go to a thread through a bounded queue; when it is full (a disk that hangs, a
-//! terminal that is stopped) lines are dropped, counted, and the count is told as soon as there is room.
+//! terminal that is stopped) lines are dropped, counted, and the count is told as soon as there is room. A log that takes nothing
+//! does not keep the process from ending.
 //!
 //! Deliberately absent: rotation, and the choice of what is logged.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::config::{LogFormat, LogSettings};
-use crate::limits::LOG_LINES;
+use crate::limits::{LOG_END, LOG_LINES};
 
-/// Keeps the writer thread; dropping it writes what is waiting.
+/// Keeps the writer thread; dropping it writes what is waiting, if that takes no longer than
+/// a second.
 #[derive(Debug)]
 pub struct LogGuard {
-    lines: Option<SyncSender<Message>>,
-    thread: Option<JoinHandle<()>>,
+    lines: SyncSender<Message>,
+    ending: Arc<AtomicBool>,
+    /// Closed when the thread is over.
+    over: Receiver<Infallible>,
 }
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        if let Some(lines) = self.lines.take() {
-            // A thread that is gone has written all it could.
-            drop(lines.send(Message::End));
-        }
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
+        self.ending.store(true, Ordering::Release);
+        // Wakes a thread that waits for lines. One whose queue is full does not, and one that is gone has written all it could.
+        drop(self.lines.try_send(Message::End));
+        // A log that takes nothing does not keep the process from ending.
+        match self.over.recv_timeout(LOG_END) {
+            Ok(never) => match never {},
+            Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => {}
         }
     }
 }
@@ -86,19 +91,7 @@ pub fn start(settings: &LogSettings) -> Result<LogGuard, LogError> {
             error,
         })?),
     };
-    let (lines, queue) = sync_channel(LOG_LINES);
-    let dropped = Arc::new(AtomicU64::new(0));
-    let thread = {
-        let dropped = Arc::clone(&dropped);
-        std::thread::Builder::new()
-            .name("log".into())
-            .spawn(move || write_lines(&queue, target, &dropped))
-            .map_err(LogError::Thread)?
-    };
-    let queue = LineQueue {
-        lines: lines.clone(),
-        dropped,
-    };
+    let (guard, queue) = start_thread(target).map_err(LogError::Thread)?;
     let builder = tracing_subscriber::fmt()
         .with_max_level(settings.level)
         .with_target(false)
@@ -110,27 +103,82 @@ pub fn start(settings: &LogSettings) -> Result<LogGuard, LogError> {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     drop(started);
-    Ok(LogGuard {
-        lines: Some(lines),
-        thread: Some(thread),
-    })
+    Ok(guard)
+}
+
+/// Starts the thread that writes to `target`.
+fn start_thread(target: Box<dyn Write + Send>) -> io::Result<(LogGuard, LineQueue)> {
+    let (lines, queue) = sync_channel(LOG_LINES);
+    let (alive, over) = sync_channel(0);
+    let ending = Arc::new(AtomicBool::new(false));
+    let dropped = Arc::new(AtomicU64::new(0));
+    let writer = Writer {
+        queue,
+        target,
+        dropped: Arc::clone(&dropped),
+        ending: Arc::clone(&ending),
+        _alive: alive,
+    };
+    std::thread::Builder::new()
+        .name("log".into())
+        .spawn(move || writer.run())?;
+    let queue = LineQueue {
+        lines: lines.clone(),
+        dropped,
+    };
+    let guard = LogGuard {
+        lines,
+        ending,
+        over,
+    };
+    Ok((guard, queue))
 }
 
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-fn write_lines(queue: &Receiver<Message>, mut target: Box<dyn Write + Send>, dropped: &AtomicU64) {
-    while let Ok(Message::Line(line)) = queue.recv() {
-        let missing = dropped.swap(0, Ordering::Relaxed);
+/// What the thread has.
+struct Writer {
+    queue: Receiver<Message>,
+    target: Box<dyn Write + Send>,
+    dropped: Arc<AtomicU64>,
+    ending: Arc<AtomicBool>,
+    /// Tells the guard by its end that everything is written.
+    _alive: SyncSender<Infallible>,
+}
+
+impl Writer {
+    fn run(mut self) {
+        while let Some(line) = self.next_line() {
+            self.tell_dropped();
+            // There is nobody to tell that telling failed.
+            drop(self.target.write_all(&line));
+        }
+        self.tell_dropped();
+        drop(self.target.flush());
+    }
+
+    fn next_line(&self) -> Option<Vec<u8>> {
+        // Once the end is near nothing is waited for: a queue that was full did not take the word of it.
+        let message = if self.ending.load(Ordering::Acquire) {
+            self.queue.try_recv().ok()
+        } else {
+            self.queue.recv().ok()
+        };
+        match message? {
+            Message::Line(line) => Some(line),
+            Message::End => None,
+        }
+    }
+
+    fn tell_dropped(&mut self) {
+        let missing = self.dropped.swap(0, Ordering::Relaxed);
         if missing > 0 {
             let note = format!("{missing} log lines dropped: the log is too slow\n");
-            drop(target.write_all(note.as_bytes()));
+            drop(self.target.write_all(note.as_bytes()));
         }
-        // There is nobody to tell that telling failed.
-        drop(target.write_all(&line));
     }
-    drop(target.flush());
 }
 
 #[derive(Debug, Clone)]
@@ -173,5 +221,59 @@ impl Drop for Line<'_> {
         if self.queue.lines.try_send(line).is_err() {
             self.queue.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// A log that takes nothing until its gate opens, and then tells what it gets.
+    struct Stuck {
+        gate: Receiver<Infallible>,
+        written: SyncSender<Vec<u8>>,
+    }
+
+    impl Write for Stuck {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            match self.gate.recv() {
+                Ok(never) => match never {},
+                Err(_) => {}
+            }
+            drop(self.written.send(octets.to_vec()));
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_stuck_log_with_a_full_queue_does_not_hold_up_the_end() {
+        let (open, gate) = channel();
+        let (written, lines) = sync_channel(2 * LOG_LINES);
+        let (guard, queue) = start_thread(Box::new(Stuck { gate, written })).unwrap();
+        let all = LOG_LINES + 10;
+        for _ in 0..all {
+            queue.make_writer().write_all(b"line\n").unwrap();
+        }
+        let began = Instant::now();
+        drop(guard);
+        assert!(began.elapsed() < Duration::from_secs(2));
+        // Should it get going after all, everything is told or counted.
+        drop(open);
+        let lines: Vec<Vec<u8>> = lines.iter().collect();
+        let (told, notes): (Vec<_>, Vec<_>) = lines.iter().partition(|line| *line == b"line\n");
+        let note = String::from_utf8(notes.into_iter().flatten().copied().collect()).unwrap();
+        let dropped = all - told.len();
+        assert!(dropped > 0);
+        assert!(
+            note.starts_with(&format!("{dropped} log lines dropped")),
+            "{note}"
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! The program itself, as a process.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use dotward_core::wire::RecordType;
 use dotward_faults::Mode;
@@ -17,7 +17,7 @@ struct Program {
     child: Child,
     udp: SocketAddr,
     tcp: SocketAddr,
-    log: BufReader<ChildStderr>,
+    log: BufReader<PipeReader>,
 }
 
 impl Drop for Program {
@@ -40,18 +40,32 @@ impl Program {
     }
 
     /// The same by a command of the caller's, which gets the arguments.
-    fn start_as(mut command: Command, server: &dotward_faults::Running, trust: &Trust) -> Self {
+    fn start_as(command: Command, server: &dotward_faults::Running, trust: &Trust) -> Self {
+        let (reader, writer) = std::io::pipe().unwrap();
+        Self::start_to(command, server, trust, &writer, reader)
+    }
+
+    /// The same with a pipe of the caller's for the log.
+    fn start_to(
+        mut command: Command,
+        server: &dotward_faults::Running,
+        trust: &Trust,
+        writer: &PipeWriter,
+        reader: PipeReader,
+    ) -> Self {
         let ca = trust.directory.path().join("ca.pem");
-        let mut child = command
+        let child = command
             .args(["--listen", "udp://127.0.0.1:0,tcp://127.0.0.1:0"])
             .args(["--log-format", "json"])
             .args(["--upstream", &format!("tls://{NAME}@{}", server.address())])
             .arg("--ca-file")
             .arg(ca)
-            .stderr(Stdio::piped())
+            .stderr(writer.try_clone().unwrap())
             .spawn()
             .unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
+        // The command keeps its own writing end, and the end of the log would never come.
+        drop(command);
+        let log = BufReader::new(reader);
         let mut program = Self {
             child,
             udp: SocketAddr::from(([0, 0, 0, 0], 0)),
@@ -225,4 +239,26 @@ async fn clients_never_take_the_descriptors_that_upstreams_need() {
     // The upstream goes and comes: a connection has to be made now.
     server.close_connections(Ending::Reset);
     assert!(ask_udp(program.udp, "www.example").await.is_good());
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_does_not_keep_it_from_ending() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let (reader, mut filler) = std::io::pipe().unwrap();
+    let mut program = Program::start_to(command(), &server, &trust, &filler, reader);
+    // Octets of ours until the pipe takes no more.
+    rustix::io::ioctl_fionbio(&filler, true).unwrap();
+    while filler.write(&[b'.'; 512]).is_ok() {}
+    while filler.write(b".").is_ok() {}
+    rustix::io::ioctl_fionbio(&filler, false).unwrap();
+    let began = std::time::Instant::now();
+    program.signal(Signal::TERM);
+    let mut child = std::mem::replace(
+        &mut program.child,
+        Command::new("/bin/true").spawn().unwrap(),
+    );
+    let ended = tokio::task::spawn_blocking(move || child.wait().unwrap());
+    assert_eq!(within(ended).await.unwrap().code(), Some(0));
+    assert!(began.elapsed() < std::time::Duration::from_secs(2));
 }
