@@ -7,12 +7,10 @@
 //!
 //! Deliberately absent: reading configurations, exit codes.
 
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use dotward_core::engine::Engine;
@@ -40,8 +38,10 @@ use crate::upstream::dial;
 use crate::worker::{State, Worker};
 
 mod fault;
+mod proxy;
 
 pub use fault::{StartError, StartFault};
+pub use proxy::{Proxy, Running};
 
 /// What the order to stop looks like to the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -389,121 +389,4 @@ pub fn local_runtime() -> io::Result<LocalRuntime> {
     Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())
-}
-
-/// A proxy on a thread of its own, for programs and tests that embed it.
-#[derive(Debug)]
-pub struct Proxy;
-
-/// A proxy at work. Dropping it stops it as [`Running::stop`] does.
-#[derive(Debug)]
-pub struct Running {
-    listening: Vec<Listening>,
-    orders: watch::Sender<Order>,
-    thread: Option<JoinHandle<io::Result<Ended>>>,
-}
-
-impl Proxy {
-    /// Binds everything and serves on a thread of its own.
-    ///
-    /// # Errors
-    ///
-    /// [`StartError`] with every fault there is.
-    pub fn start(config: Config) -> Result<Running, StartError> {
-        Self::start_prepared(Prepared::new(config)?)
-    }
-
-    /// Serves on a thread of its own.
-    ///
-    /// # Errors
-    ///
-    /// When the system gives no thread.
-    pub fn start_prepared(prepared: Prepared) -> Result<Running, StartError> {
-        let listening = prepared.listening();
-        let (orders, receiver) = watch::channel(Order::Serve);
-        let thread = std::thread::Builder::new()
-            .name("worker".into())
-            .spawn(move || local_runtime()?.block_on(prepared.serve(receiver)))?;
-        Ok(Running {
-            listening,
-            orders,
-            thread: Some(thread),
-        })
-    }
-
-    /// Serves on this thread until `shutdown` says [`Order::Drain`] or [`Order::Abort`] is due. `shutdown` is called before anything
-    /// is bound, so that nobody sees a proxy that listens and does not obey yet.
-    ///
-    /// # Errors
-    ///
-    /// [`StartError`] with every fault there is.
-    pub fn run<F: Future<Output = ()>>(
-        config: Config,
-        shutdown: impl FnOnce(watch::Sender<Order>) -> F,
-    ) -> Result<Ended, StartError> {
-        let (orders, receiver) = watch::channel(Order::Serve);
-        local_runtime()?.block_on(async {
-            let shutdown = shutdown(orders);
-            let prepared = Prepared::new(config)?;
-            let ended = tokio::select! {
-                biased;
-                () = shutdown => std::future::pending().await,
-                ended = prepared.serve(receiver) => ended,
-            };
-            Ok(ended?)
-        })
-    }
-}
-
-impl Running {
-    /// Where it listens, in the order of the configuration.
-    pub fn listening(&self) -> &[Listening] {
-        &self.listening
-    }
-
-    /// The first address of a transport.
-    pub fn address(&self, transport: ListenTransport) -> Option<SocketAddr> {
-        let mut listening = self.listening.iter();
-        listening
-            .find(|listening| listening.transport == transport)
-            .map(|listening| listening.address)
-    }
-
-    /// Orders an end without waiting for it.
-    pub fn order(&self, order: Order) {
-        self.orders.send_replace(order);
-    }
-
-    /// Ends in order and waits for it.
-    ///
-    /// # Errors
-    ///
-    /// When the proxy's thread had ended by a failure.
-    pub fn stop(mut self) -> io::Result<Ended> {
-        self.join()
-    }
-
-    fn join(&mut self) -> io::Result<Ended> {
-        // An order to abort stands.
-        self.orders.send_if_modified(|order| {
-            let serving = *order == Order::Serve;
-            if serving {
-                *order = Order::Drain;
-            }
-            serving
-        });
-        match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(ended)) => ended,
-            Some(Err(_)) => Err(io::Error::other("the worker panicked")),
-            None => Ok(Ended { unanswered: 0 }),
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Err(error) = self.join() {
-            tracing::error!(%error, "the proxy ended badly");
-        }
-    }
 }

@@ -43,7 +43,7 @@ pub(crate) struct Clients {
     streams: SlotMap<ClientKey, ClientStream>,
     /// Streams with something to write, each once.
     touched: Vec<ClientKey>,
-    /// No more queries are taken.
+    /// No more is read. What was read already is still taken.
     draining: bool,
     /// Octets of replies that wait in all streams. Invariant: the sum of their backlogs.
     owed: usize,
@@ -179,13 +179,13 @@ impl Clients {
         }
     }
 
-    /// Whether no reply waits to be written.
+    /// Whether no reply waits to be written and no query that was read waits to be taken.
     pub(crate) fn owes_nothing(&self) -> bool {
         self.owed == 0
             && self
                 .streams
                 .values()
-                .all(|client| !client.stream.is_blocked())
+                .all(|client| !client.stream.is_blocked() && !client.waiting)
     }
 
     fn admit(&mut self, stream: Stream, client: Client, now: Moment) -> (ClientKey, Rc<Signal>) {
@@ -338,7 +338,6 @@ fn take_messages(state: &mut State, key: ClientKey, now: Moment) {
     let who = client.client;
     while let Some(client) = state.clients.streams.get(key)
         && !client.is_full()
-        && !state.clients.draining
         && let Some(message) = messages.next_message()
     {
         let taken = take_query(state, message, &who, || ReplyTo::Stream(key), now);

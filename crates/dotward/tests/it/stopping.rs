@@ -64,3 +64,23 @@ async fn the_end_does_not_wait_longer_than_told_and_a_second_order_ends_at_once(
     assert_eq!(ended.unwrap().unwrap().unanswered, 1);
     assert!(began.elapsed() < Duration::from_secs(1));
 }
+
+#[tokio::test]
+async fn queries_that_were_read_and_had_to_wait_are_answered_before_the_end() {
+    let chain = Chain::new(Mode::default());
+    let mut client = TcpClient::connect(chain.tcp()).await;
+    // As many as may be in flight, and then those that wait, in one read.
+    let slow = (0..512).map(|n| query(n, &format!("delay-500.n{n}.example"), RecordType::A));
+    let waiting = (512..600).map(|n| query(n, &format!("n{n}.example"), RecordType::A));
+    client.send(&slow.chain(waiting).collect::<Vec<_>>()).await;
+    within(chain.server.wait_for_queries(512)).await.unwrap();
+    let proxy = chain.proxy;
+    let ended = tokio::task::spawn_blocking(move || proxy.stop());
+    let mut answered = 0;
+    while let Some(answer) = client.receive().await {
+        assert!(answer.is_good());
+        answered += 1;
+    }
+    assert_eq!(answered, 600);
+    assert_eq!(within(ended).await.unwrap().unwrap().unanswered, 0);
+}
