@@ -1,35 +1,24 @@
 //! Where a question goes, and when it goes again.
 //!
-//! The order of preference: upstreams of the question's group not asked yet about it, then the better standing, then the lower
-//! tier; among equals the group's strategy chooses. Within an upstream the emptiest connection that can be used; a new one is opened when there is none, or
-//! when the others are crowded.
+//! Which upstream is asked is `choice`'s. Within an upstream the question goes to the emptiest connection that can be used; a new one is
+//! opened when there is none, or when the others are crowded.
 
 use core::cmp::Reverse;
 
 use smallvec::SmallVec;
 
+use super::choice::Among;
 use super::hedge::Watch;
 use super::{Engine, Owner, UpstreamId};
-use crate::exchange::{Attempt, ExchangeId, Held, Tried, Waiter};
+use crate::exchange::{Attempt, ExchangeId, Held, Waiter};
 use crate::limits::{OVERDUE_FACTOR, QUERY_PADDING_BLOCK, SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
 use crate::upstream::{
-    Candidate, CloseReason, Connection, ConnectionId, GroupId, HealthState, Protocol, Standing,
-    Strategy, Upstream,
+    CloseReason, Connection, ConnectionId, GroupId, HealthState, Protocol, Standing, Strategy,
+    Upstream,
 };
 use crate::wire::{ResponseView, render_reply, write_query};
-
-/// Which upstreams come into question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Among {
-    /// All.
-    Any,
-    /// Those this question was not sent to yet.
-    Untried,
-    /// Those that did not give a poor answer to it.
-    Undeclined,
-}
 
 impl<C> Engine<C> {
     /// Sends the question, or replies with why it cannot be sent.
@@ -68,80 +57,6 @@ impl<C> Engine<C> {
         {
             self.submit_to(id, upstream, connection, now);
         }
-    }
-
-    /// The upstream that gets the question next, and how it is doing.
-    fn choose(
-        &mut self,
-        id: ExchangeId,
-        among: Among,
-        full: &[UpstreamId],
-        now: Moment,
-    ) -> Option<(UpstreamId, Standing)> {
-        let exchange = self.exchanges.get(id)?;
-        let group = self.groups.get_mut(exchange.group.0)?;
-        if exchange.sends() >= SENDS_MAX {
-            return None;
-        }
-        let (upstreams, connections) = (&self.upstreams, &self.connections);
-        let alone = !group.members.iter().any(|id| upstreams[id.0].is_well());
-        let mut best: SmallVec<[(Candidate, Standing); 8]> = SmallVec::new();
-        let mut best_class = Class {
-            sends: u8::MAX,
-            poor: true,
-            tier: u8::MAX,
-        };
-        for &member in &group.members {
-            let upstream = &upstreams[member.0];
-            let tried = exchange.tried(member);
-            let mut standing = upstream.health.standing(now, alone);
-            if standing == Standing::Trial && tried.sends > 0 && !alone {
-                // A trial costs its question a delay; one that already waits does not make it while others can help.
-                standing = Standing::Poor;
-            }
-            let worn = is_worn(tried, upstream)
-                || match among {
-                    Among::Any => false,
-                    Among::Untried => tried.sends > 0,
-                    Among::Undeclined => tried.declined,
-                }
-                || full.contains(&member);
-            // Who is at work on the question already is not asked twice.
-            let at_work = exchange.attempts.iter().any(|attempt| {
-                attempt.upstream == member
-                    && connections
-                        .get(attempt.connection)
-                        .is_some_and(Connection::is_at_work)
-            });
-            // A question whose dial failed goes through the other addresses, whatever is known by then.
-            let can_carry = tried.failed_dials > 0 || can_carry(upstream, standing);
-            if worn || at_work || !can_carry {
-                continue;
-            }
-            let poor = standing == Standing::Poor;
-            let class = Class {
-                sends: tried.sends,
-                poor,
-                tier: upstream.tier,
-            };
-            if class < best_class {
-                best.clear();
-                best_class = class;
-            }
-            if class == best_class {
-                let load = |id: &ConnectionId| connections.get(*id).map_or(0, Connection::load);
-                let load = upstream.connections.iter().map(load).sum();
-                best.push((upstream.candidate(member, load, now), standing));
-            }
-        }
-        let candidates: SmallVec<[Candidate; 8]> =
-            best.iter().map(|(candidate, _)| *candidate).collect();
-        let picked = group
-            .selector
-            .pick(&candidates, exchange.qname(), &mut self.rng)?;
-        best.iter()
-            .find(|(candidate, _)| candidate.id == picked)
-            .map(|(_, standing)| (picked, *standing))
     }
 
     /// Sends a question that has just gone out to a second upstream too, where the group races.
@@ -490,25 +405,4 @@ impl<C> Engine<C> {
             }
         }
     }
-}
-
-/// What is compared before the strategy of the group is asked; less is better. A trial counts as good: nothing but a real question
-/// finds out whether a preferred upstream is back.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Class {
-    sends: u8,
-    poor: bool,
-    tier: u8,
-}
-
-/// Whether the question was tried with this upstream as often as it may be.
-fn is_worn(tried: Tried, upstream: &Upstream) -> bool {
-    tried.sends >= SENDS_PER_UPSTREAM_MAX
-        || usize::from(tried.failed_dials) >= upstream.endpoints.len()
-}
-
-/// Whether an upstream can take a question at all: one that is down, and not due for a trial, only over a connection it has.
-fn can_carry(upstream: &Upstream, standing: Standing) -> bool {
-    let closed = upstream.health.state() == HealthState::Down && standing == Standing::Poor;
-    !upstream.endpoints.is_empty() && (!closed || !upstream.connections.is_empty())
 }

@@ -17,6 +17,7 @@
 //! Deliberately absent: TLS, sockets, a clock; the cache.
 
 mod attempt;
+mod choice;
 mod event;
 mod fallback;
 mod hedge;
@@ -45,7 +46,7 @@ use crate::wire::write_error;
 pub use event::{Action, Event};
 pub use replies::Replies;
 
-use attempt::Among;
+use choice::Among;
 use event::Events;
 use hedge::Hedges;
 

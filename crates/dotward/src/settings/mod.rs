@@ -19,7 +19,7 @@ pub use older::{OLDER_NAMES, OlderForm, OlderName};
 pub use table::SETTINGS;
 
 /// One setting.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Setting {
     /// Which one.
     pub id: Id,
