@@ -102,7 +102,7 @@ class Play:
 
     @contextlib.contextmanager
     def load(self, rate=RATE, **options):
-        load = clients.Load(self.subject.address, rate, **options)
+        load = clients.Load(self.subject.address, rate, patience=self.subject.patience, **options)
         self.loads.append(load)
         load.start()
         try:

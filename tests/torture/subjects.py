@@ -3,6 +3,7 @@
 import os
 import signal
 
+import load
 import upstreams
 from lab.processes import Program, wait_until
 from lab.servers import listening
@@ -15,8 +16,8 @@ class Subject:
     """A forwarder that runs until `stop`. `start` puts it before these upstreams."""
 
     name = None
-    #: command that prints the version, and what of its output is the version
-    version = None
+    #: seconds that stragglers are waited for after the last question
+    patience = load.PATIENCE
 
     def __init__(self, ground, directory=None):
         self.ground = ground
@@ -72,7 +73,6 @@ class Subject:
 
 class Dotward(Subject):
     name = "dotward"
-    version = ["--version"]
     #: where the binary is, and how much it logs; set from the command line
     binary = None
     log_level = "info"

@@ -29,6 +29,9 @@ pub const IMPATIENCE: Duration = Duration::from_millis(400);
 /// tried again only as far as the hedge budget goes, unless another upstream is likely to answer sooner.
 pub const OVERDUE_FACTOR: u32 = 2;
 
+/// An answer is overdue after this in any case: another upstream needs what is left of [`QUESTION_BUDGET`] to do better.
+pub const OVERDUE_AFTER_MAX: Duration = Duration::from_millis(1_200);
+
 /// A question is sent again early when the answer has taken this many times the usual response time.
 pub const HEDGE_RTT_FACTOR: u32 = 3;
 

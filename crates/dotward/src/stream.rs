@@ -86,8 +86,38 @@ pub(crate) struct Stream {
     socket: Rc<TcpStream>,
     tls: Option<Box<Connection>>,
     /// Plain octets not yet given to TLS or the socket.
-    waiting: Vec<u8>,
+    waiting: Outgoing,
     blocked: bool,
+}
+
+/// Octets on their way out.
+#[derive(Debug, Default)]
+struct Outgoing {
+    octets: Vec<u8>,
+    /// Octets at the front that are gone. At most half of all, so that each is moved over once on average, however small the
+    /// pieces are in which they leave, and no more memory is held than twice what waits.
+    taken: usize,
+}
+
+impl Outgoing {
+    fn rest(&self) -> &[u8] {
+        self.octets.get(self.taken..).unwrap_or_default()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rest().is_empty()
+    }
+
+    fn take(&mut self, octets: usize) {
+        self.taken = self.octets.len().min(self.taken + octets);
+        if self.taken > self.octets.len() / 2 {
+            self.octets.drain(..self.taken);
+            self.taken = 0;
+        }
+        if self.octets.is_empty() && self.octets.capacity() > IDLE_WRITE_BUFFER {
+            self.octets = Vec::new();
+        }
+    }
 }
 
 impl Stream {
@@ -96,7 +126,7 @@ impl Stream {
         Self {
             socket: Rc::new(socket),
             tls: None,
-            waiting: Vec::new(),
+            waiting: Outgoing::default(),
             blocked: false,
         }
     }
@@ -131,12 +161,12 @@ impl Stream {
 
     /// Where octets for the peer are appended; they leave with the next [`Stream::flush`].
     pub(crate) fn outgoing(&mut self) -> &mut Vec<u8> {
-        &mut self.waiting
+        &mut self.waiting.octets
     }
 
     /// Octets appended and not yet taken by TLS or the socket.
     pub(crate) fn backlog(&self) -> usize {
-        self.waiting.len()
+        self.waiting.rest().len()
     }
 
     /// Reads what is there, at most one turn's worth. The octets are in `buffers.plain` afterwards, also those that came
@@ -189,9 +219,6 @@ impl Stream {
             Err(error) => return Err(error),
         };
         self.blocked = flush == Flush::Blocked;
-        if self.waiting.is_empty() && self.waiting.capacity() > IDLE_WRITE_BUFFER {
-            self.waiting = Vec::new();
-        }
         Ok(flush)
     }
 
@@ -253,19 +280,17 @@ fn decrypt(tls: &mut Connection, mut raw: &[u8], plain: &mut Vec<u8>) -> Result<
     Ok(())
 }
 
-fn write_plain(socket: &TcpStream, waiting: &mut Vec<u8>) -> io::Result<()> {
+fn write_plain(socket: &TcpStream, waiting: &mut Outgoing) -> io::Result<()> {
     while !waiting.is_empty() {
-        let taken = socket.try_write(waiting)?;
-        waiting.drain(..taken);
+        waiting.take(socket.try_write(waiting.rest())?);
     }
     Ok(())
 }
 
-fn write_tls(socket: &TcpStream, tls: &mut Connection, waiting: &mut Vec<u8>) -> io::Result<()> {
+fn write_tls(socket: &TcpStream, tls: &mut Connection, waiting: &mut Outgoing) -> io::Result<()> {
     loop {
         if !waiting.is_empty() && !tls.is_handshaking() {
-            let taken = tls.writer().write(waiting)?;
-            waiting.drain(..taken);
+            waiting.take(tls.writer().write(waiting.rest())?);
         }
         if !tls.wants_write() {
             return Ok(());
@@ -290,5 +315,35 @@ impl Write for Socket<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn octets_leave_in_order_and_few_that_left_are_kept() {
+        let mut outgoing = Outgoing::default();
+        let all: Vec<u8> = (0..100_000_u32).flat_map(u32::to_be_bytes).collect();
+        let (mut left, mut moves) = (Vec::new(), 0);
+        for piece in all.chunks(5000) {
+            outgoing.octets.extend_from_slice(piece);
+            // Less leaves than comes.
+            let rest = outgoing.rest();
+            let size = rest.len().min(3000);
+            left.extend_from_slice(rest.get(..size).unwrap());
+            outgoing.take(size);
+            moves += usize::from(outgoing.taken == 0);
+            assert!(outgoing.taken <= outgoing.octets.len() / 2);
+        }
+        while !outgoing.is_empty() {
+            left.extend(outgoing.rest().first());
+            outgoing.take(1);
+            moves += usize::from(outgoing.taken == 0);
+        }
+        assert_eq!(left, all);
+        assert!(moves < 100, "moved {moves} times");
+        assert!(outgoing.octets.capacity() <= IDLE_WRITE_BUFFER);
     }
 }

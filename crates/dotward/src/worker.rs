@@ -117,6 +117,26 @@ impl State {
         }
     }
 
+    /// A state without sockets in front of one upstream, in which loopback may ask.
+    #[cfg(test)]
+    pub(crate) fn for_test() -> Self {
+        use dotward_core::engine::EngineConfig;
+        use dotward_core::front::FrontConfig;
+        use dotward_core::policy::{Acl, PolicyConfig};
+        use dotward_core::upstream::{Strategy, UpstreamConfig};
+
+        let endpoints = vec![SocketAddr::from(([127, 0, 0, 1], 9))];
+        let upstreams = vec![UpstreamConfig::new("test".to_owned(), endpoints)];
+        let allow = vec!["127.0.0.0/8".parse().unwrap()];
+        let front = Front::new(FrontConfig {
+            allow: Acl::new(&allow),
+            policy: PolicyConfig::default(),
+        });
+        let engine = Engine::new(EngineConfig::new(upstreams, Strategy::Ordered), [7; 32]);
+        let events = EventLog::new(vec!["test".to_owned()]);
+        Self::new(Arc::new(front), engine, Vec::new(), Vec::new(), events)
+    }
+
     /// The machine is not where it was: connections are made anew, from sessions nobody saw before.
     pub(crate) fn handle_network_change(&mut self, now: Moment) {
         for tls in self.upstreams.iter_mut().flatten() {

@@ -274,6 +274,7 @@ fn authority(common_name: &str) -> CertificateParams {
         .distinguished_name
         .push(DnType::CommonName, common_name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.not_before = (SystemTime::now() - 400 * DAY).into();
     params.not_after = (SystemTime::now() + 400 * DAY).into();
@@ -292,6 +293,8 @@ fn leaf(kind: CertificateKind, name: &str) -> Result<CertificateParams, rcgen::E
         .distinguished_name
         .push(DnType::CommonName, common_name);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    // All CAs made here have one name; by this a client that trusts several finds the right one (RFC 5280 section 4.2.1.1).
+    params.use_authority_key_identifier_extension = true;
     params.extended_key_usages = vec![match kind == CertificateKind::WrongUsage {
         true => ExtendedKeyUsagePurpose::ClientAuth,
         false => ExtendedKeyUsagePurpose::ServerAuth,

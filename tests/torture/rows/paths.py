@@ -100,7 +100,7 @@ def flow_silent(play):
     play.all_good(load.history)
     play.within(load.history, 100)
     # Counted from the cut, not from the first question after it; and looking takes time too.
-    play.expect("old connection retired in 2 s", gone is not None and gone <= RETIRED, f"after {gone} s")
+    play.expect("old connection retired in 2 s", gone is not None and gone <= RETIRED, f"after {gone} s", timing=True)
     play.note(f"retired after {gone:.2f} s" if gone is not None else "not retired")
 
 

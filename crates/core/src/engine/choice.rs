@@ -1,28 +1,16 @@
-//! Which upstream gets a question next.
-//!
-//! The order of preference: upstreams of the question's group not asked yet about it, then the better standing, then the lower
-//! tier; among equals the group's strategy chooses.
+//! Which upstream gets a question: those of its group not asked yet about it, then the better standing, then the lower tier; among equals
+//! the group's strategy chooses.
 
 use smallvec::SmallVec;
 
 use super::Engine;
+use super::attempt::Among;
 use crate::exchange::{ExchangeId, Tried};
 use crate::limits::{SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
 use crate::time::Moment;
 use crate::upstream::{
     Candidate, Connection, ConnectionId, HealthState, Standing, Upstream, UpstreamId,
 };
-
-/// Which upstreams come into question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Among {
-    /// All.
-    Any,
-    /// Those this question was not sent to yet.
-    Untried,
-    /// Those that did not give a poor answer to it.
-    Undeclined,
-}
 
 impl<C> Engine<C> {
     /// The upstream that gets the question next, and how it is doing.

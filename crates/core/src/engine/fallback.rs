@@ -7,7 +7,7 @@
 //! group that is merely slow is waited for.
 
 use super::Engine;
-use super::choice::Among;
+use super::attempt::Among;
 use crate::exchange::ExchangeId;
 use crate::limits::FALLBACK_AFTER;
 use crate::time::Moment;

@@ -22,6 +22,7 @@ mod event;
 mod fallback;
 mod hedge;
 mod lifecycle;
+mod patience;
 mod receive;
 mod replies;
 
@@ -46,7 +47,7 @@ use crate::wire::write_error;
 pub use event::{Action, Event};
 pub use replies::Replies;
 
-use choice::Among;
+use attempt::Among;
 use event::Events;
 use hedge::Hedges;
 

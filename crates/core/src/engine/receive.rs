@@ -1,6 +1,6 @@
 //! From an upstream's octets to replies.
 
-use super::choice::Among;
+use super::attempt::Among;
 use super::event::Event;
 use super::{Engine, Owner};
 use crate::exchange::{Attempt, ExchangeId};

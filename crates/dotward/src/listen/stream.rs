@@ -4,7 +4,7 @@
 //! - Queries are pipelined and answered in the order in which answers come (RFC 7766 sections 6.2.1.1 and 7); length and body
 //!   leave in one write, all replies of a turn together.
 //! - A client that closes its sending side still gets what is in flight, then the stream ends.
-//! - Memory per stream is bounded: a client that does not read its replies is not read from either, and one that completes no
+//! - Memory per stream is bounded: nothing is read while whole queries wait or replies are not read, and a client that completes no
 //!   query for [`CLIENT_IDLE`] is closed (RFC 7766 section 6.2.3), whatever octets drip in.
 //! - When all places are taken the client idle longest makes room (RFC 7766 section 6.2.2, RFC 9210 section 4.4).
 //! - Accepting never ends because of an error; want of descriptors slows it down.
@@ -61,7 +61,7 @@ struct ClientStream {
     last_query: Moment,
     /// The client has nothing more to say.
     ended: bool,
-    /// Messages that were read already may wait until the client is no longer full.
+    /// The client was full when its messages were last taken: whole ones may wait inside. Nothing is read meanwhile.
     waiting: bool,
     /// Whether the stream is in `Clients::touched`.
     touched: bool,
@@ -286,13 +286,15 @@ fn expire(state: &mut State, key: ClientKey, now: Moment) -> Option<Moment> {
     None
 }
 
-/// Reads what a client sent, takes its queries, and has its replies written. True when there is more to read.
+/// Takes the queries a client sent, reads when none of them waits, and has its replies written. True when there is more to read.
 fn serve(state: &mut State, key: ClientKey, now: Moment) -> bool {
+    // What was read already comes first, or a client that never pauses has each freed place read a turn's worth more.
+    take_messages(state, key, now);
     let Some(client) = state.clients.streams.get_mut(key) else {
         return false;
     };
     let mut more = false;
-    if !client.ended && !state.clients.draining && !client.is_full() {
+    if !client.ended && !state.clients.draining && !client.waiting {
         let received = client.stream.read(&mut state.buffers);
         client.messages.push(&state.buffers.plain);
         more = received.more;
@@ -305,8 +307,8 @@ fn serve(state: &mut State, key: ClientKey, now: Moment) -> bool {
                 return false;
             }
         }
+        take_messages(state, key, now);
     }
-    take_messages(state, key, now);
     // Also without a reply: TLS may have something to say.
     state.clients.touch(key);
     more
@@ -340,3 +342,6 @@ fn take_messages(state: &mut State, key: ClientKey, now: Moment) {
         client.waiting = client.is_full();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ pub use older::{OLDER_NAMES, OlderForm, OlderName};
 pub use table::SETTINGS;
 
 /// One setting.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Setting {
     /// Which one.
     pub id: Id,

@@ -189,7 +189,12 @@ fn serve(state: &mut State, connection: ConnectionId, now: Moment) -> bool {
         end_of(state, connection, &end, now);
         return false;
     }
-    // Queries first: what TLS has to say (the end of the handshake, most often) leaves in the same write.
+    // What waits for room goes first, or a stream that just got some would take no more queries, and nothing would wake it later.
+    let blocked = is_blocked(state, connection);
+    if blocked && !flush(state, connection, now) {
+        return false;
+    }
+    // Queries before the flush: what TLS has to say (the end of the handshake, most often) leaves in the same write.
     transmit(state, connection, now);
     flush(state, connection, now) && received.more
 }
@@ -212,7 +217,8 @@ fn complete_handshake(state: &mut State, connection: ConnectionId, now: Moment) 
         .and_then(Option::as_ref);
     let checked = match (tls, stream.connection()) {
         (Some(tls), Some(connection)) => check(tls, open, connection),
-        (None, _) | (_, None) => Ok(()),
+        // Who could not be examined is nobody we know.
+        (None, _) | (_, None) => Err(rustls::Error::General("no TLS to examine".to_owned())),
     };
     tell_handshake(open, &stream);
     match (&checked, tls, stream.connection()) {
@@ -286,6 +292,12 @@ pub(super) fn fail(state: &mut State, connection: ConnectionId, reason: CloseRea
     }
 }
 
+fn is_blocked(state: &mut State, connection: ConnectionId) -> bool {
+    let open = state.connections.get_mut(connection);
+    open.and_then(UpstreamConnection::stream)
+        .is_some_and(|stream| stream.is_blocked())
+}
+
 /// Writes what waits in the stream. False when the connection is gone.
 fn flush(state: &mut State, connection: ConnectionId, now: Moment) -> bool {
     let Some(open) = state.connections.get_mut(connection) else {
@@ -335,3 +347,6 @@ pub(crate) fn transmit(state: &mut State, connection: ConnectionId, now: Moment)
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+//! What becomes of a question that has waited for as long as answers usually take: whether it goes out once more, and to whom.
+
+use super::Engine;
+use super::attempt::Among;
+use super::hedge::Watch;
+use crate::limits::{OVERDUE_AFTER_MAX, OVERDUE_FACTOR};
+use crate::time::Moment;
+use crate::upstream::HealthState;
+
+impl<C> Engine<C> {
+    /// Looks at the attempts whose patience has passed.
+    pub(super) fn fire_hedges(&mut self, now: Moment) {
+        loop {
+            let exchanges = &self.exchanges;
+            let watch = self
+                .hedges
+                .pop_due(now, |watch| exchanges.runs(watch.exchange, watch.attempt));
+            let Some((watch, costs)) = watch else {
+                return;
+            };
+            self.fire_hedge(watch, costs, now);
+        }
+    }
+
+    fn fire_hedge(&mut self, watch: Watch, costs: bool, now: Moment) {
+        let attempt = watch.attempt;
+        let patience = self.upstreams[attempt.upstream.0].rtt.hedge_after();
+        let heard = self
+            .connections
+            .get_mut(attempt.connection)
+            .and_then(|connection| connection.handle_impatience(attempt.sent, patience, now));
+        let silent = heard.is_none();
+        // A connection on which other answers come is alive: its upstream is at work on the question, and asking it again
+        // would only double its work. With nowhere else to go, the question waits where it is.
+        let among = if silent { Among::Any } else { Among::Untried };
+        let worthwhile = silent || costs || self.is_worth_more(watch, now);
+        let sent = worthwhile && self.send(watch.exchange, among, now);
+        let fell_back = silent
+            && self.is_time_to_fall_back(watch.exchange, now)
+            && self.fall_back(watch.exchange, now);
+        let sent = sent || fell_back;
+        if sent && costs {
+            self.hedges.spend();
+        }
+        if !(sent && silent) {
+            // Nobody else will notice when the connection dies after what was heard last.
+            let due = heard.unwrap_or(now) + patience;
+            self.hedges.watch(watch.exchange, attempt, due);
+        }
+    }
+
+    /// Whether a question that waits on a living connection is worth a second try beyond their share of traffic: its answer is
+    /// overdue, or another upstream is likely to answer sooner. Otherwise two slow upstreams would be asked everything twice.
+    fn is_worth_more(&self, watch: Watch, now: Moment) -> bool {
+        let attempt = watch.attempt;
+        let waited = now.since(attempt.sent);
+        let usual = self.upstreams[attempt.upstream.0].rtt.estimate(now);
+        let group = self
+            .exchanges
+            .get(watch.exchange)
+            .and_then(|exchange| self.groups.get(exchange.group.0));
+        waited >= (usual * OVERDUE_FACTOR).min(OVERDUE_AFTER_MAX)
+            || group.is_some_and(|group| {
+                group.members.iter().any(|member| {
+                    let other = &self.upstreams[member.0];
+                    *member != attempt.upstream
+                        && other.health.state() == HealthState::Up
+                        && waited + other.rtt.estimate(now) < usual
+                })
+            })
+    }
+}

@@ -1,0 +1,84 @@
+//! Client streams turn by turn, with the sockets of both sides at hand.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpStream as StdStream};
+
+use dotward_core::wire::{Class, QueryOptions, Question, RecordType, write_query};
+use socket2::SockRef;
+
+use super::*;
+use crate::limits::READ_PER_TURN;
+
+/// Octets of the proxy's receive buffer, so that the kernel hides little of what was read; it grants twice that.
+const RECEIVE_BUFFER: usize = 16 * 1024;
+
+struct Pair {
+    state: State,
+    key: ClientKey,
+    source: Rc<TcpStream>,
+    client: StdStream,
+}
+
+async fn pair() -> Pair {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    SockRef::from(&listener)
+        .set_recv_buffer_size(RECEIVE_BUFFER)
+        .unwrap();
+    let client = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+    client.set_nonblocking(true).unwrap();
+    SockRef::from(&client)
+        .set_send_buffer_size(RECEIVE_BUFFER)
+        .unwrap();
+    let (socket, address) = listener.accept().await.unwrap();
+    let mut state = State::for_test();
+    let stream = Stream::plain(socket);
+    let source = stream.socket();
+    let who = Client {
+        address,
+        transport: Transport::Tcp,
+    };
+    let (key, _) = state.clients.admit(stream, who, clock::now());
+    Pair {
+        state,
+        key,
+        source,
+        client,
+    }
+}
+
+fn framed_query() -> Vec<u8> {
+    let question = Question::new(&"www.example".parse().unwrap(), RecordType::A, Class::IN);
+    let options = QueryOptions {
+        keepalive: false,
+        checking_disabled: false,
+        dnssec_ok: false,
+        padding: None,
+    };
+    let (mut message, mut frame) = (Vec::new(), Vec::new());
+    write_query(question.view(), options, &mut message);
+    assert!(append_frame(&message, &mut frame));
+    frame
+}
+
+#[tokio::test]
+async fn a_client_that_never_pauses_is_read_only_when_no_whole_query_of_it_waits() {
+    let mut pair = pair().await;
+    let frame = framed_query();
+    let stream = frame.repeat(100_000);
+    let (mut written, mut replied) = (0, 0);
+    for _ in 0..300 {
+        let rest = stream.get(written % frame.len()..).unwrap();
+        written += pair.client.write(rest).unwrap_or(0);
+        pair.source.readable().await.unwrap();
+        serve(&mut pair.state, pair.key, clock::now());
+        pair.state.clients.reply(pair.key, &[0; 12]);
+        pair.state.clients.flush();
+        replied += 1;
+    }
+    let client = pair.state.clients.streams.get(pair.key).unwrap();
+    let taken = (replied + client.in_flight) * frame.len();
+    // One turn's worth in the reader, the rest in the kernel.
+    let inside = written - taken;
+    let bound = 2 * READ_PER_TURN + 8 * RECEIVE_BUFFER;
+    assert!(inside < bound, "{inside} octets wait, {bound} may");
+}

@@ -1,0 +1,86 @@
+//! Where clients are served, and which of them.
+
+use super::{ROW, key};
+use crate::settings::{Default, Group, Id, Kind, Setting};
+
+pub(super) const ROWS: &[Setting] = &[
+    Setting {
+        id: Id::Listen,
+        key: key("listen", "dns"),
+        flag: Some("listen"),
+        short: Some('l'),
+        variable: Some("DOTWARD_LISTEN"),
+        kind: Kind::Listen,
+        many: true,
+        default: Default::Values(&["127.0.0.1:53", "[::1]:53"]),
+        example: "\"0.0.0.0:53\"",
+        group: Group::Listen,
+        help: "Addresses to serve",
+        detail: "With udp://, tcp:// or tls:// before it for that one only, else what --proto says. Port 53 if none is given, 853 after tls://. \
+                 Port 0 lets the system choose. The option and the variable replace listen.dns and \
+                 listen.tls together; an empty listen.dns leaves only listen.tls.",
+        ..ROW
+    },
+    Setting {
+        id: Id::ListenTls,
+        key: key("listen", "tls"),
+        kind: Kind::ListenTls,
+        many: true,
+        default: Default::Nothing("none"),
+        example: "\"0.0.0.0:853\"",
+        group: Group::Listen,
+        help: "Addresses to serve over TLS (--listen tls://ADDR)",
+        detail: "Needs listen.certificate and listen.key. Port 853 if none is given.",
+        ..ROW
+    },
+    Setting {
+        id: Id::ListenProto,
+        flag: Some("proto"),
+        variable: Some("DOTWARD_PROTO"),
+        kind: Kind::Choice(&["both", "udp", "tcp"]),
+        default: Default::Values(&["both"]),
+        example: "udp",
+        group: Group::Listen,
+        help: "both, udp or tcp, where no prefix says",
+        rare: true,
+        ..ROW
+    },
+    Setting {
+        id: Id::ListenAllow,
+        key: key("listen", "allow"),
+        flag: Some("allow"),
+        variable: Some("DOTWARD_ALLOW"),
+        kind: Kind::Network,
+        many: true,
+        default: Default::Values(&["loopback", "private"]),
+        example: "\"192.0.2.0/24\"",
+        group: Group::Listen,
+        help: "Networks that may ask",
+        detail: "Networks in CIDR form, addresses, or the words loopback, private and any. loopback is 127.0.0.0/8 and ::1; private is 10.0.0.0/8, 172.16.0.0/12, \
+                 192.168.0.0/16, 169.254.0.0/16, fc00::/7 and fe80::/10.",
+        ..ROW
+    },
+    Setting {
+        id: Id::ListenCertificate,
+        key: key("listen", "certificate"),
+        flag: Some("listen-cert"),
+        variable: Some("DOTWARD_LISTEN_CERT"),
+        example: "\"/etc/dotward/server.pem\"",
+        group: Group::Listen,
+        help: "Certificate chain (PEM) shown to clients that ask over TLS",
+        detail: "Read again within seconds when the file changes.",
+        rare: true,
+        ..ROW
+    },
+    Setting {
+        id: Id::ListenKey,
+        key: key("listen", "key"),
+        flag: Some("listen-key"),
+        variable: Some("DOTWARD_LISTEN_KEY"),
+        example: "\"/etc/dotward/server.key\"",
+        group: Group::Listen,
+        help: "Private key (PEM) of that certificate",
+        rare: true,
+        ..ROW
+    },
+];

@@ -1,0 +1,179 @@
+//! What is seen of the program, what stays private, and what few people need.
+
+use std::time::Duration;
+
+use super::{ROW, field, key};
+use crate::settings::{Default, Group, Id, Kind, Setting};
+
+pub(super) const ROWS: &[Setting] = &[
+    Setting {
+        id: Id::ForwardSpecial,
+        key: key("privacy", "forward_special"),
+        flag: Some("forward-special"),
+        variable: Some("DOTWARD_FORWARD_SPECIAL"),
+        kind: Kind::Suffix,
+        many: true,
+        example: "\"test\", \"192.168.0.0/16\"",
+        group: Group::Privacy,
+        help: "Special-use names to forward like any other",
+        rare: true,
+        detail: "They are answered here, because asking outside would leak them and nobody outside knows them: localhost, local, internal, test, invalid, onion, alt, \
+                 home.arpa, resolver.arpa and the reverse names of private networks. A route for them needs no entry here.",
+        ..ROW
+    },
+    Setting {
+        id: Id::LogLevel,
+        key: key("log", "level"),
+        flag: Some("log-level"),
+        variable: Some("DOTWARD_LOG_LEVEL"),
+        kind: Kind::Choice(&["off", "error", "warn", "info", "debug", "trace"]),
+        default: Default::Values(&["info"]),
+        example: "\"warn\"",
+        group: Group::Observe,
+        help: "Least severe level written",
+        detail: "One of off, error, warn, info, debug, trace. Names asked for and addresses of clients appear at debug and trace only.",
+        ..ROW
+    },
+    Setting {
+        id: Id::LogFormat,
+        key: key("log", "format"),
+        flag: Some("log-format"),
+        variable: Some("DOTWARD_LOG_FORMAT"),
+        kind: Kind::Choice(&["text", "json"]),
+        default: Default::Values(&["text"]),
+        example: "\"json\"",
+        group: Group::Observe,
+        help: "Form of a line: text or json",
+        rare: true,
+        ..ROW
+    },
+    Setting {
+        id: Id::LogFile,
+        key: key("log", "file"),
+        flag: Some("log-file"),
+        variable: Some("DOTWARD_LOG_FILE"),
+        default: Default::Values(&["stderr"]),
+        example: "\"/var/log/dotward.log\"",
+        group: Group::Observe,
+        help: "Where lines are appended: a file, or stderr",
+        rare: true,
+        ..ROW
+    },
+    Setting {
+        id: Id::Debug,
+        flag: Some("debug"),
+        short: Some('d'),
+        kind: Kind::Switch,
+        default: Default::Nothing("no"),
+        group: Group::Observe,
+        help: "Same as --log-level debug",
+        ..ROW
+    },
+    Setting {
+        id: Id::ConfigFile,
+        flag: Some("config"),
+        short: Some('c'),
+        variable: Some("DOTWARD_CONFIG"),
+        default: Default::Nothing("/etc/dotward/dotward.toml"),
+        example: "dotward.toml",
+        group: Group::Expert,
+        help: "Configuration file",
+        detail: "The default is read if it exists. Paths in the file are relative to the directory the file is in.",
+        ..ROW
+    },
+    Setting {
+        id: Id::Drain,
+        key: key("runtime", "drain"),
+        flag: Some("drain"),
+        variable: Some("DOTWARD_DRAIN"),
+        kind: Kind::Duration {
+            min: Duration::ZERO,
+            max: Duration::from_secs(60),
+        },
+        default: Default::Values(&["2s"]),
+        example: "\"5s\"",
+        group: Group::Expert,
+        help: "Time to answer what is in flight when told to stop",
+        rare: true,
+        ..ROW
+    },
+    Setting {
+        id: Id::Compat,
+        variable: Some("DOTWARD_COMPAT"),
+        kind: Kind::Choice(&["b", "c", "off"]),
+        default: Default::Nothing("decided by which names are set"),
+        example: "off",
+        group: Group::Expert,
+        help: "Which older proxy's variables are read: b, c, or off for none",
+        ..ROW
+    },
+    Setting {
+        id: Id::LocalName,
+        key: field("local", "name"),
+        kind: Kind::DomainName,
+        default: Default::Nothing("must be given"),
+        example: "\"nas.home.arpa\"",
+        group: Group::Expert,
+        help: "The name of records answered here",
+        ..ROW
+    },
+    Setting {
+        id: Id::LocalA,
+        key: field("local", "a"),
+        kind: Kind::Ipv4,
+        many: true,
+        example: "\"192.168.1.20\"",
+        group: Group::Expert,
+        help: "Its IPv4 addresses",
+        ..ROW
+    },
+    Setting {
+        id: Id::LocalAaaa,
+        key: field("local", "aaaa"),
+        kind: Kind::Ipv6,
+        many: true,
+        example: "\"fd00::20\"",
+        group: Group::Expert,
+        help: "Its IPv6 addresses",
+        ..ROW
+    },
+    Setting {
+        id: Id::LocalTxt,
+        key: field("local", "txt"),
+        kind: Kind::Text,
+        many: true,
+        example: "\"in the cellar\"",
+        group: Group::Expert,
+        help: "Its texts",
+        ..ROW
+    },
+    Setting {
+        id: Id::LocalPtr,
+        key: field("local", "ptr"),
+        kind: Kind::DomainName,
+        many: true,
+        example: "\"nas.home.arpa\"",
+        group: Group::Expert,
+        help: "The names an address stands for, where name is one of in-addr.arpa or ip6.arpa",
+        ..ROW
+    },
+    Setting {
+        id: Id::LocalCname,
+        key: field("local", "cname"),
+        kind: Kind::DomainName,
+        example: "\"nas.home.arpa\"",
+        group: Group::Expert,
+        help: "The name it is an alias of; no other record may stand beside it",
+        ..ROW
+    },
+    Setting {
+        id: Id::LocalTtl,
+        key: field("local", "ttl"),
+        kind: Kind::Seconds { max: 604_800 },
+        default: Default::Nothing("300"),
+        example: "300",
+        group: Group::Expert,
+        help: "How long the records may be kept, in seconds",
+        ..ROW
+    },
+];
