@@ -40,6 +40,8 @@ def arguments():
     parser.add_argument("--keep", metavar="DIRECTORY", help="where the logs of failed rows go")
     parser.add_argument("--json", metavar="FILE", help="results, for machines")
     parser.add_argument("--peers", action="store_true", help="dotward beside its peers, on the rows that compare")
+    parser.add_argument("--strategy", help="dotward's choice among upstreams: ordered, so that U1 is asked while it answers; "
+                        "with --peers its default, fastest")
     parser.add_argument("--play", help=argparse.SUPPRESS)
     parser.add_argument("--subject", default="dotward", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -66,6 +68,7 @@ def play_one(options):
     """Plays a row and prints the result as the last line."""
     subjects.Dotward.binary = os.environ["DOTWARD"]
     subjects.Dotward.log_level = "debug" if options.debug else "info"
+    subjects.Dotward.strategy = options.strategy or subjects.Dotward.strategy
     row = ROWS[options.play]
     with tempfile.TemporaryDirectory(prefix="torture") as scratch:
         ground = lay.Ground(scratch)
@@ -113,6 +116,7 @@ class Runner:
         for flag in ("full", "debug"):
             command += [f"--{flag}"] if getattr(self.options, flag) else []
         command += ["--keep", "yes"] if self.options.keep else []
+        command += ["--strategy", self.options.strategy] if self.options.strategy else []
         environment = dict(os.environ)
         if self.isolated:
             command = [*lay.UNSHARE, *command]
@@ -226,6 +230,7 @@ def main():
             print(f"{row.name} | {row.fault} | {row.expected} | {' '.join(row.needs)}")
         return 0
     if options.peers:
+        options.strategy = options.strategy or "fastest"
         return peers.compare(options, Runner(options, isolated=True), chosen(options.rows))
     return torture(options)
 

@@ -76,10 +76,12 @@ class Dotward(Subject):
     #: where the binary is, and how much it logs; set from the command line
     binary = None
     log_level = "info"
+    #: `ordered`, so that what happens to U1 happens to whoever is asked; the program's own choice is `fastest`
+    strategy = "ordered"
 
     def command(self, ups, more):
         command = [self.binary, "run", "--listen", f"{self.address[0]}:{self.address[1]}",
-                   "--log-format", "json", "--log-level", self.log_level]
+                   "--log-format", "json", "--log-level", self.log_level, "--strategy", self.strategy]
         for up in ups:
             command += ["--upstream", f"tls://{upstreams.NAME}@{up.address}:{up.port}?ca_file={up.ca}{getattr(up, 'more', '')}"]
         return [*command, *more]
