@@ -28,10 +28,7 @@ impl<C> Engine<C> {
 
     /// Whether a group that is silent about the question has been waited for long enough.
     pub(super) fn is_time_to_fall_back(&self, id: ExchangeId, now: Moment) -> bool {
-        let waited = self
-            .exchanges
-            .get(id)
-            .map(|exchange| now.since(exchange.began));
-        waited.is_some_and(|waited| waited >= FALLBACK_AFTER)
+        let exchange = self.exchanges.get(id);
+        exchange.is_some_and(|exchange| now.since(exchange.began) >= FALLBACK_AFTER)
     }
 }

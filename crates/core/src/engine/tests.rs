@@ -841,6 +841,25 @@ fn a_silent_group_is_waited_for_before_its_fallback_is_asked() {
 }
 
 #[test]
+fn a_lost_datagram_of_a_quick_group_does_not_bring_the_fallback_in() {
+    let mut bench = with_fallback(1);
+    bench.ask_group(1, "a.example", GroupId(1));
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.wait(5);
+    bench.answer(0, &queries[0]);
+    bench.ask_group(2, "b.example", GroupId(1));
+    bench.wait(900);
+    assert!(
+        bench.opened.iter().all(|it| it.1 == 1),
+        "{:?}",
+        bench.opened
+    );
+    bench.wait(500);
+    assert!(bench.opened.iter().any(|it| it.1 == 0));
+}
+
+#[test]
 fn the_fallback_of_a_fallback_is_not_followed() {
     let group = |member, fallback| GroupConfig {
         members: vec![UpstreamId(member)],

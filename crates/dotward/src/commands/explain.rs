@@ -55,7 +55,7 @@ pub fn write_explanation(
             write_answer(out, &answer)?;
             writeln!(
                 out,
-                "  to change  give these names a route, or list {domain} in privacy.forward_special"
+                "  to change give these names a route, or list {domain} in privacy.forward_special"
             )
         }
         Decision::Refuse(refusal) => {
