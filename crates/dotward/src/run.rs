@@ -328,7 +328,7 @@ fn clients(config: &Config) -> Clients {
             "few descriptors (RLIMIT_NOFILE): so many clients may be connected at once"
         );
     }
-    Clients::new(places)
+    Clients::new(Acl::new(&config.allow), places)
 }
 
 fn local_record(record: &LocalRecord) -> policy::LocalRecord {
