@@ -54,6 +54,10 @@ pub(crate) const LISTEN_BACKLOG: i32 = 1024;
 /// loop without pause would spin; longer keeps clients waiting after the shortage is over.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Pause after receiving over UDP failed again with nothing received in between. One error mostly concerns one datagram; one
+/// that lasts would make a loop without pause spin.
+pub(crate) const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
+
 /// Octets of receive buffer asked for each UDP socket: about 5000 queries that arrive while the worker does something
 /// else. The kernel grants at most `net.core.rmem_max`.
 pub(crate) const UDP_RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
