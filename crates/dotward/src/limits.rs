@@ -38,6 +38,11 @@ pub(crate) const CLIENT_IN_FLIGHT: usize = 512;
 /// Fewer when the system grants fewer descriptors. Each costs one and about 2 KiB, a TLS one about 20 KiB; dnsdist's default is 1000 per thread.
 pub(crate) const CLIENT_STREAMS: usize = 2048;
 
+/// Client streams open at once from one IPv4 address or one IPv6 /64; the next one takes the place of the one of them that is idle
+/// longest. More than a resolver behind us or a household behind one address opens, and few enough that no single source takes
+/// all [`CLIENT_STREAMS`].
+pub(crate) const CLIENT_STREAMS_PER_SOURCE: usize = 100;
+
 /// Descriptors kept from clients for ourselves: standard streams, event loop, signals, netlink, log, and files that are read again.
 /// Those of listeners and upstreams come on top.
 pub(crate) const DESCRIPTORS_OF_OUR_OWN: usize = 32;
@@ -48,6 +53,10 @@ pub(crate) const LISTEN_BACKLOG: i32 = 1024;
 /// Pause after an accept that failed for want of descriptors or memory. The connection stays in the kernel's queue, so a
 /// loop without pause would spin; longer keeps clients waiting after the shortage is over.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Pause after receiving over UDP failed again with nothing received in between. One error mostly concerns one datagram; one
+/// that lasts would make a loop without pause spin.
+pub(crate) const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Octets of receive buffer asked for each UDP socket: about 5000 queries that arrive while the worker does something
 /// else. The kernel grants at most `net.core.rmem_max`.

@@ -332,7 +332,7 @@ fn clients(config: &Config) -> Clients {
             "few descriptors (RLIMIT_NOFILE): so many clients may be connected at once"
         );
     }
-    Clients::new(places)
+    Clients::new(Acl::new(&config.allow), places)
 }
 
 /// Refuses upstreams that are this very proxy: a question to one would come back for ever.

@@ -10,7 +10,7 @@
 //! Deliberately absent: waiting. The tasks in `listen` and `upstream` wait, one per socket, and call `turn`.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,7 +141,7 @@ impl State {
             Vec::new(),
             Vec::new(),
             events,
-            Clients::new(8),
+            Clients::new(Acl::new(&allow), 8),
         )
     }
 
@@ -292,6 +292,11 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Whether a client with this address may have a stream.
+    pub(crate) fn allows(&self, address: IpAddr) -> bool {
+        self.state.borrow().clients.allows(address)
     }
 
     /// The server's side of a connection, for a client of a TLS listener.

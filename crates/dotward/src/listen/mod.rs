@@ -5,6 +5,7 @@
 
 mod holder;
 pub mod sockets;
+mod source;
 pub(crate) mod stream;
 pub(crate) mod udp;
 

@@ -6,16 +6,18 @@
 //! - A client that closes its sending side still gets what is in flight, then the stream ends.
 //! - Memory per stream is bounded: nothing is read while whole queries wait or replies are not read, and a client that completes no
 //!   query for [`CLIENT_IDLE`] is closed (RFC 7766 section 6.2.3), whatever octets drip in.
+//! - A client that may not ask is let go at once and takes nobody's place; one source takes a bounded part of all places.
 //! - When all places are taken the client idle longest makes room (RFC 7766 section 6.2.2, RFC 9210 section 4.4).
 //! - Accepting never ends because of an error; want of descriptors slows it down.
 //!
 //! Deliberately absent: any look into messages; edns-tcp-keepalive.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
 
 use dotward_core::front::Client;
+use dotward_core::policy::Acl;
 use dotward_core::time::Moment;
 use dotward_core::wire::Transport;
 use dotward_core::wire::frame::{FrameReader, append_frame};
@@ -23,9 +25,13 @@ use rustix::io::Errno;
 use slotmap::{SlotMap, new_key_type};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::source::Source;
 use super::{Taken, take_query};
 use crate::clock;
-use crate::limits::{ACCEPT_PAUSE, CLIENT_BACKLOG, CLIENT_IDLE, CLIENT_IN_FLIGHT, CLIENTS_BACKLOG};
+use crate::limits::{
+    ACCEPT_PAUSE, CLIENT_BACKLOG, CLIENT_IDLE, CLIENT_IN_FLIGHT, CLIENT_STREAMS_PER_SOURCE,
+    CLIENTS_BACKLOG,
+};
 use crate::signal::{Ready, Signal, Wants};
 use crate::stream::{Stream, StreamEnd};
 use crate::worker::{ReplyTo, State, Worker};
@@ -38,6 +44,8 @@ new_key_type! {
 /// All client streams of a worker.
 #[derive(Debug)]
 pub(crate) struct Clients {
+    /// Who may have a stream.
+    allow: Acl,
     /// How many streams there may be.
     places: usize,
     streams: SlotMap<ClientKey, ClientStream>,
@@ -90,15 +98,21 @@ impl ClientStream {
 }
 
 impl Clients {
-    /// No streams yet, and never more than `places`.
-    pub(crate) fn new(places: usize) -> Self {
+    /// No streams yet, never more than `places`, and only of clients in `allow`.
+    pub(crate) fn new(allow: Acl, places: usize) -> Self {
         Self {
+            allow,
             places,
             streams: SlotMap::default(),
             touched: Vec::new(),
             draining: false,
             owed: 0,
         }
+    }
+
+    /// Whether a client with this address may have a stream.
+    pub(crate) fn allows(&self, address: IpAddr) -> bool {
+        self.allow.contains(address)
     }
 
     /// Appends a reply to the stream of a client, if it still exists.
@@ -188,17 +202,33 @@ impl Clients {
                 .all(|client| !client.stream.is_blocked() && !client.waiting)
     }
 
-    fn admit(&mut self, stream: Stream, client: Client, now: Moment) -> (ClientKey, Rc<Signal>) {
-        if self.streams.len() >= self.places {
-            let idle_longest = self
-                .streams
-                .iter()
-                .min_by_key(|(_, client)| (client.in_flight > 0, client.last_query))
-                .map(|(key, _)| key);
-            if let Some(key) = idle_longest {
-                self.close(key);
-            }
+    /// Lets go of a stream when `source`, or everybody together, has as many as there may be.
+    fn make_room(&mut self, source: Source) {
+        let of_source = |client: &ClientStream| Source::of(client.client.address.ip()) == source;
+        let enough = CLIENT_STREAMS_PER_SOURCE;
+        let victim = if self.streams.len() >= enough
+            && self.streams.values().filter(|it| of_source(it)).count() >= enough
+        {
+            self.idle_longest(of_source)
+        } else if self.streams.len() >= self.places {
+            self.idle_longest(|_| true)
+        } else {
+            None
+        };
+        if let Some(key) = victim {
+            self.close(key);
         }
+    }
+
+    fn idle_longest(&self, among: impl Fn(&ClientStream) -> bool) -> Option<ClientKey> {
+        let streams = self.streams.iter().filter(|(_, client)| among(client));
+        streams
+            .min_by_key(|(_, client)| (client.in_flight > 0, client.last_query))
+            .map(|(key, _)| key)
+    }
+
+    fn admit(&mut self, stream: Stream, client: Client, now: Moment) -> (ClientKey, Rc<Signal>) {
+        self.make_room(Source::of(client.address.ip()));
         let signal = Rc::new(Signal::default());
         let client = ClientStream {
             stream,
@@ -248,6 +278,10 @@ async fn pause_after(error: &std::io::Error) {
 }
 
 fn admit(worker: &Rc<Worker>, socket: TcpStream, address: SocketAddr, tls: bool) {
+    if !worker.allows(address.ip()) {
+        tracing::debug!(%address, "a client that may not ask is let go");
+        return;
+    }
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY not set for a client");
     }

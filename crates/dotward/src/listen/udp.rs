@@ -1,7 +1,7 @@
 //! Queries in datagrams.
 //!
 //! Promises: a batch is received with one system call and its replies leave with one; a reply leaves from the address its query was
-//! sent to (RFC 2181 section 4.1); receiving never ends because of an error; a query that waited in the socket for as long as a client
+//! sent to (RFC 2181 section 4.1); receiving never ends because of an error, nor spins; a datagram that was cut is dropped; a query that waited in the socket for as long as a client
 //! waits for its reply (the process was stopped, or flooded) is discarded, because nobody would believe the reply to be in time.
 //!
 //! Deliberately absent: fragments, larger sizes and truncation, which the front and the engine decide.
@@ -24,7 +24,7 @@ use tokio::net::UdpSocket;
 
 use super::{Taken, take_query};
 use crate::clock;
-use crate::limits::LAST_BATCHES;
+use crate::limits::{LAST_BATCHES, RECEIVE_PAUSE};
 use crate::signal::{Ready, Signal, Source, Wants};
 use crate::worker::{ReplyTo, State, Worker};
 
@@ -175,21 +175,45 @@ pub(crate) fn serve(worker: &Rc<Worker>, socket: std::net::UdpSocket) -> io::Res
 
 async fn run(worker: Rc<Worker>, socket: Rc<Socket>, signal: Rc<Signal>, port: usize) {
     let mut batch = RecvBatch::new();
+    let mut failed = false;
     while signal.ready(&*socket, None).await != Ready::Stopped {
-        if receive(&worker, &socket, &mut batch, port) {
-            tokio::task::yield_now().await;
+        let received = receive(&worker, &socket, &mut batch, port);
+        match received {
+            Received::All => {}
+            Received::Failed if failed => pause(&signal).await,
+            Received::Some | Received::Failed => tokio::task::yield_now().await,
         }
+        failed = received == Received::Failed;
     }
     // What had arrived before the order to stop is answered.
     for _ in 0..LAST_BATCHES {
-        if !receive(&worker, &socket, &mut batch, port) {
+        if receive(&worker, &socket, &mut batch, port) == Received::All {
             return;
         }
     }
 }
 
-/// Receives one batch and has it served. True when there may be more.
-fn receive(worker: &Rc<Worker>, socket: &Socket, batch: &mut RecvBatch, port: usize) -> bool {
+/// Lets time pass after an error that lasts, unless the end comes.
+async fn pause(signal: &Signal) {
+    tokio::select! {
+        () = signal.stopped() => {}
+        () = tokio::time::sleep(RECEIVE_PAUSE) => {}
+    }
+}
+
+/// What a look into the socket brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Received {
+    /// Everything there was.
+    All,
+    /// A full batch; there may be more.
+    Some,
+    /// An error.
+    Failed,
+}
+
+/// Receives one batch and has it served.
+fn receive(worker: &Rc<Worker>, socket: &Socket, batch: &mut RecvBatch, port: usize) -> Received {
     // The batch still holds the datagrams of the last call when this one is not made at all, for want of readiness.
     let mut fresh = false;
     let received = socket.batched.try_io(Interest::READABLE, |socket| {
@@ -204,15 +228,17 @@ fn receive(worker: &Rc<Worker>, socket: &Socket, batch: &mut RecvBatch, port: us
     match received {
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
             tracing::debug!(%error, "receiving over UDP failed");
-            return true;
+            return Received::Failed;
         }
         Ok(()) | Err(_) => {}
     }
     let stale = clock::wall().saturating_sub(QUESTION_BUDGET);
-    let mut discarded = 0_u32;
+    let (mut discarded, mut cut) = (0_u32, 0_u32);
     worker.turn(|state, _, now| {
         for datagram in batch.iter().filter(|_| fresh) {
-            if is_stale(&datagram, stale) {
+            if datagram.meta.truncated {
+                cut += 1;
+            } else if is_stale(&datagram, stale) {
                 discarded += 1;
             } else {
                 take(state, port, datagram, now);
@@ -222,7 +248,14 @@ fn receive(worker: &Rc<Worker>, socket: &Socket, batch: &mut RecvBatch, port: us
     if discarded > 0 {
         tracing::debug!(discarded, "queries waited too long in the socket");
     }
-    fresh && batch.is_full()
+    if cut > 0 {
+        tracing::debug!(cut, "datagrams too long for a query dropped");
+    }
+    if fresh && batch.is_full() {
+        Received::Some
+    } else {
+        Received::All
+    }
 }
 
 /// Whether the datagram arrived before `stale`. After a jump of the wall clock that is wrong for what waits in the socket at that
@@ -242,5 +275,41 @@ fn take(state: &mut State, port: usize, datagram: Datagram<'_>, now: Moment) {
         && let Some(port) = state.ports.get_mut(port)
     {
         port.push(&state.reply, peer, local);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
+
+    use rustix::time::{ClockId, clock_gettime};
+
+    use super::*;
+    use crate::run::local_runtime;
+
+    fn cpu_time() -> Duration {
+        let spent = clock_gettime(ClockId::ThreadCPUTime);
+        spent.try_into().unwrap()
+    }
+
+    #[test]
+    fn an_error_that_lasts_does_not_make_it_spin() {
+        // A socket that listens is readable when somebody connects, and to receive from it fails each time.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = std::net::UdpSocket::from(OwnedFd::from(listener));
+        local_runtime().unwrap().block_on(async {
+            let worker = Worker::start(State::for_test());
+            let signal = serve(&worker, socket).unwrap();
+            let before = cpu_time();
+            // What is measured is what is spent in a given time.
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            let spent = cpu_time().saturating_sub(before);
+            assert!(spent < Duration::from_millis(100), "{spent:?}");
+            signal.stop();
+        });
+        drop(client);
     }
 }

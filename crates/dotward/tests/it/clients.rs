@@ -136,7 +136,8 @@ async fn when_all_places_are_taken_the_idle_client_makes_room() {
     assert!(first.receive().await.unwrap().is_good());
     let mut others = Vec::new();
     for n in 0..2048 {
-        let mut other = TcpClient::connect(chain.tcp()).await;
+        let source = [127, 0, 2, u8::try_from(n % 64).unwrap()];
+        let mut other = TcpClient::connect_from(source, chain.tcp()).await;
         if n % 256 == 0 {
             other
                 .send(&[query(1, "other.example", RecordType::A)])
@@ -149,4 +150,36 @@ async fn when_all_places_are_taken_the_idle_client_makes_room() {
     let mut last = TcpClient::connect(chain.tcp()).await;
     last.send(&[query(1, "last.example", RecordType::A)]).await;
     assert!(last.receive().await.unwrap().is_good());
+}
+
+#[tokio::test]
+async fn one_source_takes_its_own_places_only() {
+    let chain = Chain::new(Mode::default());
+    let mut other = TcpClient::connect_from([127, 0, 0, 2], chain.tcp()).await;
+    let mut first = TcpClient::connect(chain.tcp()).await;
+    let mut more = Vec::new();
+    for _ in 0..100 {
+        more.push(TcpClient::connect(chain.tcp()).await);
+    }
+    assert!(first.receive().await.is_none());
+    for client in more.iter_mut().chain([&mut other]) {
+        client.send(&[query(1, "www.example", RecordType::A)]).await;
+        assert!(client.receive().await.unwrap().is_good());
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_may_not_ask_is_let_go_at_once_and_takes_no_place() {
+    let chain = Chain::with(Mode::default(), |config, _| {
+        config.allow = vec!["127.0.0.1/32".parse().unwrap()];
+    });
+    let mut first = TcpClient::connect(chain.tcp()).await;
+    let began = Instant::now();
+    for _ in 0..2100 {
+        let mut stranger = TcpClient::connect_from([127, 0, 0, 2], chain.tcp()).await;
+        assert!(stranger.receive().await.is_none());
+    }
+    assert!(began.elapsed() < Duration::from_secs(9), "before idleness");
+    first.send(&[query(1, "www.example", RecordType::A)]).await;
+    assert!(first.receive().await.unwrap().is_good());
 }

@@ -14,7 +14,7 @@ use dotward_core::wire::{
 };
 use dotward_faults::{Mode, Server, TestCa};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
 /// What the upstreams are called in their certificates.
 pub(crate) const NAME: &str = "dot.example";
@@ -262,7 +262,14 @@ pub(crate) struct TcpClient {
 
 impl TcpClient {
     pub(crate) async fn connect(to: SocketAddr) -> Self {
-        let stream = within(TcpStream::connect(to)).await.unwrap();
+        Self::connect_from([127, 0, 0, 1], to).await
+    }
+
+    /// Connects from an address of loopback.
+    pub(crate) async fn connect_from(source: [u8; 4], to: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from((source, 0))).unwrap();
+        let stream = within(socket.connect(to)).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self {
             stream,
