@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dotward_core::engine::Engine;
+use dotward_core::policy::Acl;
 use dotward_core::upstream::Protocol;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
