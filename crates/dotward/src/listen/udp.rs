@@ -1,8 +1,9 @@
 //! Queries in datagrams.
 //!
 //! Promises: a batch is received with one system call and its replies leave with one; a reply leaves from the address its query was
-//! sent to (RFC 2181 section 4.1); receiving never ends because of an error, nor spins; a datagram that was cut is dropped; a query that waited in the socket for as long as a client
-//! waits for its reply (the process was stopped, or flooded) is discarded, because nobody would believe the reply to be in time.
+//! sent to (RFC 2181 section 4.1); receiving never ends because of an error, nor spins; a datagram that was cut is dropped; a query
+//! that waited in the socket for as long as a client waits for its reply (the process was stopped, or flooded) is discarded,
+//! because nobody would believe the reply to be in time.
 //!
 //! Deliberately absent: fragments, larger sizes and truncation, which the front and the engine decide.
 
