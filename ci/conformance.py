@@ -61,6 +61,7 @@ name = "{self.LOCAL}"
 a = ["192.0.2.7"]
 """
         pair = f"""
+strategy = "ordered"
 upstream = ["{specs[0]}", "{specs[1]}"]
 [listen]
 dns = ["127.0.0.1:{self.PAIR_PORT}", "0.0.0.0:{self.WILDCARD_PORT}", "[::]:{self.WILDCARD_PORT}"]
