@@ -89,22 +89,25 @@ def only_one_dark(play):
                   f"first good asked {(first or 0) - healed:.2f} s after")
 
 
-@row("T04", "established flow silent, fresh ones work", "NOERROR; 0 lost, max 100 ms; old connection retired in 2 s",
-     needs=("network",), peers=True)
+@row("T04", "established flow silent, fresh ones work; with U2 and alone",
+     "NOERROR; 0 lost, max 100 ms; old connection retired in 2 s", needs=("network",), seconds=14, peers=True)
 def flow_silent(play):
     u1, u2 = play.both("delay=1ms", "delay=1ms")
-    play.start(u1, u2)
-    with play.load() as load:
-        play.sleep(LEAD)
-        flows = hurt_flows(play, "drop", 1)
-        silent = play.moment()
-        gone = wait_gone(play, flows)
-        play.sleep(max(0, AFTER - (play.moment() - silent)))
-    play.all_good(load.history)
-    play.within(load.history, 100)
-    # Counted from the cut, not from the first question after it; and looking takes time too.
-    play.expect("old connection retired in 2 s", gone is not None and gone <= RETIRED, f"after {gone} s", timing=True)
-    play.note(f"retired after {gone:.2f} s" if gone is not None else "not retired")
+    for where, ups in (("with U2", (u1, u2)), ("alone", (u1,))):
+        play.start(*ups)
+        with play.load() as load:
+            play.sleep(LEAD)
+            flows = hurt_flows(play, "drop", 1)
+            silent = play.moment()
+            gone = wait_gone(play, flows)
+            play.sleep(max(0, AFTER - (play.moment() - silent)))
+        play.ground.heal()
+        play.all_good(load.history, f"{where}: ")
+        play.within(load.history, 100, f"{where}: ")
+        # Counted from the cut, not from the first question after it; and looking takes time too.
+        retired = gone is not None and gone <= RETIRED
+        play.expect(f"{where}: old connection retired in 2 s", retired, f"after {gone} s", timing=True)
+        play.note(f"{where}: max {load.history.max_ms:.0f} ms, " + (f"retired after {gone:.2f} s" if flows and gone else "not retired"))
 
 
 def hurt_flows(play, what, *numbers):
