@@ -1,0 +1,387 @@
+//! Connections, upstreams and answers that fail, and what becomes of the questions.
+
+use super::*;
+
+#[test]
+fn questions_of_a_dead_connection_move_to_another() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.ask(2, "b.example");
+    bench.connect(0);
+    let first = bench.written(0);
+    bench.answer(0, &first[0]);
+    bench.close(0, CloseReason::Ended);
+    assert_eq!(bench.opened.len(), 2);
+    bench.connect(1);
+    let second = bench.written(1);
+    assert_eq!(second[0].1, "b.example");
+    bench.answer(1, &second[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None), (2, GOOD, None)]);
+}
+
+#[test]
+fn a_connection_lost_before_its_first_answer_is_replaced_even_without_another_upstream() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    bench.close(0, CloseReason::Reset);
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+#[test]
+fn the_second_upstream_takes_over_when_the_first_refuses_or_fails_tls() {
+    let fault = CloseReason::Tls(TlsFault::WrongName);
+    for reason in [CloseReason::Refused, CloseReason::Unreachable, fault] {
+        let mut bench = Bench::two();
+        bench.ask(1, "a.example");
+        bench.close(0, reason);
+        assert_eq!(bench.opened[1].1, 1);
+        bench.connect(1);
+        let queries = bench.written(1);
+        bench.answer(1, &queries[0]);
+        bench.ask(2, "b.example");
+        assert_eq!((bench.opened.len(), bench.written(1).len()), (2, 1));
+    }
+}
+
+#[test]
+fn a_mute_first_upstream_costs_a_question_the_patience_and_no_more() {
+    let mut bench = Bench::two();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    assert_eq!(bench.written(0).len(), 1);
+    bench.wait(400);
+    assert_eq!(bench.opened[1].1, 1);
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+    assert_eq!(bench.state(0), Some(HealthState::Suspect));
+    bench.ask(2, "b.example");
+    assert_eq!(bench.written(1).len(), 1);
+}
+
+#[test]
+fn a_preferred_upstream_comes_back_by_one_trial() {
+    let mut bench = Bench::two();
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Refused);
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    bench.wait(400);
+    bench.ask(2, "b.example");
+    bench.ask(3, "c.example");
+    assert_eq!(
+        bench.opened[2].1, 0,
+        "one question tries the first upstream again"
+    );
+    let queries = bench.written(1);
+    assert_eq!(
+        queries.len(),
+        2,
+        "and goes where it is safe as well, like the other one"
+    );
+    bench.answer(1, &queries[0]);
+    assert_eq!(
+        bench.outcomes().last(),
+        Some(&(2, GOOD, None)),
+        "nobody waits for the outcome"
+    );
+    bench.connect(2);
+    let queries = bench.written(2);
+    bench.answer(2, &queries[0]);
+    assert_eq!(bench.state(0), Some(HealthState::Up));
+    bench.ask(4, "d.example");
+    assert_eq!(bench.written(2).len(), 1);
+}
+
+#[test]
+fn a_silent_connection_is_replaced_while_its_late_answer_still_counts() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    let first = bench.written(0);
+    bench.wait(450);
+    assert_eq!(
+        bench.opened.len(),
+        2,
+        "another connection to the same upstream"
+    );
+    bench.answer(0, &first[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+#[test]
+fn a_slow_name_on_a_living_connection_is_not_asked_twice() {
+    let mut bench = Bench::one();
+    bench.ask(1, "slow.example");
+    bench.connect(0);
+    let slow = bench.written(0);
+    for client in 2..20 {
+        bench.ask(client, &format!("n{client}.example"));
+        let queries = bench.written(0);
+        bench.wait(50);
+        bench.answer(0, &queries[0]);
+    }
+    assert_eq!(bench.opened.len(), 1);
+    bench.answer(0, &slow[0]);
+    assert_eq!(bench.outcomes().last(), Some(&(1, GOOD, None)));
+}
+
+#[test]
+fn a_question_nobody_answers_fails_at_its_deadline() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    bench.wait(1_999);
+    assert!(bench.replies.is_empty());
+    bench.wait(1);
+    assert_eq!(bench.outcomes(), [(1, Rcode::SERVFAIL, Some(22))]);
+    bench.wait(60_000);
+    assert_eq!(bench.replies.len(), 1);
+}
+
+#[test]
+fn servfail_asks_one_other_upstream_and_the_better_answer_wins() {
+    for rcode in [Rcode::SERVFAIL, Rcode::REFUSED] {
+        let mut bench = Bench::two();
+        bench.ask(1, "a.example");
+        bench.connect(0);
+        let queries = bench.written(0);
+        bench.receive(0, &response(&queries[0], rcode));
+        assert!(bench.replies.is_empty());
+        bench.connect(1);
+        let queries = bench.written(1);
+        bench.answer(1, &queries[0]);
+        assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+    }
+}
+
+#[test]
+fn servfail_from_everybody_is_passed_on_as_the_first_one_said_it() {
+    let mut bench = Bench::two();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.receive(0, &response(&queries[0], Rcode::REFUSED));
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.receive(1, &response(&queries[0], Rcode::SERVFAIL));
+    assert_eq!(bench.outcomes(), [(1, Rcode::REFUSED, None)]);
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.receive(0, &response(&queries[0], Rcode::SERVFAIL));
+    assert_eq!(bench.outcomes(), [(1, Rcode::SERVFAIL, None)]);
+}
+
+#[test]
+fn a_poor_answer_is_given_when_the_other_upstream_stays_mute() {
+    let mut bench = Bench::two();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.receive(0, &response(&queries[0], Rcode::REFUSED));
+    bench.connect(1);
+    bench.wait(2_000);
+    assert_eq!(bench.outcomes(), [(1, Rcode::REFUSED, None)]);
+}
+
+#[test]
+fn hedges_are_a_share_of_traffic() {
+    let mut bench = Bench::two();
+    bench.ask(0, "first.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.answer(0, &queries[0]);
+    for client in 1..1_000 {
+        bench.ask(client, &format!("n{client}.example"));
+    }
+    bench.written(0);
+    bench.wait(80);
+    bench.connect(1);
+    let hedged = bench.written(1).len();
+    assert!((64..200).contains(&hedged), "{hedged} hedged at once");
+    bench.wait(320);
+    assert_eq!(
+        hedged + bench.written(1).len(),
+        999,
+        "patience has an end all the same"
+    );
+}
+
+#[test]
+fn two_slow_upstreams_are_not_asked_everything_twice() {
+    let written = queries_of_slow_upstreams(&mut Bench::two(), [800, 800]);
+    // The share of traffic that may be asked twice, and the burst.
+    let bound = 300 + 500 / QUESTIONS_PER_HEDGE + HEDGE_BURST;
+    assert!(
+        written < usize::try_from(bound).unwrap(),
+        "{written} queries for 300 questions"
+    );
+}
+
+#[test]
+fn a_quick_upstream_helps_out_a_slow_one() {
+    let mut bench = Bench::two();
+    let written = queries_of_slow_upstreams(&mut bench, [800, 10]);
+    assert!(written > 580, "{written} queries for 300 questions");
+}
+
+#[test]
+fn a_lost_connection_in_the_middle_of_an_answer_leaves_no_half_message() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    let mut frame = Vec::new();
+    append_frame(&response(&queries[0], GOOD), &mut frame);
+    bench
+        .engine
+        .handle_bytes(bench.connection(0), &frame[..20], bench.now);
+    bench.close(0, CloseReason::Reset);
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+#[test]
+fn a_connection_that_dies_after_the_handshake_or_another_answer_is_noticed_too() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.wait(100);
+    bench.connect(0);
+    bench.written(0);
+    bench.wait(500);
+    assert_eq!(bench.opened.len(), 2, "silent since the handshake");
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.ask(2, "b.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.wait(10);
+    bench.answer(0, &queries[0]);
+    bench.wait(450);
+    assert_eq!(bench.opened.len(), 2, "silent since the other answer");
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None), (2, GOOD, None)]);
+}
+
+#[test]
+fn a_house_full_of_silent_connections_makes_room_for_a_new_one() {
+    let mut bench = Bench::one();
+    for place in 0..4 {
+        bench.ask(u32::try_from(place).unwrap(), &format!("n{place}.example"));
+        bench.connect(place);
+        bench.written(place);
+        bench.wait(401);
+    }
+    bench.ask(9, "z.example");
+    assert!(
+        bench.replies.iter().all(|(client, _)| *client != 9),
+        "told that nobody is there while a new connection was not tried"
+    );
+    assert_eq!((bench.opened.len(), bench.closed.len()), (5, 1));
+    let newest = bench.opened.len() - 1;
+    bench.connect(newest);
+    let queries = bench.written(newest);
+    let mine = queries.iter().find(|query| query.1 == "z.example").unwrap();
+    bench.answer(newest, mine);
+    assert_eq!(bench.outcomes().last(), Some(&(9, GOOD, None)));
+}
+
+#[test]
+fn a_second_try_that_is_lost_is_replaced_though_the_first_still_runs() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853"], &["192.0.2.2:853"], &["192.0.2.3:853"]]);
+    bench.ask(1, "a.example");
+    bench.wait(400);
+    assert_eq!(bench.opened[1].1, 1);
+    bench.close(1, CloseReason::Reset);
+    assert_eq!(bench.opened[2].1, 2, "the third upstream is asked at once");
+    bench.connect(2);
+    let queries = bench.written(2);
+    bench.answer(2, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+#[test]
+fn nothing_is_sent_for_those_whose_deadline_passed_in_a_sleep() {
+    let mut bench = Bench::two();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    bench.written(0);
+    bench.now = bench.now + Duration::from_secs(3_600);
+    bench.engine.handle_timeout(bench.now);
+    bench.settle();
+    assert_eq!((bench.opened.len(), bench.replies.len()), (1, 1));
+}
+
+#[test]
+fn a_second_try_takes_no_connection_that_may_be_as_dead_as_the_first() {
+    let mut bench = Bench::one();
+    for client in 0..1_025 {
+        bench.ask(client, &format!("n{client}.example"));
+    }
+    bench.connect(0);
+    bench.connect(1);
+    for place in 0..2 {
+        for query in bench.written(place) {
+            bench.answer(place, &query);
+        }
+    }
+    bench.wait(1_000);
+    let before = bench.opened.len();
+    bench.ask(9_000, "a.example");
+    bench.wait(80);
+    assert_eq!(
+        bench.opened.len(),
+        before + 1,
+        "both stood idle; whatever took one may have taken both"
+    );
+}
+
+#[test]
+fn who_was_asked_and_lost_is_asked_again_when_another_refuses() {
+    let mut bench = Bench::two();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    bench.wait(400);
+    bench.connect(1);
+    bench.close(0, CloseReason::Reset);
+    let queries = bench.written(1);
+    let refused = response(&queries[0], Rcode::REFUSED);
+    bench.receive(1, &refused);
+    let place = bench.opened.len() - 1;
+    assert_eq!(bench.opened[place].1, 0);
+    bench.connect(place);
+    let queries = bench.written(place);
+    bench.answer(place, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+#[test]
+fn one_slow_name_on_a_quiet_connection_is_no_outage() {
+    let mut bench = Bench::two();
+    bench.ask(1, "quick.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.wait(15);
+    bench.answer(0, &queries[0]);
+    bench.ask(2, "slow.example");
+    let queries = bench.written(0);
+    bench.wait(120);
+    bench.answer(0, &queries[0]);
+    assert_eq!(bench.state(0), Some(HealthState::Up));
+    let said = |event: &Event| matches!(event, Event::UpstreamSuspect { .. });
+    assert!(!bench.events.iter().any(said));
+    bench.ask(3, "next.example");
+    assert_eq!(bench.written(0).len(), 1);
+}

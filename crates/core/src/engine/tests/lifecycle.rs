@@ -1,0 +1,426 @@
+//! Connections from opening to end; probes; addresses.
+
+use super::*;
+
+#[test]
+fn a_refused_upstream_alone_is_told_at_once_and_dialed_again_within_a_second() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Refused);
+    bench.ask(2, "b.example");
+    assert_eq!(bench.opened.len(), 1);
+    assert_eq!(
+        bench.outcomes(),
+        [
+            (1, Rcode::SERVFAIL, Some(23)),
+            (2, Rcode::SERVFAIL, Some(23))
+        ]
+    );
+    bench.wait(800);
+    bench.ask(3, "c.example");
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    assert_eq!(bench.outcomes()[2], (3, GOOD, None));
+}
+
+#[test]
+fn a_refused_endpoint_is_followed_by_the_next_one_of_the_same_upstream() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853", "[2001:db8::1]:853"]]);
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Unreachable);
+    assert_eq!(bench.opened[1].2, endpoint("[2001:db8::1]:853"));
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+#[test]
+fn dialing_and_idling_end_by_the_clock() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.wait(u64::try_from(DIAL_TIMEOUT.as_millis()).unwrap());
+    assert_eq!(bench.outcomes(), [(1, Rcode::SERVFAIL, Some(22))]);
+    assert!(bench.closed.contains(&bench.connection(0)));
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.answer(0, &queries[0]);
+    bench.wait(u64::try_from(IDLE_TIMEOUT.as_millis()).unwrap());
+    assert_eq!((bench.closed.len(), bench.engine.poll_timeout()), (1, None));
+}
+
+#[test]
+fn an_upstream_without_addresses_is_not_ready_until_it_has_some() {
+    let mut bench = Bench::new(&[&[]]);
+    bench.ask(1, "a.example");
+    assert_eq!(bench.outcomes(), [(1, Rcode::SERVFAIL, Some(14))]);
+    bench
+        .engine
+        .set_endpoints(UpstreamId(0), vec![endpoint("192.0.2.9:853")], bench.now);
+    bench.ask(2, "a.example");
+    assert_eq!(bench.opened[0].2, endpoint("192.0.2.9:853"));
+}
+
+#[test]
+fn a_dead_upstream_is_probed_from_one_second_to_thirty_and_not_oftener() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    let mut dials = Vec::new();
+    for _ in 0..60 {
+        let place = bench.opened.len() - 1;
+        dials.push(bench.now.since(Moment::from_nanos(1_000_000_000)).as_secs());
+        bench.close(place, CloseReason::Refused);
+        while bench.opened.len() < place + 2 {
+            let due = bench.engine.poll_timeout().unwrap();
+            bench.wait(u64::try_from(due.since(bench.now).as_millis()).unwrap() + 1);
+        }
+        assert_eq!(bench.opened.len(), place + 2, "one dial at a time");
+    }
+    assert!((1..=3).contains(&dials[2]), "{dials:?}");
+    let minutes = dials.iter().filter(|second| **second < 15 * 60).count();
+    assert!(
+        (30..=40).contains(&minutes),
+        "{minutes} probes in 15 minutes"
+    );
+}
+
+#[test]
+fn a_probe_that_is_answered_brings_the_upstream_back() {
+    let mut bench = Bench::two();
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Refused);
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    assert_eq!(bench.state(0), Some(HealthState::Down));
+    bench.wait(1_500);
+    assert_eq!(bench.opened[2].1, 0, "nobody asks, so a probe does");
+    bench.connect(2);
+    assert_eq!(bench.state(0), Some(HealthState::Suspect));
+    let probe = bench.written(2);
+    assert_eq!(probe[0].1, ".");
+    let question = Question::new(&".".parse().unwrap(), RecordType::NS, Class::IN);
+    let mut message = ResponseComposer::new(&question).finish();
+    message[..2].copy_from_slice(&probe[0].0.to_be_bytes());
+    bench.receive(2, &message);
+    assert_eq!(bench.state(0), Some(HealthState::Up));
+    bench.ask(2, "b.example");
+    assert_eq!(bench.written(2).len(), 1);
+}
+
+#[test]
+fn an_idle_limit_is_learned_and_undercut() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.answer(0, &queries[0]);
+    bench.wait(10_000);
+    bench.close(0, CloseReason::Ended);
+    let status = bench.engine.status(UpstreamId(0), bench.now).unwrap();
+    assert_eq!(status.idle_limit, Some(Duration::from_secs(10)));
+    assert_eq!(
+        status.state,
+        HealthState::Up,
+        "closing an idle connection is no failure"
+    );
+    bench.ask(2, "b.example");
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    bench.wait(8_999);
+    assert!(bench.closed.is_empty());
+    bench.wait(2);
+    assert_eq!(bench.closed, [bench.connection(1)]);
+}
+
+#[test]
+fn a_warm_connection_is_replaced_before_it_is_missed() {
+    let mut config = upstreams(&[0]);
+    config[0].keep_warm = 1;
+    let mut bench = Bench::with(config, Strategy::Ordered);
+    bench.engine.start(bench.now);
+    bench.settle();
+    assert_eq!(bench.opened.len(), 1, "opened before anybody asks");
+    bench.connect(0);
+    bench.ask(1, "a.example");
+    let queries = bench.written(0);
+    bench.answer(0, &queries[0]);
+    bench.wait(61_000);
+    assert_eq!(
+        (bench.opened.len(), bench.closed.len()),
+        (2, 0),
+        "the successor comes first"
+    );
+    bench.connect(1);
+    bench.wait(1);
+    assert_eq!(bench.closed, [bench.connection(0)]);
+    bench.close(1, CloseReason::Ended);
+    assert_eq!(bench.opened.len(), 3);
+}
+
+#[test]
+fn a_connection_that_is_being_opened_is_not_renewed() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.engine.renew(bench.connection(0), bench.now);
+    bench.settle();
+    assert_eq!((bench.opened.len(), bench.closed.len()), (1, 0));
+    bench.connect(0);
+    assert_eq!(bench.written(0).len(), 1);
+}
+
+#[test]
+fn an_old_connection_hands_over_without_a_question_lost() {
+    let mut bench = Bench::one();
+    bench.ask(0, "n0.example");
+    bench.connect(0);
+    let mut client = 0;
+    while bench.opened.len() < 2 {
+        let queries = bench.written(0);
+        bench.wait(300);
+        bench.answer(0, &queries[0]);
+        client += 1;
+        bench.ask(client, &format!("n{client}.example"));
+    }
+    let age = bench.now.since(Moment::from_nanos(1_000_000_000)).as_secs();
+    assert!((3_240..=4_020).contains(&age), "{age} s old");
+    let queries = bench.written(0);
+    assert_eq!(
+        queries.len(),
+        1,
+        "the old one serves until the new one is ready"
+    );
+    bench.connect(1);
+    bench.ask(client + 1, "after.example");
+    assert_eq!(bench.written(1).len(), 1);
+    bench.answer(0, &queries[0]);
+    bench.wait(1);
+    assert_eq!(bench.closed, [bench.connection(0)]);
+    assert!(bench.outcomes().iter().all(|(_, rcode, _)| *rcode == GOOD));
+}
+
+#[test]
+fn keepalive_zero_drains_and_other_limits_are_believed() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    bench.ask(2, "b.example");
+    let queries = bench.written(0);
+    bench.receive(0, &with_keepalive(&queries[0], 0));
+    bench.ask(3, "c.example");
+    assert_eq!(
+        bench.opened.len(),
+        2,
+        "no further query on the one that drains"
+    );
+    bench.answer(0, &queries[1]);
+    bench.wait(1);
+    assert_eq!(bench.closed, [bench.connection(0)]);
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.receive(1, &with_keepalive(&queries[0], 50));
+    let status = bench.engine.status(UpstreamId(0), bench.now).unwrap();
+    assert_eq!(status.idle_limit, Some(Duration::from_secs(5)));
+    assert_eq!(bench.outcomes().len(), 3);
+}
+
+#[test]
+fn the_other_family_is_dialed_beside_a_slow_one_and_the_first_wins() {
+    let mut bench = Bench::new(&[&["[2001:db8::1]:853", "192.0.2.1:853"]]);
+    bench.ask(1, "a.example");
+    bench.wait(250);
+    assert_eq!(bench.opened[1].2, endpoint("192.0.2.1:853"));
+    bench.connect(1);
+    assert_eq!(bench.closed, [bench.connection(0)]);
+    let queries = bench.written(1);
+    assert_eq!(
+        queries.len(),
+        1,
+        "the question moved to the one that answered"
+    );
+    bench.answer(1, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+    assert_eq!(bench.opened.len(), 2);
+}
+
+#[test]
+fn a_network_change_leaves_everything_and_probes_at_once() {
+    let mut bench = Bench::two();
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Refused);
+    bench.connect(1);
+    let sent = bench.written(1);
+    assert_eq!(sent.len(), 1);
+    bench.engine.handle_network_change(bench.now);
+    bench.settle();
+    assert_eq!(bench.closed, [bench.connection(1)]);
+    assert_eq!(
+        bench.state(0),
+        Some(HealthState::Up),
+        "what was known is forgotten"
+    );
+    bench.connect(2);
+    let queries = bench.written(2);
+    let moved = queries
+        .iter()
+        .find(|(_, name)| name == "a.example")
+        .unwrap();
+    bench.answer(2, moved);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+#[test]
+fn a_serial_upstream_gets_more_connections_when_questions_queue() {
+    let mut bench = Bench::one();
+    bench.ask(0, "first.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.wait(1);
+    bench.answer(0, &queries[0]);
+    let mut waiting = VecDeque::new();
+    for client in 1..200 {
+        bench.ask(client, &format!("n{client}.example"));
+        waiting.extend(bench.written(0));
+        if client > 30 {
+            bench.wait(10);
+            let query = waiting.pop_front().unwrap();
+            bench.answer(0, &query);
+        }
+    }
+    assert!((2..=CONNECTIONS_PER_UPSTREAM_MAX).contains(&bench.opened.len()));
+}
+
+#[test]
+fn a_question_waits_for_a_slow_dial_when_there_is_nothing_else() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.wait(850);
+    assert_eq!(bench.opened.len(), 2, "two dials and no more");
+    bench.ask(2, "b.example");
+    assert!(bench.replies.is_empty());
+    bench.connect(0);
+    assert_eq!(bench.written(0).len(), 2);
+}
+
+#[test]
+fn the_other_address_is_tried_when_the_one_in_use_goes_whatever_happened_before() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853", "192.0.2.2:853"]]);
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Refused);
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    bench.close(1, CloseReason::Ended);
+    bench.ask(2, "b.example");
+    assert_eq!(bench.opened[2].2, endpoint("192.0.2.2:853"));
+    bench.close(2, CloseReason::Refused);
+    assert_eq!(bench.opened[3].2, endpoint("192.0.2.1:853"));
+    bench.connect(3);
+    let queries = bench.written(3);
+    bench.answer(3, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None), (2, GOOD, None)]);
+}
+
+#[test]
+fn a_trial_goes_through_every_address() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853", "192.0.2.2:853"]]);
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Refused);
+    bench.close(1, CloseReason::Refused);
+    assert_eq!(bench.outcomes(), [(1, Rcode::SERVFAIL, Some(23))]);
+    bench.wait(800);
+    bench.ask(2, "b.example");
+    bench.close(2, CloseReason::Refused);
+    assert_eq!(bench.opened.len(), 4, "the second address may be back");
+    bench.connect(3);
+    let queries = bench.written(3);
+    let mine = queries.iter().find(|query| query.1 == "b.example").unwrap();
+    bench.answer(3, mine);
+    assert_eq!(bench.outcomes()[1], (2, GOOD, None));
+}
+
+#[test]
+fn dials_that_hang_do_not_use_up_the_connections_at_once() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.wait(850);
+    bench.ask(2, "b.example");
+    assert_eq!(bench.opened.len(), 2);
+    bench.wait(400);
+    bench.ask(3, "c.example");
+    assert_eq!(bench.opened.len(), 3, "a third beside the two that hang");
+    bench.connect(2);
+    assert_eq!(bench.outcomes(), []);
+    let queries = bench.written(2);
+    assert!(queries.iter().any(|query| query.1 == "c.example"));
+}
+
+#[test]
+fn all_connections_draining_at_once_leave_room_for_new_ones() {
+    let mut bench = Bench::one();
+    let mut client = 0;
+    while bench.opened.len() < 4 {
+        bench.ask(client, &format!("n{client}.example"));
+        client += 1;
+        if client % 1_024 == 1 {
+            bench.connect(bench.opened.len() - 1);
+        }
+        assert!(client < 10_000);
+    }
+    for place in 0..4 {
+        bench.connect(place);
+    }
+    let endpoints = vec![endpoint("192.0.2.99:853")];
+    bench
+        .engine
+        .set_endpoints(UpstreamId(0), endpoints, bench.now);
+    bench.ask(20_000, "z.example");
+    assert_eq!((bench.opened.len(), bench.replies.len()), (5, 0));
+}
+
+#[test]
+fn a_question_whose_dial_was_overtaken_is_still_looked_after() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853"], &["192.0.2.2:853", "192.0.2.3:853"]]);
+    bench.ask(1, "a.example");
+    bench.wait(650);
+    assert_eq!(bench.opened[2].2, endpoint("192.0.2.3:853"));
+    bench.connect(2);
+    bench.wait(500);
+    let queries = bench.written(2);
+    assert_eq!(queries.len(), 1, "the first upstream's dial hangs");
+    bench.answer(2, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+#[test]
+fn an_upstream_without_addresses_is_no_company() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853"], &[]]);
+    for client in 0..6 {
+        bench.ask(client, &format!("n{client}.example"));
+        let newest = bench.opened.len() - 1;
+        bench.close(newest, CloseReason::Refused);
+        bench.wait(801);
+    }
+    assert!(
+        bench.opened.len() >= 6,
+        "tried again within a second, as when there is no other"
+    );
+}
+
+#[test]
+fn a_dial_to_an_address_that_is_gone_is_given_up() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    let (engine, now) = (&mut bench.engine, bench.now);
+    engine.set_endpoints(UpstreamId(0), vec![endpoint("192.0.2.7:853")], now);
+    bench.settle();
+    assert_eq!(bench.closed, [bench.connection(0)]);
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
