@@ -62,14 +62,18 @@ def keepalive_zero(play):
     play.note(f"{u1.counters()['connections_accepted']} connections for {len(load.history)} questions")
 
 
-@row("T40", "U accepts one connection only", "NOERROR; 0 lost")
+@row("T40", "U accepts one connection and resets the next ones", "NOERROR; 0 lost; works on the one")
 def one_connection(play):
-    u1 = play.upstream(1, "connections=1,delay=20ms")
+    # Slow enough, with enough questions in flight, that a second connection is wanted.
+    u1 = play.upstream(1, "connections=1,delay=450ms")
     play.start(u1)
-    with play.load(rate=1000, repeated=False) as load:
-        play.sleep(AFTER)
+    with play.load(rate=100, repeated=False) as load:
+        play.sleep(2 * AFTER)
     play.all_good(load.history)
-    play.note(f"{u1.counters()['connections_refused']} further ones refused")
+    play.within(load.history, 1000)
+    seen = u1.counters()["connections_refused"]
+    play.expect("a second connection was wanted", seen > 0, seen)
+    play.note(f"{seen} further ones reset")
 
 
 @row("T41", "U serves one query at a time", "NOERROR; 0 lost, p99 500 ms; pool within its bound")
