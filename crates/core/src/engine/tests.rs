@@ -1672,3 +1672,33 @@ fn an_upstream_all_of_whose_connections_fall_silent_is_in_doubt_whatever_comes_a
     assert_eq!(bench.state(0), Some(HealthState::Suspect));
     assert!(slowest < Duration::from_millis(100), "{slowest:?}");
 }
+
+#[test]
+fn an_upstream_that_allows_one_connection_works_on_it_and_is_not_dialed_for_every_question() {
+    let mut bench = Bench::one();
+    bench.ask(0, "first.example");
+    bench.connect(0);
+    let mut waiting = VecDeque::from(bench.written(0));
+    let mut refused = 0;
+    for client in 1..600 {
+        bench.ask(client, &format!("n{client}.example"));
+        waiting.extend(bench.written(0));
+        bench.wait(5);
+        // A queue builds up between the twentieth question and the hundredth, and stays.
+        if !(20..100).contains(&client) || client % 2 == 0 {
+            let query = waiting.pop_front().unwrap();
+            bench.answer(0, &query);
+        }
+        while bench.opened.len() > refused + 1 {
+            refused += 1;
+            bench.close(refused, CloseReason::Reset);
+        }
+    }
+    assert!(
+        (2..=3).contains(&bench.opened.len()),
+        "{}",
+        bench.opened.len()
+    );
+    assert_eq!(bench.state(0), Some(HealthState::Up));
+    assert!(bench.outcomes().iter().all(|(_, rcode, _)| *rcode == GOOD));
+}
