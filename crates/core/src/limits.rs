@@ -68,6 +68,10 @@ pub const IN_FLIGHT_BEFORE_CONGESTION: usize = 16;
 /// Responses that take this many times the shortest of late are a sign of a queue at the other end.
 pub const CONGESTION_FACTOR: u32 = 4;
 
+/// How long no connection is opened beside one that works after the last try failed. Upstreams bound the connections of a client
+/// (dnsdist's default has none, resolvers at home often allow one or a few), and dialing for every question would be an attack.
+pub const GROWTH_PAUSE: Duration = Duration::from_secs(5);
+
 /// Queries in flight on one connection, unanswered ones that nobody waits for any more included. Half the ID space, so that a
 /// random free ID is found in two tries on average and IDs stay hard to guess.
 pub const IN_FLIGHT_PER_CONNECTION_MAX: usize = 32_768;

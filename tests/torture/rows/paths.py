@@ -206,7 +206,7 @@ def thin(play):
             play.ground.limit(rate, 4000)
         sent, received = play.ground.carried()
         play.start(u1, u2)
-        with play.load(rate=10, limit=60, repeated=False) as load:
+        with play.load(rate=12, limit=72, repeated=False) as load:
             load.join()
         play.all_good(load.history, f"{rate or 'wide'}: ")
         play.sleep(0.5)

@@ -130,7 +130,11 @@ impl<C> Engine<C> {
         let congested = state.rtt.is_congested();
         let crowded = best.is_none_or(|(_, connection)| connection.is_crowded(congested));
         let best = best.map(|(id, _)| id);
-        if crowded && let Some(opened) = self.open(upstream, now) {
+        let may_open = best.is_none() || now >= state.grow_after;
+        if crowded
+            && may_open
+            && let Some(opened) = self.open(upstream, now)
+        {
             // The crowd waits for nobody: it goes on using what is ready while the new connection is being opened.
             return best.or(Some(opened));
         }
@@ -173,6 +177,8 @@ impl<C> Engine<C> {
             (!waited_on).then_some((since, id))
         });
         let (_, oldest) = silent.min()?;
+        // It goes before its time to be doubted has come, and so may every one after it; all of them silent say as much.
+        self.handle_upstream_silence(upstream, now);
         // Its questions move, and may open the new connection themselves.
         self.close(oldest, CloseReason::Silent, now);
         self.connection_for(id, upstream, now)

@@ -35,7 +35,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use slotmap::SlotMap;
 
 use crate::exchange::{ExchangeId, ExchangeTable, Joined, KeyHasher, Request, Waiter};
-use crate::limits::QUESTION_BUDGET;
+use crate::limits::{GROWTH_PAUSE, QUESTION_BUDGET};
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
 use crate::upstream::{
@@ -409,7 +409,12 @@ impl<C> Engine<C> {
         let Some(state) = self.upstreams.get_mut(upstream.0) else {
             return;
         };
-        if state.endpoints.handle_failed(endpoint) {
+        let works = |id: &ConnectionId| self.connections.get(*id).is_some_and(Connection::works);
+        let all_failed = state.endpoints.handle_failed(endpoint);
+        if state.connections.iter().any(works) {
+            // Many upstreams bound the connections of a client: no more is wrong than that there are enough.
+            state.grow_after = now + GROWTH_PAUSE;
+        } else if all_failed {
             self.handle_upstream_failure(upstream, reason, now);
         }
     }

@@ -157,6 +157,11 @@ impl<T: Copy + Ord> Connection<T> {
         matches!(self.state, State::Ready(_))
     }
 
+    /// Whether it is open and nothing speaks against it.
+    pub(crate) fn works(&self) -> bool {
+        self.is_ready() && self.suspect_since.is_none()
+    }
+
     /// Whether it is still being opened after its head start.
     pub(crate) fn is_overtaken(&self) -> bool {
         self.state == State::Opening { overtaken: true }

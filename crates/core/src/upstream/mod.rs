@@ -171,6 +171,8 @@ pub(crate) struct Upstream {
     pub(crate) rtt: Rtt,
     pub(crate) idle: IdleLimit,
     pub(crate) probe: Option<Probe>,
+    /// From when on a connection may be opened beside one that works.
+    pub(crate) grow_after: Moment,
 }
 
 impl Upstream {
@@ -188,6 +190,7 @@ impl Upstream {
             rtt: Rtt::default(),
             idle: IdleLimit::default(),
             probe: None,
+            grow_after: Moment::ZERO,
         }
     }
 

@@ -385,3 +385,76 @@ fn one_slow_name_on_a_quiet_connection_is_no_outage() {
     bench.ask(3, "next.example");
     assert_eq!(bench.written(0).len(), 1);
 }
+
+#[test]
+fn an_upstream_that_allows_one_connection_works_on_it_and_is_not_dialed_for_every_question() {
+    let mut bench = Bench::one();
+    bench.ask(0, "first.example");
+    bench.connect(0);
+    let mut waiting = VecDeque::from(bench.written(0));
+    let mut refused = 0;
+    for client in 1..600 {
+        bench.ask(client, &format!("n{client}.example"));
+        waiting.extend(bench.written(0));
+        bench.wait(5);
+        // A queue builds up between the twentieth question and the hundredth, and stays.
+        if !(20..100).contains(&client) || client % 2 == 0 {
+            let query = waiting.pop_front().unwrap();
+            bench.answer(0, &query);
+        }
+        while bench.opened.len() > refused + 1 {
+            refused += 1;
+            bench.close(refused, CloseReason::Reset);
+        }
+    }
+    assert!(
+        (2..=3).contains(&bench.opened.len()),
+        "{}",
+        bench.opened.len()
+    );
+    assert_eq!(bench.state(0), Some(HealthState::Up));
+    assert!(bench.outcomes().iter().all(|(_, rcode, _)| *rcode == GOOD));
+}
+
+/// Connects what was opened and has the second upstream answer what it was asked; the first one says nothing.
+fn serve_second_only(bench: &mut Bench, connected: &mut usize) {
+    for place in *connected..bench.opened.len() {
+        bench.connect(place);
+    }
+    *connected = bench.opened.len();
+    for place in 0..*connected {
+        let queries = bench.taken(bench.connection(place), 128);
+        let second = bench.opened[place].1 == 1;
+        for query in queries.iter().filter(|_| second) {
+            bench.answer(place, query);
+        }
+    }
+}
+
+#[test]
+fn an_upstream_all_of_whose_connections_fall_silent_is_in_doubt_whatever_comes_after_them() {
+    let mut bench = Bench::two();
+    bench.ask(0, "first.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.wait(1);
+    bench.answer(0, &queries[0]);
+    let mut connected = 1;
+    let mut asked_at = vec![bench.now];
+    let mut slowest = Duration::ZERO;
+    for client in 1..=150 {
+        bench.ask(client, &format!("n{client}.example"));
+        asked_at.push(bench.now);
+        for _ in 0..10 {
+            bench.wait(1);
+            let known = bench.replies.len();
+            serve_second_only(&mut bench, &mut connected);
+            for (client, _) in &bench.replies[known..] {
+                let began = asked_at[usize::try_from(*client).unwrap()];
+                slowest = slowest.max(bench.now.since(began));
+            }
+        }
+    }
+    assert_eq!(bench.state(0), Some(HealthState::Suspect));
+    assert!(slowest < Duration::from_millis(100), "{slowest:?}");
+}
