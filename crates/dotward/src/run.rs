@@ -26,7 +26,7 @@ use crate::events::EventLog;
 use crate::limits::CLIENT_STREAMS;
 use crate::listen::sockets::{self, Bound};
 use crate::listen::stream::Clients;
-use crate::listen::{stream, udp};
+use crate::listen::{accept, udp};
 use crate::network;
 use crate::plan;
 use crate::presets;
@@ -95,7 +95,7 @@ impl Prepared {
         let mut faults = Vec::new();
         let sockets = bind_all(&config, &mut faults);
         let listen_tls = config.listen_tls.as_ref().and_then(|identity| {
-            ListenerTls::from_files(&identity.certificate_file, &identity.key_file)
+            ListenerTls::from_files(identity)
                 .map_err(|error| faults.push(StartFault::ListenTls(error)))
                 .ok()
         });
@@ -266,7 +266,7 @@ impl Crew {
             pace,
             seed,
         } = prepared;
-        let state = State::new(
+        let mut state = State::new(
             Arc::new(plan::front(&config)),
             Engine::new(plan::engine(&config), seed),
             upstreams.into_iter().map(|tls| tls.map(Rc::new)).collect(),
@@ -274,6 +274,7 @@ impl Crew {
             EventLog::new(config.upstreams.iter().map(|u| u.name.clone()).collect()),
             clients(&config),
         );
+        state.balancers = Acl::new(&config.proxy_from);
         let worker = Worker::start(state);
         if let Some(tls) = listen_tls {
             worker.turn(|state, _, now| trust::replace_listener(state, tls, now));
@@ -288,7 +289,7 @@ impl Crew {
                     let signal = Rc::new(Signal::default());
                     let listener = TcpListener::from_std(socket)?;
                     let accept =
-                        stream::accept(Rc::clone(&worker), listener, tls, Rc::clone(&signal));
+                        accept::accept(Rc::clone(&worker), listener, tls, Rc::clone(&signal));
                     tokio::task::spawn_local(accept);
                     signal
                 }

@@ -10,13 +10,14 @@
 //! Deliberately absent: waiting. The tasks in `listen` and `upstream` wait, one per socket, and call `turn`.
 
 use std::cell::RefCell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dotward_core::engine::{Action, Engine, Replies};
 use dotward_core::front::Front;
+use dotward_core::policy::Acl;
 use dotward_core::time::Moment;
 use dotward_core::upstream::{ConnectionId, Protocol};
 use dotward_udp::LocalAddress;
@@ -70,6 +71,8 @@ pub(crate) struct State {
     pub(crate) upstreams: Vec<Option<Rc<UpstreamTls>>>,
     /// From where each upstream is connected to.
     pub(crate) bindings: Vec<Rc<Binding>>,
+    /// Whose PROXY headers say who asks.
+    pub(crate) balancers: Acl,
     /// What TLS listeners show.
     pub(crate) listen_tls: Option<ListenerTls>,
     pub(crate) trust: TrustStatus,
@@ -104,6 +107,7 @@ impl State {
             trust: TrustStatus::new(events.names().to_vec(), &upstreams),
             upstreams,
             bindings,
+            balancers: Acl::new(&[]),
             listen_tls: None,
             connections: SecondaryMap::new(),
             ports: Vec::new(),
@@ -123,7 +127,7 @@ impl State {
     pub(crate) fn for_test() -> Self {
         use dotward_core::engine::EngineConfig;
         use dotward_core::front::FrontConfig;
-        use dotward_core::policy::{Acl, PolicyConfig};
+        use dotward_core::policy::PolicyConfig;
         use dotward_core::upstream::{Strategy, UpstreamConfig};
 
         let endpoints = vec![SocketAddr::from(([127, 0, 0, 1], 9))];
@@ -294,9 +298,9 @@ impl Worker {
         }
     }
 
-    /// Whether a client with this address may have a stream.
-    pub(crate) fn allows(&self, address: IpAddr) -> bool {
-        self.state.borrow().clients.allows(address)
+    /// Looks at the state and changes nothing.
+    pub(crate) fn look<R>(&self, at: impl FnOnce(&State) -> R) -> R {
+        at(&self.state.borrow())
     }
 
     /// The server's side of a connection, for a client of a TLS listener.

@@ -367,6 +367,7 @@ fn config(
     Config {
         listeners,
         listen_tls: None,
+        proxy_from: Vec::new(),
         allow: ["127.0.0.0/8", "::1/128"]
             .iter()
             .filter_map(|network| network.parse().ok())

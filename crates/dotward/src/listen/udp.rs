@@ -3,7 +3,7 @@
 //! Promises: a batch is received with one system call and its replies leave with one; a reply leaves from the address its query was
 //! sent to (RFC 2181 section 4.1); receiving never ends because of an error, nor spins; a datagram that was cut is dropped; a query
 //! that waited in the socket for as long as a client waits for its reply (the process was stopped, or flooded) is discarded,
-//! because nobody would believe the reply to be in time.
+//! because nobody would believe the reply to be in time; a datagram of a load balancer begins with a PROXY header or is dropped.
 //!
 //! Deliberately absent: fragments, larger sizes and truncation, which the front and the engine decide.
 
@@ -17,7 +17,7 @@ use std::{fmt, io};
 use dotward_core::front::Client;
 use dotward_core::limits::QUESTION_BUDGET;
 use dotward_core::time::Moment;
-use dotward_core::wire::Transport;
+use dotward_core::wire::{Transport, proxy};
 use dotward_udp::{BatchSocket, Datagram, LocalAddress, PushError, RecvBatch, SendBatch};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -234,15 +234,15 @@ fn receive(worker: &Rc<Worker>, socket: &Socket, batch: &mut RecvBatch, port: us
         Ok(()) | Err(_) => {}
     }
     let stale = clock::wall().saturating_sub(QUESTION_BUDGET);
-    let (mut discarded, mut cut) = (0_u32, 0_u32);
+    let (mut discarded, mut cut, mut headless) = (0_u32, 0_u32, 0_u32);
     worker.turn(|state, _, now| {
         for datagram in batch.iter().filter(|_| fresh) {
             if datagram.meta.truncated {
                 cut += 1;
             } else if is_stale(&datagram, stale) {
                 discarded += 1;
-            } else {
-                take(state, port, datagram, now);
+            } else if !take(state, port, datagram, now) {
+                headless += 1;
             }
         }
     });
@@ -251,6 +251,12 @@ fn receive(worker: &Rc<Worker>, socket: &Socket, batch: &mut RecvBatch, port: us
     }
     if cut > 0 {
         tracing::debug!(cut, "datagrams too long for a query dropped");
+    }
+    if headless > 0 {
+        tracing::debug!(
+            headless,
+            "datagrams of load balancers without a PROXY header dropped"
+        );
     }
     if fresh && batch.is_full() {
         Received::Some
@@ -265,18 +271,29 @@ fn is_stale(datagram: &Datagram<'_>, stale: Duration) -> bool {
     datagram.meta.arrived.is_some_and(|arrived| arrived < stale)
 }
 
-fn take(state: &mut State, port: usize, datagram: Datagram<'_>, now: Moment) {
+/// Takes one query. False for a load balancer's without a header.
+fn take(state: &mut State, port: usize, datagram: Datagram<'_>, now: Moment) -> bool {
     let (peer, local) = (datagram.meta.peer, datagram.meta.local);
+    let (mut message, mut address) = (datagram.bytes, peer);
+    if state.balancers.contains(peer.ip()) {
+        let Ok(header) = proxy::parse_datagram(message) else {
+            return false;
+        };
+        message = message.get(header.len..).unwrap_or_default();
+        let source = header.source.unwrap_or(peer);
+        address = SocketAddr::new(source.ip().to_canonical(), source.port());
+    }
     let client = Client {
-        address: peer,
+        address,
         transport: Transport::Udp,
     };
     let to = || ReplyTo::Udp { port, peer, local };
-    if take_query(state, datagram.bytes, &client, to, now) == Taken::Reply
+    if take_query(state, message, &client, to, now) == Taken::Reply
         && let Some(port) = state.ports.get_mut(port)
     {
         port.push(&state.reply, peer, local);
     }
+    true
 }
 
 #[cfg(test)]

@@ -65,6 +65,8 @@ pub enum Id {
     ListenAllow,
     ListenCertificate,
     ListenKey,
+    ListenClientCa,
+    ListenProxyFrom,
     Upstream,
     UpstreamName,
     UpstreamPreset,

@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream as StdStream};
 
-use dotward_core::wire::{Class, QueryOptions, Question, RecordType, write_query};
+use dotward_core::wire::{Class, QueryOptions, Question, RecordType, Transport, write_query};
 use socket2::SockRef;
+use tokio::net::TcpListener;
 
 use super::*;
 use crate::limits::READ_PER_TURN;
@@ -37,7 +38,9 @@ async fn pair() -> Pair {
         address,
         transport: Transport::Tcp,
     };
-    let (key, _) = state.clients.admit(stream, who, clock::now());
+    let (key, _) = state
+        .clients
+        .admit(stream, who, Opening::Octets, clock::now());
     Pair {
         state,
         key,
