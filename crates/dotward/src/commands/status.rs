@@ -159,7 +159,7 @@ mod tests {
              clients    2 waiting, 1 connected over TCP or TLS; 2 questions at 1 upstream connections\n\
              state      degraded: upstream quad9 does not answer\n\
              \n\
-             upstream  state  since      connections      in flight  response time  idle limit  reason\n\
+             upstream  state  since      connections     in flight  response time  idle limit  reason\n\
              quad9     down   1 min 1 s  0 (+1 opening)  2          -              9.8 s       it does not answer\n\
              x         up     1 h 6 min  1               0          12.3 ms        -\n"
         );

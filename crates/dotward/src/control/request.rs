@@ -133,7 +133,7 @@ mod tests {
         let told = |line| Request::parse(line).unwrap_err().to_string();
         assert_eq!(told("log-level loud"), "write: log-level LEVEL");
         assert_eq!(told("status now"), "write: status");
-        for line in ["", "  ", "statu", "\u{0}", "log -level info"] {
+        for line in ["", "  ", "stat", "\u{0}", "log -level info"] {
             assert!(told(line).starts_with("not a request; there are: status"));
         }
     }

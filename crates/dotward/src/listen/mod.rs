@@ -22,7 +22,8 @@ fn take_query(
     to: impl FnOnce() -> ReplyTo,
     now: Moment,
 ) -> Taken {
-    match state.front.handle_query(message, client, &mut state.reply) {
+    let front = &state.front;
+    match front.handle_query(message, client, now, &mut state.reply) {
         Verdict::Reply => Taken::Reply,
         Verdict::Drop(_) => Taken::Dropped,
         Verdict::Forward(request) => {
