@@ -134,6 +134,7 @@ fn upstream_status(
         "state": state_word(status.state),
         "reason": status.reason.map(events::words),
         "since_seconds": seconds(now.since(since)),
+        "next_try_seconds": status.next_try.map(|it| seconds(it.since(now))),
         "connections": status.ready,
         "connections_opening": status.opening,
         "in_flight": status.in_flight,
@@ -147,6 +148,7 @@ fn state_word(state: HealthState) -> &'static str {
         HealthState::Up => "up",
         HealthState::Suspect => "suspect",
         HealthState::Down => "down",
+        HealthState::Probing => "probing",
     }
 }
 
