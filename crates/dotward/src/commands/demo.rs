@@ -368,6 +368,7 @@ fn config(
         listeners,
         listen_tls: None,
         proxy_from: Vec::new(),
+        control: None,
         allow: ["127.0.0.0/8", "::1/128"]
             .iter()
             .filter_map(|network| network.parse().ok())

@@ -50,6 +50,7 @@ pub(crate) fn build(
         listen_tls,
         allow: networks(parts.values, Id::ListenAllow),
         proxy_from: proxy_from(parts.values, warnings),
+        control: control(parts.values),
         upstreams: far.upstreams,
         strategy: routes::strategy(parts.values, Id::Strategy).unwrap_or_default(),
         routes: far.routes,
@@ -220,6 +221,13 @@ fn networks(values: &Values, id: Id) -> Vec<ipnet::IpNet> {
         }
     }
     all
+}
+
+/// The control socket; `None` when it is off, or nobody said anything.
+pub(crate) fn control(values: &Values) -> Option<PathBuf> {
+    let parsed = values.one(Id::ListenControl)?;
+    let off = parsed.value == Value::Path(PathBuf::from("off"));
+    if off { None } else { path_of(parsed) }
 }
 
 fn log(values: &Values) -> LogSettings {

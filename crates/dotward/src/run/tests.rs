@@ -24,6 +24,7 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
         }],
         listen_tls: None,
         proxy_from: Vec::new(),
+        control: None,
         allow: vec!["127.0.0.0/8".parse().unwrap()],
         upstreams: vec![UpstreamSettings {
             tls_name: Some(NAME.try_into().unwrap()),

@@ -67,6 +67,7 @@ pub enum Id {
     ListenKey,
     ListenClientCa,
     ListenProxyFrom,
+    ListenControl,
     Upstream,
     UpstreamName,
     UpstreamPreset,

@@ -14,6 +14,7 @@ mod bootstrap;
 mod client_certificates;
 mod clients;
 mod commands;
+mod control;
 mod dot_listener;
 mod forwarding;
 mod network;
