@@ -8,7 +8,7 @@
 use core::net::SocketAddr;
 
 use crate::exchange::Request;
-use crate::outcome::Refusal;
+use crate::outcome::{Failure, Refusal};
 use crate::policy::{Acl, Decision, Policy, PolicyConfig};
 use crate::wire::{
     Asker, QueryFault, QueryView, ReplyOrigin, ResponseView, Transport, render_reply, write_error,
@@ -103,6 +103,12 @@ impl Front {
                 Verdict::Reply
             }
         }
+    }
+
+    /// Writes the reply to a question that could not be given to the engine because too many wait for it already.
+    pub fn refuse_overloaded(&self, request: &Request, reply: &mut Vec<u8>) {
+        let told = Failure::Overloaded.told();
+        write_error(&request.asker, told.rcode, Some(told.error), reply);
     }
 
     fn reply_locally(&self, asker: &Asker, decision: Decision<'_>, reply: &mut Vec<u8>) -> Verdict {
