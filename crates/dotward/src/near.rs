@@ -24,7 +24,7 @@ use crate::stream::ReadBuffers;
 use crate::tls::server::ListenerTls;
 
 /// Where a reply goes, within one worker.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum ReplyTo {
     /// Out of a UDP socket.
     Udp {

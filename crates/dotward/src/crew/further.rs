@@ -41,7 +41,7 @@ pub(crate) struct Kit {
 
 /// Starts the thread and waits until it can serve.
 pub(crate) fn start(kit: Kit) -> io::Result<JoinHandle<()>> {
-    let (ready, started) = mpsc::channel();
+    let (ready, started) = mpsc::sync_channel(1);
     let thread = std::thread::Builder::new()
         .name(format!("worker {}", kit.number + 1))
         .spawn(move || match local_runtime() {
@@ -58,7 +58,7 @@ pub(crate) fn start(kit: Kit) -> io::Result<JoinHandle<()>> {
     }
 }
 
-fn report(ready: &mpsc::Sender<io::Result<()>>, result: io::Result<()>) {
+fn report(ready: &mpsc::SyncSender<io::Result<()>>, result: io::Result<()>) {
     // Who started the thread waits for exactly this.
     drop(ready.send(result));
 }

@@ -241,7 +241,7 @@ async fn run(crew: Rc<Crew>, workers: Workers) {
             if fewer {
                 tokio::time::sleep(LEAVE_LOOK).await;
             } else {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         };
         let look = tokio::select! {

@@ -25,7 +25,10 @@ fn take_query(
     now: Moment,
 ) -> Taken {
     near.counters.queries(client.transport).add(1);
-    match near.front.handle_query(message, client, &mut near.reply) {
+    match near
+        .front
+        .handle_query(message, client, now, &mut near.reply)
+    {
         Verdict::Reply => {
             near.counters.answered_here.add(1);
             Taken::Reply

@@ -43,8 +43,10 @@ fn submit(state: &mut State, number: usize) {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 5353)),
         transport: Transport::Tcp,
     };
-    let near = &mut state.near;
-    let verdict = near.front.handle_query(&message, &client, &mut near.reply);
+    let (near, now) = (&mut state.near, clock::now());
+    let verdict = near
+        .front
+        .handle_query(&message, &client, now, &mut near.reply);
     let Verdict::Forward(request) = verdict else {
         panic!("{verdict:?}");
     };
