@@ -129,7 +129,7 @@ impl Near {
     /// Sends all replies that wait: one system call for each UDP port and each stream.
     pub(crate) fn flush(&mut self) {
         self.clients.flush();
-        let streams = u64::try_from(self.clients.len()).unwrap_or_default();
+        let streams = u64::try_from(self.clients.count()).unwrap_or_default();
         self.counters.streams.set(streams);
         for port in &mut self.ports {
             port.flush();

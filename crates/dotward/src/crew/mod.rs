@@ -287,7 +287,7 @@ pub(crate) fn place(first: &Rc<Worker>, socket: TcpStream, address: SocketAddr, 
 /// The worker for the next client; `None` for the first one.
 fn choose(state: &State) -> Option<Arc<Link>> {
     let full = state.near.clients.are_full();
-    let mut chosen = (state.near.clients.len(), None);
+    let mut chosen = (state.near.clients.count(), None);
     for further in state.further.iter().take(state.active.saturating_sub(1)) {
         // One that does not keep up gets no more.
         let Some(streams) = further.link.streams() else {

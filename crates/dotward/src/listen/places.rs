@@ -25,6 +25,11 @@ impl Places {
         self.taken.load(Ordering::Relaxed) >= self.most
     }
 
+    /// Streams open at the moment.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     /// Takes a place.
     pub(crate) fn take(&self) {
         self.taken.fetch_add(1, Ordering::Relaxed);

@@ -119,8 +119,13 @@ impl Clients {
         self.allow.contains(address)
     }
 
-    /// How many streams there are.
-    pub(crate) fn len(&self) -> usize {
+    /// Streams of all workers open at the moment.
+    pub(crate) fn count_of_all(&self) -> usize {
+        self.places.taken()
+    }
+
+    /// Streams of this worker open at the moment.
+    pub(crate) fn count(&self) -> usize {
         self.streams.len()
     }
 

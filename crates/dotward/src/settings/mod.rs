@@ -67,6 +67,7 @@ pub enum Id {
     ListenAllow,
     ListenCertificate,
     ListenKey,
+    ListenControl,
     Upstream,
     UpstreamName,
     UpstreamPreset,
