@@ -6,7 +6,7 @@
 //!
 //! Deliberately absent: what clients say (`opening`, `stream`).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use dotward_core::front::Client;
@@ -16,12 +16,16 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::opening::Opening;
 use super::stream;
+use crate::crew;
 use crate::limits::ACCEPT_PAUSE;
+use crate::near::Host;
 use crate::signal::Signal;
 use crate::stream::Stream;
-use crate::worker::{State, Worker};
+use crate::worker::Worker;
 
-/// Accepts clients of one listener, with TLS or without, until `signal` is stopped.
+/// Accepts clients of one listener, with TLS or without, until `signal` is stopped. Accepted by the first worker for all, because
+/// connections that wait in a listener of its own are lost when a worker leaves; which of them serves a client is decided by
+/// [`crew::place`](crate::crew::place).
 pub(crate) async fn accept(
     worker: Rc<Worker>,
     listener: TcpListener,
@@ -33,7 +37,11 @@ pub(crate) async fn accept(
             () = signal.stopped() => return,
             accepted = listener.accept() => match accepted {
                 Ok((socket, address)) => {
-                    admit(&worker, socket, address, tls);
+                    if worker.hears(address.ip()) {
+                        crew::place(&worker, socket, address, tls);
+                    } else {
+                        tracing::debug!(%address, "a client that may not ask is let go");
+                    }
                     // A stream that had to go gives its descriptor back when its task ends, which is to be before the next comes.
                     tokio::task::yield_now().await;
                 }
@@ -52,43 +60,35 @@ async fn pause_after(error: &std::io::Error) {
     }
 }
 
-fn admit(worker: &Rc<Worker>, socket: TcpStream, address: SocketAddr, tls: bool) {
-    // An IPv4 client of a dual-stack socket is the same client to an access list.
-    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-    let Some(opening) = worker.look(|state| opening_of(state, address.ip(), tls)) else {
-        tracing::debug!(%address, "a client that may not ask is let go");
-        return;
-    };
+/// Serves a client that connected and may be heard.
+pub(crate) fn admit<H: Host>(host: &Rc<H>, socket: TcpStream, address: SocketAddr, tls: bool) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY not set for a client");
     }
-    let (stream, transport) = match tls.then(|| worker.accept_tls()) {
-        None => (Stream::plain(socket), Transport::Tcp),
-        Some(None) => return,
-        Some(Some(Ok(connection))) => (Stream::tls(socket, connection), Transport::Tls),
-        Some(Some(Err(error))) => {
-            tracing::debug!(%error, "no TLS for a client");
-            return;
-        }
-    };
-    let client = Client { address, transport };
-    let source = stream.socket();
-    let (key, signal) =
-        worker.turn(|state, _, now| state.clients.admit(stream, client, opening, now));
-    let patience = opening.patience();
-    let run = stream::run(Rc::clone(worker), key, source, signal, patience);
-    tokio::task::spawn_local(run);
-}
-
-/// What has to come first from `address`; `None` when it may not have a stream.
-fn opening_of(state: &State, address: IpAddr, tls: bool) -> Option<Opening> {
-    if state.balancers.contains(address) {
-        return Some(Opening::Header);
+    // An IPv4 client of a dual-stack socket is the same client to an access list.
+    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+    let admitted = host.near_turn(|near, _, now| {
+        let (stream, transport) = match tls.then(|| near.listen_tls.accept()) {
+            None => (Stream::plain(socket), Transport::Tcp),
+            Some(None) => return None,
+            Some(Some(Ok(connection))) => (Stream::tls(socket, connection), Transport::Tls),
+            Some(Some(Err(error))) => {
+                tracing::debug!(%error, "no TLS for a client");
+                return None;
+            }
+        };
+        let opening = if near.balancers.contains(address.ip()) {
+            Opening::Header
+        } else {
+            Opening::of(&stream)
+        };
+        let client = Client { address, transport };
+        let source = stream.socket();
+        let (key, signal) = near.clients.admit(stream, client, opening, now);
+        Some((key, source, signal, opening.patience()))
+    });
+    if let Some((key, source, signal, patience)) = admitted {
+        let run = stream::run(Rc::clone(host), key, source, signal, patience);
+        tokio::task::spawn_local(run);
     }
-    let opening = if tls {
-        Opening::Handshake
-    } else {
-        Opening::Octets
-    };
-    state.clients.allows(address).then_some(opening)
 }

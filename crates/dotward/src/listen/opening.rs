@@ -16,9 +16,8 @@ use dotward_core::wire::proxy::{self, ProxyHeader};
 
 use super::stream::ClientKey;
 use crate::limits::{CLIENT_IDLE, CLIENT_OPENING};
+use crate::near::{Near, SharedListenerTls};
 use crate::stream::{HeaderRead, Stream, StreamEnd};
-use crate::tls::server::ListenerTls;
-use crate::worker::State;
 
 /// What is to come next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +33,14 @@ pub(super) enum Opening {
 }
 
 impl Opening {
+    /// What comes first from a client itself.
+    pub(super) fn of(stream: &Stream) -> Self {
+        match stream.connection() {
+            Some(_) => Self::Handshake,
+            None => Self::Octets,
+        }
+    }
+
     /// How long the stream may last without a whole query.
     pub(super) fn patience(self) -> Duration {
         match self {
@@ -44,17 +51,17 @@ impl Opening {
 }
 
 /// Takes a header where one is due. False when nothing is to be read now, because it is not whole yet or the stream is closed.
-pub(super) fn take_header(state: &mut State, key: ClientKey) -> bool {
-    let Some(client) = state.clients.stream_mut(key) else {
+pub(super) fn take_header(near: &mut Near, key: ClientKey) -> bool {
+    let Some(client) = near.clients.stream_mut(key) else {
         return false;
     };
     if client.opening != Opening::Header {
         return true;
     }
     let address = client.client.address;
-    match client.stream.take_header(&mut state.buffers) {
+    match client.stream.take_header(&mut near.buffers) {
         HeaderRead::Waiting => return false,
-        HeaderRead::Taken(header) => return enter(state, key, header),
+        HeaderRead::Taken(header) => return enter(near, key, header),
         HeaderRead::Refused(fault) => {
             tracing::debug!(%address, %fault, "a load balancer is let go");
         }
@@ -63,13 +70,13 @@ pub(super) fn take_header(state: &mut State, key: ClientKey) -> bool {
             tracing::debug!(%address, ?end, "client stream broken");
         }
     }
-    state.clients.close(key);
+    near.clients.close(key);
     false
 }
 
 /// The client is known now. False when it may not ask.
-fn enter(state: &mut State, key: ClientKey, header: ProxyHeader) -> bool {
-    let Some(client) = state.clients.stream_mut(key) else {
+fn enter(near: &mut Near, key: ClientKey, header: ProxyHeader) -> bool {
+    let Some(client) = near.clients.stream_mut(key) else {
         return false;
     };
     client.opening = match client.stream.connection() {
@@ -79,15 +86,15 @@ fn enter(state: &mut State, key: ClientKey, header: ProxyHeader) -> bool {
     // Without a source the balancer speaks for itself.
     let address = header.source.unwrap_or(client.client.address);
     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-    if !state.clients.allows(address.ip()) {
+    if !near.clients.allows(address.ip()) {
         tracing::debug!(%address, "a client that may not ask is let go");
-        state.clients.close(key);
+        near.clients.close(key);
         return false;
     }
     if header.source.is_some() {
-        state.clients.make_room_of(address.ip());
+        near.clients.make_room_of(address.ip());
     }
-    let client = state.clients.stream_mut(key);
+    let client = near.clients.stream_mut(key);
     client.is_some_and(|client| {
         client.client.address = address;
         true
@@ -95,24 +102,24 @@ fn enter(state: &mut State, key: ClientKey, header: ProxyHeader) -> bool {
 }
 
 /// Looks at what was read before anything is made of it. False when the stream is closed for it.
-pub(super) fn judge(state: &mut State, key: ClientKey) -> bool {
-    let Some(client) = state.clients.stream_mut(key) else {
+pub(super) fn judge(near: &mut Near, key: ClientKey) -> bool {
+    let Some(client) = near.clients.stream_mut(key) else {
         return false;
     };
     let address = client.client.address;
     match client.opening {
         Opening::Over | Opening::Header => return true,
-        Opening::Octets if proxy::is_announced(&state.buffers.plain) => {
+        Opening::Octets if proxy::is_announced(&near.buffers.plain) => {
             tracing::debug!(%address, "a PROXY header from an address that is not in listen.proxy_from");
         }
         Opening::Octets => {
-            if !state.buffers.plain.is_empty() {
+            if !near.buffers.plain.is_empty() {
                 client.opening = Opening::Over;
             }
             return true;
         }
         Opening::Handshake if client.stream.is_handshaking() => return true,
-        Opening::Handshake => match check(state.listen_tls.as_ref(), &client.stream) {
+        Opening::Handshake => match check(&near.listen_tls, &client.stream) {
             Ok(()) => {
                 client.opening = Opening::Over;
                 return true;
@@ -122,14 +129,11 @@ pub(super) fn judge(state: &mut State, key: ClientKey) -> bool {
             }
         },
     }
-    state.clients.close(key);
+    near.clients.close(key);
     false
 }
 
 /// What is left to check of a handshake that is over.
-fn check(tls: Option<&ListenerTls>, stream: &Stream) -> Result<(), rustls::Error> {
-    match (tls, stream.connection()) {
-        (Some(tls), Some(connection)) => tls.check(connection),
-        (_, _) => Ok(()),
-    }
+fn check(tls: &SharedListenerTls, stream: &Stream) -> Result<(), rustls::Error> {
+    stream.connection().map_or(Ok(()), |it| tls.check(it))
 }

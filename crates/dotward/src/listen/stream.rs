@@ -16,6 +16,7 @@
 use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dotward_core::front::Client;
@@ -27,13 +28,14 @@ use slotmap::{SlotMap, new_key_type};
 use tokio::net::TcpStream;
 
 use super::opening::{self, Opening};
+use super::places::Places;
 use super::source::Source;
 use super::{Taken, take_query};
 use crate::clock;
 use crate::limits::{CLIENT_BACKLOG, CLIENT_IN_FLIGHT, CLIENT_STREAMS_PER_SOURCE, CLIENTS_BACKLOG};
+use crate::near::{Far, Host, Near, ReplyTo};
 use crate::signal::{Ready, Signal, Wants};
 use crate::stream::{Stream, StreamEnd};
-use crate::worker::{ReplyTo, State, Worker};
 
 new_key_type! {
     /// Names one client stream; never names another one later.
@@ -45,8 +47,8 @@ new_key_type! {
 pub(crate) struct Clients {
     /// Who may have a stream.
     allow: Acl,
-    /// How many streams there may be.
-    places: usize,
+    /// How many streams there may be, of all workers.
+    places: Arc<Places>,
     streams: SlotMap<ClientKey, ClientStream>,
     /// Streams with something to write, each once.
     touched: Vec<ClientKey>,
@@ -98,8 +100,8 @@ impl ClientStream {
 }
 
 impl Clients {
-    /// No streams yet, never more than `places`, and only of clients in `allow`.
-    pub(crate) fn new(allow: Acl, places: usize) -> Self {
+    /// No streams yet, never more than there are `places`, and only of clients in `allow`.
+    pub(crate) fn new(allow: Acl, places: Arc<Places>) -> Self {
         Self {
             allow,
             places,
@@ -120,7 +122,7 @@ impl Clients {
         self.streams.get_mut(key)
     }
 
-    /// Closes the streams over TLS that `is_good` says are not, those in the handshake included.
+    /// Closes the streams over TLS that `is_good` says are not, those in the handshake included. Gives back how many.
     pub(crate) fn retain_tls(&mut self, is_good: impl Fn(&Connection) -> bool) -> usize {
         let bad = |client: &ClientStream| client.stream.connection().is_some_and(|it| !is_good(it));
         let streams = self.streams.iter();
@@ -134,9 +136,19 @@ impl Clients {
         bad.len()
     }
 
-    /// Streams open at the moment.
+    /// Streams of all workers open at the moment.
+    pub(crate) fn count_of_all(&self) -> usize {
+        self.places.taken()
+    }
+
+    /// Streams of this worker open at the moment.
     pub(crate) fn count(&self) -> usize {
         self.streams.len()
+    }
+
+    /// Whether somebody has to go before the next stream comes, of whichever worker.
+    pub(crate) fn are_full(&self) -> bool {
+        self.places.are_full()
     }
 
     /// Appends a reply to the stream of a client, if it still exists.
@@ -195,6 +207,7 @@ impl Clients {
     pub(super) fn close(&mut self, key: ClientKey) {
         if let Some(client) = self.streams.remove(key) {
             self.owed -= client.stream.backlog();
+            self.places.give_back(1);
             client.signal.stop();
             client.stream.close();
         }
@@ -211,6 +224,7 @@ impl Clients {
     /// Closes all streams.
     pub(crate) fn close_all(&mut self) {
         self.owed = 0;
+        self.places.give_back(self.streams.len());
         for (_, client) in self.streams.drain() {
             client.signal.stop();
             client.stream.close();
@@ -228,7 +242,7 @@ impl Clients {
 
     /// Lets go of a stream when everybody together has as many as there may be.
     fn make_room(&mut self) {
-        if self.streams.len() >= self.places
+        if self.places.are_full()
             && let Some(key) = self.idle_longest(|_| true)
         {
             self.close(key);
@@ -284,13 +298,14 @@ impl Clients {
             touched: false,
         };
         client.update_wants(self.draining);
+        self.places.take();
         (self.streams.insert(client), signal)
     }
 }
 
 /// Waits for one client's socket, at most `patience` before the worker is asked how long more.
-pub(super) async fn run(
-    worker: Rc<Worker>,
+pub(super) async fn run<H: Host>(
+    host: Rc<H>,
     key: ClientKey,
     source: Rc<TcpStream>,
     signal: Rc<Signal>,
@@ -301,11 +316,11 @@ pub(super) async fn run(
         match signal.ready(&*source, Some(idle.as_mut())).await {
             Ready::Stopped => return,
             Ready::Io => {
-                if worker.turn(|state, _, now| serve(state, key, now)) {
+                if host.near_turn(|near, far, now| serve(near, far, key, now)) {
                     tokio::task::yield_now().await;
                 }
             }
-            Ready::Deadline => match worker.turn(|state, _, now| expire(state, key, now)) {
+            Ready::Deadline => match host.near_turn(|near, _, now| expire(near, key, now)) {
                 None => return,
                 Some(due) => {
                     let left = due.since(clock::now());
@@ -317,73 +332,73 @@ pub(super) async fn run(
 }
 
 /// Ends a stream that is idle, or says when it will be.
-fn expire(state: &mut State, key: ClientKey, now: Moment) -> Option<Moment> {
-    let client = state.clients.streams.get(key)?;
+fn expire(near: &mut Near, key: ClientKey, now: Moment) -> Option<Moment> {
+    let client = near.clients.streams.get(key)?;
     let due = client.last_query + client.opening.patience();
     if now < due {
         return Some(due);
     }
-    state.clients.close(key);
+    near.clients.close(key);
     None
 }
 
 /// Takes the queries a client sent, reads when none of them waits, and has its replies written. True when there is more to read.
-fn serve(state: &mut State, key: ClientKey, now: Moment) -> bool {
-    if !opening::take_header(state, key) {
+fn serve(near: &mut Near, far: &mut impl Far, key: ClientKey, now: Moment) -> bool {
+    if !opening::take_header(near, key) {
         return false;
     }
     // What was read already comes first, or a client that never pauses has each freed place read a turn's worth more.
-    take_messages(state, key, now);
-    let Some(client) = state.clients.streams.get_mut(key) else {
+    take_messages(near, far, key, now);
+    let Some(client) = near.clients.streams.get_mut(key) else {
         return false;
     };
     let mut more = false;
-    if !client.ended && !state.clients.draining && !client.waiting {
-        let received = client.stream.read(&mut state.buffers);
-        client.messages.push(&state.buffers.plain);
+    if !client.ended && !near.clients.draining && !client.waiting {
+        let received = client.stream.read(&mut near.buffers);
+        client.messages.push(&near.buffers.plain);
         more = received.more;
         match received.end {
             None => {}
             Some(StreamEnd::Ended) => client.ended = true,
             Some(end @ (StreamEnd::Failed(_) | StreamEnd::Tls(_))) => {
                 tracing::debug!(address = %client.client.address, ?end, "client stream broken");
-                state.clients.close(key);
+                near.clients.close(key);
                 return false;
             }
         }
-        if !opening::judge(state, key) {
+        if !opening::judge(near, key) {
             return false;
         }
-        take_messages(state, key, now);
+        take_messages(near, far, key, now);
     }
     // Also without a reply: TLS may have something to say.
-    state.clients.touch(key);
+    near.clients.touch(key);
     more
 }
 
-fn take_messages(state: &mut State, key: ClientKey, now: Moment) {
-    // The reader leaves its place while the front and the engine use the rest of the state.
-    let Some(client) = state.clients.streams.get_mut(key) else {
+fn take_messages(near: &mut Near, far: &mut impl Far, key: ClientKey, now: Moment) {
+    // The reader leaves its place while the front and the engine use the rest of the near.
+    let Some(client) = near.clients.streams.get_mut(key) else {
         return;
     };
     let mut messages = std::mem::take(&mut client.messages);
     let who = client.client;
-    while let Some(client) = state.clients.streams.get(key)
+    while let Some(client) = near.clients.streams.get(key)
         && !client.is_full()
         && let Some(message) = messages.next_message()
     {
-        let taken = take_query(state, message, &who, || ReplyTo::Stream(key), now);
-        let Some(client) = state.clients.streams.get_mut(key) else {
+        let taken = take_query(near, far, message, &who, || ReplyTo::Stream(key), now);
+        let Some(client) = near.clients.streams.get_mut(key) else {
             return;
         };
         client.last_query = now;
         match taken {
-            Taken::Reply => state.clients.append(key, &state.reply),
+            Taken::Reply => near.clients.append(key, &near.reply),
             Taken::Forwarded => client.in_flight += 1,
             Taken::Dropped => {}
         }
     }
-    if let Some(client) = state.clients.streams.get_mut(key) {
+    if let Some(client) = near.clients.streams.get_mut(key) {
         client.messages = messages;
         client.waiting = client.is_full();
     }

@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use dotward_core::time::Moment;
 use dotward_core::upstream::{ConnectionId, UpstreamId};
-use rustls::Connection;
 use rustls::pki_types::UnixTime;
 
 use crate::config::Config;
@@ -107,29 +106,8 @@ fn apply(state: &mut State, change: Change, now: Moment) {
 /// Makes `tls` what clients are shown, and lets go of those it would not let in.
 pub(crate) fn replace_listener(state: &mut State, tls: ListenerTls, now: Moment) {
     state.trust.set_listener(tls.certificate(), now);
-    let before = state.listen_tls.take();
-    let same_trust = before.as_ref().is_none_or(|it| tls.trusts_whom(it));
-    state.listen_tls = Some(match before {
-        Some(before) => tls.succeeding(&before),
-        None => tls,
-    });
-    let_go_of_clients(state, UnixTime::now(), same_trust);
-}
-
-/// Closes the streams of clients whose certificates would not be believed at `date`. A handshake under way, in which the
-/// certificate is still to come, may go on where it is judged by the same trust.
-fn let_go_of_clients(state: &mut State, date: UnixTime, same_trust: bool) {
-    let Some(tls) = &state.listen_tls else {
-        return;
-    };
-    let is_good = |connection: &Connection| match connection.is_handshaking() {
-        true => same_trust,
-        false => tls.examine(connection, date).is_ok(),
-    };
-    let closed = state.clients.retain_tls(is_good);
-    if closed > 0 {
-        tracing::info!(closed, "clients let go whose certificates hold no longer");
-    }
+    let same_trust = state.near.listen_tls.replace(tls);
+    state.let_go_of_clients(same_trust);
 }
 
 fn replace_upstream(state: &mut State, upstream: UpstreamId, tls: UpstreamTls, now: Moment) {
@@ -166,7 +144,7 @@ fn look_at_certificates(state: &mut State, now: Moment) {
     for connection in distrusted(state, None, UnixTime::now()) {
         state.engine.renew(connection, now);
     }
-    let_go_of_clients(state, UnixTime::now(), true);
+    state.let_go_of_clients(true);
     state.trust.tell_ends(now);
 }
 
