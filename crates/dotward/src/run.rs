@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dotward_core::engine::Engine;
+use dotward_core::front::COOKIE_SECRET_LEN;
 use dotward_core::policy::Acl;
 use dotward_core::upstream::Protocol;
 use tokio::net::TcpListener;
@@ -267,7 +268,7 @@ impl Crew {
             seed,
         } = prepared;
         let state = State::new(
-            Arc::new(plan::front(&config)),
+            Arc::new(plan::front(&config, cookie_secret()?)),
             Engine::new(plan::engine(&config), seed),
             upstreams.into_iter().map(|tls| tls.map(Rc::new)).collect(),
             bindings(&config),
@@ -373,6 +374,13 @@ fn bindings(config: &Config) -> Vec<Rc<Binding>> {
     upstreams
         .map(|upstream| Rc::new(upstream.binding.clone()))
         .collect()
+}
+
+/// What cookies of one run are made with.
+fn cookie_secret() -> io::Result<[u8; COOKIE_SECRET_LEN]> {
+    let mut secret = [0; COOKIE_SECRET_LEN];
+    aws_lc_rs::rand::fill(&mut secret).map_err(|_| io::Error::other("no randomness"))?;
+    Ok(secret)
 }
 
 fn random_seed() -> io::Result<[u8; 32]> {

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use dotward_core::engine::{Action, Engine, Replies};
 use dotward_core::front::Front;
-use dotward_core::time::Moment;
+use dotward_core::time::{Moment, WallSeconds};
 use dotward_core::upstream::{ConnectionId, Protocol};
 use dotward_udp::LocalAddress;
 use slotmap::SecondaryMap;
@@ -25,6 +25,7 @@ use slotmap::SecondaryMap;
 use crate::clock::{self, SleepWatch};
 use crate::config::Binding;
 use crate::events::EventLog;
+use crate::limits::WALL_READ_EVERY;
 use crate::listen::stream::{ClientKey, Clients};
 use crate::listen::udp::UdpPort;
 use crate::signal::{Ready, Signal};
@@ -82,6 +83,8 @@ pub(crate) struct State {
     pub(crate) reply: Vec<u8>,
     replies: Replies<ReplyTo>,
     sleep: SleepWatch,
+    /// The wall clock, for the age of cookies, and when it was read: at most [`WALL_READ_EVERY`] ago.
+    wall: (WallSeconds, Option<Moment>),
     /// When the timer task wakes next.
     armed: Option<Moment>,
     /// No more queries are taken; what is in flight is answered.
@@ -113,6 +116,7 @@ impl State {
             reply: Vec::new(),
             replies: Replies::default(),
             sleep: SleepWatch::default(),
+            wall: (WallSeconds::default(), None),
             armed: None,
             draining: false,
         }
@@ -122,7 +126,7 @@ impl State {
     #[cfg(test)]
     pub(crate) fn for_test() -> Self {
         use dotward_core::engine::EngineConfig;
-        use dotward_core::front::FrontConfig;
+        use dotward_core::front::{FrontConfig, OptionsConfig};
         use dotward_core::policy::{Acl, PolicyConfig};
         use dotward_core::upstream::{Strategy, UpstreamConfig};
 
@@ -132,6 +136,7 @@ impl State {
         let front = Front::new(FrontConfig {
             allow: Acl::new(&allow),
             policy: PolicyConfig::default(),
+            options: OptionsConfig::default(),
         });
         let engine = Engine::new(EngineConfig::new(upstreams, Strategy::Ordered), [7; 32]);
         let events = EventLog::new(vec!["test".to_owned()]);
@@ -159,6 +164,16 @@ impl State {
             tracing::info!(?slept, "the machine slept; connections are made anew");
             self.handle_network_change(now);
         }
+    }
+
+    /// The wall clock, a second late at most.
+    pub(crate) fn wall(&mut self, now: Moment) -> WallSeconds {
+        let (wall, read) = &mut self.wall;
+        if read.is_none_or(|read| now.since(read) >= WALL_READ_EVERY) {
+            *read = Some(now);
+            *wall = clock::wall_seconds();
+        }
+        *wall
     }
 
     /// Does all there is to do after an input.

@@ -22,8 +22,9 @@ fn take_query(
     to: impl FnOnce() -> ReplyTo,
     now: Moment,
 ) -> Taken {
+    let wall = state.wall(now);
     let front = &state.front;
-    match front.handle_query(message, client, now, &mut state.reply) {
+    match front.handle_query(message, client, now, wall, &mut state.reply) {
         Verdict::Reply => Taken::Reply,
         Verdict::Drop(_) => Taken::Dropped,
         Verdict::Forward(request) => {

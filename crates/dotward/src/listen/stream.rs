@@ -10,7 +10,7 @@
 //! - When all places are taken the client idle longest makes room (RFC 7766 section 6.2.2, RFC 9210 section 4.4).
 //! - Accepting never ends because of an error; want of descriptors slows it down.
 //!
-//! Deliberately absent: any look into messages; edns-tcp-keepalive.
+//! Deliberately absent: any look into messages.
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -296,7 +296,11 @@ fn admit(worker: &Rc<Worker>, socket: TcpStream, address: SocketAddr, tls: bool)
             return;
         }
     };
-    let client = Client { address, transport };
+    let client = Client {
+        address,
+        transport,
+        idle: CLIENT_IDLE,
+    };
     let source = stream.socket();
     let (key, signal) = worker.turn(|state, _, now| state.clients.admit(stream, client, now));
     tokio::task::spawn_local(run(Rc::clone(worker), key, source, signal));

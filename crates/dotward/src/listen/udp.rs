@@ -270,6 +270,7 @@ fn take(state: &mut State, port: usize, datagram: Datagram<'_>, now: Moment) {
     let client = Client {
         address: peer,
         transport: Transport::Udp,
+        idle: Duration::ZERO,
     };
     let to = || ReplyTo::Udp { port, peer, local };
     if take_query(state, datagram.bytes, &client, to, now) == Taken::Reply

@@ -36,6 +36,7 @@ async fn pair() -> Pair {
     let who = Client {
         address,
         transport: Transport::Tcp,
+        idle: CLIENT_IDLE,
     };
     let (key, _) = state.clients.admit(stream, who, clock::now());
     Pair {

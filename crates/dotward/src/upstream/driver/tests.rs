@@ -41,10 +41,15 @@ fn submit(state: &mut State, number: usize) {
     let client = Client {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 5353)),
         transport: Transport::Tcp,
+        idle: Duration::ZERO,
     };
-    let verdict = state
-        .front
-        .handle_query(&message, &client, clock::now(), &mut state.reply);
+    let verdict = state.front.handle_query(
+        &message,
+        &client,
+        clock::now(),
+        clock::wall_seconds(),
+        &mut state.reply,
+    );
     let Verdict::Forward(request) = verdict else {
         panic!("{verdict:?}");
     };
