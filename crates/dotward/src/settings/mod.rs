@@ -69,6 +69,7 @@ pub enum Id {
     Cookies,
     CookieSecretFile,
     Nsid,
+    ListenControl,
     Upstream,
     UpstreamName,
     UpstreamPreset,
