@@ -158,7 +158,7 @@ impl<'a> Edns<'a> {
     pub(super) fn check_options(&mut self) -> Result<(), WireError> {
         let mut count = 0_usize;
         let mut options = self.options();
-        while let Some((code, data)) = options.next() {
+        for (code, data) in options.by_ref() {
             self.asked.note(code, data);
             count = count.saturating_add(1);
             if count > OPTIONS_MAX {

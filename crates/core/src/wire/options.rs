@@ -81,11 +81,12 @@ impl ReplyOptions {
     /// Octets they take, without padding.
     #[must_use]
     pub fn len(&self) -> usize {
-        let cookie = self.cookie.map_or(0, |_| OPTION_HEADER_LEN + COOKIE_LEN);
-        let keepalive = self.keepalive.map_or(0, |_| OPTION_HEADER_LEN + 2);
+        const COOKIE: usize = OPTION_HEADER_LEN + COOKIE_LEN;
+        const KEEPALIVE: usize = OPTION_HEADER_LEN + 2;
         let nsid = self.nsid.as_deref();
-        let nsid = nsid.map_or(0, |nsid| OPTION_HEADER_LEN.saturating_add(nsid.len()));
-        nsid.saturating_add(cookie + keepalive)
+        nsid.map_or(0, |nsid| OPTION_HEADER_LEN.saturating_add(nsid.len()))
+            .saturating_add(self.cookie.map_or(0, |_| COOKIE))
+            .saturating_add(self.keepalive.map_or(0, |_| KEEPALIVE))
     }
 
     /// Whether there are none, and no padding.

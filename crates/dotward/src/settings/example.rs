@@ -81,9 +81,10 @@ fn push_setting(text: &mut String, setting: &Setting, key: Key) {
 
 /// A value as it stands in the file.
 fn quoted(setting: &Setting, value: &str) -> String {
-    match setting.kind {
-        Kind::Number { .. } => value.to_owned(),
-        _ => format!("\"{value}\""),
+    if matches!(setting.kind, Kind::Number { .. }) {
+        value.to_owned()
+    } else {
+        format!("\"{value}\"")
     }
 }
 
