@@ -15,7 +15,7 @@ pub use cookie::{COOKIE_SECRET_LEN, CookieSecrets};
 pub use options::{Cookies, OptionsConfig};
 
 use crate::exchange::Request;
-use crate::outcome::Refusal;
+use crate::outcome::{Failure, Refusal};
 use crate::policy::{Acl, Decision, Policy, PolicyConfig};
 use crate::time::{Moment, WallSeconds};
 use crate::wire::{
@@ -136,6 +136,12 @@ impl Front {
                 Verdict::Reply
             }
         }
+    }
+
+    /// Writes the reply to a question that could not be given to the engine because too many wait for it already.
+    pub fn refuse_overloaded(&self, request: &Request, reply: &mut Vec<u8>) {
+        let told = Failure::Overloaded.told();
+        write_error(&request.asker, told.rcode, Some(told.error), reply);
     }
 
     fn reply_locally(

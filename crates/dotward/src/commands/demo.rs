@@ -23,7 +23,7 @@ use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use super::{query, records};
 use crate::config::{
     AnswerSettings, Binding, Config, ListenAddress, ListenTransport, LocalData, LocalRecord,
-    LogFormat, LogSettings, Strategy, UpstreamSettings,
+    LogFormat, LogSettings, Strategy, UpstreamSettings, Workers,
 };
 use crate::run::{Order, Prepared, Proxy, Running, StartError, StartFault, local_runtime};
 use crate::signals::StopSignals;
@@ -392,6 +392,7 @@ fn config(
             file: None,
         },
         drain: Duration::from_secs(2),
+        workers: Workers::Auto,
     }
 }
 

@@ -99,7 +99,7 @@ fn each_option_is_answered_where_it_belongs_and_only_when_asked_for() {
         let wanted = keepalive.then(|| vec![0, 123]);
         assert_eq!(option(&reply, OptionCode::KEEPALIVE), wanted);
         assert_eq!(option(&reply, OptionCode::PADDING).is_some(), padding);
-        assert_eq!(reply.len() % 468 == 0, padding, "{transport:?}");
+        assert_eq!(reply.len().is_multiple_of(468), padding, "{transport:?}");
         assert_eq!(option(&reply, OptionCode(100)), None);
         let bare = ask(&front, transport, &query(1, &[]));
         let view = ResponseView::parse(&bare).unwrap();
@@ -165,14 +165,13 @@ fn where_cookies_are_required_a_bad_one_is_exchanged_and_none_is_no_fault() {
         Rcode::BADCOOKIE
     );
     let cookie = option(&first, OptionCode::COOKIE).unwrap();
-    let cases: [(Transport, &[(u16, &[u8])]); 3] = [
-        (Transport::Udp, &[(10, &cookie)]),
-        (Transport::Udp, &[]),
+    for (transport, message) in [
+        (Transport::Udp, query(1, &[(10, &cookie)])),
+        (Transport::Udp, query(1, &[])),
         // Who has a connection has shown its address.
-        (Transport::Tcp, &[(10, &[1; 8])]),
-    ];
-    for (transport, options) in cases {
-        let reply = ask(&front, transport, &query(1, options));
+        (Transport::Tcp, query(1, &[(10, &[1; 8])])),
+    ] {
+        let reply = ask(&front, transport, &message);
         assert_eq!(ResponseView::parse(&reply).unwrap().rcode(), Rcode::NOERROR);
     }
 }

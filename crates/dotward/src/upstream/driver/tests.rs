@@ -13,7 +13,8 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::clock;
 use crate::listen::stream::ClientKey;
-use crate::worker::ReplyTo;
+use crate::near::ReplyTo;
+use crate::worker::Asked;
 
 /// No wait of a test is longer.
 const BOUND: Duration = Duration::from_secs(10);
@@ -43,17 +44,18 @@ fn submit(state: &mut State, number: usize) {
         transport: Transport::Tcp,
         idle: Duration::ZERO,
     };
-    let verdict = state.front.handle_query(
+    let (near, now) = (&mut state.near, clock::now());
+    let verdict = near.front.handle_query(
         &message,
         &client,
-        clock::now(),
+        now,
         clock::wall_seconds(),
-        &mut state.reply,
+        &mut near.reply,
     );
     let Verdict::Forward(request) = verdict else {
         panic!("{verdict:?}");
     };
-    let to = ReplyTo::Stream(ClientKey::default());
+    let to = Asked::Here(ReplyTo::Stream(ClientKey::default()));
     state.engine.submit(request, to, clock::now());
 }
 
