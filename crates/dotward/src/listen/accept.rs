@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::opening::Opening;
 use super::stream;
 use crate::crew;
-use crate::limits::ACCEPT_PAUSE;
+use crate::limits::{ACCEPT_PAUSE, CLIENT_IDLE};
 use crate::near::Host;
 use crate::signal::Signal;
 use crate::stream::Stream;
@@ -82,7 +82,11 @@ pub(crate) fn admit<H: Host>(host: &Rc<H>, socket: TcpStream, address: SocketAdd
         } else {
             Opening::of(&stream)
         };
-        let client = Client { address, transport };
+        let client = Client {
+            address,
+            transport,
+            idle: CLIENT_IDLE,
+        };
         let source = stream.socket();
         let (key, signal) = near.clients.admit(stream, client, opening, now);
         Some((key, source, signal, opening.patience()))

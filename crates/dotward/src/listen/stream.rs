@@ -11,7 +11,7 @@
 //! - One source takes a bounded part of all places.
 //! - When all places are taken the client idle longest makes room (RFC 7766 section 6.2.2, RFC 9210 section 4.4).
 //!
-//! Deliberately absent: accepting (`accept`); any look into messages; edns-tcp-keepalive.
+//! Deliberately absent: accepting (`accept`); any look into messages.
 
 use std::net::IpAddr;
 use std::pin::pin;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dotward::config::{Binding, Config, LocalData, PinMode, strategy_word};
+use dotward::config::{Binding, Config, Cookies, LocalData, PinMode, strategy_word};
 
 use crate::{Files, assert_file, good, listeners, samples};
 
@@ -22,6 +22,10 @@ fn shown(config: &Config) -> String {
     if !config.proxy_from.is_empty() {
         let from: Vec<_> = config.proxy_from.iter().map(ToString::to_string).collect();
         writeln!(text, "proxy from {}", from.join(" ")).expect("a string");
+    }
+    let answers = &config.answers;
+    if (answers.udp_size, answers.cookies) != (1232, Cookies::Answer) || answers.nsid.is_some() {
+        writeln!(text, "{answers:?}").expect("a string");
     }
     let both = [
         ("upstream", &config.upstreams),

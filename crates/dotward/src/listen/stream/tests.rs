@@ -8,7 +8,7 @@ use socket2::SockRef;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::limits::READ_PER_TURN;
+use crate::limits::{CLIENT_IDLE, READ_PER_TURN};
 use crate::worker::State;
 
 /// Octets of the proxy's receive buffer, so that the kernel hides little of what was read; it grants twice that.
@@ -38,6 +38,7 @@ async fn pair() -> Pair {
     let who = Client {
         address,
         transport: Transport::Tcp,
+        idle: CLIENT_IDLE,
     };
     let (key, _) = state
         .near
