@@ -8,7 +8,7 @@
 use core::net::SocketAddr;
 
 use crate::exchange::Request;
-use crate::outcome::Refusal;
+use crate::outcome::{Failure, Refusal};
 use crate::policy::{Acl, Decision, Policy, PolicyConfig};
 use crate::time::Moment;
 use crate::wire::{
@@ -114,6 +114,12 @@ impl Front {
                 Verdict::Reply
             }
         }
+    }
+
+    /// Writes the reply to a question that could not be given to the engine because too many wait for it already.
+    pub fn refuse_overloaded(&self, request: &Request, reply: &mut Vec<u8>) {
+        let told = Failure::Overloaded.told();
+        write_error(&request.asker, told.rcode, Some(told.error), reply);
     }
 
     fn reply_locally(

@@ -21,7 +21,7 @@ use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use super::{query, records};
 use crate::config::{
     Binding, Config, ListenAddress, ListenTransport, LocalData, LocalRecord, LogFormat,
-    LogSettings, Strategy, UpstreamSettings,
+    LogSettings, Strategy, UpstreamSettings, Workers,
 };
 use crate::run::{Order, Prepared, Proxy, Running, StartError, StartFault, local_runtime};
 use crate::signals::StopSignals;
@@ -384,6 +384,7 @@ fn config(
             file: None,
         },
         drain: Duration::from_secs(2),
+        workers: Workers::Auto,
     }
 }
 

@@ -19,7 +19,9 @@ use super::report::Warning;
 use super::routes;
 use super::upstreams;
 use super::value::{ListenText, Value};
-use super::{Config, ListenAddress, ListenTransport, LogFormat, LogSettings, ServerIdentity};
+use super::{
+    Config, ListenAddress, ListenTransport, LogFormat, LogSettings, ServerIdentity, Workers,
+};
 use crate::settings::{Id, Setting};
 
 /// What there is to build from.
@@ -58,6 +60,7 @@ pub(crate) fn build(
         bootstrap: far.bootstrap,
         log: log(parts.values),
         drain: drain(parts.values)?,
+        workers: workers(parts.values)?,
     })
 }
 
@@ -242,6 +245,14 @@ fn is_stderr(parsed: &Parsed) -> bool {
 fn drain(values: &Values) -> Option<Duration> {
     if let Value::Duration(duration) = values.one(Id::Drain)?.value {
         Some(duration)
+    } else {
+        None
+    }
+}
+
+fn workers(values: &Values) -> Option<Workers> {
+    if let Value::Workers(workers) = values.one(Id::Workers)?.value {
+        Some(workers)
     } else {
         None
     }

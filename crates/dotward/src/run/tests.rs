@@ -11,7 +11,7 @@ use tokio::net::UdpSocket;
 
 use super::*;
 use crate::clock;
-use crate::config::{LogFormat, LogSettings, Strategy, UpstreamSettings};
+use crate::config::{LogFormat, LogSettings, Strategy, UpstreamSettings, Workers};
 
 const NAME: &str = "dot.example";
 
@@ -41,6 +41,7 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
             file: None,
         },
         drain: Duration::from_secs(2),
+        workers: Workers::Auto,
     }
 }
 

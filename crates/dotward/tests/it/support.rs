@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dotward::config::{
     Config, ListenAddress, ListenTransport, LogFormat, LogSettings, Strategy, UpstreamSettings,
+    Workers,
 };
 use dotward::run::{Prepared, Proxy, Running};
 use dotward::trust::TrustPace;
@@ -82,6 +83,7 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
             file: None,
         },
         drain: Duration::from_secs(2),
+        workers: Workers::Auto,
     }
 }
 

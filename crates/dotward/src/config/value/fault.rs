@@ -105,6 +105,11 @@ pub enum ValueFault {
     },
     /// Neither `true` nor `false` nor a block of padding in range.
     NotAPadding,
+    /// Neither a number of workers nor the word for as many as are needed.
+    NotWorkers {
+        /// The largest number.
+        max: usize,
+    },
     /// Not a name the kernel takes for an interface.
     NotAnInterface,
     /// Neither a domain nor a network.
@@ -184,6 +189,7 @@ impl fmt::Display for ValueFault {
             Self::NotADuration => f.write_str("no duration"),
             Self::DurationRange { .. } | Self::NotSeconds { .. } => f.write_str("out of range"),
             Self::NotANumber { .. } => f.write_str("not a whole number in range"),
+            Self::NotWorkers { .. } => f.write_str("neither auto nor a number in range"),
             Self::NotAnInterface => f.write_str("not the name of a network interface"),
             Self::NotASuffix { .. } => f.write_str("neither a domain nor a network"),
             Self::Root => f.write_str("every name is below the root"),
@@ -243,6 +249,9 @@ impl ValueFault {
             }
             Self::NotAPadding => {
                 "write `true` (128 octets), `false`, or 16 to 512 octets".into()
+            }
+            Self::NotWorkers { max } => {
+                format!("write auto, or a whole number from 1 to {max}")
             }
             Self::NotAnInterface => {
                 "write the name that `ip link` shows, such as wg0: 1 to 15 octets".into()
