@@ -32,6 +32,7 @@ pub mod listen;
 pub mod logging;
 pub mod plan;
 pub mod presets;
+pub mod privileges;
 pub mod run;
 pub mod settings;
 pub mod signals;

@@ -12,8 +12,9 @@ pub(crate) const READ_PER_TURN: usize = 64 * 1024;
 /// section 5.2). Shared, so that an idle connection owns none.
 pub(crate) const READ_BUFFER: usize = 17 * 1024;
 
-/// Octets of write buffer an idle stream keeps.
-pub(crate) const IDLE_WRITE_BUFFER: usize = 4096;
+/// Octets of write buffer an idle stream keeps: a usual answer needs no new one. With as much again for queries an idle client over TCP
+/// stays below 8 KiB.
+pub(crate) const IDLE_WRITE_BUFFER: usize = 2048;
 
 /// Octets of queries handed to one upstream stream at a time; more waits in the engine until the socket took these.
 pub(crate) const TRANSMIT_CHUNK: usize = 64 * 1024;

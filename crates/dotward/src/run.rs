@@ -8,7 +8,7 @@
 //! Deliberately absent: reading configurations, exit codes.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,19 +22,21 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, watch};
 
-use crate::config::{Binding, Config, ListenAddress, ListenTransport, own_endpoint};
+use crate::config::{Binding, Config, ListenAddress, ListenTransport};
 use crate::control::{self, ControlSocket, Desk, Facts};
 use crate::crew::{self, Crew, Supplies};
 use crate::descriptors;
 use crate::events::EventLog;
 use crate::limits::{CLIENT_STREAMS, CONTROL_CONNECTIONS};
 use crate::listen::accept;
+use crate::listen::holder::Holder;
 use crate::listen::places::Places;
 use crate::listen::sockets::{self, Bound};
 use crate::near::SharedListenerTls;
 use crate::network;
 use crate::plan;
 use crate::presets;
+use crate::privileges;
 use crate::signal::Signal;
 use crate::tls::client::UpstreamTls;
 use crate::tls::server::ListenerTls;
@@ -44,7 +46,9 @@ use crate::upstream::dial;
 use crate::worker::{State, Worker};
 
 mod fault;
+mod ports;
 mod proxy;
+mod takeover;
 
 pub use fault::{StartError, StartFault};
 pub use proxy::{Proxy, Running};
@@ -80,6 +84,10 @@ pub struct Prepared {
     from_files: bool,
     pace: TrustPace,
     seed: [u8; 32],
+    /// Processes that had the ports before, to be told to drain.
+    predecessors: Vec<Holder>,
+    /// The sockets are the service manager's.
+    activated: bool,
 }
 
 /// Where a proxy listens.
@@ -98,8 +106,29 @@ impl Prepared {
     ///
     /// [`StartError`] with every fault there is.
     pub fn new(config: Config) -> Result<Self, StartError> {
+        Self::with_sockets(config, Vec::new())
+    }
+
+    /// The same, with sockets the service manager made in the place of all listening addresses of the configuration, unless there are
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] with every fault there is.
+    pub fn with_sockets(
+        mut config: Config,
+        passed: Vec<(ListenAddress, Bound)>,
+    ) -> Result<Self, StartError> {
         let mut faults = Vec::new();
-        let sockets = bind_all(&config, &mut faults);
+        let activated = !passed.is_empty();
+        let mut predecessors = Vec::new();
+        let sockets = if activated {
+            ports::take_over_addresses(&mut config, &passed, &mut faults);
+            passed
+        } else {
+            predecessors = takeover::find_predecessors(&config);
+            ports::bind_all(&config, &mut faults)
+        };
         let listen_tls = config.listen_tls.as_ref().and_then(|identity| {
             ListenerTls::from_files(identity)
                 .map_err(|error| faults.push(StartFault::ListenTls(error)))
@@ -123,8 +152,32 @@ impl Prepared {
         let prepared = Self::assemble(config, sockets, listen_tls, upstreams, faults)?;
         Ok(Self {
             from_files: true,
+            predecessors,
+            activated,
             ..prepared
         })
+    }
+
+    /// Becomes who the configuration says, for good and for all threads.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] when that is not possible, or when something that needs privileges later would fail then.
+    pub fn drop_privileges(self) -> Result<Self, StartError> {
+        let Some(run_as) = &self.config.run_as else {
+            return Ok(self);
+        };
+        if let Err(error) = privileges::drop_to(run_as) {
+            let faults = vec![StartFault::Privileges(error)];
+            return Err(StartError { faults });
+        }
+        let mut faults = Vec::new();
+        check_bindings(&self.config, &mut faults);
+        if !faults.is_empty() {
+            return Err(StartError { faults });
+        }
+        privileges::tell_unreadable(&self.config);
+        Ok(self)
     }
 
     /// The same with trust looked at as often as `pace` says.
@@ -145,7 +198,7 @@ impl Prepared {
         upstreams: Vec<UpstreamTls>,
     ) -> Result<Self, StartError> {
         let mut faults = Vec::new();
-        let sockets = bind_all(&config, &mut faults);
+        let sockets = ports::bind_all(&config, &mut faults);
         let mut given = upstreams.into_iter();
         let of = |protocol| match protocol {
             Protocol::Tls => given.next(),
@@ -163,7 +216,7 @@ impl Prepared {
         upstreams: Vec<Option<UpstreamTls>>,
         mut faults: Vec<StartFault>,
     ) -> Result<Self, StartError> {
-        refuse_loops(&config, &sockets, &mut faults);
+        ports::refuse_loops(&config, &sockets, &mut faults);
         let control = config.control.as_deref().and_then(|path| {
             let socket = ControlSocket::bind(path);
             socket
@@ -181,6 +234,8 @@ impl Prepared {
                 from_files: false,
                 pace: TrustPace::default(),
                 seed,
+                predecessors: Vec::new(),
+                activated: false,
             }),
             (_, Ok(_) | Err(())) => Err(StartError { faults }),
         }
@@ -209,7 +264,9 @@ impl Prepared {
         let (by_control, mut asked) = watch::channel(Order::Serve);
         let control = self.control.take();
         let facts = Facts::new(&self.config, self.listening());
+        let predecessors = std::mem::take(&mut self.predecessors);
         let service = Service::start(self)?;
+        predecessors.iter().for_each(takeover::relieve);
         let control =
             control.map(|socket| service.serve_control(socket, facts, by_control.clone(), drain));
         let control = control.transpose()?;
@@ -245,17 +302,6 @@ fn check_bindings(config: &Config, faults: &mut Vec<StartFault>) {
             }
         }
     }
-}
-
-fn bind_all(config: &Config, faults: &mut Vec<StartFault>) -> Vec<(ListenAddress, Bound)> {
-    let mut bound = Vec::new();
-    for listen in &config.listeners {
-        match sockets::bind(*listen, crew::most(config.workers)) {
-            Ok(socket) => bound.push((*listen, socket)),
-            Err(error) => faults.push(StartFault::Bind(error)),
-        }
-    }
-    bound
 }
 
 /// The first order but to go on. A handle that was dropped asks for an orderly end like one that was told so.
@@ -294,8 +340,11 @@ impl Service {
             from_files,
             pace,
             seed,
+            predecessors: _,
+            activated,
         } = prepared;
-        let supplies = supplies(&config)?;
+        let mut supplies = supplies(&config)?;
+        supplies.keeps_ports = activated;
         let state = State::new(
             supplies.near(Arc::default()),
             Engine::new(plan::engine(&config), seed),
@@ -394,42 +443,11 @@ fn supplies(config: &Config) -> io::Result<Supplies> {
     Ok(Supplies {
         front: Arc::new(plan::front(config, cookie_secret()?)),
         allow: Acl::new(&config.allow),
+        keeps_ports: false,
         balancers: Acl::new(&config.proxy_from),
         places: Arc::new(Places::new(places)),
         listen_tls: SharedListenerTls::default(),
     })
-}
-
-/// Refuses upstreams that are this very proxy: a question to one would come back for ever.
-fn refuse_loops(config: &Config, sockets: &[(ListenAddress, Bound)], faults: &mut Vec<StartFault>) {
-    let bound = |(listen, socket): &(ListenAddress, Bound)| {
-        let address = socket.local_addr().ok()?;
-        Some(ListenAddress { address, ..*listen })
-    };
-    let listeners: Vec<_> = sockets.iter().filter_map(bound).collect();
-    for upstream in &config.upstreams {
-        if let Some(endpoint) = own_endpoint(&listeners, upstream, is_own_address) {
-            let upstream = upstream.name.clone();
-            faults.push(StartFault::Loop { upstream, endpoint });
-        }
-    }
-}
-
-/// Whether the address is one of this machine's: the kernel reaches those from the same address, but for loopback ones. Nothing is sent.
-fn is_own_address(ip: IpAddr) -> bool {
-    if ip.is_loopback() {
-        return true;
-    }
-    let unspecified: IpAddr = match ip {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let source = UdpSocket::bind((unspecified, 0)).and_then(|socket| {
-        // Any port will do, but 0.
-        socket.connect((ip, 9))?;
-        socket.local_addr()
-    });
-    source.is_ok_and(|source| source.ip() == ip)
 }
 
 fn bindings(config: &Config) -> Vec<Rc<Binding>> {

@@ -30,6 +30,7 @@ use crate::crew::busy::BusyWatch;
 use crate::crew::link::{Handed, Instruction, Link};
 use crate::events::EventLog;
 use crate::limits::SLEEP_NOTICED;
+use crate::listen::stream;
 use crate::near::{Far, Host, Near, ReplyTo};
 use crate::signal::{Ready, Signal};
 use crate::tls::client::UpstreamTls;
@@ -343,10 +344,8 @@ impl Worker {
     /// Takes no more queries and waits until what is in flight is answered, at most `limit`. Gives back how many
     /// questions were not.
     pub(crate) async fn drain(self: &Rc<Self>, limit: Duration) -> usize {
-        self.turn(|state, _, _| {
-            state.draining = true;
-            state.near.clients.stop_reading();
-        });
+        self.near_turn(stream::read_last);
+        self.turn(|state, _, _| state.draining = true);
         let mut deadline = std::pin::pin!(tokio::time::sleep(limit));
         loop {
             let unanswered =

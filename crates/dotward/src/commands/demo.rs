@@ -22,8 +22,8 @@ use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 
 use super::{query, records};
 use crate::config::{
-    AnswerSettings, Binding, Config, ListenAddress, ListenTransport, LocalData, LocalRecord,
-    LogFormat, LogSettings, Strategy, UpstreamSettings, Workers,
+    AnswerSettings, BindRules, Binding, Config, ListenAddress, ListenTransport, LocalData,
+    LocalRecord, LogFormat, LogSettings, Strategy, UpstreamSettings, Workers,
 };
 use crate::run::{Order, Prepared, Proxy, Running, StartError, StartFault, local_runtime};
 use crate::signals::StopSignals;
@@ -370,6 +370,8 @@ fn config(
         listeners,
         listen_tls: None,
         proxy_from: Vec::new(),
+        rules: BindRules::default(),
+        run_as: None,
         control: None,
         allow: ["127.0.0.0/8", "::1/128"]
             .iter()

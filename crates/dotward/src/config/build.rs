@@ -21,7 +21,8 @@ use super::routes;
 use super::upstreams;
 use super::value::{ListenText, Value};
 use super::{
-    Config, ListenAddress, ListenTransport, LogFormat, LogSettings, ServerIdentity, Workers,
+    BindRules, Config, ListenAddress, ListenTransport, LogFormat, LogSettings, RunAs,
+    ServerIdentity, Workers,
 };
 use crate::settings::{Id, Setting};
 
@@ -50,6 +51,11 @@ pub(crate) fn build(
             .into_iter()
             .map(|(listener, _)| listener)
             .collect(),
+        rules: BindRules {
+            takeover: parts.layers.strongest(Id::Takeover).is_some(),
+            freebind: values_yes(parts.values, Id::ListenFreebind),
+        },
+        run_as: run_as(parts.values, faults),
         listen_tls,
         allow: networks(parts.values, Id::ListenAllow),
         proxy_from: proxy_from(parts.values, warnings),
@@ -198,6 +204,36 @@ pub(crate) fn beside_file(path: &Path, place: &Place) -> PathBuf {
         directory.join(path)
     } else {
         path.to_owned()
+    }
+}
+
+fn values_yes(values: &Values, id: Id) -> bool {
+    values
+        .one(id)
+        .is_some_and(|it| it.value == Value::YesNo(true))
+}
+
+/// Who the program becomes. A group without a user would leave the program root.
+fn run_as(values: &Values, faults: &mut Vec<Fault>) -> Option<RunAs> {
+    let [user, group] = [Id::User, Id::RunGroup].map(|id| values.one(id));
+    let text = |parsed: &Parsed| {
+        if let Value::Text(text) = &parsed.value {
+            Some(text.clone())
+        } else {
+            None
+        }
+    };
+    match (user, group) {
+        (Some(user), group) => Some(RunAs {
+            user: text(user)?,
+            group: group.and_then(text),
+        }),
+        (None, Some(group)) => {
+            let [given, missing] = [Id::RunGroup, Id::User].map(|id| Setting::of(id).title());
+            faults.push(Fault::new(&group.place, Problem::Alone { given, missing }));
+            None
+        }
+        (None, None) => None,
     }
 }
 

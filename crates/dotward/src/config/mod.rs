@@ -65,6 +65,10 @@ pub const DNS_PORT: u16 = 53;
 pub struct Config {
     /// Where queries are received; at least one, no two alike.
     pub listeners: Vec<ListenAddress>,
+    /// How their addresses are bound.
+    pub rules: BindRules,
+    /// Who the program becomes once everything is bound; `None` for whoever started it.
+    pub run_as: Option<RunAs>,
     /// What the TLS listeners present; there whenever a listener's transport is TLS.
     pub listen_tls: Option<ServerIdentity>,
     /// The Unix socket that takes orders.
@@ -104,6 +108,24 @@ pub enum Workers {
     Auto,
     /// Always as many.
     Number(NonZeroU8),
+}
+
+/// How listening addresses are bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BindRules {
+    /// Another process of the same user may have the ports; it is told to drain.
+    pub takeover: bool,
+    /// The machine need not have the addresses yet.
+    pub freebind: bool,
+}
+
+/// Who the program becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunAs {
+    /// Name or number of the user.
+    pub user: String,
+    /// Name or number of the group; `None` for the user's own.
+    pub group: Option<String>,
 }
 
 /// One socket to listen on.

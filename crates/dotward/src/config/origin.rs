@@ -4,7 +4,7 @@ use super::Config;
 use super::file::{FileSettings, Item};
 use super::layers::{Layers, Level};
 use super::place::Place;
-use crate::settings::{Id, SETTINGS, Setting};
+use crate::settings::{Id, Kind, SETTINGS, Setting};
 
 /// One value in effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,7 @@ fn plain(setting: &Setting, layers: &Layers) -> Origin {
             .is_some_and(|(level, _)| level > Level::File);
     let (value, place) = match layers.strongest(setting.id) {
         _ if overruled => ("see listen.dns".into(), Place::Default),
-        Some((_, place)) if setting.id == Id::Debug => ("yes".into(), place.clone()),
+        Some((_, place)) if setting.kind == Kind::Switch => ("yes".into(), place.clone()),
         Some((_, place)) => (texts.join(", "), place.clone()),
         None => (setting.default_text(), Place::Default),
     };

@@ -25,7 +25,7 @@ use super::busy::BusyWatch;
 use super::link::{Handed, Inbox, Instruction, Link};
 use super::readers::{Readers, UdpSockets};
 use crate::clock;
-use crate::listen::accept;
+use crate::listen::{accept, stream};
 use crate::near::{Far, Host, Near, ReplyTo};
 use crate::run::local_runtime;
 use crate::signal::Ready;
@@ -187,7 +187,7 @@ async fn follow(worker: &Rc<Further>, readers: &mut Readers, instruction: Instru
             readers.stop();
             // The readers' tasks take what had arrived before the order.
             tokio::task::yield_now().await;
-            worker.near_turn(|near, _, _| near.clients.stop_reading());
+            worker.near_turn(stream::read_last);
             worker.state.borrow_mut().draining = true;
             worker.near_turn(|_, _, _| ());
         }

@@ -31,9 +31,9 @@ use crate::clock;
 use crate::config::Workers;
 use crate::counters::Counters;
 use crate::limits::{LEAVE_LOOK, WORKERS_MAX};
-use crate::listen::accept;
 use crate::listen::places::Places;
 use crate::listen::stream::Clients;
+use crate::listen::{accept, udp};
 use crate::near::{Host, Near, SharedListenerTls};
 use crate::signal::Ready;
 use crate::worker::{self, State, Worker};
@@ -59,6 +59,8 @@ pub(crate) struct Supplies {
     pub(crate) front: Arc<Front>,
     pub(crate) allow: Acl,
     pub(crate) balancers: Acl,
+    /// The ports are somebody else's, who keeps them when this process ends.
+    pub(crate) keeps_ports: bool,
     pub(crate) places: Arc<Places>,
     pub(crate) listen_tls: SharedListenerTls,
 }
@@ -213,6 +215,9 @@ impl Crew {
     /// Takes no more queries, and waits until what is in flight is answered, at most `limit`. Gives back how many questions were not.
     pub(crate) async fn drain(&self, limit: Duration) -> usize {
         self.draining.set(true);
+        if !self.supplies.borrow().keeps_ports {
+            self.sockets.iter().flatten().for_each(|it| udp::depart(it));
+        }
         self.readers.borrow_mut().stop();
         for link in self.links.borrow().iter() {
             link.tell(Instruction::Drain);

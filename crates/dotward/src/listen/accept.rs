@@ -6,8 +6,10 @@
 //!
 //! Deliberately absent: what clients say (`opening`, `stream`).
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::task::Poll;
 
 use dotward_core::front::Client;
 use dotward_core::wire::Transport;
@@ -17,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::opening::Opening;
 use super::stream;
 use crate::crew;
-use crate::limits::{ACCEPT_PAUSE, CLIENT_IDLE};
+use crate::limits::{ACCEPT_PAUSE, CLIENT_IDLE, LISTEN_BACKLOG};
 use crate::near::Host;
 use crate::signal::Signal;
 use crate::stream::Stream;
@@ -34,20 +36,32 @@ pub(crate) async fn accept(
 ) {
     loop {
         tokio::select! {
-            () = signal.stopped() => return,
+            () = signal.stopped() => break,
             accepted = listener.accept() => match accepted {
                 Ok((socket, address)) => {
-                    if worker.hears(address.ip()) {
-                        crew::place(&worker, socket, address, tls);
-                    } else {
-                        tracing::debug!(%address, "a client that may not ask is let go");
-                    }
+                    welcome(&worker, socket, address, tls);
                     // A stream that had to go gives its descriptor back when its task ends, which is to be before the next comes.
                     tokio::task::yield_now().await;
                 }
                 Err(error) => pause_after(&error).await,
             }
         }
+    }
+    // Who had connected before the order to stop is served, as far as it asked already.
+    for _ in 0..LISTEN_BACKLOG {
+        let look = poll_fn(|cx| Poll::Ready(listener.poll_accept(cx)));
+        match look.await {
+            Poll::Ready(Ok((socket, address))) => welcome(&worker, socket, address, tls),
+            Poll::Ready(Err(_)) | Poll::Pending => return,
+        }
+    }
+}
+
+fn welcome(worker: &Rc<Worker>, socket: TcpStream, address: SocketAddr, tls: bool) {
+    if worker.hears(address.ip()) {
+        crew::place(worker, socket, address, tls);
+    } else {
+        tracing::debug!(%address, "a client that may not ask is let go");
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Promises: best effort by reading `/proc`; what may not be read is an absence, never an error.
 
+use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
 
@@ -10,8 +11,23 @@ use crate::config::{ListenAddress, ListenTransport};
 /// `listen` state of TCP sockets in `/proc/net/tcp`.
 const TCP_LISTEN: &str = "0A";
 
-/// Who holds the port of `listen`: name and process id.
-pub(super) fn find(listen: ListenAddress) -> Option<String> {
+/// A process that holds a port.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Holder {
+    /// The name of its program, cut to 15 octets.
+    pub(crate) name: String,
+    /// Its process id.
+    pub(crate) pid: i32,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (pid {})", self.name, self.pid)
+    }
+}
+
+/// Who holds the port of `listen`, on whatever address.
+pub(crate) fn find(listen: ListenAddress) -> Vec<Holder> {
     let tables = match listen.transport {
         ListenTransport::Udp => ["/proc/net/udp", "/proc/net/udp6"],
         ListenTransport::Tcp | ListenTransport::Tls => ["/proc/net/tcp", "/proc/net/tcp6"],
@@ -21,10 +37,10 @@ pub(super) fn find(listen: ListenAddress) -> Option<String> {
         .filter_map(|table| fs::read_to_string(table).ok())
         .flat_map(|table| inodes_on_port(&table, listen))
         .collect();
-    let mut holders: Vec<String> = inodes.iter().filter_map(|inode| owner(inode)).collect();
+    let mut holders: Vec<Holder> = inodes.iter().filter_map(|inode| owner(inode)).collect();
     holders.sort();
     holders.dedup();
-    (!holders.is_empty()).then(|| holders.join(", "))
+    holders
 }
 
 /// The inodes of the sockets of a `/proc/net` table that are bound to the port.
@@ -46,7 +62,7 @@ fn inodes_on_port(table: &str, listen: ListenAddress) -> Vec<String> {
 }
 
 /// The process that has a descriptor of the socket.
-fn owner(inode: &str) -> Option<String> {
+fn owner(inode: &str) -> Option<Holder> {
     let wanted = format!("socket:[{inode}]");
     let processes = fs::read_dir("/proc").ok()?.flatten();
     for process in processes {
@@ -64,7 +80,10 @@ fn owner(inode: &str) -> Option<String> {
         });
         if holds {
             let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            return Some(format!("{} (pid {pid})", name.trim()));
+            return Some(Holder {
+                name: name.trim().to_owned(),
+                pid: pid.parse().ok()?,
+            });
         }
     }
     None
@@ -82,7 +101,7 @@ mod tests {
             address: socket.local_addr().unwrap(),
             transport: ListenTransport::Udp,
         };
-        let holder = find(listen).unwrap();
-        assert!(holder.contains(&format!("pid {}", std::process::id())));
+        let pid = i32::try_from(std::process::id()).unwrap();
+        assert!(find(listen).iter().any(|holder| holder.pid == pid));
     }
 }

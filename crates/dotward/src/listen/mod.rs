@@ -4,7 +4,8 @@
 //! writes replies. No message is looked into here.
 
 pub(crate) mod accept;
-mod holder;
+pub mod activation;
+pub(crate) mod holder;
 mod opening;
 pub(crate) mod places;
 pub mod sockets;

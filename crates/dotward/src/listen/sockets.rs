@@ -1,7 +1,7 @@
 //! Makes the sockets clients send queries to.
 //!
 //! Promises: an IPv6 socket takes IPv6 only, so that `[::]:53` and `0.0.0.0:53` can be there both; two processes never share a
-//! port by accident; a refusal says who holds the port, or what to do, as far as that can be known.
+//! port by accident, only where the second one says so (`--takeover`); a refusal says who holds the port, or what to do, as far as that can be known.
 //!
 //! Several workers need several UDP sockets of one address, which the kernel grants to sockets that all ask for it (`SO_REUSEPORT`). The
 //! first one is bound without asking, so that it fails where another process has the port, and asks afterwards.
@@ -12,10 +12,10 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
-use super::holder;
-use crate::config::{ListenAddress, ListenTransport};
+use super::holder::{self, Holder};
+use crate::config::{BindRules, ListenAddress, ListenTransport};
 use crate::limits::{LISTEN_BACKLOG, UDP_RECEIVE_BUFFER};
 
 /// A bound socket.
@@ -52,7 +52,7 @@ pub struct BindError {
     /// What the kernel said.
     pub error: io::Error,
     /// Who holds the port, where that can be read.
-    pub holder: Option<String>,
+    pub(crate) holders: Vec<Holder>,
 }
 
 impl fmt::Display for BindError {
@@ -62,8 +62,9 @@ impl fmt::Display for BindError {
         write!(f, "cannot listen on {address}/{transport}: ")?;
         if self.error.kind() == io::ErrorKind::AddrInUse {
             f.write_str("address already in use")?;
-            if let Some(holder) = &self.holder {
-                write!(f, "\n  held by: {holder}")?;
+            for (place, holder) in self.holders.iter().enumerate() {
+                let before = if place == 0 { "\n  held by: " } else { ", " };
+                write!(f, "{before}{holder}")?;
             }
             let other = SocketAddr::from((Ipv4Addr::LOCALHOST, 5353));
             write!(
@@ -79,7 +80,8 @@ impl fmt::Display for BindError {
             )
         } else if self.error.kind() == io::ErrorKind::AddrNotAvailable {
             f.write_str(
-                "this machine has no such address\n  fix:     give one that `ip address` shows, or 0.0.0.0 for all",
+                "this machine has no such address\n  fix:     give one that `ip address` shows, or 0.0.0.0 for all, or say that it will \
+                 come (listen.freebind = true)",
             )
         } else {
             self.error.fmt(f)
@@ -103,34 +105,32 @@ pub fn transport_word(transport: ListenTransport) -> &'static str {
 /// # Errors
 ///
 /// [`BindError`], ready to be shown.
-pub fn bind(listen: ListenAddress, workers: usize) -> Result<Bound, BindError> {
+pub fn bind(listen: ListenAddress, workers: usize, rules: BindRules) -> Result<Bound, BindError> {
     let bound = match listen.transport {
-        ListenTransport::Udp => bind_udp(listen.address, workers).map(Bound::Udp),
+        ListenTransport::Udp => bind_udp(listen.address, workers, rules).map(Bound::Udp),
         ListenTransport::Tcp | ListenTransport::Tls => {
-            bind_stream(listen.address).map(Bound::Stream)
+            bind_stream(listen.address, rules).map(Bound::Stream)
         }
     };
     bound.map_err(|error| BindError {
         listen,
-        holder: (error.kind() == io::ErrorKind::AddrInUse)
-            .then(|| holder::find(listen))
-            .flatten(),
+        holders: match error.kind() == io::ErrorKind::AddrInUse {
+            true => holder::find(listen),
+            false => Vec::new(),
+        },
         error,
     })
 }
 
-fn bind_udp(address: SocketAddr, workers: usize) -> io::Result<Vec<UdpSocket>> {
-    let first = udp_socket(address)?;
-    first.bind(&address.into())?;
+fn bind_udp(address: SocketAddr, workers: usize, rules: BindRules) -> io::Result<Vec<UdpSocket>> {
+    let first = udp_socket(address, rules)?;
+    bind_shared(&first, address, rules)?;
     let first: UdpSocket = first.into();
     // Port 0 has become another.
     let address = first.local_addr()?;
     let mut sockets = vec![first];
     for _ in 1..workers {
-        if let [first] = sockets.as_slice() {
-            SockRef::from(first).set_reuse_port(true)?;
-        }
-        let socket = udp_socket(address)?;
+        let socket = udp_socket(address, rules)?;
         socket.set_reuse_port(true)?;
         socket.bind(&address.into())?;
         sockets.push(socket.into());
@@ -138,8 +138,18 @@ fn bind_udp(address: SocketAddr, workers: usize) -> io::Result<Vec<UdpSocket>> {
     Ok(sockets)
 }
 
-fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
-    let socket = socket(address, Type::DGRAM, Protocol::UDP)?;
+/// Binds so that nobody else can have the address by accident, and a later process that asks for it can (`--takeover`): the kernel lets
+/// sockets share an address that all ask for it and are of one user.
+fn bind_shared(socket: &Socket, address: SocketAddr, rules: BindRules) -> io::Result<()> {
+    if rules.takeover {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.set_reuse_port(true)
+}
+
+fn udp_socket(address: SocketAddr, rules: BindRules) -> io::Result<Socket> {
+    let socket = socket(address, Type::DGRAM, Protocol::UDP, rules)?;
     // A smaller buffer than asked for is what the administrator chose.
     match socket.set_recv_buffer_size(UDP_RECEIVE_BUFFER) {
         Ok(()) | Err(_) => {}
@@ -147,21 +157,43 @@ fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn bind_stream(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket(address, Type::STREAM, Protocol::TCP)?;
+fn bind_stream(address: SocketAddr, rules: BindRules) -> io::Result<TcpListener> {
+    let socket = socket(address, Type::STREAM, Protocol::TCP, rules)?;
     // Connections of an earlier process that linger in TIME_WAIT must not keep this one from starting. (On UDP the same
     // option would let two processes share the port.)
     socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
+    bind_shared(&socket, address, rules)?;
     socket.listen(LISTEN_BACKLOG)?;
     Ok(socket.into())
 }
 
-fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+fn socket(
+    address: SocketAddr,
+    kind: Type,
+    protocol: Protocol,
+    rules: BindRules,
+) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    if rules.freebind {
+        set_freebind(&socket, address)?;
+    }
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+#[cfg(target_os = "linux")]
+fn set_freebind(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    match address {
+        SocketAddr::V4(_) => socket.set_freebind_v4(true),
+        SocketAddr::V6(_) => socket.set_freebind_v6(true),
+    }
+}
+
+/// Elsewhere an address has to be there.
+#[cfg(not(target_os = "linux"))]
+fn set_freebind(_: &Socket, _: SocketAddr) -> io::Result<()> {
+    Ok(())
 }

@@ -214,7 +214,7 @@ impl Clients {
     }
 
     /// Stops reading from all clients.
-    pub(crate) fn stop_reading(&mut self) {
+    fn stop_reading(&mut self) {
         self.draining = true;
         for client in self.streams.values() {
             client.update_wants(true);
@@ -374,6 +374,15 @@ fn serve(near: &mut Near, far: &mut impl Far, key: ClientKey, now: Moment) -> bo
     // Also without a reply: TLS may have something to say.
     near.clients.touch(key);
     more
+}
+
+/// Takes what clients had sent before the order to stop; nothing is read from them afterwards.
+pub(crate) fn read_last(near: &mut Near, far: &mut impl Far, now: Moment) {
+    let keys: Vec<_> = near.clients.streams.keys().collect();
+    for key in keys {
+        serve(near, far, key, now);
+    }
+    near.clients.stop_reading();
 }
 
 fn take_messages(near: &mut Near, far: &mut impl Far, key: ClientKey, now: Moment) {

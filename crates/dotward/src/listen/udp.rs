@@ -8,7 +8,7 @@
 //! Deliberately absent: fragments, larger sizes and truncation, which the front and the engine decide.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
@@ -189,6 +189,26 @@ pub(crate) fn read<H: Host>(
     let task = run(Rc::clone(host), socket, Rc::clone(&signal), port);
     tokio::task::spawn_local(task);
     Ok(signal)
+}
+
+/// Takes a socket out of the choice the kernel has among the sockets of an address, so that what arrives from now on goes to another
+/// process that has the address too. What waits in it stays there and can be answered.
+///
+/// A connected socket is chosen for its peer only. Closing it instead would lose what waits, and what arrives until it is closed.
+pub(crate) fn depart(socket: &BatchSocket) {
+    let socket = socket.socket();
+    let away = socket.local_addr().and_then(|address| {
+        let ip = match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+        };
+        // The discard port: nobody asks from there.
+        socket.connect((ip, 9))
+    });
+    if let Err(error) = away {
+        tracing::debug!(%error, "a UDP socket does not leave before it is closed");
+    }
 }
 
 async fn run<H: Host>(host: Rc<H>, socket: Socket, signal: Rc<Signal>, port: usize) {

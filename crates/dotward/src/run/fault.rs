@@ -5,7 +5,9 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::control::ControlBindError;
+use crate::listen::activation::ActivationError;
 use crate::listen::sockets::BindError;
+use crate::privileges::PrivilegeError;
 use crate::tls::TlsSetupError;
 use crate::upstream::dial::BindingError;
 
@@ -32,6 +34,12 @@ pub enum StartFault {
         /// What is not permitted.
         error: BindingError,
     },
+    /// A socket of the service manager cannot be served.
+    Activation(ActivationError),
+    /// The program cannot become the user it is to be.
+    Privileges(PrivilegeError),
+    /// The service manager passes a TLS listener, and there is no certificate to show.
+    ActivatedWithoutCertificate(SocketAddr),
     /// An upstream is this proxy itself.
     Loop {
         /// What it is called.
@@ -47,6 +55,13 @@ impl fmt::Display for StartFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind(error) => error.fmt(f),
+            Self::Activation(error) => error.fmt(f),
+            Self::Privileges(error) => error.fmt(f),
+            Self::ActivatedWithoutCertificate(address) => write!(
+                f,
+                "the service manager passes a TLS listener on {address}, and there is no certificate to show\n  fix:     give \
+                 listen.certificate and listen.key"
+            ),
             Self::Control(error) => error.fmt(f),
             Self::ListenTls(error) => write!(f, "TLS listeners: {error}"),
             Self::UpstreamTls { upstream, error } => write!(f, "upstream {upstream}: {error}"),

@@ -7,8 +7,9 @@ use std::thread::JoinHandle;
 
 use tokio::sync::watch;
 
-use super::{Ended, Listening, Order, Prepared, StartError, local_runtime};
+use super::{Ended, Listening, Order, Prepared, StartError, StartFault, local_runtime};
 use crate::config::{Config, ListenTransport};
+use crate::listen::activation::{self, ActivationError};
 
 /// A proxy on a thread of its own, for programs and tests that embed it.
 #[derive(Debug)]
@@ -63,7 +64,8 @@ impl Proxy {
         let (orders, receiver) = watch::channel(Order::Serve);
         local_runtime()?.block_on(async {
             let shutdown = shutdown(orders);
-            let prepared = Prepared::new(config)?;
+            let passed = activation::take().map_err(refused)?;
+            let prepared = Prepared::with_sockets(config, passed)?.drop_privileges()?;
             let ended = tokio::select! {
                 biased;
                 () = shutdown => std::future::pending().await,
@@ -71,6 +73,13 @@ impl Proxy {
             };
             Ok(ended?)
         })
+    }
+}
+
+fn refused(faults: Vec<ActivationError>) -> StartError {
+    let faults = faults.into_iter().map(StartFault::Activation);
+    StartError {
+        faults: faults.collect(),
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::net::UdpSocket;
 
 use super::*;
 use crate::clock;
-use crate::config::{LogFormat, LogSettings, Strategy, UpstreamSettings, Workers};
+use crate::config::{BindRules, LogFormat, LogSettings, Strategy, UpstreamSettings, Workers};
 
 const NAME: &str = "dot.example";
 
@@ -24,6 +24,8 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
         }],
         listen_tls: None,
         proxy_from: Vec::new(),
+        rules: BindRules::default(),
+        run_as: None,
         control: None,
         allow: vec!["127.0.0.0/8".parse().unwrap()],
         answers: crate::config::AnswerSettings {

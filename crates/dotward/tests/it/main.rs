@@ -17,6 +17,7 @@ mod commands;
 mod control;
 mod dot_listener;
 mod forwarding;
+mod handover;
 mod network;
 mod pieces;
 mod program;

@@ -17,6 +17,8 @@ pub(crate) struct Program {
     pub(crate) child: Child,
     pub(crate) udp: SocketAddr,
     pub(crate) tcp: SocketAddr,
+    /// Its log until it listened.
+    pub(crate) began: String,
     log: BufReader<PipeReader>,
 }
 
@@ -58,8 +60,10 @@ impl Program {
         reader: PipeReader,
     ) -> Self {
         let ca = trust.directory.path().join("ca.pem");
+        if !command.get_args().any(|it| it == "--listen") {
+            command.args(["--listen", "udp://127.0.0.1:0,tcp://127.0.0.1:0"]);
+        }
         let child = command
-            .args(["--listen", "udp://127.0.0.1:0,tcp://127.0.0.1:0"])
             .args(["--log-format", "json"])
             .args(["--upstream", &format!("tls://{NAME}@{}", server.address())])
             .arg("--ca-file")
@@ -74,11 +78,13 @@ impl Program {
             child,
             udp: SocketAddr::from(([0, 0, 0, 0], 0)),
             tcp: SocketAddr::from(([0, 0, 0, 0], 0)),
+            began: String::new(),
             log,
         };
         loop {
             let mut line = String::new();
             assert!(program.log.read_line(&mut line).unwrap() > 0, "it ended");
+            program.began.push_str(&line);
             let Ok(line) = serde_json::from_str::<serde_json::Value>(&line) else {
                 continue;
             };
@@ -94,7 +100,7 @@ impl Program {
         }
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use dotward::config::{
-    AnswerSettings, Config, Cookies, ListenAddress, ListenTransport, LogFormat, LogSettings,
-    Strategy, UpstreamSettings, Workers,
+    AnswerSettings, BindRules, Config, Cookies, ListenAddress, ListenTransport, LogFormat,
+    LogSettings, Strategy, UpstreamSettings, Workers,
 };
 use dotward::run::{Prepared, Proxy, Running};
 use dotward::trust::TrustPace;
@@ -70,6 +70,8 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
         listeners: vec![listen(ListenTransport::Udp), listen(ListenTransport::Tcp)],
         listen_tls: None,
         proxy_from: Vec::new(),
+        rules: BindRules::default(),
+        run_as: None,
         control: None,
         allow: vec!["127.0.0.0/8".parse().unwrap()],
         answers: AnswerSettings {

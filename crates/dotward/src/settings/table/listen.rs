@@ -127,4 +127,29 @@ pub(super) const ROWS: &[Setting] = &[
         rare: true,
         ..ROW
     },
+    Setting {
+        id: Id::ListenFreebind,
+        key: key("listen", "freebind"),
+        flag: Some("freebind"),
+        variable: Some("DOTWARD_FREEBIND"),
+        kind: Kind::YesNo,
+        default: Default::Nothing("false"),
+        example: "true",
+        group: Group::Listen,
+        help: "Listen on addresses the machine does not have yet",
+        detail: "They are served as soon as they appear, and again when they come back (Linux: IP_FREEBIND). Without it such an address keeps the program from starting.",
+        rare: true,
+        ..ROW
+    },
+    Setting {
+        id: Id::Takeover,
+        flag: Some("takeover"),
+        kind: Kind::Switch,
+        default: Default::Nothing("no"),
+        group: Group::Listen,
+        help: "Share the ports with the dotward that runs, and have it drain and end",
+        detail: "Without it a second start says that the address is in use, and by whom. Both have to be started by the same user.",
+        rare: true,
+        ..ROW
+    },
 ];

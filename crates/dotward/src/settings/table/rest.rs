@@ -114,6 +114,33 @@ pub(super) const ROWS: &[Setting] = &[
         ..ROW
     },
     Setting {
+        id: Id::User,
+        key: key("runtime", "user"),
+        flag: Some("user"),
+        variable: Some("DOTWARD_USER"),
+        kind: Kind::Label,
+        default: Default::Nothing("whoever starts the program"),
+        example: "\"dotward\"",
+        group: Group::Expert,
+        help: "User to become once everything is bound",
+        detail: "A name or a number. The program has to be started by root; it keeps no capability, and the groups of that user only.",
+        rare: true,
+        ..ROW
+    },
+    Setting {
+        id: Id::RunGroup,
+        key: key("runtime", "group"),
+        flag: Some("group"),
+        variable: Some("DOTWARD_GROUP"),
+        kind: Kind::Label,
+        default: Default::Nothing("the user's own"),
+        example: "\"dotward\"",
+        group: Group::Expert,
+        help: "Group to become with that user",
+        rare: true,
+        ..ROW
+    },
+    Setting {
         id: Id::Compat,
         variable: Some("DOTWARD_COMPAT"),
         kind: Kind::Choice(&["b", "c", "off"]),

@@ -1,0 +1,211 @@
+//! Becoming another user once everything is bound (`--user`, `--group`).
+//!
+//! Promises: what is kept is what that user has: its groups, no capability, no way back, no gain by executing something; a file that
+//! is to be read again later and that user may not read is told at start.
+//!
+//! Deliberately absent: sandboxes, changing who owns files.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+
+use nix::unistd::{Gid, Group, Uid, User, geteuid, setgid, setuid};
+use rustix::thread;
+
+use crate::config::{Config, RunAs};
+
+/// Why the program cannot become somebody else.
+#[derive(Debug)]
+pub enum PrivilegeError {
+    /// No such user.
+    NoUser(String),
+    /// No such group.
+    NoGroup(String),
+    /// A number without an entry among the users, and no group said.
+    GroupUnknown(String),
+    /// The system does not permit it.
+    Refused {
+        /// Who was to be become.
+        user: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// It became root again, or kept a capability.
+    Kept(&'static str),
+}
+
+impl fmt::Display for PrivilegeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoUser(name) => write!(
+                f,
+                "no user {name}\n  fix:     create it (useradd --system --shell /usr/sbin/nologin {name}), or correct runtime.user"
+            ),
+            Self::NoGroup(name) => write!(
+                f,
+                "no group {name}\n  fix:     create it (groupadd --system {name}), or correct runtime.group"
+            ),
+            Self::GroupUnknown(user) => write!(
+                f,
+                "the group of user {user} is not known\n  fix:     give it too (runtime.group, --group)"
+            ),
+            Self::Refused { user, error } => write!(
+                f,
+                "cannot become user {user}: {error}\n  fix:     start as root, or leave out runtime.user and have the service manager \
+                 start the program as that user"
+            ),
+            Self::Kept(what) => write!(
+                f,
+                "{what} after becoming another user\n  fix:     have the service manager start the program as that user"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for PrivilegeError {}
+
+/// Who to become.
+#[derive(Debug, PartialEq, Eq)]
+struct Identity {
+    uid: Uid,
+    gid: Gid,
+    /// The name to look supplementary groups up by; a number without an entry has none.
+    name: Option<String>,
+}
+
+/// Becomes who the configuration says. To be called while this is the only thread that serves; it holds for all threads.
+///
+/// # Errors
+///
+/// [`PrivilegeError`]; the process is of no use then, as it may be half changed.
+pub(crate) fn drop_to(run_as: &RunAs) -> Result<(), PrivilegeError> {
+    let identity = look_up(run_as)?;
+    if geteuid() == identity.uid && !identity.uid.is_root() {
+        // The service manager was faster.
+        return Ok(());
+    }
+    let refused = |error: nix::Error| PrivilegeError::Refused {
+        user: run_as.user.clone(),
+        error: error.into(),
+    };
+    set_groups(&identity).map_err(refused)?;
+    setgid(identity.gid).map_err(refused)?;
+    setuid(identity.uid).map_err(refused)?;
+    if identity.uid.is_root() {
+        return Ok(());
+    }
+    let no_way_back = thread::set_no_new_privs(true).is_ok();
+    if !no_way_back || setuid(Uid::from_raw(0)).is_ok() {
+        return Err(PrivilegeError::Kept("root can be had again"));
+    }
+    keep_no_capability()
+}
+
+#[cfg(target_os = "linux")]
+fn set_groups(identity: &Identity) -> nix::Result<()> {
+    match identity.name.as_deref().map(std::ffi::CString::new) {
+        Some(Ok(name)) => nix::unistd::initgroups(&name, identity.gid),
+        Some(Err(_)) | None => nix::unistd::setgroups(&[identity.gid]),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn keep_no_capability() -> Result<(), PrivilegeError> {
+    let kept = thread::capabilities(None);
+    match kept.is_ok_and(|it| it.effective.is_empty() && it.permitted.is_empty()) {
+        true => Ok(()),
+        false => Err(PrivilegeError::Kept("capabilities are kept")),
+    }
+}
+
+fn look_up(run_as: &RunAs) -> Result<Identity, PrivilegeError> {
+    let name = &run_as.user;
+    let known = User::from_name(name).ok().flatten();
+    let number = || name.parse().ok().map(Uid::from_raw);
+    let entry = known.or_else(|| User::from_uid(number()?).ok().flatten());
+    let uid = match (&entry, number()) {
+        (Some(entry), _) => entry.uid,
+        (None, Some(uid)) => uid,
+        (None, None) => return Err(PrivilegeError::NoUser(name.clone())),
+    };
+    let gid = match (&run_as.group, &entry) {
+        (Some(group), _) => look_up_group(group)?,
+        (None, Some(entry)) => entry.gid,
+        (None, None) => return Err(PrivilegeError::GroupUnknown(name.clone())),
+    };
+    let name = entry.map(|entry| entry.name);
+    Ok(Identity { uid, gid, name })
+}
+
+fn look_up_group(name: &str) -> Result<Gid, PrivilegeError> {
+    if let Ok(Some(group)) = Group::from_name(name) {
+        return Ok(group.gid);
+    }
+    let number = name.parse().map(Gid::from_raw);
+    number.map_err(|_| PrivilegeError::NoGroup(name.to_owned()))
+}
+
+/// Tells which files will not be read again when they change.
+pub(crate) fn tell_unreadable(config: &Config) {
+    let user = config.run_as.as_ref().map_or("?", |it| it.user.as_str());
+    for file in files(config) {
+        if let Err(error) = File::open(&file) {
+            tracing::warn!(
+                file = %file.display(), %error,
+                "user {user} cannot read a file that was read at start, so a changed one will not be seen; let that user read it (chgrp, \
+                 chmod g+r), directories above it included"
+            );
+        }
+    }
+}
+
+fn files(config: &Config) -> Vec<PathBuf> {
+    let listener = config.listen_tls.iter().flat_map(|it| {
+        let own = [&it.certificate_file, &it.key_file];
+        own.into_iter().chain(&it.client_ca_file).cloned()
+    });
+    let upstreams = config.upstreams.iter().flat_map(|it| {
+        let identity = it.client_identity.iter();
+        let identity = identity.flat_map(|it| [it.certificate_file.clone(), it.key_file.clone()]);
+        identity.chain(it.ca_file.clone())
+    });
+    let mut files: Vec<_> = listener.chain(upstreams).collect();
+    files.sort();
+    files.dedup();
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run_as(user: &str, group: Option<&str>) -> RunAs {
+        RunAs {
+            user: user.to_owned(),
+            group: group.map(ToOwned::to_owned),
+        }
+    }
+
+    #[test]
+    fn users_and_groups_are_found_by_name_and_by_number() {
+        let root = look_up(&run_as("root", None)).unwrap();
+        assert_eq!((root.uid.as_raw(), root.gid.as_raw()), (0, 0));
+        assert_eq!(look_up(&run_as("0", None)).unwrap(), root);
+        let nobody_known = look_up(&run_as("4000000", Some("4000001"))).unwrap();
+        let ids = (nobody_known.uid.as_raw(), nobody_known.gid.as_raw());
+        assert_eq!((ids, nobody_known.name), ((4_000_000, 4_000_001), None));
+    }
+
+    #[test]
+    fn whoever_is_not_there_is_named_with_what_to_do() {
+        for (wanted, word) in [
+            (run_as("no-such-user", None), "useradd"),
+            (run_as("root", Some("no-such-group")), "groupadd"),
+            (run_as("4000000", None), "--group"),
+        ] {
+            let error = look_up(&wanted).unwrap_err().to_string();
+            assert!(error.contains(word) && error.contains("fix:"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Taking the place of a running process (`--takeover`).
+//!
+//! Both have the ports for a while (see `listen::sockets`); the new one serves, then tells the old one to drain. Nothing is lost in
+//! between: what waits in the old one's sockets is answered by it.
+//!
+//! Deliberately absent: finding a process of another namespace, whose manager has to end it.
+
+use std::io;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::config::Config;
+use crate::listen::holder::{self, Holder};
+
+/// Whoever has the ports and is a program like this one.
+pub(super) fn find_predecessors(config: &Config) -> Vec<Holder> {
+    if !config.rules.takeover {
+        return Vec::new();
+    }
+    let own_name = std::fs::read_to_string("/proc/self/comm").unwrap_or_default();
+    let own_pid = i32::try_from(std::process::id()).unwrap_or_default();
+    let found = config.listeners.iter().flat_map(|it| holder::find(*it));
+    let mut found: Vec<Holder> = found
+        .filter(|it| it.name == own_name.trim() && it.pid != own_pid)
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// Tells a process whose place was taken to drain and end.
+pub(super) fn relieve(predecessor: &Holder) {
+    let pid = predecessor.pid;
+    let told = match Pid::from_raw(pid) {
+        Some(pid) => kill_process(pid, Signal::TERM).map_err(io::Error::from),
+        None => Ok(()),
+    };
+    match told {
+        Ok(()) => tracing::info!(pid, "ports taken over; the process that had them drains"),
+        Err(error) => {
+            tracing::warn!(pid, %error, "ports taken over; the process that had them has to be ended by hand");
+        }
+    }
+}

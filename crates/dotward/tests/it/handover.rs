@@ -1,0 +1,238 @@
+//! The program's ports from one process to the next, from the service manager, and from root to another user.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dotward::config::{ListenAddress, ListenTransport};
+use dotward::run::{Prepared, StartFault};
+use dotward_core::wire::RecordType;
+use dotward_faults::Mode;
+use rustix::process::Signal;
+
+use crate::program::{Program, command};
+use crate::support::{Answer, BOUND, TcpClient, Trust, ask_udp, config, query, within};
+
+/// The arguments that have a program listen where `program` does.
+fn same_ports(program: &Program) -> [String; 2] {
+    let listen = format!("udp://{},tcp://{}", program.udp, program.tcp);
+    ["--listen".to_owned(), listen]
+}
+
+fn run(command: &mut Command) -> Output {
+    command.output().unwrap()
+}
+
+#[tokio::test]
+async fn a_second_start_is_refused_and_says_who_has_the_ports() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let first = Program::start_as(command(), &server, &trust);
+    let second = run(command().args(same_ports(&first)));
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8(second.stderr).unwrap();
+    let holder = format!("held by: dotward (pid {})", first.child.id());
+    assert_eq!(said.matches("address already in use").count(), 2, "{said}");
+    assert!(said.contains(&holder), "{said}");
+    assert!(ask_udp(first.udp, "www.example").await.is_good());
+}
+
+/// Asks from a port of its own, and waits as long as any test waits.
+fn ask_once(to: SocketAddr, name: &str) -> Answer {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.set_read_timeout(Some(BOUND)).unwrap();
+    socket.connect(to).unwrap();
+    socket.send(&query(1, name, RecordType::A)).unwrap();
+    let mut octets = vec![0; 4096];
+    let length = socket.recv(&mut octets).unwrap();
+    octets.truncate(length);
+    Answer { octets }
+}
+
+/// A runtime on a thread of its own, for a server that answers while the test blocks.
+fn beside() -> tokio::runtime::Handle {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build().unwrap();
+    let handle = runtime.handle().clone();
+    std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+    handle
+}
+
+#[tokio::test]
+async fn a_takeover_loses_no_question_and_ends_the_one_before() {
+    let trust = Trust::new();
+    let runtime = beside();
+    let server = {
+        let _entered = runtime.enter();
+        trust.server(Mode::default())
+    };
+    let mut program = Program::start_as(command(), &server, &trust);
+    let (udp, tcp) = (program.udp, program.tcp);
+    let over = Arc::new(AtomicBool::new(false));
+    let ask = |client: usize| {
+        let over = Arc::clone(&over);
+        std::thread::spawn(move || {
+            let mut asked = 0;
+            // Each question is from another port, so both processes get some while both are there.
+            while !over.load(Ordering::Relaxed) {
+                let answer = ask_once(udp, &format!("n{asked}.c{client}.example"));
+                assert!(
+                    answer.is_good(),
+                    "{:?} {:?}",
+                    answer.view().header(),
+                    answer.extended_error()
+                );
+                asked += 1;
+            }
+            asked
+        })
+    };
+    let asking: Vec<_> = (0..8).map(ask).collect();
+    for _ in 0..4 {
+        let mut next = command();
+        next.args(same_ports(&program)).arg("--takeover");
+        let next = Program::start_as(next, &server, &trust);
+        assert_eq!((next.udp, next.tcp), (udp, tcp));
+        let (status, log) = std::mem::replace(&mut program, next).end().await;
+        assert_eq!(status.code(), Some(0), "{log}");
+        assert!(log.contains("drained"), "{log}");
+    }
+    over.store(true, Ordering::Relaxed);
+    for client in asking {
+        assert!(client.join().unwrap() > 0);
+    }
+    let mut client = TcpClient::connect(tcp).await;
+    client.send(&[query(1, "www.example", RecordType::A)]).await;
+    assert!(client.receive().await.unwrap().is_good());
+}
+
+/// A command that passes its sockets as the service manager does, under these names.
+fn activated(udp: &UdpSocket, tcp: &TcpListener, names: &str) -> Command {
+    let script = "exec env LISTEN_PID=$$ LISTEN_FDS=2 \"$0\" \"$@\" 3<&0 4<&1 </dev/null 1>&2";
+    let mut shell = Command::new("sh");
+    shell.env_clear().env("LISTEN_FDNAMES", names);
+    shell.env("PATH", "/usr/bin:/bin");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_dotward")]);
+    shell.stdin(OwnedFd::from(udp.try_clone().unwrap()));
+    shell.stdout(OwnedFd::from(tcp.try_clone().unwrap()));
+    shell
+}
+
+fn sockets() -> (UdpSocket, TcpListener) {
+    let any = (Ipv4Addr::LOCALHOST, 0);
+    (
+        UdpSocket::bind(any).unwrap(),
+        TcpListener::bind(any).unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn sockets_of_the_service_manager_are_served_and_left_as_they_were() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let (udp, tcp) = sockets();
+    let address = udp.local_addr().unwrap();
+    for names in ["dns:dns", "udp:tcp"] {
+        let program = Program::start_as(activated(&udp, &tcp, names), &server, &trust);
+        let given = (address, tcp.local_addr().unwrap());
+        assert_eq!((program.udp, program.tcp), given);
+        assert!(ask_udp(program.udp, "www.example").await.is_good());
+        let mut client = TcpClient::connect(program.tcp).await;
+        client.send(&[query(1, "www.example", RecordType::A)]).await;
+        assert!(client.receive().await.unwrap().is_good());
+        program.signal(Signal::TERM);
+        assert_eq!(program.end().await.0.code(), Some(0));
+        // What is asked while nobody serves waits for the next one: the socket was not connected elsewhere.
+        assert!(udp.peer_addr().is_err());
+    }
+    let asked = tokio::spawn(async move { ask_udp(address, "waits.example").await });
+    // The question is in the socket before the program is started.
+    within(tokio::task::spawn_blocking({
+        let udp = udp.try_clone().unwrap();
+        move || udp.peek(&mut [0; 512]).unwrap_or_default()
+    }))
+    .await
+    .unwrap();
+    let next = Program::start_as(activated(&udp, &tcp, "dns:dns"), &server, &trust);
+    assert!(asked.await.unwrap().is_good());
+    drop(next);
+}
+
+#[test]
+fn sockets_of_the_service_manager_that_cannot_be_served_are_all_named() {
+    let (udp, tcp) = sockets();
+    for (names, words) in [
+        ("http:dns", vec!["called http", "FileDescriptorName=dns"]),
+        (
+            "tcp:udp",
+            vec!["the socket tcp", "the socket udp", "ListenDatagram="],
+        ),
+        ("udp:tls", vec!["TLS listener on", "listen.certificate"]),
+    ] {
+        let refused = run(&mut activated(&udp, &tcp, names));
+        assert_eq!(refused.status.code(), Some(1));
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn root_becomes_the_user_it_is_told_to_for_good() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let as_nobody = ["--user", "65534", "--group", "65534"];
+    if !rustix::process::geteuid().is_root() {
+        let refused = run(command().args(as_nobody).args(["--listen", "127.0.0.1:0"]));
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(said.contains("cannot become user 65534"), "{said}");
+        return;
+    }
+    // Nobody but root looks into it.
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(trust.directory.path(), closed).unwrap();
+    let mut started = command();
+    started.args(as_nobody);
+    let program = Program::start_as(started, &server, &trust);
+    let pid = program.child.id();
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    for task in tasks {
+        let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        let value = |key: &str| {
+            let line = status.lines().find_map(|it| it.strip_prefix(key));
+            line.unwrap().split_whitespace().collect::<Vec<_>>()
+        };
+        for key in ["Uid:", "Gid:"] {
+            assert_eq!(value(key), ["65534"; 4], "{status}");
+        }
+        for key in ["CapPrm:", "CapEff:", "CapAmb:"] {
+            assert_eq!(value(key), ["0000000000000000"], "{status}");
+        }
+        assert!(value("Groups:").iter().all(|it| *it == "65534"), "{status}");
+    }
+    assert!(ask_udp(program.udp, "www.example").await.is_good());
+    let log = &program.began;
+    assert!(log.contains("ca.pem") && log.contains("chmod"), "{log}");
+}
+
+#[test]
+fn an_address_that_is_not_there_is_refused_or_waited_for() {
+    let trust = Trust::new();
+    let mut config = config(Vec::new());
+    let address = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 77), 0));
+    let transports = [ListenTransport::Udp, ListenTransport::Tcp];
+    config.listeners = transports
+        .map(|transport| ListenAddress { address, transport })
+        .to_vec();
+    let error = Prepared::new(config.clone()).unwrap_err();
+    assert!(matches!(
+        error.faults[..],
+        [StartFault::Bind(_), StartFault::Bind(_)]
+    ));
+    assert!(error.to_string().contains("listen.freebind"), "{error}");
+    config.rules.freebind = true;
+    let prepared = Prepared::new(config).unwrap();
+    assert_eq!(prepared.listening().len(), 2);
+    drop(trust);
+}
