@@ -6,6 +6,7 @@
 //! Deliberately absent: sockets and framing (the shell's), and everything about upstreams (the engine's).
 
 mod cookie;
+mod identity;
 mod options;
 
 use core::net::SocketAddr;
@@ -14,13 +15,15 @@ use core::time::Duration;
 pub use cookie::{COOKIE_SECRET_LEN, CookieSecrets};
 pub use options::{Cookies, OptionsConfig};
 
-use crate::exchange::Request;
+use crate::exchange::{Request, SignedQuery};
 use crate::outcome::{Failure, Refusal};
+use identity::Identity;
+
 use crate::policy::{Acl, Decision, Policy, PolicyConfig};
 use crate::time::{Moment, WallSeconds};
 use crate::wire::{
-    Asker, QueryFault, QueryView, QuestionRef, ReplyOrigin, ResponseView, Transport, WireError,
-    render_reply, write_error, write_fault,
+    Asker, QueryFault, QueryView, QuestionRef, RecordType, ReplyOrigin, ResponseView, Transport,
+    WireError, render_reply, write_error, write_fault, write_truncated,
 };
 
 /// Who asks, and over what.
@@ -118,14 +121,23 @@ impl Front {
             Decision::Refuse(Refusal::NotAllowed)
         } else if self.options.wants_cookie(&asker) {
             Decision::Refuse(Refusal::BadCookie)
+        } else if let Some(identity) = identity::asked(query.question()) {
+            return self.identify(&asker, identity, reply);
         } else {
             self.policy.decide(&query)
         };
         match decision {
+            Decision::Forward { .. } if is_any_over_udp(&asker, &query) => {
+                write_truncated(&asker, reply);
+                Verdict::Reply
+            }
             Decision::Forward { group, route: _ } => {
                 let _ = now;
-                let asker = asker.to_owned();
-                Verdict::Forward(Request { asker, group })
+                Verdict::Forward(Request {
+                    asker: asker.to_owned(),
+                    group,
+                    signed: SignedQuery::of(&query),
+                })
             }
             Decision::Local | Decision::Special { .. } => {
                 self.reply_locally(&asker, decision, reply)
@@ -154,12 +166,27 @@ impl Front {
             .policy
             .respond(&asker.question.to_owned(), decision)
             .unwrap_or_default();
-        let Ok(response) = ResponseView::parse(&message) else {
-            debug_assert!(false, "a message of our own is well-formed");
-            return Verdict::Drop(DropReason::Runt);
-        };
-        render_reply(&response, asker, ReplyOrigin::Local, reply);
-        Verdict::Reply
+        reply_from(&message, asker, reply)
+    }
+
+    /// Says which server this is, if it is to be said.
+    fn identify(
+        &self,
+        asker: &Asker<QuestionRef<'_>>,
+        identity: Identity,
+        reply: &mut Vec<u8>,
+    ) -> Verdict {
+        match &self.options.nsid {
+            Some(nsid) if identity == Identity::Server => {
+                let message = identity::respond(&asker.question.to_owned(), nsid);
+                reply_from(&message, asker, reply)
+            }
+            Some(_) | None => {
+                let told = Refusal::Identity.told();
+                write_error(asker, told.rcode, Some(told.error), reply);
+                Verdict::Reply
+            }
+        }
     }
 
     fn refuse_fault(
@@ -190,6 +217,23 @@ impl Front {
     }
 }
 
+fn reply_from(message: &[u8], asker: &Asker<QuestionRef<'_>>, reply: &mut Vec<u8>) -> Verdict {
+    let Ok(response) = ResponseView::parse(message) else {
+        debug_assert!(false, "a message of our own is well-formed");
+        return Verdict::Drop(DropReason::Runt);
+    };
+    render_reply(&response, asker, ReplyOrigin::Local, reply);
+    Verdict::Reply
+}
+
+/// Everything there is about a name is for those who have shown their address: over UDP ANY amplifies what a forger sends (RFC 8482
+/// section 4). Of a signed query the answer has a bound, and is not ours to withhold.
+fn is_any_over_udp<Q>(asker: &Asker<Q>, query: &QueryView<'_>) -> bool {
+    asker.transport == Transport::Udp
+        && query.question().qtype() == RecordType::ANY
+        && query.signature().is_none()
+}
+
 /// A cookie of a length there is not.
 fn refuse_cookie(query: &QueryView<'_>, error: WireError, reply: &mut Vec<u8>) -> Verdict {
     let fault = QueryFault::Malformed {
@@ -213,7 +257,7 @@ fn written(replied: bool) -> Verdict {
 mod tests {
     use super::*;
     use crate::policy::{LocalData, LocalRecord, LocalRecords};
-    use crate::wire::{Class, QueryOptions, Question, Rcode, RecordType, write_query};
+    use crate::wire::{Class, QueryOptions, Question, Rcode, write_query};
 
     fn front() -> Front {
         let record = LocalRecord {

@@ -8,7 +8,7 @@ use core::cmp::Reverse;
 use smallvec::SmallVec;
 
 use super::{Engine, Owner, UpstreamId};
-use crate::exchange::{Attempt, ExchangeId, Held, Waiter};
+use crate::exchange::{Attempt, ExchangeId, Held, SignedQuery, Waiter};
 use crate::limits::{QUERY_PADDING_BLOCK, SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
@@ -16,7 +16,7 @@ use crate::upstream::{
     CloseReason, Connection, ConnectionId, GroupId, HealthState, Protocol, Standing, Strategy,
     Upstream,
 };
-use crate::wire::{ResponseView, render_reply, write_query};
+use crate::wire::{ResponseView, write_query};
 
 /// Which upstreams come into question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,17 +206,26 @@ impl<C> Engine<C> {
         let question = exchange.question.view();
         let keepalive = !state.asked_keepalive && !state.is_datagram();
         let options = exchange.query_options(keepalive, padding);
-        write_query(question, options, &mut self.scratch);
-        let Some(message_id) = state.submit(
-            Owner::Exchange(id),
-            question,
-            &mut self.scratch,
-            now,
-            &mut self.rng,
-        ) else {
+        let (owner, message) = (Owner::Exchange(id), &mut self.scratch);
+        let message_id = match exchange.signed() {
+            Some(signed) => {
+                message.clear();
+                message.extend_from_slice(signed.octets());
+                if signed.keeps_id() {
+                    state.submit_as_it_is(owner, question, message, now)
+                } else {
+                    state.submit(owner, question, message, now, &mut self.rng)
+                }
+            }
+            None => {
+                write_query(question, options, message);
+                state.asked_keepalive = true;
+                state.submit(owner, question, message, now, &mut self.rng)
+            }
+        };
+        let Some(message_id) = message_id else {
             return false;
         };
-        state.asked_keepalive = true;
         let attempt = Attempt {
             upstream,
             connection,
@@ -285,6 +294,9 @@ impl<C> Engine<C> {
 
     /// Ends an exchange that waits for nothing, with the best there is to tell.
     pub(super) fn fail_if_idle(&mut self, id: ExchangeId) {
+        if self.waits_for_its_id(id) {
+            return;
+        }
         if self
             .exchanges
             .get_mut(id)
@@ -296,6 +308,7 @@ impl<C> Engine<C> {
             return;
         };
         let held = exchange.take_held();
+        let signed = exchange.signed().is_some();
         let failure = if exchange.disputed {
             Failure::InvalidResponse
         } else if exchange.lost_to == Some(CloseReason::NoResources) {
@@ -310,8 +323,21 @@ impl<C> Engine<C> {
                 )
         };
         for waiter in exchange.waiters {
-            self.reply_held_or(waiter, held.as_ref(), failure.told());
+            self.reply_held_or(waiter, held.as_ref(), signed, failure.told());
         }
+    }
+
+    /// Whether a query that cannot have another message ID only meets itself on its way: a client asks again, and the answer it waits for
+    /// would be overtaken by an error. Nothing else keeps it from being sent; its deadline ends it.
+    fn waits_for_its_id(&self, id: ExchangeId) -> bool {
+        self.exchanges.get(id).is_some_and(|exchange| {
+            exchange.signed().is_some_and(SignedQuery::keeps_id)
+                && exchange.sends() == 0
+                && exchange.lost_to.is_none()
+                && self
+                    .members(exchange.group)
+                    .any(|it| it.health.reason().is_none() && !it.connections.is_empty())
+        })
     }
 
     fn members(&self, group: GroupId) -> impl Iterator<Item = &Upstream> {
@@ -336,14 +362,19 @@ impl<C> Engine<C> {
         }
     }
 
-    pub(super) fn reply_held_or(&mut self, waiter: Waiter<C>, held: Option<&Held>, told: Told) {
+    pub(super) fn reply_held_or(
+        &mut self,
+        waiter: Waiter<C>,
+        held: Option<&Held>,
+        signed: bool,
+        told: Told,
+    ) {
         let Some((Ok(response), origin)) =
             held.map(|held| (ResponseView::parse(&held.message), held.origin))
         else {
             return self.reply_error(waiter, told);
         };
-        render_reply(&response, &waiter.asker, origin, &mut self.scratch);
-        self.replies.push(waiter.client, &self.scratch);
+        self.reply(waiter, &response, origin, signed);
     }
 
     /// Queries are padded where nobody can read them, and nowhere else (RFC 7830 section 6).

@@ -388,8 +388,9 @@ impl<C> Engine<C> {
         };
         let abandoned = exchange.waiters.is_empty();
         let held = exchange.take_held();
+        let signed = exchange.signed().is_some();
         for waiter in waiters {
-            self.reply_held_or(waiter, held.as_ref(), failure.told());
+            self.reply_held_or(waiter, held.as_ref(), signed, failure.told());
         }
         if abandoned && let Some(exchange) = self.exchanges.remove(id) {
             self.abandon(&exchange.attempts);

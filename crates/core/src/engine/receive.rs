@@ -3,12 +3,12 @@
 use super::attempt::Among;
 use super::event::Event;
 use super::{Engine, Owner};
-use crate::exchange::{Attempt, ExchangeId};
+use crate::exchange::{Attempt, ExchangeId, Waiter};
 use crate::limits::QUESTION_BUDGET;
 use crate::time::Moment;
 use crate::upstream::{Accepted, CloseReason, ConnectionId, Protocol, UpstreamId};
 use crate::wire::edns::{EdeCode, Edns};
-use crate::wire::{Rcode, ReplyOrigin, ResponseView, render_reply};
+use crate::wire::{Rcode, ReplyOrigin, ResponseView, relay_reply, render_reply};
 
 impl<C> Engine<C> {
     /// Takes plaintext from a connection, in pieces of any size.
@@ -165,6 +165,7 @@ impl<C> Engine<C> {
             return;
         };
         self.abandon(&exchange.attempts);
+        let signed = exchange.signed().is_some();
         let held = exchange.take_held().filter(|_| is_poor(response));
         let held = held.as_ref().and_then(|held| {
             ResponseView::parse(&held.message)
@@ -175,9 +176,25 @@ impl<C> Engine<C> {
             .as_ref()
             .map_or((response, origin), |(held, origin)| (held, *origin));
         for waiter in exchange.waiters {
-            render_reply(best, &waiter.asker, origin, &mut self.scratch);
-            self.replies.push(waiter.client, &self.scratch);
+            self.reply(waiter, best, origin, signed);
         }
+    }
+
+    /// Replies to one client. A signed response to a signed query is theirs who signed them.
+    pub(super) fn reply(
+        &mut self,
+        waiter: Waiter<C>,
+        response: &ResponseView<'_>,
+        origin: ReplyOrigin,
+        signed: bool,
+    ) {
+        let (asker, scratch) = (&waiter.asker, &mut self.scratch);
+        if signed && response.is_signed() {
+            relay_reply(response, asker, scratch);
+        } else {
+            render_reply(response, asker, origin, scratch);
+        }
+        self.replies.push(waiter.client, scratch);
     }
 
     /// The upstream sent something else than the response, or somebody in its place. The real one may still come, but nobody waits

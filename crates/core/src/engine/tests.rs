@@ -17,6 +17,7 @@ mod failures;
 mod groups;
 mod lifecycle;
 mod questions;
+mod signed;
 
 /// An engine, what came out of it, and a clock that moves only when told.
 struct Bench {
@@ -114,8 +115,15 @@ impl Bench {
             options: crate::wire::ReplyOptions::NONE,
             transport: Transport::Udp,
         };
-        self.engine
-            .submit(Request { asker, group }, client, self.now);
+        self.engine.submit(
+            Request {
+                asker,
+                group,
+                signed: None,
+            },
+            client,
+            self.now,
+        );
         self.settle();
     }
 

@@ -80,6 +80,7 @@ mod tests {
         ExchangeKey::new(&Request {
             asker,
             group: GroupId(0),
+            signed: None,
         })
     }
 

@@ -1,11 +1,13 @@
 //! The life of one question after it could not be answered here: an *exchange*, from the first client who asks to the reply.
 //!
 //! An exchange belongs to one question (name, type, class, DO, CD). Clients who ask the same while it runs join it and wait, each
-//! with its own deadline; the question goes out once (RFC 5452: several equal questions in flight help a forger).
+//! with its own deadline; the question goes out once (RFC 5452: several equal questions in flight help a forger). Signed queries are each an
+//! exchange of their own.
 //!
 //! Deliberately absent: where the question goes and when it goes again (see [`engine`](crate::engine)).
 
 mod key;
+mod signed;
 mod table;
 
 use smallvec::SmallVec;
@@ -13,6 +15,8 @@ use smallvec::SmallVec;
 use crate::time::Moment;
 use crate::upstream::{CloseReason, ConnectionId, GroupId, UpstreamId};
 use crate::wire::{Asker, QueryOptions, Question, ReplyOrigin, ResponseView, Transport};
+
+pub use signed::SignedQuery;
 
 pub(crate) use key::{ExchangeKey, KeyHasher};
 pub(crate) use table::{ExchangeId, ExchangeTable, Joined};
@@ -24,6 +28,8 @@ pub struct Request {
     pub asker: Asker,
     /// Which upstreams may be asked.
     pub group: GroupId,
+    /// The query itself, when it is signed: it goes out as it is, for this client alone.
+    pub signed: Option<SignedQuery>,
 }
 
 /// One client who waits.
@@ -89,6 +95,8 @@ pub(crate) struct Exchange<C> {
     pub(crate) waiters: SmallVec<[Waiter<C>; 1]>,
     pub(crate) attempts: SmallVec<[Attempt; 2]>,
     tried: SmallVec<[Tried; 2]>,
+    /// What goes out in place of a query of ours.
+    signed: Option<SignedQuery>,
     /// A response that is an answer, but a poor one: kept in case nobody has a better.
     held: Option<Held>,
     /// Whether it has to go over a stream: a client asked over one, or a datagram was truncated or disputed.
@@ -107,8 +115,13 @@ impl<C> Exchange<C> {
         now: Moment,
         deadline: Moment,
     ) -> Self {
-        let Request { asker, group } = request;
-        let needs_stream = asker.transport != Transport::Udp;
+        let Request {
+            asker,
+            group,
+            signed,
+        } = request;
+        let needs_stream = asker.transport != Transport::Udp
+            || signed.as_ref().is_some_and(SignedQuery::needs_stream);
         Self {
             key,
             group,
@@ -124,6 +137,7 @@ impl<C> Exchange<C> {
             }]),
             attempts: SmallVec::new(),
             tried: SmallVec::new(),
+            signed,
             held: None,
             needs_stream,
             disputed: false,
@@ -144,6 +158,11 @@ impl<C> Exchange<C> {
             keepalive,
             padding,
         }
+    }
+
+    /// The query that goes out as it is.
+    pub(crate) fn signed(&self) -> Option<&SignedQuery> {
+        self.signed.as_ref()
     }
 
     /// What was tried with `upstream` so far.

@@ -8,7 +8,7 @@ use slotmap::{SlotMap, new_key_type};
 use smallvec::SmallVec;
 
 use super::{Attempt, Exchange, ExchangeKey, KeyHasher, Request, Waiter};
-use crate::limits::{EXCHANGES_MAX, WAITERS_PER_EXCHANGE_MAX};
+use crate::limits::{EXCHANGES_MAX, SIGNED_EXCHANGES_MAX, WAITERS_PER_EXCHANGE_MAX};
 use crate::time::Moment;
 use crate::wire::Asker;
 
@@ -37,6 +37,8 @@ pub(crate) struct ExchangeTable<C> {
     deadlines: VecDeque<(Moment, ExchangeId)>,
     budget: Duration,
     waiters: usize,
+    /// Exchanges of signed queries.
+    signed: usize,
 }
 
 impl<C> ExchangeTable<C> {
@@ -47,6 +49,7 @@ impl<C> ExchangeTable<C> {
             deadlines: VecDeque::new(),
             budget,
             waiters: 0,
+            signed: 0,
         }
     }
 
@@ -85,7 +88,12 @@ impl<C> ExchangeTable<C> {
     pub(crate) fn join(&mut self, request: Request, client: C, now: Moment) -> Joined<C> {
         let deadline = now + self.budget;
         let key = ExchangeKey::new(&request);
-        if let Some(&id) = self.index.get(&key)
+        let signed = request.signed.is_some();
+        if signed && self.signed >= SIGNED_EXCHANGES_MAX {
+            return Joined::Full(request.asker, client);
+        }
+        if !signed
+            && let Some(&id) = self.index.get(&key)
             && let Some(exchange) = self.exchanges.get_mut(id)
             && now.since(exchange.began) < self.budget / 2
         {
@@ -107,7 +115,11 @@ impl<C> ExchangeTable<C> {
         let id = self
             .exchanges
             .insert(Exchange::new(key.clone(), request, client, now, deadline));
-        self.index.insert(key, id);
+        if signed {
+            self.signed += 1;
+        } else {
+            self.index.insert(key, id);
+        }
         self.note_waiter(deadline, id);
         Joined::Began(id)
     }
@@ -121,6 +133,7 @@ impl<C> ExchangeTable<C> {
     pub(crate) fn remove(&mut self, id: ExchangeId) -> Option<Exchange<C>> {
         let exchange = self.exchanges.remove(id)?;
         self.waiters -= exchange.waiters.len();
+        self.signed -= usize::from(exchange.signed().is_some());
         self.close_to_joiners(&exchange.key, id);
         self.drop_finished();
         Some(exchange)
@@ -197,6 +210,7 @@ mod tests {
         Request {
             asker,
             group: GroupId(0),
+            signed: None,
         }
     }
 

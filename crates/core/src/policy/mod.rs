@@ -17,6 +17,7 @@ mod route;
 mod special;
 mod suffix;
 
+use crate::limits::SIGNED_QUERY_MAX;
 use crate::outcome::Refusal;
 use crate::upstream::GroupId;
 use crate::wire::{Class, Name, QueryView, Question, QuestionRef, RecordType};
@@ -86,16 +87,22 @@ impl Policy {
     /// Decides about a query of an allowed client.
     #[must_use]
     pub fn decide(&self, query: &QueryView<'_>) -> Decision<'_> {
-        if query.signature().is_some() {
-            return Decision::Refuse(Refusal::Signed);
-        }
         let dnssec_ok = query.edns().is_some_and(|edns| edns.dnssec_ok);
         let decision = self.decide_question(query.question(), dnssec_ok);
-        if matches!(decision, Decision::Forward { .. }) && !query.header().flags.recursion_desired()
-        {
-            return Decision::Refuse(Refusal::RecursionNotDesired);
+        match decision {
+            Decision::Forward { .. } if !query.header().flags.recursion_desired() => {
+                Decision::Refuse(Refusal::RecursionNotDesired)
+            }
+            Decision::Forward { .. }
+                if query.signature().is_some() && query.message().len() > SIGNED_QUERY_MAX =>
+            {
+                Decision::Refuse(Refusal::SignedLength)
+            }
+            Decision::Local | Decision::Special { .. } if query.signature().is_some() => {
+                Decision::Refuse(Refusal::Signed)
+            }
+            _ => decision,
         }
-        decision
     }
 
     /// Decides about a question alone, as if it came unsigned and with RD set.
@@ -207,7 +214,13 @@ mod tests {
             Decision::Refuse(Refusal::Transfer) => "transfer",
             Decision::Refuse(Refusal::MetaType) => "meta type",
             Decision::Refuse(Refusal::RecursionNotDesired) => "recursion",
-            Decision::Refuse(Refusal::Signed | Refusal::NotAllowed | Refusal::BadCookie) => "other",
+            Decision::Refuse(
+                Refusal::SignedLength
+                | Refusal::Identity
+                | Refusal::Signed
+                | Refusal::NotAllowed
+                | Refusal::BadCookie,
+            ) => "other",
         }
     }
 
