@@ -16,6 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dotward_core::front::Client;
 use dotward_core::policy::Acl;
@@ -132,6 +133,16 @@ impl Clients {
     /// Whether somebody has to go before the next stream comes, of whichever worker.
     pub(crate) fn are_full(&self) -> bool {
         self.places.are_full()
+    }
+
+    /// How long a client may be idle from here on. It is asked to close when the process is about to end or places are scarce: who
+    /// closes first bears what TCP remembers of a connection (TIME_WAIT; RFC 7828 section 3.4, RFC 9210 section 4.3).
+    fn idle(&self) -> Duration {
+        if self.draining || self.places.are_scarce() {
+            Duration::ZERO
+        } else {
+            CLIENT_IDLE
+        }
     }
 
     /// Appends a reply to the stream of a client, if it still exists.
@@ -403,7 +414,8 @@ fn take_messages(near: &mut Near, far: &mut impl Far, key: ClientKey, now: Momen
         return;
     };
     let mut messages = std::mem::take(&mut client.messages);
-    let who = client.client;
+    let mut who = client.client;
+    who.idle = near.clients.idle();
     while let Some(client) = near.clients.streams.get(key)
         && !client.is_full()
         && let Some(message) = messages.next_message()
