@@ -336,6 +336,22 @@ mod tests {
     }
 
     #[test]
+    fn any_is_sent_to_a_stream_and_asked_for_there() {
+        let mut reply = Vec::new();
+        let message = query("www.example", RecordType::ANY);
+        let mut who = client("127.0.0.1:4000");
+        let verdict =
+            front().handle_query(&message, &who, Moment::ZERO, WallSeconds(0), &mut reply);
+        assert!(matches!(verdict, Verdict::Reply));
+        let view = ResponseView::parse(&reply).unwrap();
+        assert!(view.header().flags.truncated() && view.records().count() == 1);
+        who.transport = Transport::Tcp;
+        let verdict =
+            front().handle_query(&message, &who, Moment::ZERO, WallSeconds(0), &mut reply);
+        assert!(matches!(verdict, Verdict::Forward(_)));
+    }
+
+    #[test]
     fn strangers_are_refused_and_their_garbage_is_dropped() {
         let mut reply = Vec::new();
         let stranger = client("198.51.100.1:4000");

@@ -9,14 +9,14 @@ use smallvec::SmallVec;
 
 use super::{Engine, Owner, UpstreamId};
 use crate::exchange::{Attempt, ExchangeId, Held, SignedQuery, Waiter};
-use crate::limits::{QUERY_PADDING_BLOCK, SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
+use crate::limits::{SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
 use crate::upstream::{
     CloseReason, Connection, ConnectionId, GroupId, HealthState, Protocol, Standing, Strategy,
     Upstream,
 };
-use crate::wire::{ResponseView, write_query};
+use crate::wire::{ResponseView, write_query, write_query_without_edns};
 
 /// Which upstreams come into question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,7 +191,7 @@ impl<C> Engine<C> {
         connection: ConnectionId,
         now: Moment,
     ) -> bool {
-        let padding = self.padding_for(upstream);
+        let (opt_used, padding) = self.opt_for(upstream, now);
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return false;
         };
@@ -204,24 +204,27 @@ impl<C> Engine<C> {
             return false;
         };
         let question = exchange.question.view();
-        let keepalive = !state.asked_keepalive && !state.is_datagram();
-        let options = exchange.query_options(keepalive, padding);
-        let (owner, message) = (Owner::Exchange(id), &mut self.scratch);
-        let message_id = match exchange.signed() {
-            Some(signed) => {
-                message.clear();
-                message.extend_from_slice(signed.octets());
-                if signed.keeps_id() {
-                    state.submit_as_it_is(owner, question, message, now)
-                } else {
-                    state.submit(owner, question, message, now, &mut self.rng)
-                }
-            }
-            None => {
-                write_query(question, options, message);
-                state.asked_keepalive = true;
-                state.submit(owner, question, message, now, &mut self.rng)
-            }
+        let edns = opt_used && !tried.refused_edns;
+        let message = &mut self.scratch;
+        let mut keeps_id = false;
+        if let Some(signed) = exchange.signed() {
+            message.clear();
+            message.extend_from_slice(signed.octets());
+            keeps_id = signed.keeps_id();
+        } else if edns {
+            let keepalive = !state.asked_keepalive && !state.is_datagram();
+            let options = exchange.query_options(keepalive, padding);
+            write_query(question, options, message);
+            state.asked_keepalive = true;
+        } else {
+            let checking_disabled = exchange.checking_disabled();
+            write_query_without_edns(question, checking_disabled, message);
+        }
+        let owner = Owner::Exchange(id);
+        let message_id = if keeps_id {
+            state.submit_as_it_is(owner, question, message, now)
+        } else {
+            state.submit(owner, question, message, now, &mut self.rng)
         };
         let Some(message_id) = message_id else {
             return false;
@@ -231,6 +234,7 @@ impl<C> Engine<C> {
             connection,
             id: message_id,
             sent: now,
+            edns,
         };
         exchange.begin_attempt(attempt);
         let patience = self.upstreams[upstream.0].rtt.hedge_after();
@@ -377,10 +381,10 @@ impl<C> Engine<C> {
         self.reply(waiter, &response, origin, signed);
     }
 
-    /// Queries are padded where nobody can read them, and nowhere else (RFC 7830 section 6).
-    pub(super) fn padding_for(&self, upstream: UpstreamId) -> Option<usize> {
-        let protocol = self.upstreams.get(upstream.0)?.protocol;
-        (protocol == Protocol::Tls).then_some(QUERY_PADDING_BLOCK)
+    /// Whether a query to `upstream` carries an OPT record, and to what it is padded if so.
+    pub(super) fn opt_for(&self, upstream: UpstreamId, now: Moment) -> (bool, Option<usize>) {
+        let state = self.upstreams.get(upstream.0);
+        state.map_or((true, None), |state| (state.opt.is_on(now), state.padding))
     }
 
     /// Nobody waits for these any more.

@@ -181,3 +181,25 @@ fn signed_queries_in_flight_are_bounded_apart() {
     bench.ask_signed(9_998, &query(TSIG), Transport::Udp);
     assert_eq!(bench.replies.len(), 2, "a place was free again");
 }
+
+#[test]
+fn a_signed_query_is_not_written_anew_for_an_upstream_without_edns() {
+    let mut bench = Bench::one();
+    bench.ask_signed(1, &query(TSIG), Transport::Udp);
+    bench.connect(0);
+    let sent = bench.messages(0).remove(0);
+    let refusal = [
+        &sent[..2],
+        b"\x81\x81\x00\x01\x00\x00\x00\x00\x00\x00\x03wWw\x07example\x00\x00\x01\x00\x01",
+    ];
+    bench.receive(0, &refusal.concat());
+    assert!(
+        bench
+            .messages(0)
+            .iter()
+            .all(|again| again[2..] == query(TSIG)[2..])
+    );
+    assert_eq!(bench.replies.len(), 1);
+    let view = ResponseView::parse(&bench.replies[0].1).unwrap();
+    assert_eq!(view.rcode(), Rcode::FORMERR);
+}
