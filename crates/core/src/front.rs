@@ -6,11 +6,14 @@
 //! Deliberately absent: sockets and framing (the shell's), and everything about upstreams (the engine's).
 
 use core::net::SocketAddr;
+use std::sync::Arc;
 
-use crate::exchange::Request;
+use crate::cache::{Answered, Cache};
+use crate::exchange::{Asked, Request};
 use crate::outcome::Refusal;
 use crate::policy::{Acl, Decision, Policy, PolicyConfig};
 use crate::time::Moment;
+use crate::upstream::GroupId;
 use crate::wire::{
     Asker, QueryFault, QueryView, QuestionRef, ReplyOrigin, ResponseView, Transport, render_reply,
     write_error, write_fault,
@@ -32,6 +35,8 @@ pub struct FrontConfig {
     pub allow: Acl,
     /// What is answered here, and who is asked about the rest.
     pub policy: PolicyConfig,
+    /// Answers that are kept; the engine stores them in the same one.
+    pub cache: Arc<Cache>,
 }
 
 /// What becomes of a client's message.
@@ -39,6 +44,8 @@ pub struct FrontConfig {
 pub enum Verdict {
     /// The reply is written; send it.
     Reply,
+    /// The reply is written; send it, and have the engine refresh what it was made of.
+    ReplyAndRefresh(Asked),
     /// Say nothing, and count why.
     Drop(DropReason),
     /// Ask an upstream: give this to the engine.
@@ -61,6 +68,7 @@ pub enum DropReason {
 pub struct Front {
     allow: Acl,
     policy: Policy,
+    cache: Arc<Cache>,
 }
 
 impl Front {
@@ -70,6 +78,7 @@ impl Front {
         Self {
             allow: config.allow,
             policy: Policy::new(config.policy),
+            cache: config.cache,
         }
     }
 
@@ -79,7 +88,13 @@ impl Front {
         &self.policy
     }
 
-    /// Takes one message of a client. After [`Verdict::Reply`], `reply` holds the whole reply without a length prefix, within
+    /// The answers that are kept.
+    #[must_use]
+    pub fn cache(&self) -> &Arc<Cache> {
+        &self.cache
+    }
+
+    /// Takes one message of a client. After [`Verdict::Reply`] and [`Verdict::ReplyAndRefresh`], `reply` holds the whole reply without a length prefix, within
     /// the size the client takes; otherwise its content means nothing.
     pub fn handle_query(
         &self,
@@ -101,19 +116,36 @@ impl Front {
         };
         match decision {
             Decision::Forward { group, route: _ } => {
-                let _ = now;
-                let asker = asker.to_owned();
-                Verdict::Forward(Request { asker, group })
+                self.answer_or_forward(&asker, group, now, reply)
             }
             Decision::Local | Decision::Special { .. } => {
                 self.reply_locally(&asker, decision, reply)
             }
-            Decision::Refuse(refusal) => {
-                let told = refusal.told();
-                write_error(&asker, told.rcode, Some(told.error), reply);
-                Verdict::Reply
-            }
+            Decision::Refuse(refusal) => refuse(refusal, &asker, reply),
         }
+    }
+
+    fn answer_or_forward(
+        &self,
+        asker: &Asker<QuestionRef<'_>>,
+        group: GroupId,
+        now: Moment,
+        reply: &mut Vec<u8>,
+    ) -> Verdict {
+        let stale = match self.cache.answer(asker, group, now, reply) {
+            Answered::Yes => return Verdict::Reply,
+            Answered::AndRefresh => return Verdict::ReplyAndRefresh(Asked::new(asker, group)),
+            Answered::Stale => true,
+            Answered::No => false,
+        };
+        if !asker.flags.recursion_desired() {
+            return refuse(Refusal::RecursionNotDesired, asker, reply);
+        }
+        Verdict::Forward(Request {
+            asker: asker.to_owned(),
+            group,
+            stale,
+        })
     }
 
     fn reply_locally(
@@ -133,6 +165,12 @@ impl Front {
         render_reply(&response, asker, ReplyOrigin::Local, reply);
         Verdict::Reply
     }
+}
+
+fn refuse(refusal: Refusal, asker: &Asker<QuestionRef<'_>>, reply: &mut Vec<u8>) -> Verdict {
+    let told = refusal.told();
+    write_error(asker, told.rcode, Some(told.error), reply);
+    Verdict::Reply
 }
 
 fn refuse_fault(fault: &QueryFault<'_>, allowed: bool, reply: &mut Vec<u8>) -> Verdict {
@@ -170,6 +208,7 @@ mod tests {
                 local: LocalRecords::new([record]),
                 ..PolicyConfig::default()
             },
+            cache: Arc::new(Cache::off()),
         })
     }
 
@@ -263,7 +302,9 @@ mod tests {
                     assert_eq!((reason, length < 12), (DropReason::Runt, true));
                 }
                 Verdict::Reply => assert!(reply.len() >= 12 && reply[2] & 0x80 != 0),
-                Verdict::Forward(_) => panic!("cut at {length} is no query"),
+                Verdict::Forward(_) | Verdict::ReplyAndRefresh(_) => {
+                    panic!("cut at {length} is no query")
+                }
             }
         }
     }

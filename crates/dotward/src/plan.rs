@@ -5,6 +5,9 @@
 //!
 //! Deliberately absent: sockets, TLS, and every decision about names (`dotward_core::policy`).
 
+use std::sync::Arc;
+
+use dotward_core::cache::{Cache, CacheConfig};
 use dotward_core::engine::EngineConfig;
 use dotward_core::front::{Front, FrontConfig};
 use dotward_core::policy::{self, Acl, LocalRecords, PolicyConfig};
@@ -14,11 +17,27 @@ use crate::config::{
     Config, LocalData, LocalRecord, RouteSettings, UpstreamSettings, policy_routes,
 };
 
+/// What is kept. `key` is the secret of its hash.
+pub(crate) fn cache(config: &Config, key: [u8; 16]) -> Arc<Cache> {
+    let settings = config.cache;
+    Arc::new(Cache::new(CacheConfig {
+        size: usize::try_from(settings.size).unwrap_or(usize::MAX),
+        stale: settings.stale,
+        min_ttl: settings.min_ttl,
+        max_ttl: settings.max_ttl,
+        negative_ttl: settings.negative_ttl,
+        prefetch: settings.prefetch,
+        groups: config.routes.len() + 1,
+        key,
+    }))
+}
+
 /// The near side.
-pub(crate) fn front(config: &Config) -> Front {
+pub(crate) fn front(config: &Config, cache: Arc<Cache>) -> Front {
     Front::new(FrontConfig {
         allow: Acl::new(&config.allow),
         policy: policy(config),
+        cache,
     })
 }
 
@@ -51,7 +70,7 @@ fn local_record(record: &LocalRecord) -> policy::LocalRecord {
 }
 
 /// The far side: upstream number n of the configuration has the ID n.
-pub(crate) fn engine(config: &Config) -> EngineConfig {
+pub(crate) fn engine(config: &Config, cache: Arc<Cache>) -> EngineConfig {
     let upstreams = config.upstreams.iter().map(upstream).collect();
     let general = GroupConfig {
         members: config
@@ -68,6 +87,7 @@ pub(crate) fn engine(config: &Config) -> EngineConfig {
     });
     EngineConfig {
         groups: std::iter::once(general).chain(routes).collect(),
+        cache,
         ..EngineConfig::new(upstreams, Strategy::default())
     }
 }

@@ -158,7 +158,7 @@ impl Prepared {
         mut faults: Vec<StartFault>,
     ) -> Result<Self, StartError> {
         refuse_loops(&config, &sockets, &mut faults);
-        let seed = random_seed().map_err(|error| faults.push(StartFault::System(error)));
+        let seed = random().map_err(|error| faults.push(StartFault::System(error)));
         match (faults.is_empty(), seed) {
             (true, Ok(seed)) => Ok(Self {
                 config,
@@ -266,9 +266,10 @@ impl Crew {
             pace,
             seed,
         } = prepared;
+        let cache = plan::cache(&config, random()?);
         let state = State::new(
-            Arc::new(plan::front(&config)),
-            Engine::new(plan::engine(&config), seed),
+            Arc::new(plan::front(&config, Arc::clone(&cache))),
+            Engine::new(plan::engine(&config, cache), seed),
             upstreams.into_iter().map(|tls| tls.map(Rc::new)).collect(),
             bindings(&config),
             EventLog::new(config.upstreams.iter().map(|u| u.name.clone()).collect()),
@@ -375,8 +376,8 @@ fn bindings(config: &Config) -> Vec<Rc<Binding>> {
         .collect()
 }
 
-fn random_seed() -> io::Result<[u8; 32]> {
-    let mut seed = [0; 32];
+fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut seed = [0; N];
     aws_lc_rs::rand::fill(&mut seed).map_err(|_| io::Error::other("no randomness"))?;
     Ok(seed)
 }

@@ -121,6 +121,7 @@ impl State {
     /// A state without sockets in front of one upstream, in which loopback may ask.
     #[cfg(test)]
     pub(crate) fn for_test() -> Self {
+        use dotward_core::cache::Cache;
         use dotward_core::engine::EngineConfig;
         use dotward_core::front::FrontConfig;
         use dotward_core::policy::{Acl, PolicyConfig};
@@ -132,6 +133,7 @@ impl State {
         let front = Front::new(FrontConfig {
             allow: Acl::new(&allow),
             policy: PolicyConfig::default(),
+            cache: Arc::new(Cache::off()),
         });
         let engine = Engine::new(EngineConfig::new(upstreams, Strategy::Ordered), [7; 32]);
         let events = EventLog::new(vec!["test".to_owned()]);

@@ -3,6 +3,9 @@
 //! A case is run through the front door: a query through [`Front`], and when it is forwarded through an [`Engine`] up to the
 //! octets an upstream would read; a response through [`ResponseView`] and [`render_reply`].
 
+use std::sync::Arc;
+
+use dotward_core::cache::Cache;
 use dotward_core::engine::{Action, Engine, EngineConfig};
 use dotward_core::front::{Client, Front, FrontConfig, Verdict};
 use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords, PolicyConfig};
@@ -97,6 +100,7 @@ fn front() -> Result<Front, String> {
             ]),
             ..PolicyConfig::default()
         },
+        cache: Arc::new(Cache::off()),
     }))
 }
 
@@ -148,7 +152,7 @@ fn run_query(query: &Step, message: &[u8], rest: &[Step]) -> Result<(), String> 
         return Err(format!("{}: a query has one outcome", query.line));
     };
     let outcome = match verdict {
-        Verdict::Reply => Outcome::Reply(reply),
+        Verdict::Reply | Verdict::ReplyAndRefresh(_) => Outcome::Reply(reply),
         Verdict::Drop(reason) => Outcome::Drop(format!("{reason:?}")),
         Verdict::Forward(request) => {
             let limit = request.asker.reply_len_max();

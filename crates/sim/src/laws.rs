@@ -1,6 +1,9 @@
 //! What holds for any octets whatever, as ordinary functions that panic when it does not. Property tests feed them messages that
 //! are nearly right, fuzz targets feed them anything.
 
+use std::sync::Arc;
+
+use dotward_core::cache::Cache;
 use dotward_core::front::{Client, DropReason, Front, FrontConfig, Verdict};
 use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords, PolicyConfig};
 use dotward_core::time::Moment;
@@ -33,6 +36,7 @@ pub fn front() -> Front {
             local: LocalRecords::new(records),
             ..PolicyConfig::default()
         },
+        cache: Arc::new(Cache::off()),
     })
 }
 
@@ -47,6 +51,7 @@ pub fn query(front: &Front, message: &[u8]) {
         match front.handle_query(message, &client, Moment::ZERO, &mut reply) {
             Verdict::Drop(reason) => check_silence(message, reason),
             Verdict::Reply => check_own_reply(message, &reply, transport),
+            Verdict::ReplyAndRefresh(_) => panic!("nothing is kept"),
             Verdict::Forward(request) => check_forwarded(message, &request.asker),
         }
     }

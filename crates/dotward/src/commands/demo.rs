@@ -20,8 +20,8 @@ use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 
 use super::{query, records};
 use crate::config::{
-    Binding, Config, ListenAddress, ListenTransport, LocalData, LocalRecord, LogFormat,
-    LogSettings, Strategy, UpstreamSettings,
+    Binding, CacheSettings, Config, ListenAddress, ListenTransport, LocalData, LocalRecord,
+    LogFormat, LogSettings, Strategy, UpstreamSettings,
 };
 use crate::run::{Order, Prepared, Proxy, Running, StartError, StartFault, local_runtime};
 use crate::signals::StopSignals;
@@ -376,6 +376,7 @@ fn config(
         routes: Vec::new(),
         forward_special: Vec::new(),
         local,
+        cache: CacheSettings::OFF,
         bootstrap: Vec::new(),
         log: LogSettings {
             level: tracing::level_filters::LevelFilter::WARN,

@@ -19,7 +19,9 @@ use super::report::Warning;
 use super::routes;
 use super::upstreams;
 use super::value::{ListenText, Value};
-use super::{Config, ListenAddress, ListenTransport, LogFormat, LogSettings, ServerIdentity};
+use super::{
+    CacheSettings, Config, ListenAddress, ListenTransport, LogFormat, LogSettings, ServerIdentity,
+};
 use crate::settings::{Id, Setting};
 
 /// What there is to build from.
@@ -54,9 +56,10 @@ pub(crate) fn build(
         routes: far.routes,
         forward_special,
         local,
+        cache: cache(parts.values)?,
         bootstrap: far.bootstrap,
         log: log(parts.values),
-        drain: drain(parts.values)?,
+        drain: duration(parts.values, Id::Drain)?,
     })
 }
 
@@ -201,6 +204,28 @@ fn allow(values: &Values) -> Vec<ipnet::IpNet> {
     allow
 }
 
+fn cache(values: &Values) -> Option<CacheSettings> {
+    let seconds = |id| {
+        if let Value::Seconds(seconds) = values.one(id)?.value {
+            Some(seconds)
+        } else {
+            None
+        }
+    };
+    let max_ttl = seconds(Id::CacheMaxTtl)?;
+    let Value::Size(size) = values.one(Id::CacheSize)?.value else {
+        return None;
+    };
+    Some(CacheSettings {
+        size,
+        stale: duration(values, Id::CacheStale)?,
+        min_ttl: seconds(Id::CacheMinTtl)?.min(max_ttl),
+        max_ttl,
+        negative_ttl: seconds(Id::CacheNegativeTtl)?,
+        prefetch: values.one(Id::CachePrefetch)?.value == Value::YesNo(true),
+    })
+}
+
 fn log(values: &Values) -> LogSettings {
     let level = match values.word(Id::LogLevel) {
         Some("off") => LevelFilter::OFF,
@@ -231,8 +256,8 @@ fn is_stderr(parsed: &Parsed) -> bool {
     parsed.value == Value::Path(PathBuf::from("stderr"))
 }
 
-fn drain(values: &Values) -> Option<Duration> {
-    if let Value::Duration(duration) = values.one(Id::Drain)?.value {
+fn duration(values: &Values, id: Id) -> Option<Duration> {
+    if let Value::Duration(duration) = values.one(id)?.value {
         Some(duration)
     } else {
         None

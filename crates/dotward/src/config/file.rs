@@ -238,7 +238,10 @@ impl Walk<'_> {
         let text = match (value.get_ref(), setting.kind) {
             (DeValue::String(text), kind) if takes_strings(kind) => text.to_string(),
             (DeValue::Boolean(value), Kind::YesNo) => value.to_string(),
-            (DeValue::Integer(number), Kind::Port | Kind::Seconds { .. } | Kind::Number { .. }) => {
+            (
+                DeValue::Integer(number),
+                Kind::Port | Kind::Seconds { .. } | Kind::Number { .. } | Kind::Size,
+            ) => {
                 let decimal = i128::from_str_radix(number.as_str(), number.radix());
                 decimal.map_or_else(|_| number.as_str().to_owned(), |number| number.to_string())
             }

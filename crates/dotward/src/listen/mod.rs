@@ -25,6 +25,10 @@ fn take_query(
     let front = &state.front;
     match front.handle_query(message, client, now, &mut state.reply) {
         Verdict::Reply => Taken::Reply,
+        Verdict::ReplyAndRefresh(asked) => {
+            state.engine.refresh(asked, now);
+            Taken::Reply
+        }
         Verdict::Drop(_) => Taken::Dropped,
         Verdict::Forward(request) => {
             state.engine.submit(request, to(), now);

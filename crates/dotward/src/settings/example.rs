@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Default, Key, SETTINGS, Setting};
+use super::{Default, Key, Kind, SETTINGS, Setting};
 
 const HEAD: &str = "\
 # dotward.toml - every key has a default; keep only what you change.   Check it:  dotward check dotward.toml
@@ -64,7 +64,12 @@ fn push_setting(text: &mut String, setting: &Setting, key: Key) {
     };
     let line = match setting.default {
         Default::Values(values) => {
-            let quoted: Vec<_> = values.iter().map(|value| format!("\"{value}\"")).collect();
+            let bare = matches!(setting.kind, Kind::YesNo | Kind::Seconds { .. });
+            let quoted = values.iter().map(|value| match bare {
+                true => (*value).to_owned(),
+                false => format!("\"{value}\""),
+            });
+            let quoted: Vec<_> = quoted.collect();
             format!("{} = {}", key.name, many(&quoted.join(", ")))
         }
         Default::Nothing(_) => format!("#{} = {}", key.name, many(setting.example)),

@@ -85,6 +85,12 @@ pub enum Id {
     RouteStrategy,
     RouteFallback,
     ForwardSpecial,
+    CacheSize,
+    CacheStale,
+    CacheMinTtl,
+    CacheMaxTtl,
+    CacheNegativeTtl,
+    CachePrefetch,
     UpstreamPinMode,
     UpstreamSource,
     UpstreamInterface,
@@ -147,7 +153,7 @@ pub enum Group {
     Listen,
     /// Who is asked.
     Upstreams,
-    /// What is kept. No setting stands here yet.
+    /// What is kept.
     Cache,
     /// What others may learn.
     Privacy,
@@ -235,6 +241,8 @@ pub enum Kind {
         /// The largest number that is accepted.
         max: u32,
     },
+    /// Octets with a binary unit (`64MiB`), or `off`.
+    Size,
     /// `true` or `false`.
     YesNo,
     /// A word for people: letters, digits, `.`, `_`, `-`; 1 to 64 of them.
@@ -285,6 +293,7 @@ impl Kind {
             Self::Choice(_) => "WORD",
             Self::Duration { .. } => "DUR",
             Self::Port => "PORT",
+            Self::Size => "SIZE",
             Self::Seconds { .. } => "SECONDS",
             Self::Label | Self::Preset | Self::DomainName | Self::TlsName | Self::Interface => {
                 "NAME"
@@ -320,6 +329,7 @@ impl Kind {
                 DurationText(max)
             ),
             Self::Port => "1 to 65535".into(),
+            Self::Size => "`off`, or a number with `KiB`, `MiB` or `GiB`; 1MiB to 1024GiB".into(),
             Self::Seconds { max } => format!("0 to {max} seconds, or a duration such as `5m`"),
             Self::Label => "1 to 64 letters, digits, `.`, `_`, `-`".into(),
             Self::Preset => "name of a preset".into(),

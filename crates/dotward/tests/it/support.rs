@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use dotward::config::{
-    Config, ListenAddress, ListenTransport, LogFormat, LogSettings, Strategy, UpstreamSettings,
+    CacheSettings, Config, ListenAddress, ListenTransport, LogFormat, LogSettings, Strategy,
+    UpstreamSettings,
 };
 use dotward::run::{Prepared, Proxy, Running};
 use dotward::trust::TrustPace;
@@ -74,6 +75,7 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
         routes: Vec::new(),
         forward_special: Vec::new(),
         local: Vec::new(),
+        cache: CacheSettings::OFF,
         bootstrap: Vec::new(),
         log: LogSettings {
             level: tracing::level_filters::LevelFilter::DEBUG,

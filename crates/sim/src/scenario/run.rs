@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use std::sync::Arc;
+
+use dotward_core::cache::Cache;
 use dotward_core::front::{Client, Front, FrontConfig};
 use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords, PolicyConfig};
 use dotward_core::upstream::{ConnectionId, UpstreamConfig, UpstreamId};
@@ -93,6 +96,7 @@ impl Runner {
                     local: LocalRecords::new(self.local.clone()),
                     ..PolicyConfig::default()
                 },
+                cache: Arc::new(Cache::off()),
             });
             self.harness = Some(Harness::new(front, self.upstreams.clone(), [42; 32]));
         }
