@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::cache::{Answered, Cache};
 use crate::exchange::{Asked, Request};
-use crate::outcome::Refusal;
+use crate::outcome::{Failure, Refusal};
 use crate::policy::{Acl, Decision, Policy, PolicyConfig};
 use crate::time::Moment;
 use crate::upstream::GroupId;
@@ -146,6 +146,12 @@ impl Front {
             group,
             stale,
         })
+    }
+
+    /// Writes the reply to a question that could not be given to the engine because too many wait for it already.
+    pub fn refuse_overloaded(&self, request: &Request, reply: &mut Vec<u8>) {
+        let told = Failure::Overloaded.told();
+        write_error(&request.asker, told.rcode, Some(told.error), reply);
     }
 
     fn reply_locally(

@@ -11,10 +11,13 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod counters;
+mod crew;
 mod descriptors;
 mod env;
 mod events;
 mod limits;
+mod near;
 mod network;
 mod signal;
 mod stream;
@@ -23,6 +26,7 @@ mod worker;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod control;
 pub mod execute;
 pub mod listen;
 pub mod logging;

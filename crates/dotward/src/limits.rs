@@ -65,6 +65,36 @@ pub(crate) const UDP_RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 /// Full batches taken from UDP sockets when the order to stop comes, so that what had arrived is answered.
 pub(crate) const LAST_BATCHES: usize = 64;
 
+/// Workers there may be. Each costs a thread, a UDP socket per address and some memory; one answers some hundred thousand queries per
+/// second, so more than this is a mistake.
+pub(crate) const WORKERS_MAX: usize = 64;
+
+/// Questions of one further worker that wait for the engine: a fifth of what the engine takes in all. Beyond it clients are told
+/// that there are too many (SERVFAIL), because the engine would only tell them later.
+pub(crate) const HANDED_OVER: usize = 4096;
+
+/// Clients that wait for one further worker to admit them. It takes all of them in one turn; with more it does not keep up.
+pub(crate) const PLACED_STREAMS: usize = 64;
+
+/// Turns of a worker between two looks at its processor time, which cost a system call. A worker that is busy turns some thousand times
+/// per second, so this is seldom and still soon.
+pub(crate) const BUSY_TURNS: u32 = 512;
+
+/// Shortest time over which a share of processor time means something: several ticks of a kernel that counts by ticks.
+pub(crate) const BUSY_LOOK: Duration = Duration::from_millis(100);
+
+/// Share of their time that active workers spend working before another one joins. Below it queues stay short; at 1 queries are
+/// lost already.
+pub(crate) const BUSY_SHARE: f32 = 0.7;
+
+/// Share of their time that all workers but one would spend working, at which that one leaves. Well below [`BUSY_SHARE`], so that it is
+/// not called back at once.
+pub(crate) const IDLE_SHARE: f32 = 0.45;
+
+/// How long that has to hold before it leaves, and how often it is looked at. A worker too many costs some wake-ups.
+pub(crate) const LEAVE_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const LEAVE_LOOK: Duration = Duration::from_secs(1);
+
 /// Data that an upstream's host does not acknowledge for this long ends the connection (`TCP_USER_TIMEOUT`). The engine
 /// judges silence much earlier; this frees the socket.
 pub(crate) const UPSTREAM_UNACKNOWLEDGED: Duration = Duration::from_secs(10);
@@ -87,6 +117,9 @@ pub(crate) const EXPIRY_REPEAT: Duration = Duration::from_secs(24 * 3600);
 /// The clock that counts while the machine sleeps gets ahead of the one that does not by more than this: it slept. Reading
 /// the two takes nanoseconds; a nap that short kills no connection.
 pub(crate) const SLEEP_NOTICED: Duration = Duration::from_secs(1);
+
+/// Pause between two log lines about want of descriptors, ports or memory for connections to upstreams.
+pub(crate) const SHORTAGE_REPEAT: Duration = Duration::from_secs(60);
 
 /// Pause between the first news of a change in the network and the look at what it means. A change comes as a volley of
 /// messages (link, addresses, routes); longer keeps connections that are dead already.
@@ -118,3 +151,24 @@ pub(crate) const LOG_LINES: usize = 4096;
 
 /// Longest that the end of the process waits for the log to take what is left. A disk that works needs milliseconds.
 pub(crate) const LOG_END: Duration = Duration::from_secs(1);
+
+/// Octets of one request over the control socket: the longest name in presentation form (1004 characters, RFC 1035 section 5.1) with the
+/// words around it.
+pub(crate) const CONTROL_REQUEST: usize = 4096;
+
+/// Control connections open at once. Operators are few; a monitor that forgets to hang up must not keep them out for longer than
+/// [`CONTROL_READ`].
+pub(crate) const CONTROL_CONNECTIONS: usize = 16;
+
+/// Longest that a control connection may take to send its request, or to take its response.
+pub(crate) const CONTROL_READ: Duration = Duration::from_secs(2);
+
+/// Longest that the control socket waits for the worker. One that turns answers within milliseconds, under full load too; longer than
+/// this it is stuck, and that is the answer.
+pub(crate) const CONTROL_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Longest that a command waits for the response: what the server allows itself, and time on a busy machine.
+pub(crate) const CONTROL_WAIT: Duration = Duration::from_secs(6);
+
+/// Octets of a response a command reads: thousands of upstreams.
+pub(crate) const CONTROL_RESPONSE: u64 = 16 * 1024 * 1024;

@@ -13,20 +13,25 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dotward_core::cache::Cache;
 use dotward_core::engine::Engine;
 use dotward_core::policy::Acl;
 use dotward_core::upstream::Protocol;
+use dotward_udp::BatchSocket;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::config::{Binding, Config, ListenAddress, ListenTransport, own_endpoint};
+use crate::control::{self, ControlSocket, Desk, Facts};
+use crate::crew::{self, Crew, Supplies};
 use crate::descriptors;
 use crate::events::EventLog;
-use crate::limits::CLIENT_STREAMS;
+use crate::limits::{CLIENT_STREAMS, CONTROL_CONNECTIONS};
+use crate::listen::places::Places;
 use crate::listen::sockets::{self, Bound};
-use crate::listen::stream::Clients;
-use crate::listen::{stream, udp};
+use crate::listen::stream;
+use crate::near::SharedListenerTls;
 use crate::network;
 use crate::plan;
 use crate::presets;
@@ -67,6 +72,7 @@ pub struct Ended {
 pub struct Prepared {
     config: Config,
     sockets: Vec<(ListenAddress, Bound)>,
+    control: Option<ControlSocket>,
     listen_tls: Option<ListenerTls>,
     /// One for each upstream of the configuration; `None` for those spoken to in the clear.
     upstreams: Vec<Option<UpstreamTls>>,
@@ -158,11 +164,18 @@ impl Prepared {
         mut faults: Vec<StartFault>,
     ) -> Result<Self, StartError> {
         refuse_loops(&config, &sockets, &mut faults);
+        let control = config.control.as_deref().and_then(|path| {
+            let socket = ControlSocket::bind(path);
+            socket
+                .map_err(|error| faults.push(StartFault::Control(error)))
+                .ok()
+        });
         let seed = random().map_err(|error| faults.push(StartFault::System(error)));
         match (faults.is_empty(), seed) {
             (true, Ok(seed)) => Ok(Self {
                 config,
                 sockets,
+                control,
                 listen_tls,
                 upstreams,
                 from_files: false,
@@ -191,22 +204,28 @@ impl Prepared {
     /// # Errors
     ///
     /// When the system refuses a socket its place in the event loop.
-    pub async fn serve(self, mut orders: watch::Receiver<Order>) -> io::Result<Ended> {
+    pub async fn serve(mut self, mut orders: watch::Receiver<Order>) -> io::Result<Ended> {
         let drain = self.config.drain;
-        let crew = Crew::start(self)?;
-        // A handle that was dropped asks for an orderly end like one that was told so.
-        let order = match orders.wait_for(|order| *order != Order::Serve).await {
-            Ok(order) => *order,
-            Err(_) => Order::Drain,
+        let (by_control, mut asked) = watch::channel(Order::Serve);
+        let control = self.control.take();
+        let facts = Facts::new(&self.config, self.listening());
+        let service = Service::start(self)?;
+        let control =
+            control.map(|socket| service.serve_control(socket, facts, by_control.clone(), drain));
+        let control = control.transpose()?;
+        let order = tokio::select! {
+            order = next_order(&mut orders) => order,
+            order = next_order(&mut asked) => order,
         };
         let unanswered = match order {
             Order::Serve | Order::Drain => tokio::select! {
-                unanswered = crew.drain(drain) => unanswered,
-                () = aborted(&mut orders) => crew.worker.in_flight(),
+                unanswered = service.drain(drain) => unanswered,
+                () = aborted(&mut orders) => service.crew.first().in_flight(),
             },
-            Order::Abort => crew.worker.in_flight(),
+            Order::Abort => service.crew.first().in_flight(),
         };
-        crew.worker.close();
+        service.crew.close();
+        drop(control);
         Ok(Ended { unanswered })
     }
 }
@@ -231,12 +250,20 @@ fn check_bindings(config: &Config, faults: &mut Vec<StartFault>) {
 fn bind_all(config: &Config, faults: &mut Vec<StartFault>) -> Vec<(ListenAddress, Bound)> {
     let mut bound = Vec::new();
     for listen in &config.listeners {
-        match sockets::bind(*listen) {
+        match sockets::bind(*listen, crew::most(config.workers)) {
             Ok(socket) => bound.push((*listen, socket)),
             Err(error) => faults.push(StartFault::Bind(error)),
         }
     }
     bound
+}
+
+/// The first order but to go on. A handle that was dropped asks for an orderly end like one that was told so.
+async fn next_order(orders: &mut watch::Receiver<Order>) -> Order {
+    match orders.wait_for(|order| *order != Order::Serve).await {
+        Ok(order) => *order,
+        Err(_) => Order::Drain,
+    }
 }
 
 async fn aborted(orders: &mut watch::Receiver<Order>) {
@@ -249,17 +276,19 @@ async fn aborted(orders: &mut watch::Receiver<Order>) {
     }
 }
 
-/// The worker and what listens for it.
-struct Crew {
-    worker: Rc<Worker>,
+/// The workers and what listens for them.
+struct Service {
+    crew: Rc<Crew>,
+    /// The listeners of streams.
     listeners: Vec<Rc<Signal>>,
 }
 
-impl Crew {
+impl Service {
     fn start(prepared: Prepared) -> io::Result<Self> {
         let Prepared {
             config,
             sockets,
+            control: _,
             listen_tls,
             upstreams,
             from_files,
@@ -267,23 +296,23 @@ impl Crew {
             seed,
         } = prepared;
         let cache = plan::cache(&config, random()?);
+        let supplies = supplies(&config, Arc::clone(&cache));
         let state = State::new(
-            Arc::new(plan::front(&config, Arc::clone(&cache))),
+            supplies.near(Arc::default()),
             Engine::new(plan::engine(&config, cache), seed),
             upstreams.into_iter().map(|tls| tls.map(Rc::new)).collect(),
             bindings(&config),
             EventLog::new(config.upstreams.iter().map(|u| u.name.clone()).collect()),
-            clients(&config),
         );
         let worker = Worker::start(state);
         if let Some(tls) = listen_tls {
             worker.turn(|state, _, now| trust::replace_listener(state, tls, now));
         }
-        let mut listeners = Vec::new();
+        let (mut udp, mut listeners) = (Vec::new(), Vec::new());
         for (listen, socket) in sockets {
             tell_listening(listen.transport, &socket);
-            listeners.push(match socket {
-                Bound::Udp(socket) => udp::serve(&worker, socket)?,
+            match socket {
+                Bound::Udp(sockets) => udp.push(batched(sockets)?),
                 Bound::Stream(socket) => {
                     let tls = listen.transport == ListenTransport::Tls;
                     let signal = Rc::new(Signal::default());
@@ -291,18 +320,41 @@ impl Crew {
                     let accept =
                         stream::accept(Rc::clone(&worker), listener, tls, Rc::clone(&signal));
                     tokio::task::spawn_local(accept);
-                    signal
+                    listeners.push(signal);
                 }
-            });
+            }
         }
         for line in presets::start_lines(&config) {
             tracing::info!("{line}");
         }
         worker.turn(|state, _, now| state.engine.start(now));
+        let crew = Crew::start(Rc::clone(&worker), config.workers, udp.into(), supplies)?;
         bootstrap::start(&worker, &config);
         trust::start(&worker, &config, from_files, pace);
         network::start(&worker);
-        Ok(Self { worker, listeners })
+        Ok(Self { crew, listeners })
+    }
+
+    /// Serves the control socket from a thread of its own; what is asked of the worker is answered here.
+    fn serve_control(
+        &self,
+        socket: ControlSocket,
+        facts: Facts,
+        orders: watch::Sender<Order>,
+        drain: Duration,
+    ) -> io::Result<control::Server> {
+        let path = socket.path().display().to_string();
+        let (questions, asked) = mpsc::channel(CONTROL_CONNECTIONS);
+        let answering = control::answer_questions(Rc::clone(self.crew.first()), facts, asked);
+        tokio::task::spawn_local(answering);
+        let desk = Desk {
+            worker: questions,
+            orders,
+            drain,
+        };
+        let server = control::start(socket, desk)?;
+        tracing::info!(path, "control socket");
+        Ok(server)
     }
 
     async fn drain(&self, limit: Duration) -> usize {
@@ -310,12 +362,17 @@ impl Crew {
         for listener in &self.listeners {
             listener.stop();
         }
-        // The listeners' tasks take what had arrived before the order.
-        tokio::task::yield_now().await;
-        let unanswered = self.worker.drain(limit).await;
+        let unanswered = self.crew.drain(limit).await;
         tracing::info!(unanswered, took = ?began.elapsed(), "drained");
         unanswered
     }
+}
+
+fn batched(sockets: Vec<UdpSocket>) -> io::Result<Vec<Arc<BatchSocket>>> {
+    let sockets = sockets.into_iter();
+    sockets
+        .map(|socket| BatchSocket::new(socket).map(Arc::new))
+        .collect()
 }
 
 fn tell_listening(transport: ListenTransport, socket: &Bound) {
@@ -325,16 +382,22 @@ fn tell_listening(transport: ListenTransport, socket: &Bound) {
     }
 }
 
-fn clients(config: &Config) -> Clients {
+fn supplies(config: &Config, cache: Arc<Cache>) -> Supplies {
     let upstreams = config.upstreams.len() + config.bootstrap.len();
-    let places = descriptors::client_streams(config.listeners.len(), upstreams);
+    let listeners = config.listeners.len() * crew::most(config.workers);
+    let places = descriptors::client_streams(listeners, upstreams);
     if places < CLIENT_STREAMS {
         tracing::warn!(
             clients = places,
             "few descriptors (RLIMIT_NOFILE): so many clients may be connected at once"
         );
     }
-    Clients::new(Acl::new(&config.allow), places)
+    Supplies {
+        front: Arc::new(plan::front(config, cache)),
+        allow: Acl::new(&config.allow),
+        places: Arc::new(Places::new(places)),
+        listen_tls: SharedListenerTls::default(),
+    }
 }
 
 /// Refuses upstreams that are this very proxy: a question to one would come back for ever.
@@ -392,3 +455,6 @@ pub fn local_runtime() -> io::Result<LocalRuntime> {
         .enable_all()
         .build_local(LocalOptions::default())
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,6 +98,8 @@ impl<C> Engine<C> {
         };
         let failure = if exchange.disputed {
             Failure::InvalidResponse
+        } else if exchange.lost_to == Some(CloseReason::NoResources) {
+            Failure::NoResources
         } else {
             exchange
                 .lost_to
@@ -127,6 +129,7 @@ impl<C> Engine<C> {
         };
         let failure = match exchange.lost_to {
             _ if exchange.disputed => Failure::InvalidResponse,
+            Some(CloseReason::NoResources) if exchange.attempts.is_empty() => Failure::NoResources,
             Some(reason) if exchange.attempts.is_empty() => Failure::Unreachable(reason),
             Some(_) | None => Failure::TimedOut,
         };
@@ -160,7 +163,7 @@ impl<C> Engine<C> {
                 let error = held.extended_errors().next();
                 self.cache.store_failure(asked, held.rcode(), error, now);
             }
-            (None, Failure::NotReady | Failure::Overloaded) => {}
+            (None, Failure::NotReady | Failure::NoResources | Failure::Overloaded) => {}
             (None, Failure::InvalidResponse | Failure::TimedOut | Failure::Unreachable(_)) => {
                 let told = failure.told();
                 self.cache

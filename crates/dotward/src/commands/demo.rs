@@ -21,7 +21,7 @@ use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use super::{query, records};
 use crate::config::{
     Binding, CacheSettings, Config, ListenAddress, ListenTransport, LocalData, LocalRecord,
-    LogFormat, LogSettings, Strategy, UpstreamSettings,
+    LogFormat, LogSettings, Strategy, UpstreamSettings, Workers,
 };
 use crate::run::{Order, Prepared, Proxy, Running, StartError, StartFault, local_runtime};
 use crate::signals::StopSignals;
@@ -367,6 +367,7 @@ fn config(
     Config {
         listeners,
         listen_tls: None,
+        control: None,
         allow: ["127.0.0.0/8", "::1/128"]
             .iter()
             .filter_map(|network| network.parse().ok())
@@ -384,6 +385,7 @@ fn config(
             file: None,
         },
         drain: Duration::from_secs(2),
+        workers: Workers::Auto,
     }
 }
 

@@ -21,6 +21,7 @@ use super::upstreams;
 use super::value::{ListenText, Value};
 use super::{
     CacheSettings, Config, ListenAddress, ListenTransport, LogFormat, LogSettings, ServerIdentity,
+    Workers,
 };
 use crate::settings::{Id, Setting};
 
@@ -50,6 +51,7 @@ pub(crate) fn build(
             .map(|(listener, _)| listener)
             .collect(),
         listen_tls,
+        control: control(parts.values),
         allow: allow(parts.values),
         upstreams: far.upstreams,
         strategy: routes::strategy(parts.values, Id::Strategy).unwrap_or_default(),
@@ -60,6 +62,7 @@ pub(crate) fn build(
         bootstrap: far.bootstrap,
         log: log(parts.values),
         drain: duration(parts.values, Id::Drain)?,
+        workers: workers(parts.values)?,
     })
 }
 
@@ -226,6 +229,13 @@ fn cache(values: &Values) -> Option<CacheSettings> {
     })
 }
 
+/// The control socket; `None` when it is off, or nobody said anything.
+pub(crate) fn control(values: &Values) -> Option<PathBuf> {
+    let parsed = values.one(Id::ListenControl)?;
+    let off = parsed.value == Value::Path(PathBuf::from("off"));
+    if off { None } else { path_of(parsed) }
+}
+
 fn log(values: &Values) -> LogSettings {
     let level = match values.word(Id::LogLevel) {
         Some("off") => LevelFilter::OFF,
@@ -259,6 +269,14 @@ fn is_stderr(parsed: &Parsed) -> bool {
 fn duration(values: &Values, id: Id) -> Option<Duration> {
     if let Value::Duration(duration) = values.one(id)?.value {
         Some(duration)
+    } else {
+        None
+    }
+}
+
+fn workers(values: &Values) -> Option<Workers> {
+    if let Value::Workers(workers) = values.one(Id::Workers)?.value {
+        Some(workers)
     } else {
         None
     }

@@ -13,6 +13,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ pub mod value;
 
 pub use fault::{Fault, Problem};
 pub use files::{Disk, ReadFiles};
-pub use load::{Loaded, Refused, load};
+pub use load::{Loaded, Refused, control_path, load};
 pub use report::{Style, Warning};
 pub(crate) use routes::{own_endpoint, policy_routes};
 
@@ -63,6 +64,8 @@ pub struct Config {
     pub listeners: Vec<ListenAddress>,
     /// What the TLS listeners present; there whenever a listener's transport is TLS.
     pub listen_tls: Option<ServerIdentity>,
+    /// The Unix socket that takes orders.
+    pub control: Option<PathBuf>,
     /// The networks whose clients are answered.
     pub allow: Vec<IpNet>,
     /// The resolvers asked, in order of preference; names are unique, and at least one has a tier.
@@ -84,6 +87,18 @@ pub struct Config {
     pub log: LogSettings,
     /// How long queries in flight may take to finish after the order to stop.
     pub drain: Duration,
+    /// How many threads answer queries.
+    pub workers: Workers,
+}
+
+/// How many threads answer queries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Workers {
+    /// One, and more up to the number of cores while it is busy.
+    #[default]
+    Auto,
+    /// Always as many.
+    Number(NonZeroU8),
 }
 
 /// One socket to listen on.

@@ -122,7 +122,7 @@ async fn run(
                 state.connections.get(connection).map(|c| c.upstream),
                 &error,
             );
-            fail(state, connection, dial::reason_of(&error), now);
+            fail(state, connection, dial::reason_of(&error, endpoint), now);
             None
         }
     });
@@ -177,12 +177,12 @@ fn serve(state: &mut State, connection: ConnectionId, now: Moment) -> bool {
     else {
         return false;
     };
-    let received = stream.read(&mut state.buffers);
+    let received = stream.read(&mut state.near.buffers);
     if !complete_handshake(state, connection, now) {
         return false;
     }
-    if !state.buffers.plain.is_empty() {
-        let octets = &state.buffers.plain;
+    if !state.near.buffers.plain.is_empty() {
+        let octets = &state.near.buffers.plain;
         state.engine.handle_bytes(connection, octets, now);
     }
     if let Some(end) = received.end {

@@ -84,7 +84,7 @@ fn a_question_is_read_and_its_upstream_replaces_the_configured_ones() {
 fn wrong_usage_ends_with_code_2() {
     let cases: &[&[&str]] = &[
         &["--cache-size", "64MiB"],
-        &["--workers", "2"],
+        &["--threads", "2"],
         &["--admin", "127.0.0.1:9853"],
         &["--upstrem", "quad9"],
         &["serve"],
@@ -134,7 +134,7 @@ fn help(arguments: &[&str]) -> String {
 
 #[test]
 fn short_help_fits_one_screen_and_ends_with_three_examples() {
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 12] = [
         &[],
         &["run"],
         &["demo"],
@@ -144,6 +144,9 @@ fn short_help_fits_one_screen_and_ends_with_three_examples() {
         &["upstream", "list"],
         &["config", "example"],
         &["version"],
+        &["status"],
+        &["log-level"],
+        &["drain"],
     ];
     for command in commands {
         let text = help(&[command, &["-h"]].concat());

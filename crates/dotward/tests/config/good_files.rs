@@ -70,5 +70,6 @@ fn shown(config: &Config) -> String {
     writeln!(text, "log {} {:?} {:?}", log.level, log.format, log.file).expect("a string");
     writeln!(text, "cache {:?}", config.cache).expect("a string");
     writeln!(text, "drain {:?}", config.drain).expect("a string");
+    writeln!(text, "workers {:?}", config.workers).expect("a string");
     text
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dotward::config::{
     CacheSettings, Config, ListenAddress, ListenTransport, LogFormat, LogSettings, Strategy,
-    UpstreamSettings,
+    UpstreamSettings, Workers,
 };
 use dotward::run::{Prepared, Proxy, Running};
 use dotward::trust::TrustPace;
@@ -69,6 +69,7 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
     Config {
         listeners: vec![listen(ListenTransport::Udp), listen(ListenTransport::Tcp)],
         listen_tls: None,
+        control: None,
         allow: vec!["127.0.0.0/8".parse().unwrap()],
         upstreams,
         strategy: Strategy::Ordered,
@@ -83,6 +84,7 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
             file: None,
         },
         drain: Duration::from_secs(2),
+        workers: Workers::Auto,
     }
 }
 
