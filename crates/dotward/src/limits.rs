@@ -152,6 +152,9 @@ pub(crate) const LOG_LINES: usize = 4096;
 /// Longest that the end of the process waits for the log to take what is left. A disk that works needs milliseconds.
 pub(crate) const LOG_END: Duration = Duration::from_secs(1);
 
+/// How old the reading of the wall clock may be that the age of cookies is told by, which is counted in seconds.
+pub(crate) const WALL_READ_EVERY: Duration = Duration::from_secs(1);
+
 /// Octets of one request over the control socket: the longest name in presentation form (1004 characters, RFC 1035 section 5.1) with the
 /// words around it.
 pub(crate) const CONTROL_REQUEST: usize = 4096;

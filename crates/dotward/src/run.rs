@@ -296,7 +296,7 @@ impl Service {
             seed,
         } = prepared;
         let cache = plan::cache(&config, random()?);
-        let supplies = supplies(&config, Arc::clone(&cache));
+        let supplies = supplies(&config, Arc::clone(&cache))?;
         let state = State::new(
             supplies.near(Arc::default()),
             Engine::new(plan::engine(&config, cache), seed),
@@ -382,7 +382,7 @@ fn tell_listening(transport: ListenTransport, socket: &Bound) {
     }
 }
 
-fn supplies(config: &Config, cache: Arc<Cache>) -> Supplies {
+fn supplies(config: &Config, cache: Arc<Cache>) -> io::Result<Supplies> {
     let upstreams = config.upstreams.len() + config.bootstrap.len();
     let listeners = config.listeners.len() * crew::most(config.workers);
     let places = descriptors::client_streams(listeners, upstreams);
@@ -392,12 +392,12 @@ fn supplies(config: &Config, cache: Arc<Cache>) -> Supplies {
             "few descriptors (RLIMIT_NOFILE): so many clients may be connected at once"
         );
     }
-    Supplies {
-        front: Arc::new(plan::front(config, cache)),
+    Ok(Supplies {
+        front: Arc::new(plan::front(config, random()?, cache)),
         allow: Acl::new(&config.allow),
         places: Arc::new(Places::new(places)),
         listen_tls: SharedListenerTls::default(),
-    }
+    })
 }
 
 /// Refuses upstreams that are this very proxy: a question to one would come back for ever.

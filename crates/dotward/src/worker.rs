@@ -143,7 +143,7 @@ impl State {
     pub(crate) fn for_test() -> Self {
         use dotward_core::cache::Cache;
         use dotward_core::engine::EngineConfig;
-        use dotward_core::front::{Front, FrontConfig};
+        use dotward_core::front::{Front, FrontConfig, OptionsConfig};
         use dotward_core::policy::{Acl, PolicyConfig};
         use dotward_core::upstream::{Strategy, UpstreamConfig};
 
@@ -158,6 +158,7 @@ impl State {
             allow: Acl::new(&allow),
             policy: PolicyConfig::default(),
             cache: Arc::new(Cache::off()),
+            options: OptionsConfig::default(),
         });
         let engine = Engine::new(EngineConfig::new(upstreams, Strategy::Ordered), [7; 32]);
         let events = EventLog::new(vec!["test".to_owned()]);

@@ -3,7 +3,8 @@
 use super::*;
 use crate::wire::edns::EdeCode;
 use crate::wire::{
-    AskerEdns, Class, Name, Question, RecordType, ResponseComposer, ResponseView, Transport,
+    AskerEdns, Class, Name, Question, RecordType, ReplyOptions, ResponseComposer, ResponseView,
+    Transport,
 };
 
 const MIB: usize = 1 << 20;
@@ -26,6 +27,7 @@ fn asker(text: &str) -> Asker {
             udp_size: 1232,
             dnssec_ok: false,
         }),
+        options: ReplyOptions::NONE,
         transport: Transport::Udp,
     }
 }

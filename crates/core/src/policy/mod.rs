@@ -86,7 +86,7 @@ impl Policy {
     /// Decides about a query of an allowed client. RD does not count: whether an answer is kept is not known here.
     #[must_use]
     pub fn decide(&self, query: &QueryView<'_>) -> Decision<'_> {
-        if query.signed() {
+        if query.signature().is_some() {
             return Decision::Refuse(Refusal::Signed);
         }
         let dnssec_ok = query.edns().is_some_and(|edns| edns.dnssec_ok);
@@ -202,7 +202,10 @@ mod tests {
             Decision::Refuse(Refusal::Transfer) => "transfer",
             Decision::Refuse(Refusal::MetaType) => "meta type",
             Decision::Refuse(
-                Refusal::RecursionNotDesired | Refusal::Signed | Refusal::NotAllowed,
+                Refusal::RecursionNotDesired
+                | Refusal::Signed
+                | Refusal::NotAllowed
+                | Refusal::BadCookie,
             ) => "other",
         }
     }

@@ -64,12 +64,7 @@ fn push_setting(text: &mut String, setting: &Setting, key: Key) {
     };
     let line = match setting.default {
         Default::Values(values) => {
-            let bare = matches!(setting.kind, Kind::YesNo | Kind::Seconds { .. });
-            let quoted = values.iter().map(|value| match bare {
-                true => (*value).to_owned(),
-                false => format!("\"{value}\""),
-            });
-            let quoted: Vec<_> = quoted.collect();
+            let quoted: Vec<_> = values.iter().map(|value| quoted(setting, value)).collect();
             format!("{} = {}", key.name, many(&quoted.join(", ")))
         }
         Default::Nothing(_) => format!("#{} = {}", key.name, many(setting.example)),
@@ -82,6 +77,18 @@ fn push_setting(text: &mut String, setting: &Setting, key: Key) {
         Default::Nothing(words) => format!("  # default: {words}"),
     };
     text.push_str(&format!("{line}{note}\n"));
+}
+
+/// A value as it stands in the file.
+fn quoted(setting: &Setting, value: &str) -> String {
+    if matches!(
+        setting.kind,
+        Kind::Number { .. } | Kind::YesNo | Kind::Seconds { .. }
+    ) {
+        value.to_owned()
+    } else {
+        format!("\"{value}\"")
+    }
 }
 
 #[cfg(test)]
