@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use dotward_core::limits::QUERY_PADDING_BLOCK;
 use dotward_core::policy::reverse_zones;
 use ipnet::IpNet;
 use rustls::pki_types::ServerName;
@@ -211,6 +212,10 @@ pub struct UpstreamSettings {
     pub weight: u8,
     /// Connections kept open while nobody asks.
     pub keep_warm: u8,
+    /// Whether queries carry an OPT record.
+    pub edns: bool,
+    /// Octets to whose multiple queries are padded; 0 for no padding. Clear-text ones never are.
+    pub padding: usize,
     /// Where to connect to. Empty only if `tls_name` is a DNS name to be found by bootstrap.
     pub endpoints: Vec<SocketAddr>,
     /// The port of endpoints found by bootstrap.
@@ -383,6 +388,8 @@ impl UpstreamSettings {
             tier: Some(1),
             weight: 1,
             keep_warm: 0,
+            edns: true,
+            padding: QUERY_PADDING_BLOCK,
             endpoints,
             port,
             tls_name: None,

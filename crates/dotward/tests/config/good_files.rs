@@ -37,6 +37,9 @@ fn shown(config: &Config) -> String {
                 write!(text, " tier {tier:?} weight {weight} warm {warm}").expect("a string");
             }
             text.push('\n');
+            if (it.edns, it.padding) != (true, 128) {
+                writeln!(text, "  edns {}, padding {}", it.edns, it.padding).expect("a string");
+            }
             let (mode, binding) = (it.pin_mode, &it.binding);
             if mode != PinMode::default() || *binding != Binding::default() {
                 writeln!(text, "  pins {mode:?}, {binding:?}").expect("a string");
