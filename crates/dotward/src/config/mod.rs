@@ -71,6 +71,8 @@ pub struct Config {
     pub control: Option<PathBuf>,
     /// The networks whose clients are answered.
     pub allow: Vec<IpNet>,
+    /// The networks of load balancers, whose PROXY headers say who asks.
+    pub proxy_from: Vec<IpNet>,
     /// What clients are told beside the answer.
     pub answers: AnswerSettings,
     /// The resolvers asked, in order of preference; names are unique, and at least one has a tier.
@@ -139,13 +141,15 @@ pub struct AnswerSettings {
     pub nsid: Option<String>,
 }
 
-/// Certificate chain and key of the TLS listeners, both PEM files.
+/// Certificate chain and key of the TLS listeners, and the roots of their clients', all PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerIdentity {
     /// The chain, the server's own certificate first.
     pub certificate_file: PathBuf,
     /// The private key of the first certificate.
     pub key_file: PathBuf,
+    /// Roots of the certificates clients have to show; `None` asks for none.
+    pub client_ca_file: Option<PathBuf>,
 }
 
 /// Certificate chain and key shown to an upstream that asks for them, both PEM files.

@@ -67,6 +67,8 @@ pub enum Id {
     ListenAllow,
     ListenCertificate,
     ListenKey,
+    ListenClientCa,
+    ListenProxyFrom,
     UdpSize,
     Cookies,
     CookieSecretFile,
