@@ -1,18 +1,20 @@
 //! The near side: from a client's octets to a reply, or to a question for the engine.
 //!
-//! A [`Front`] never changes after it was made, so any number of workers share one without a lock. It needs no clock: nothing
-//! here waits.
+//! A [`Front`] never changes after it was made, but for what it counts of rates, so any number of workers share one without a lock.
+//! The access list comes before everything else (RFC 5625 section 6.2), then the rate, so that what is unwanted costs least.
 //!
 //! Deliberately absent: sockets and framing (the shell's), and everything about upstreams (the engine's).
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use crate::exchange::Request;
 use crate::outcome::Refusal;
 use crate::policy::{Acl, Decision, Policy, PolicyConfig};
+use crate::rate::{Pace, RateConfig, RateLimiter};
+use crate::time::Moment;
 use crate::wire::{
     Asker, QueryFault, QueryView, ReplyOrigin, ResponseView, Transport, render_reply, write_error,
-    write_fault,
+    write_fault, write_truncated,
 };
 
 /// Who asks, and over what.
@@ -29,8 +31,35 @@ pub struct Client {
 pub struct FrontConfig {
     /// Who may ask.
     pub allow: Acl,
+    /// What the others get.
+    pub deny: Deny,
     /// What is answered here, and who is asked about the rest.
     pub policy: PolicyConfig,
+    /// How much one client network gets over UDP; `None`: as much as it asks for.
+    pub rate: Option<RateConfig>,
+}
+
+impl FrontConfig {
+    /// A front that refuses whoever is not in `allow` and counts nobody.
+    #[must_use]
+    pub fn new(allow: Acl, policy: PolicyConfig) -> Self {
+        Self {
+            allow,
+            deny: Deny::default(),
+            policy,
+            rate: None,
+        }
+    }
+}
+
+/// What clients get that may not ask.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deny {
+    /// REFUSED, which tells an honest client at once.
+    #[default]
+    Refuse,
+    /// Nothing, which tells nobody that there is somebody.
+    Silence,
 }
 
 /// What becomes of a client's message.
@@ -42,6 +71,11 @@ pub enum Verdict {
     Drop(DropReason),
     /// Ask an upstream: give this to the engine.
     Forward(Request),
+    /// The client's network asks more than its rate, or has had as many octets: count it.
+    Limited {
+        /// A reply that tells to come over TCP is written; send it. Without it say nothing.
+        reply: bool,
+    },
 }
 
 /// Why a message gets no reply at all.
@@ -59,7 +93,9 @@ pub enum DropReason {
 #[derive(Debug)]
 pub struct Front {
     allow: Acl,
+    deny: Deny,
     policy: Policy,
+    rate: Option<RateLimiter>,
 }
 
 impl Front {
@@ -68,7 +104,9 @@ impl Front {
     pub fn new(config: FrontConfig) -> Self {
         Self {
             allow: config.allow,
+            deny: config.deny,
             policy: Policy::new(config.policy),
+            rate: config.rate.map(RateLimiter::new),
         }
     }
 
@@ -80,8 +118,22 @@ impl Front {
 
     /// Takes one message of a client. After [`Verdict::Reply`], `reply` holds the whole reply without a length prefix, within
     /// the size the client takes; otherwise its content means nothing.
-    pub fn handle_query(&self, message: &[u8], client: &Client, reply: &mut Vec<u8>) -> Verdict {
+    pub fn handle_query(
+        &self,
+        message: &[u8],
+        client: &Client,
+        reply: &mut Vec<u8>,
+        now: Moment,
+    ) -> Verdict {
         let allowed = self.allow.contains(client.address.ip());
+        if !allowed && self.deny == Deny::Silence {
+            return Verdict::Drop(DropReason::NotAllowed);
+        }
+        match self.pace(client, allowed, now) {
+            Pace::Within => {}
+            Pace::Truncate => return tell_to_come_over_tcp(message, client, reply),
+            Pace::Silence => return Verdict::Limited { reply: false },
+        }
         let query = match QueryView::parse(message) {
             Ok(query) => query,
             Err(fault) => return refuse_fault(&fault, allowed, reply),
@@ -105,6 +157,29 @@ impl Front {
         }
     }
 
+    /// A reply of `octets` goes to `client` over UDP, whoever wrote it. What truncated replies and refusals cost is bounded already.
+    pub fn handle_sent(&self, client: IpAddr, octets: usize, now: Moment) {
+        if let Some(rate) = &self.rate {
+            rate.charge(client, octets, now);
+        }
+    }
+
+    fn pace(&self, client: &Client, allowed: bool, now: Moment) -> Pace {
+        let address = client.address.ip();
+        match &self.rate {
+            Some(rate) if client.transport == Transport::Udp => {
+                if allowed {
+                    rate.admit(address, now)
+                } else if rate.admit_refusal(address, now) {
+                    Pace::Within
+                } else {
+                    Pace::Silence
+                }
+            }
+            Some(_) | None => Pace::Within,
+        }
+    }
+
     fn reply_locally(&self, asker: &Asker, decision: Decision<'_>, reply: &mut Vec<u8>) -> Verdict {
         let message = self
             .policy
@@ -116,6 +191,17 @@ impl Front {
         };
         render_reply(&response, asker, ReplyOrigin::Local, reply);
         Verdict::Reply
+    }
+}
+
+/// What is no query gets nothing: the reply to a fault may be the answer a forger wants.
+fn tell_to_come_over_tcp(message: &[u8], client: &Client, reply: &mut Vec<u8>) -> Verdict {
+    let query = QueryView::parse(message);
+    if let Ok(query) = &query {
+        write_truncated(&Asker::new(query, client.transport), reply);
+    }
+    Verdict::Limited {
+        reply: query.is_ok(),
     }
 }
 
@@ -148,13 +234,11 @@ mod tests {
             data: LocalData::A([192, 0, 2, 1].into()),
         };
         let allow = Acl::new(&["127.0.0.0/8".parse().unwrap()]);
-        Front::new(FrontConfig {
-            allow,
-            policy: PolicyConfig {
-                local: LocalRecords::new([record]),
-                ..PolicyConfig::default()
-            },
-        })
+        let policy = PolicyConfig {
+            local: LocalRecords::new([record]),
+            ..PolicyConfig::default()
+        };
+        Front::new(FrontConfig::new(allow, policy))
     }
 
     fn query(name: &str, qtype: RecordType) -> Vec<u8> {
@@ -181,7 +265,12 @@ mod tests {
     fn a_question_for_others_is_forwarded_with_what_its_reply_needs() {
         let mut reply = Vec::new();
         let message = query("www.Example", RecordType::AAAA);
-        let verdict = front().handle_query(&message, &client("127.0.0.1:4000"), &mut reply);
+        let verdict = front().handle_query(
+            &message,
+            &client("127.0.0.1:4000"),
+            &mut reply,
+            Moment::ZERO,
+        );
         let Verdict::Forward(request) = verdict else {
             panic!("{verdict:?}")
         };
@@ -192,7 +281,12 @@ mod tests {
     fn a_local_name_is_answered_with_authority() {
         let mut reply = Vec::new();
         let message = query("hErE.example", RecordType::A);
-        let verdict = front().handle_query(&message, &client("127.0.0.1:4000"), &mut reply);
+        let verdict = front().handle_query(
+            &message,
+            &client("127.0.0.1:4000"),
+            &mut reply,
+            Moment::ZERO,
+        );
         assert!(matches!(verdict, Verdict::Reply));
         let view = ResponseView::parse(&reply).unwrap();
         assert!(view.header().flags.authoritative());
@@ -209,14 +303,14 @@ mod tests {
         let stranger = client("198.51.100.1:4000");
         let message = query("here.example", RecordType::A);
         assert!(matches!(
-            front().handle_query(&message, &stranger, &mut reply),
+            front().handle_query(&message, &stranger, &mut reply, Moment::ZERO),
             Verdict::Reply
         ));
         let view = ResponseView::parse(&reply).unwrap();
         assert_eq!(view.rcode(), Rcode::REFUSED);
         assert_eq!(view.extended_errors().next().unwrap().code.0, 18);
         assert!(matches!(
-            front().handle_query(&message[..20], &stranger, &mut reply),
+            front().handle_query(&message[..20], &stranger, &mut reply, Moment::ZERO),
             Verdict::Drop(DropReason::NotAllowed)
         ));
     }
@@ -226,15 +320,85 @@ mod tests {
         let mut reply = Vec::new();
         let whole = query("www.example", RecordType::A);
         for length in 0..whole.len() {
-            let verdict =
-                front().handle_query(&whole[..length], &client("127.0.0.1:1"), &mut reply);
+            let verdict = front().handle_query(
+                &whole[..length],
+                &client("127.0.0.1:1"),
+                &mut reply,
+                Moment::ZERO,
+            );
             match verdict {
                 Verdict::Drop(reason) => {
                     assert_eq!((reason, length < 12), (DropReason::Runt, true));
                 }
                 Verdict::Reply => assert!(reply.len() >= 12 && reply[2] & 0x80 != 0),
-                Verdict::Forward(_) => panic!("cut at {length} is no query"),
+                Verdict::Forward(_) | Verdict::Limited { .. } => {
+                    panic!("cut at {length} is no query")
+                }
             }
         }
+    }
+
+    fn limited_front(deny: Deny) -> Front {
+        let rate = RateConfig {
+            queries: 2,
+            octets: 0,
+            slip: 1,
+            prefix_v4: 32,
+            prefix_v6: 56,
+            exempt: Acl::new(&[]),
+            key: [1; 16],
+        };
+        let allow = Acl::new(&["127.0.0.0/8".parse().unwrap()]);
+        Front::new(FrontConfig {
+            deny,
+            rate: Some(rate),
+            ..FrontConfig::new(allow, PolicyConfig::default())
+        })
+    }
+
+    #[test]
+    fn above_the_rate_a_query_is_told_to_come_over_tcp_and_garbage_gets_nothing() {
+        let front = limited_front(Deny::Refuse);
+        let mut reply = Vec::new();
+        let message = query("www.Example", RecordType::A);
+        let over = |transport, message: &[u8], reply: &mut Vec<u8>| {
+            let client = Client {
+                transport,
+                ..client("127.0.0.1:4000")
+            };
+            front.handle_query(message, &client, reply, Moment::ZERO)
+        };
+        for _ in 0..2 {
+            let verdict = over(Transport::Udp, &message, &mut reply);
+            assert!(matches!(verdict, Verdict::Forward(_)));
+        }
+        let verdict = over(Transport::Udp, &message, &mut reply);
+        assert!(matches!(verdict, Verdict::Limited { reply: true }));
+        assert!(reply.len() <= message.len());
+        let view = ResponseView::parse(&reply).unwrap();
+        assert!(view.header().flags.truncated() && view.records().next().is_none());
+        assert_eq!(view.question().unwrap().to_string(), "www.Example IN A");
+        let verdict = over(Transport::Udp, &message[..20], &mut reply);
+        assert!(matches!(verdict, Verdict::Limited { reply: false }));
+        let verdict = over(Transport::Tcp, &message, &mut reply);
+        assert!(matches!(verdict, Verdict::Forward(_)));
+    }
+
+    #[test]
+    fn strangers_are_refused_a_few_times_a_second_or_never() {
+        let message = query("www.example", RecordType::A);
+        let stranger = client("198.51.100.1:4000");
+        let mut reply = Vec::new();
+        let front = limited_front(Deny::Refuse);
+        let mut ask = || front.handle_query(&message, &stranger, &mut reply, Moment::ZERO);
+        for _ in 0..crate::limits::REFUSALS_PER_SECOND {
+            assert!(matches!(ask(), Verdict::Reply));
+        }
+        assert!(matches!(ask(), Verdict::Limited { reply: false }));
+        let front = limited_front(Deny::Silence);
+        assert!(matches!(
+            front.handle_query(&message, &stranger, &mut reply, Moment::ZERO),
+            Verdict::Drop(DropReason::NotAllowed)
+        ));
     }
 }

@@ -8,7 +8,10 @@
 use std::fmt::Display;
 
 use dotward_core::engine::Event;
+use dotward_core::time::Moment;
 use dotward_core::upstream::{CloseReason, TlsFault, UpstreamId};
+
+use crate::limits::REPEATS_TOLD;
 
 /// Turns events into log lines.
 #[derive(Debug)]
@@ -17,13 +20,38 @@ pub(crate) struct EventLog {
     names: Vec<String>,
     /// The last fault of each upstream in full: what TLS or the socket said.
     faults: Vec<Option<String>>,
+    /// Queries above a rate, told of in the first line and then once in a while.
+    limited: Repeats,
+}
+
+/// Something that happens again and again and is told as a number.
+#[derive(Debug, Default)]
+struct Repeats {
+    told: Option<Moment>,
+    count: u64,
+}
+
+impl Repeats {
+    /// It happened. How often since it was told last, when it is to be told.
+    fn note(&mut self, now: Moment) -> Option<u64> {
+        self.count += 1;
+        if self.told.is_some_and(|told| now < told + REPEATS_TOLD) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.count))
+    }
 }
 
 impl EventLog {
     /// A log that calls the upstreams by `names`.
     pub(crate) fn new(names: Vec<String>) -> Self {
         let faults = names.iter().map(|_| None).collect();
-        Self { names, faults }
+        Self {
+            names,
+            faults,
+            limited: Repeats::default(),
+        }
     }
 
     /// Remembers what exactly was wrong with an upstream, for the line about its state.
@@ -34,6 +62,16 @@ impl EventLog {
         tracing::debug!(upstream = self.name(upstream), %fault, "connection failed");
         if let Some(last) = self.faults.get_mut(upstream.0) {
             *last = Some(fault.to_string());
+        }
+    }
+
+    /// A query was above its network's rate.
+    pub(crate) fn note_limited(&mut self, now: Moment) {
+        if let Some(queries) = self.limited.note(now) {
+            tracing::warn!(
+                queries,
+                "queries over UDP above the rate of one client network (limits.rate, limits.octets); told to use TCP or dropped"
+            );
         }
     }
 

@@ -8,6 +8,7 @@
 use dotward_core::engine::EngineConfig;
 use dotward_core::front::{Front, FrontConfig};
 use dotward_core::policy::{self, Acl, LocalRecords, PolicyConfig};
+use dotward_core::rate::RateConfig;
 use dotward_core::upstream::{GroupConfig, GroupId, Strategy, UpstreamConfig, UpstreamId};
 
 use crate::config::{
@@ -15,10 +16,21 @@ use crate::config::{
 };
 
 /// The near side.
-pub(crate) fn front(config: &Config) -> Front {
+pub(crate) fn front(config: &Config, key: [u8; 16]) -> Front {
+    let limits = &config.limits;
     Front::new(FrontConfig {
         allow: Acl::new(&config.allow),
+        deny: config.deny,
         policy: policy(config),
+        rate: Some(RateConfig {
+            queries: limits.rate,
+            octets: limits.octets,
+            slip: limits.slip,
+            prefix_v4: limits.prefix_v4,
+            prefix_v6: limits.prefix_v6,
+            exempt: Acl::new(&limits.exempt),
+            key,
+        }),
     })
 }
 

@@ -23,7 +23,6 @@ use tokio::sync::watch;
 use crate::config::{Binding, Config, ListenAddress, ListenTransport, own_endpoint};
 use crate::descriptors;
 use crate::events::EventLog;
-use crate::limits::CLIENT_STREAMS;
 use crate::listen::sockets::{self, Bound};
 use crate::listen::stream::Clients;
 use crate::listen::{stream, udp};
@@ -74,6 +73,8 @@ pub struct Prepared {
     from_files: bool,
     pace: TrustPace,
     seed: [u8; 32],
+    /// Says where the rate of a client network is counted.
+    rate_key: [u8; 16],
 }
 
 /// Where a proxy listens.
@@ -158,9 +159,11 @@ impl Prepared {
         mut faults: Vec<StartFault>,
     ) -> Result<Self, StartError> {
         refuse_loops(&config, &sockets, &mut faults);
-        let seed = random_seed().map_err(|error| faults.push(StartFault::System(error)));
-        match (faults.is_empty(), seed) {
-            (true, Ok(seed)) => Ok(Self {
+        let secrets = random()
+            .and_then(|seed| Ok((seed, random()?)))
+            .map_err(|error| faults.push(StartFault::System(error)));
+        match (faults.is_empty(), secrets) {
+            (true, Ok((seed, rate_key))) => Ok(Self {
                 config,
                 sockets,
                 listen_tls,
@@ -168,6 +171,7 @@ impl Prepared {
                 from_files: false,
                 pace: TrustPace::default(),
                 seed,
+                rate_key,
             }),
             (_, Ok(_) | Err(())) => Err(StartError { faults }),
         }
@@ -265,9 +269,10 @@ impl Crew {
             from_files,
             pace,
             seed,
+            rate_key,
         } = prepared;
         let state = State::new(
-            Arc::new(plan::front(&config)),
+            Arc::new(plan::front(&config, rate_key)),
             Engine::new(plan::engine(&config), seed),
             upstreams.into_iter().map(|tls| tls.map(Rc::new)).collect(),
             bindings(&config),
@@ -326,14 +331,16 @@ fn tell_listening(transport: ListenTransport, socket: &Bound) {
 
 fn clients(config: &Config) -> Clients {
     let upstreams = config.upstreams.len() + config.bootstrap.len();
-    let places = descriptors::client_streams(config.listeners.len(), upstreams);
-    if places < CLIENT_STREAMS {
+    let wanted = config.limits.clients;
+    let places = descriptors::client_streams(wanted, config.listeners.len(), upstreams);
+    if places < wanted {
         tracing::warn!(
             clients = places,
             "few descriptors (RLIMIT_NOFILE): so many clients may be connected at once"
         );
     }
-    Clients::new(Acl::new(&config.allow), places)
+    let per_source = config.limits.clients_per_source;
+    Clients::new(Acl::new(&config.allow), places, per_source)
 }
 
 /// Refuses upstreams that are this very proxy: a question to one would come back for ever.
@@ -375,10 +382,10 @@ fn bindings(config: &Config) -> Vec<Rc<Binding>> {
         .collect()
 }
 
-fn random_seed() -> io::Result<[u8; 32]> {
-    let mut seed = [0; 32];
-    aws_lc_rs::rand::fill(&mut seed).map_err(|_| io::Error::other("no randomness"))?;
-    Ok(seed)
+fn random<const LEN: usize>() -> io::Result<[u8; LEN]> {
+    let mut octets = [0; LEN];
+    aws_lc_rs::rand::fill(&mut octets).map_err(|_| io::Error::other("no randomness"))?;
+    Ok(octets)
 }
 
 /// A runtime for one worker on this thread.

@@ -129,19 +129,16 @@ impl State {
         let endpoints = vec![SocketAddr::from(([127, 0, 0, 1], 9))];
         let upstreams = vec![UpstreamConfig::new("test".to_owned(), endpoints)];
         let allow = vec!["127.0.0.0/8".parse().unwrap()];
-        let front = Front::new(FrontConfig {
-            allow: Acl::new(&allow),
-            policy: PolicyConfig::default(),
-        });
+        let front = FrontConfig::new(Acl::new(&allow), PolicyConfig::default());
         let engine = Engine::new(EngineConfig::new(upstreams, Strategy::Ordered), [7; 32]);
         let events = EventLog::new(vec!["test".to_owned()]);
         Self::new(
-            Arc::new(front),
+            Arc::new(Front::new(front)),
             engine,
             Vec::new(),
             Vec::new(),
             events,
-            Clients::new(Acl::new(&allow), 8),
+            Clients::new(Acl::new(&allow), 8, 8),
         )
     }
 
@@ -167,7 +164,7 @@ impl State {
             self.engine.handle_timeout(now);
         }
         while self.act(worker, now) | self.transmit(now) {}
-        self.route_replies();
+        self.route_replies(now);
         self.clients.flush();
         for port in &mut self.ports {
             port.flush();
@@ -225,12 +222,13 @@ impl State {
         acted
     }
 
-    fn route_replies(&mut self) {
+    fn route_replies(&mut self, now: Moment) {
         self.engine.take_replies(&mut self.replies);
-        let (ports, clients) = (&mut self.ports, &mut self.clients);
+        let (front, ports, clients) = (&self.front, &mut self.ports, &mut self.clients);
         self.replies.drain(|to, message| match to {
             ReplyTo::Udp { port, peer, local } => {
                 if let Some(port) = ports.get_mut(port) {
+                    front.handle_sent(peer.ip(), message.len(), now);
                     port.push(message, peer, local);
                 }
             }

@@ -86,18 +86,17 @@ fn front() -> Result<Front, String> {
     };
     let networks = ["127.0.0.0/8", "::1/128"].map(str::parse::<ipnet::IpNet>);
     let networks: Result<Vec<_>, _> = networks.into_iter().collect();
-    Ok(Front::new(FrontConfig {
-        allow: Acl::new(&networks.map_err(|error| error.to_string())?),
-        policy: PolicyConfig {
-            local: LocalRecords::new([
-                record("here.example", LocalData::A([192, 0, 2, 1].into()))?,
-                record("alias.example", LocalData::Cname(name("here.example")?))?,
-                record("big.example", LocalData::A([192, 0, 2, 1].into()))?,
-                record("big.example", LocalData::Txt(vec![b'x'; 1500]))?,
-            ]),
-            ..PolicyConfig::default()
-        },
-    }))
+    let policy = PolicyConfig {
+        local: LocalRecords::new([
+            record("here.example", LocalData::A([192, 0, 2, 1].into()))?,
+            record("alias.example", LocalData::Cname(name("here.example")?))?,
+            record("big.example", LocalData::A([192, 0, 2, 1].into()))?,
+            record("big.example", LocalData::Txt(vec![b'x'; 1500]))?,
+        ]),
+        ..PolicyConfig::default()
+    };
+    let allow = Acl::new(&networks.map_err(|error| error.to_string())?);
+    Ok(Front::new(FrontConfig::new(allow, policy)))
 }
 
 /// Runs one case.
@@ -143,11 +142,12 @@ fn run_query(query: &Step, message: &[u8], rest: &[Step]) -> Result<(), String> 
         transport: transport(query.words.get(1))?,
     };
     let mut reply = Vec::new();
-    let verdict = front()?.handle_query(message, &client, &mut reply);
+    let verdict = front()?.handle_query(message, &client, &mut reply, Moment::ZERO);
     let [expected] = rest else {
         return Err(format!("{}: a query has one outcome", query.line));
     };
     let outcome = match verdict {
+        Verdict::Limited { .. } => return Err("limited, and nobody is counted".into()),
         Verdict::Reply => Outcome::Reply(reply),
         Verdict::Drop(reason) => Outcome::Drop(format!("{reason:?}")),
         Verdict::Forward(request) => {

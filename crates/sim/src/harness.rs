@@ -30,6 +30,8 @@ pub enum Taken {
     Owed,
     /// Nothing will be said.
     Dropped(DropReason),
+    /// Nothing will be said, because its network asked too much.
+    Limited,
 }
 
 /// The core at work.
@@ -72,8 +74,14 @@ impl Harness {
     /// A client's message.
     pub fn ask(&mut self, message: &[u8], client: &Client, token: Token) -> Taken {
         let mut reply = Vec::new();
-        match self.front.handle_query(message, client, &mut reply) {
-            Verdict::Reply => self.replies.push_back((token, reply)),
+        match self
+            .front
+            .handle_query(message, client, &mut reply, self.now)
+        {
+            Verdict::Limited { reply: false } => return Taken::Limited,
+            Verdict::Reply | Verdict::Limited { reply: true } => {
+                self.replies.push_back((token, reply));
+            }
             Verdict::Drop(reason) => return Taken::Dropped(reason),
             Verdict::Forward(request) => self.engine.submit(request, token, self.now),
         }

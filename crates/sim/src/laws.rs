@@ -3,6 +3,7 @@
 
 use dotward_core::front::{Client, DropReason, Front, FrontConfig, Verdict};
 use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords, PolicyConfig};
+use dotward_core::time::Moment;
 use dotward_core::wire::frame::{FrameReader, append_frame};
 use dotward_core::wire::{
     Asker, AskerEdns, Flags, HEADER_LEN, Header, Name, QueryFault, QueryOptions, QueryView,
@@ -26,13 +27,11 @@ pub fn front() -> Front {
             data: LocalData::Txt(vec![b'x'; 1_300]),
         })
     });
-    Front::new(FrontConfig {
-        allow: Acl::new(&networks),
-        policy: PolicyConfig {
-            local: LocalRecords::new(records),
-            ..PolicyConfig::default()
-        },
-    })
+    let policy = PolicyConfig {
+        local: LocalRecords::new(records),
+        ..PolicyConfig::default()
+    };
+    Front::new(FrontConfig::new(Acl::new(&networks), policy))
 }
 
 /// Any message of a client: a reply that belongs to it, silence for the two reasons there are, or a question as it was asked.
@@ -43,10 +42,11 @@ pub fn query(front: &Front, message: &[u8]) {
             transport,
         };
         let mut reply = Vec::new();
-        match front.handle_query(message, &client, &mut reply) {
+        match front.handle_query(message, &client, &mut reply, Moment::ZERO) {
             Verdict::Drop(reason) => check_silence(message, reason),
             Verdict::Reply => check_own_reply(message, &reply, transport),
             Verdict::Forward(request) => check_forwarded(message, &request.asker),
+            Verdict::Limited { .. } => panic!("limited, and nobody is counted"),
         }
     }
 }

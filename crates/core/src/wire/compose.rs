@@ -71,6 +71,22 @@ pub fn write_error(
     }
 }
 
+/// Writes the reply that says no more than to ask again over TCP (TC, RFC 2181 section 9). It is no longer than a query with EDNS.
+pub fn write_truncated(asker: &Asker, out: &mut Vec<u8>) {
+    let flags = reply_flags(asker.flags)
+        .with_checking_disabled(asker.flags.checking_disabled())
+        .with_truncated(true);
+    let question = Some(asker.question.view());
+    write_bare(asker.id, flags, Rcode::NOERROR, question, out);
+    if let Some(edns) = asker.edns {
+        let fields = OptFields {
+            rcode: Rcode::NOERROR,
+            dnssec_ok: edns.dnssec_ok,
+        };
+        append_opt(fields, None, out);
+    }
+}
+
 /// Writes the reply a fault asks for. `false`, and nothing written, when silence is the answer.
 #[must_use]
 pub fn write_fault(fault: &QueryFault<'_>, out: &mut Vec<u8>) -> bool {

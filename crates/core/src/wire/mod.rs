@@ -35,7 +35,9 @@ mod records;
 mod response;
 
 pub use asker::{Asker, AskerEdns, Transport};
-pub use compose::{QueryOptions, ResponseComposer, write_error, write_fault, write_query};
+pub use compose::{
+    QueryOptions, ResponseComposer, write_error, write_fault, write_query, write_truncated,
+};
 pub use edit::{ReplyOrigin, render_reply};
 pub use error::WireError;
 pub use header::{Flags, HEADER_LEN, Header};

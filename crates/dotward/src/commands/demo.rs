@@ -20,8 +20,8 @@ use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 
 use super::{query, records};
 use crate::config::{
-    Binding, Config, ListenAddress, ListenTransport, LocalData, LocalRecord, LogFormat,
-    LogSettings, Strategy, UpstreamSettings,
+    Binding, Config, Deny, LimitSettings, ListenAddress, ListenTransport, LocalData, LocalRecord,
+    LogFormat, LogSettings, Strategy, UpstreamSettings,
 };
 use crate::run::{Order, Prepared, Proxy, Running, StartError, StartFault, local_runtime};
 use crate::signals::StopSignals;
@@ -371,6 +371,8 @@ fn config(
             .iter()
             .filter_map(|network| network.parse().ok())
             .collect(),
+        deny: Deny::default(),
+        limits: LimitSettings::default(),
         upstreams,
         strategy: Strategy::default(),
         routes: Vec::new(),

@@ -3,16 +3,17 @@
 //! Every part is built even when another is at fault, so that all faults are found; a part whose
 //! own values did not parse is not blamed a second time for missing them.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dotward_core::front::Deny;
 use tracing::level_filters::LevelFilter;
 
 use super::fault::{Fault, Problem};
 use super::file::FileSettings;
 use super::files::{self, NamedFile, ReadFiles};
 use super::layers::{Layers, Level, Parsed, Values};
+use super::limits::{self, LimitSettings};
 use super::local;
 use super::place::Place;
 use super::report::Warning;
@@ -48,7 +49,9 @@ pub(crate) fn build(
             .map(|(listener, _)| listener)
             .collect(),
         listen_tls,
-        allow: allow(parts.values),
+        allow: limits::networks(parts.values, Id::ListenAllow),
+        deny: deny(parts.values),
+        limits: LimitSettings::of(parts.values)?,
         upstreams: far.upstreams,
         strategy: routes::strategy(parts.values, Id::Strategy).unwrap_or_default(),
         routes: far.routes,
@@ -185,20 +188,11 @@ pub(crate) fn beside_file(path: &Path, place: &Place) -> PathBuf {
     }
 }
 
-fn allow(values: &Values) -> Vec<ipnet::IpNet> {
-    let mut seen = BTreeSet::new();
-    let mut allow = Vec::new();
-    for parsed in values.all(Id::ListenAllow) {
-        if let Value::Networks(networks) = &parsed.value {
-            allow.extend(
-                networks
-                    .iter()
-                    .copied()
-                    .filter(|network| seen.insert(*network)),
-            );
-        }
+fn deny(values: &Values) -> Deny {
+    match values.word(Id::ListenDeny) {
+        Some("silent") => Deny::Silence,
+        Some(_) | None => Deny::Refuse,
     }
-    allow
 }
 
 fn log(values: &Values) -> LogSettings {

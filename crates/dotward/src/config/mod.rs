@@ -30,6 +30,7 @@ pub mod fault;
 mod file;
 pub mod files;
 pub(crate) mod layers;
+mod limits;
 pub mod load;
 mod local;
 mod older;
@@ -43,10 +44,12 @@ pub mod value;
 
 pub use fault::{Fault, Problem};
 pub use files::{Disk, ReadFiles};
+pub use limits::LimitSettings;
 pub use load::{Loaded, Refused, load};
 pub use report::{Style, Warning};
 pub(crate) use routes::{own_endpoint, policy_routes};
 
+pub use dotward_core::front::Deny;
 pub use dotward_core::upstream::{Protocol, Strategy};
 pub use dotward_core::wire::{Name, NameError, RecordType};
 
@@ -65,6 +68,10 @@ pub struct Config {
     pub listen_tls: Option<ServerIdentity>,
     /// The networks whose clients are answered.
     pub allow: Vec<IpNet>,
+    /// What others get.
+    pub deny: Deny,
+    /// How much a client gets of what all share.
+    pub limits: LimitSettings,
     /// The resolvers asked, in order of preference; names are unique, and at least one has a tier.
     pub upstreams: Vec<UpstreamSettings>,
     /// Who of those with a tier is asked.

@@ -22,8 +22,15 @@ fn take_query(
     to: impl FnOnce() -> ReplyTo,
     now: Moment,
 ) -> Taken {
-    match state.front.handle_query(message, client, &mut state.reply) {
+    match state
+        .front
+        .handle_query(message, client, &mut state.reply, now)
+    {
         Verdict::Reply => Taken::Reply,
+        Verdict::Limited { reply } => {
+            state.events.note_limited(now);
+            if reply { Taken::Reply } else { Taken::Dropped }
+        }
         Verdict::Drop(_) => Taken::Dropped,
         Verdict::Forward(request) => {
             state.engine.submit(request, to(), now);

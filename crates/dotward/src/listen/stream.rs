@@ -28,10 +28,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::source::Source;
 use super::{Taken, take_query};
 use crate::clock;
-use crate::limits::{
-    ACCEPT_PAUSE, CLIENT_BACKLOG, CLIENT_IDLE, CLIENT_IN_FLIGHT, CLIENT_STREAMS_PER_SOURCE,
-    CLIENTS_BACKLOG,
-};
+use crate::limits::{ACCEPT_PAUSE, CLIENT_BACKLOG, CLIENT_IDLE, CLIENT_IN_FLIGHT, CLIENTS_BACKLOG};
 use crate::signal::{Ready, Signal, Wants};
 use crate::stream::{Stream, StreamEnd};
 use crate::worker::{ReplyTo, State, Worker};
@@ -48,6 +45,8 @@ pub(crate) struct Clients {
     allow: Acl,
     /// How many streams there may be.
     places: usize,
+    /// How many of one source.
+    per_source: usize,
     streams: SlotMap<ClientKey, ClientStream>,
     /// Streams with something to write, each once.
     touched: Vec<ClientKey>,
@@ -98,11 +97,12 @@ impl ClientStream {
 }
 
 impl Clients {
-    /// No streams yet, never more than `places`, and only of clients in `allow`.
-    pub(crate) fn new(allow: Acl, places: usize) -> Self {
+    /// No streams yet, never more than `places` and than `per_source` of one source, and only of clients in `allow`.
+    pub(crate) fn new(allow: Acl, places: usize, per_source: usize) -> Self {
         Self {
             allow,
             places,
+            per_source,
             streams: SlotMap::default(),
             touched: Vec::new(),
             draining: false,
@@ -205,7 +205,7 @@ impl Clients {
     /// Lets go of a stream when `source`, or everybody together, has as many as there may be.
     fn make_room(&mut self, source: Source) {
         let of_source = |client: &ClientStream| Source::of(client.client.address.ip()) == source;
-        let enough = CLIENT_STREAMS_PER_SOURCE;
+        let enough = self.per_source;
         let victim = if self.streams.len() >= enough
             && self.streams.values().filter(|it| of_source(it)).count() >= enough
         {

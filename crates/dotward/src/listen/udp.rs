@@ -3,7 +3,7 @@
 //! Promises: a batch is received with one system call and its replies leave with one; a reply leaves from the address its query was
 //! sent to (RFC 2181 section 4.1); receiving never ends because of an error, nor spins; a datagram that was cut is dropped; a query
 //! that waited in the socket for as long as a client waits for its reply (the process was stopped, or flooded) is discarded,
-//! because nobody would believe the reply to be in time.
+//! because nobody would believe the reply to be in time; a datagram from port 0 or from ourselves is dropped unread.
 //!
 //! Deliberately absent: fragments, larger sizes and truncation, which the front and the engine decide.
 
@@ -70,6 +70,8 @@ impl Source for Socket {
 /// One UDP socket and the replies that wait to leave it.
 pub(crate) struct UdpPort {
     socket: Rc<Socket>,
+    /// Where it is bound.
+    bound: SocketAddr,
     replies: SendBatch,
     signal: Rc<Signal>,
     /// A task waits for room in the socket.
@@ -153,6 +155,7 @@ impl UdpPort {
 
 /// Serves `socket`. Ends when the returned signal is stopped.
 pub(crate) fn serve(worker: &Rc<Worker>, socket: std::net::UdpSocket) -> io::Result<Rc<Signal>> {
+    let bound = socket.local_addr()?;
     let socket = Rc::new(Socket::new(socket)?);
     let signal = Rc::new(Signal::default());
     signal.want(Wants {
@@ -162,6 +165,7 @@ pub(crate) fn serve(worker: &Rc<Worker>, socket: std::net::UdpSocket) -> io::Res
     let port = worker.turn(|state, _, _| {
         state.ports.push(UdpPort {
             socket: Rc::clone(&socket),
+            bound,
             replies: SendBatch::new(),
             signal: Rc::clone(&signal),
             waits_for_room: Rc::default(),
@@ -267,6 +271,11 @@ fn is_stale(datagram: &Datagram<'_>, stale: Duration) -> bool {
 
 fn take(state: &mut State, port: usize, datagram: Datagram<'_>, now: Moment) {
     let (peer, local) = (datagram.meta.peer, datagram.meta.local);
+    let own = state.ports.iter().map(|port| port.bound);
+    if !can_be_answered(own, peer, local) {
+        tracing::trace!(%peer, "a sender that cannot be a client");
+        return;
+    }
     let client = Client {
         address: peer,
         transport: Transport::Udp,
@@ -275,8 +284,22 @@ fn take(state: &mut State, port: usize, datagram: Datagram<'_>, now: Moment) {
     if take_query(state, datagram.bytes, &client, to, now) == Taken::Reply
         && let Some(port) = state.ports.get_mut(port)
     {
+        state.front.handle_sent(peer.ip(), state.reply.len(), now);
         port.push(&state.reply, peer, local);
     }
+}
+
+/// Port 0 is nobody's, and a datagram that says to come from one of our own sockets is forged: the reply would come back to us.
+fn can_be_answered(
+    mut own: impl Iterator<Item = SocketAddr>,
+    peer: SocketAddr,
+    local: LocalAddress,
+) -> bool {
+    let is_own = |own: SocketAddr| {
+        own.port() == peer.port()
+            && (own.ip() == peer.ip() || own.ip().is_unspecified() && local.ip() == Some(peer.ip()))
+    };
+    peer.port() != 0 && !own.any(is_own)
 }
 
 #[cfg(test)]
@@ -288,6 +311,25 @@ mod tests {
 
     use super::*;
     use crate::run::local_runtime;
+
+    #[test]
+    fn who_cannot_be_a_client_is_not_answered() {
+        let own = ["127.0.0.1:53", "0.0.0.0:5353"].map(|text| text.parse().unwrap());
+        let cases = [
+            ("127.0.0.1:53", "127.0.0.1", false),
+            ("127.0.0.1:53", "192.0.2.1", false),
+            ("192.0.2.1:5353", "192.0.2.1", false),
+            ("192.0.2.2:5353", "192.0.2.1", true),
+            ("192.0.2.1:53", "192.0.2.1", true),
+            ("127.0.0.1:4000", "127.0.0.1", true),
+            ("127.0.0.1:0", "127.0.0.1", false),
+        ];
+        for (peer, to, expected) in cases {
+            let local = LocalAddress::new(to.parse().unwrap(), 0);
+            let answered = can_be_answered(own.into_iter(), peer.parse().unwrap(), local);
+            assert_eq!(answered, expected, "{peer} to {to}");
+        }
+    }
 
     fn cpu_time() -> Duration {
         let spent = clock_gettime(ClockId::ThreadCPUTime);

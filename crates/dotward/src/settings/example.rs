@@ -64,7 +64,14 @@ fn push_setting(text: &mut String, setting: &Setting, key: Key) {
     };
     let line = match setting.default {
         Default::Values(values) => {
-            let quoted: Vec<_> = values.iter().map(|value| format!("\"{value}\"")).collect();
+            // Numbers and booleans stand without quotes, as in the example.
+            let quote = if setting.example.starts_with('"') {
+                "\""
+            } else {
+                ""
+            };
+            let quoted = values.iter().map(|value| format!("{quote}{value}{quote}"));
+            let quoted: Vec<_> = quoted.collect();
             format!("{} = {}", key.name, many(&quoted.join(", ")))
         }
         Default::Nothing(_) => format!("#{} = {}", key.name, many(setting.example)),

@@ -13,6 +13,7 @@ mod binding;
 mod bootstrap;
 mod clients;
 mod commands;
+mod door;
 mod dot_listener;
 mod forwarding;
 mod network;

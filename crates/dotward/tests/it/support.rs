@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use dotward::config::{
-    Config, ListenAddress, ListenTransport, LogFormat, LogSettings, Strategy, UpstreamSettings,
+    Config, Deny, LimitSettings, ListenAddress, ListenTransport, LogFormat, LogSettings, Strategy,
+    UpstreamSettings,
 };
 use dotward::run::{Prepared, Proxy, Running};
 use dotward::trust::TrustPace;
@@ -69,6 +70,8 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
         listeners: vec![listen(ListenTransport::Udp), listen(ListenTransport::Tcp)],
         listen_tls: None,
         allow: vec!["127.0.0.0/8".parse().unwrap()],
+        deny: Deny::default(),
+        limits: LimitSettings::default(),
         upstreams,
         strategy: Strategy::Ordered,
         routes: Vec::new(),

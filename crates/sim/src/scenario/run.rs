@@ -87,13 +87,12 @@ impl Runner {
         if self.harness.is_none() {
             let networks = ["127.0.0.0/8", "::1/128"].map(str::parse::<ipnet::IpNet>);
             let networks: Result<Vec<_>, _> = networks.into_iter().collect();
-            let front = Front::new(FrontConfig {
-                allow: Acl::new(&networks.map_err(|error| error.to_string())?),
-                policy: PolicyConfig {
-                    local: LocalRecords::new(self.local.clone()),
-                    ..PolicyConfig::default()
-                },
-            });
+            let policy = PolicyConfig {
+                local: LocalRecords::new(self.local.clone()),
+                ..PolicyConfig::default()
+            };
+            let allow = Acl::new(&networks.map_err(|error| error.to_string())?);
+            let front = Front::new(FrontConfig::new(allow, policy));
             self.harness = Some(Harness::new(front, self.upstreams.clone(), [42; 32]));
         }
         self.harness.as_mut().ok_or_else(|| "no core".into())
