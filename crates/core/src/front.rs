@@ -2,6 +2,7 @@
 //!
 //! A [`Front`] never changes after it was made, but for what it counts of rates, so any number of workers share one without a lock.
 //! The access list comes before everything else (RFC 5625 section 6.2), then the rate, so that what is unwanted costs least.
+//! Nothing here waits: the time is needed only for rates and for the age of what is kept.
 //!
 //! Deliberately absent: sockets and framing (the shell's), and everything about upstreams (the engine's).
 
@@ -13,8 +14,8 @@ use crate::policy::{Acl, Decision, Policy, PolicyConfig};
 use crate::rate::{Pace, RateConfig, RateLimiter};
 use crate::time::Moment;
 use crate::wire::{
-    Asker, QueryFault, QueryView, ReplyOrigin, ResponseView, Transport, render_reply, write_error,
-    write_fault, write_truncated,
+    Asker, QueryFault, QueryView, QuestionRef, ReplyOrigin, ResponseView, Transport, render_reply,
+    write_error, write_fault, write_truncated,
 };
 
 /// Who asks, and over what.
@@ -122,8 +123,8 @@ impl Front {
         &self,
         message: &[u8],
         client: &Client,
-        reply: &mut Vec<u8>,
         now: Moment,
+        reply: &mut Vec<u8>,
     ) -> Verdict {
         let allowed = self.allow.contains(client.address.ip());
         if !allowed && self.deny == Deny::Silence {
@@ -145,7 +146,11 @@ impl Front {
             Decision::Refuse(Refusal::NotAllowed)
         };
         match decision {
-            Decision::Forward { group, route: _ } => Verdict::Forward(Request { asker, group }),
+            Decision::Forward { group, route: _ } => {
+                let _ = now;
+                let asker = asker.to_owned();
+                Verdict::Forward(Request { asker, group })
+            }
             Decision::Local | Decision::Special { .. } => {
                 self.reply_locally(&asker, decision, reply)
             }
@@ -157,7 +162,7 @@ impl Front {
         }
     }
 
-    /// A reply of `octets` goes to `client` over UDP, whoever wrote it. What truncated replies and refusals cost is bounded already.
+    /// A reply of `octets` goes to `client` over UDP, whoever wrote it.
     pub fn handle_sent(&self, client: IpAddr, octets: usize, now: Moment) {
         if let Some(rate) = &self.rate {
             rate.charge(client, octets, now);
@@ -180,10 +185,15 @@ impl Front {
         }
     }
 
-    fn reply_locally(&self, asker: &Asker, decision: Decision<'_>, reply: &mut Vec<u8>) -> Verdict {
+    fn reply_locally(
+        &self,
+        asker: &Asker<QuestionRef<'_>>,
+        decision: Decision<'_>,
+        reply: &mut Vec<u8>,
+    ) -> Verdict {
         let message = self
             .policy
-            .respond(&asker.question, decision)
+            .respond(&asker.question.to_owned(), decision)
             .unwrap_or_default();
         let Ok(response) = ResponseView::parse(&message) else {
             debug_assert!(false, "a message of our own is well-formed");
@@ -268,8 +278,8 @@ mod tests {
         let verdict = front().handle_query(
             &message,
             &client("127.0.0.1:4000"),
-            &mut reply,
             Moment::ZERO,
+            &mut reply,
         );
         let Verdict::Forward(request) = verdict else {
             panic!("{verdict:?}")
@@ -284,8 +294,8 @@ mod tests {
         let verdict = front().handle_query(
             &message,
             &client("127.0.0.1:4000"),
-            &mut reply,
             Moment::ZERO,
+            &mut reply,
         );
         assert!(matches!(verdict, Verdict::Reply));
         let view = ResponseView::parse(&reply).unwrap();
@@ -303,14 +313,14 @@ mod tests {
         let stranger = client("198.51.100.1:4000");
         let message = query("here.example", RecordType::A);
         assert!(matches!(
-            front().handle_query(&message, &stranger, &mut reply, Moment::ZERO),
+            front().handle_query(&message, &stranger, Moment::ZERO, &mut reply),
             Verdict::Reply
         ));
         let view = ResponseView::parse(&reply).unwrap();
         assert_eq!(view.rcode(), Rcode::REFUSED);
         assert_eq!(view.extended_errors().next().unwrap().code.0, 18);
         assert!(matches!(
-            front().handle_query(&message[..20], &stranger, &mut reply, Moment::ZERO),
+            front().handle_query(&message[..20], &stranger, Moment::ZERO, &mut reply),
             Verdict::Drop(DropReason::NotAllowed)
         ));
     }
@@ -323,8 +333,8 @@ mod tests {
             let verdict = front().handle_query(
                 &whole[..length],
                 &client("127.0.0.1:1"),
-                &mut reply,
                 Moment::ZERO,
+                &mut reply,
             );
             match verdict {
                 Verdict::Drop(reason) => {
@@ -366,7 +376,7 @@ mod tests {
                 transport,
                 ..client("127.0.0.1:4000")
             };
-            front.handle_query(message, &client, reply, Moment::ZERO)
+            front.handle_query(message, &client, Moment::ZERO, reply)
         };
         for _ in 0..2 {
             let verdict = over(Transport::Udp, &message, &mut reply);
@@ -390,14 +400,14 @@ mod tests {
         let stranger = client("198.51.100.1:4000");
         let mut reply = Vec::new();
         let front = limited_front(Deny::Refuse);
-        let mut ask = || front.handle_query(&message, &stranger, &mut reply, Moment::ZERO);
+        let mut ask = || front.handle_query(&message, &stranger, Moment::ZERO, &mut reply);
         for _ in 0..crate::limits::REFUSALS_PER_SECOND {
             assert!(matches!(ask(), Verdict::Reply));
         }
         assert!(matches!(ask(), Verdict::Limited { reply: false }));
         let front = limited_front(Deny::Silence);
         assert!(matches!(
-            front.handle_query(&message, &stranger, &mut reply, Moment::ZERO),
+            front.handle_query(&message, &stranger, Moment::ZERO, &mut reply),
             Verdict::Drop(DropReason::NotAllowed)
         ));
     }

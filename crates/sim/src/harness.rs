@@ -74,10 +74,8 @@ impl Harness {
     /// A client's message.
     pub fn ask(&mut self, message: &[u8], client: &Client, token: Token) -> Taken {
         let mut reply = Vec::new();
-        match self
-            .front
-            .handle_query(message, client, &mut reply, self.now)
-        {
+        let now = self.now;
+        match self.front.handle_query(message, client, now, &mut reply) {
             Verdict::Limited { reply: false } => return Taken::Limited,
             Verdict::Reply | Verdict::Limited { reply: true } => {
                 self.replies.push_back((token, reply));

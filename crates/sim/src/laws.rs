@@ -42,7 +42,7 @@ pub fn query(front: &Front, message: &[u8]) {
             transport,
         };
         let mut reply = Vec::new();
-        match front.handle_query(message, &client, &mut reply, Moment::ZERO) {
+        match front.handle_query(message, &client, Moment::ZERO, &mut reply) {
             Verdict::Drop(reason) => check_silence(message, reason),
             Verdict::Reply => check_own_reply(message, &reply, transport),
             Verdict::Forward(request) => check_forwarded(message, &request.asker),

@@ -22,10 +22,8 @@ fn take_query(
     to: impl FnOnce() -> ReplyTo,
     now: Moment,
 ) -> Taken {
-    match state
-        .front
-        .handle_query(message, client, &mut state.reply, now)
-    {
+    let front = &state.front;
+    match front.handle_query(message, client, now, &mut state.reply) {
         Verdict::Reply => Taken::Reply,
         Verdict::Limited { reply } => {
             state.events.note_limited(now);
