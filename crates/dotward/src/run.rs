@@ -398,3 +398,6 @@ pub fn local_runtime() -> io::Result<LocalRuntime> {
         .enable_all()
         .build_local(LocalOptions::default())
 }
+
+#[cfg(test)]
+mod tests;

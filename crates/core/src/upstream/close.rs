@@ -17,6 +17,8 @@ pub enum CloseReason {
     Refused,
     /// We closed it: the network changed under it, or the machine slept.
     NetworkChanged,
+    /// It could not be opened for want of descriptors, ports or memory on our side.
+    NoResources,
     /// It broke: reset, or any error of reading and writing.
     Reset,
     /// We closed it: questions stayed unanswered and nothing came.
@@ -34,7 +36,11 @@ impl CloseReason {
     #[must_use]
     pub const fn is_failure(self) -> bool {
         match self {
-            Self::Aged | Self::Idle | Self::NetworkChanged | Self::Superseded => false,
+            Self::Aged
+            | Self::Idle
+            | Self::NetworkChanged
+            | Self::NoResources
+            | Self::Superseded => false,
             Self::DialTimedOut
             | Self::Ended
             | Self::Misbehaved
@@ -44,6 +50,12 @@ impl CloseReason {
             | Self::Tls(_)
             | Self::Unreachable => true,
         }
+    }
+
+    /// Whether opening another connection in its place is as likely to fail: a question tries that as often as there are addresses.
+    #[must_use]
+    pub const fn speaks_against_dialing(self) -> bool {
+        self.is_failure() || matches!(self, Self::NoResources)
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use dotward_core::wire::RecordType;
+use dotward_core::wire::{Rcode, RecordType};
 use dotward_faults::Mode;
 use dotward_faults::mode::Ending;
 use rustix::process::{Pid, Signal, kill_process};
@@ -286,4 +286,45 @@ async fn a_log_that_nobody_reads_does_not_keep_it_from_ending() {
     let ended = tokio::task::spawn_blocking(move || child.wait().unwrap());
     assert_eq!(within(ended).await.unwrap().code(), Some(0));
     assert!(began.elapsed() < std::time::Duration::from_secs(2));
+}
+
+/// Descriptors run out for whatever reason: the clients are told, the upstream is not blamed, and all is well when there are some again.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn want_of_descriptors_is_told_and_no_upstream_is_set_aside() {
+    use rustix::process::{Resource, Rlimit, prlimit};
+
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let program = Program::start(&server, &trust);
+    let pid = Pid::from_child(&program.child);
+    let limit = |current| Rlimit {
+        current: Some(current),
+        maximum: Some(4096),
+    };
+    let set = |current| prlimit(Some(pid), Resource::Nofile, limit(current)).unwrap();
+    // Files that are open stay so; no new one can be.
+    set(3);
+    for number in 0..5 {
+        let answer = ask_udp(program.udp, &format!("n{number}.example")).await;
+        assert_eq!(
+            (answer.rcode(), answer.extended_error()),
+            (Rcode::SERVFAIL, Some(0))
+        );
+    }
+    set(4096);
+    let answer = ask_udp(program.udp, "after.example").await;
+    assert!(
+        answer.is_good(),
+        "at once: nothing was wrong with the upstream"
+    );
+    program.signal(Signal::TERM);
+    let (status, log) = program.end().await;
+    assert!(status.success());
+    assert_eq!(
+        log.matches("look at the limits of this machine").count(),
+        1,
+        "{log}"
+    );
+    assert!(!log.contains("set aside"), "{log}");
 }
