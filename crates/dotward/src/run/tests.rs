@@ -11,7 +11,7 @@ use tokio::net::UdpSocket;
 
 use super::*;
 use crate::clock;
-use crate::config::{LogFormat, LogSettings, Strategy, UpstreamSettings};
+use crate::config::{Deny, LimitSettings, LogFormat, LogSettings, Strategy, UpstreamSettings};
 
 const NAME: &str = "dot.example";
 
@@ -24,6 +24,8 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
         }],
         listen_tls: None,
         allow: vec!["127.0.0.0/8".parse().unwrap()],
+        deny: Deny::default(),
+        limits: LimitSettings::default(),
         upstreams: vec![UpstreamSettings {
             tls_name: Some(NAME.try_into().unwrap()),
             ca_file: Some(roots.to_owned()),
