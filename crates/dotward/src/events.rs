@@ -160,7 +160,7 @@ impl EventLog {
 }
 
 /// What a reason means to people.
-fn words(reason: CloseReason) -> &'static str {
+pub(crate) fn words(reason: CloseReason) -> &'static str {
     match reason {
         CloseReason::Aged => "it was old",
         CloseReason::NetworkChanged => "the network changed",

@@ -116,3 +116,24 @@ pub(crate) const LOG_END: Duration = Duration::from_secs(1);
 /// Pause between lines about something that happens again and again, such as queries above a rate: enough to see it last, too few to
 /// fill a disk.
 pub(crate) const REPEATS_TOLD: Duration = Duration::from_secs(60);
+
+/// Octets of one request over the control socket: the longest name in presentation form (1004 characters, RFC 1035 section 5.1) with the
+/// words around it.
+pub(crate) const CONTROL_REQUEST: usize = 4096;
+
+/// Control connections open at once. Operators are few; a monitor that forgets to hang up must not keep them out for longer than
+/// [`CONTROL_READ`].
+pub(crate) const CONTROL_CONNECTIONS: usize = 16;
+
+/// Longest that a control connection may take to send its request, or to take its response.
+pub(crate) const CONTROL_READ: Duration = Duration::from_secs(2);
+
+/// Longest that the control socket waits for the worker. One that turns answers within milliseconds, under full load too; longer than
+/// this it is stuck, and that is the answer.
+pub(crate) const CONTROL_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Longest that a command waits for the response: what the server allows itself, and time on a busy machine.
+pub(crate) const CONTROL_WAIT: Duration = Duration::from_secs(6);
+
+/// Octets of a response a command reads: thousands of upstreams.
+pub(crate) const CONTROL_RESPONSE: u64 = 16 * 1024 * 1024;

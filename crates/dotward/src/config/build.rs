@@ -52,6 +52,7 @@ pub(crate) fn build(
         allow: limits::networks(parts.values, Id::ListenAllow),
         deny: deny(parts.values),
         limits: LimitSettings::of(parts.values)?,
+        control: control(parts.values),
         upstreams: far.upstreams,
         strategy: routes::strategy(parts.values, Id::Strategy).unwrap_or_default(),
         routes: far.routes,
@@ -193,6 +194,13 @@ fn deny(values: &Values) -> Deny {
         Some("silent") => Deny::Silence,
         Some(_) | None => Deny::Refuse,
     }
+}
+
+/// The control socket; `None` when it is off, or nobody said anything.
+pub(crate) fn control(values: &Values) -> Option<PathBuf> {
+    let parsed = values.one(Id::ListenControl)?;
+    let off = parsed.value == Value::Path(PathBuf::from("off"));
+    if off { None } else { path_of(parsed) }
 }
 
 fn log(values: &Values) -> LogSettings {

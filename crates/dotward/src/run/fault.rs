@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::control::ControlBindError;
 use crate::listen::sockets::BindError;
 use crate::tls::TlsSetupError;
 use crate::upstream::dial::BindingError;
@@ -13,6 +14,8 @@ use crate::upstream::dial::BindingError;
 pub enum StartFault {
     /// A socket could not be bound.
     Bind(BindError),
+    /// There is no control socket.
+    Control(ControlBindError),
     /// Certificate or key of the TLS listeners cannot be used.
     ListenTls(TlsSetupError),
     /// The TLS settings of an upstream cannot be used.
@@ -44,6 +47,7 @@ impl fmt::Display for StartFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind(error) => error.fmt(f),
+            Self::Control(error) => error.fmt(f),
             Self::ListenTls(error) => write!(f, "TLS listeners: {error}"),
             Self::UpstreamTls { upstream, error } => write!(f, "upstream {upstream}: {error}"),
             Self::Binding { upstream, error } => write!(f, "upstream {upstream}: {error}"),

@@ -23,6 +23,7 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
             transport: ListenTransport::Udp,
         }],
         listen_tls: None,
+        control: None,
         allow: vec!["127.0.0.0/8".parse().unwrap()],
         deny: Deny::default(),
         limits: LimitSettings::default(),

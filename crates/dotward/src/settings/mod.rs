@@ -66,6 +66,7 @@ pub enum Id {
     ListenDeny,
     ListenCertificate,
     ListenKey,
+    ListenControl,
     Upstream,
     UpstreamName,
     UpstreamPreset,

@@ -13,6 +13,7 @@ mod binding;
 mod bootstrap;
 mod clients;
 mod commands;
+mod control;
 mod door;
 mod dot_listener;
 mod forwarding;

@@ -13,10 +13,10 @@ use tokio::net::{TcpSocket, UdpSocket};
 use crate::support::{NAME, TcpClient, Trust, ask_udp, query, receive, within};
 
 /// The program at work; killed when the test is over.
-struct Program {
-    child: Child,
-    udp: SocketAddr,
-    tcp: SocketAddr,
+pub(crate) struct Program {
+    pub(crate) child: Child,
+    pub(crate) udp: SocketAddr,
+    pub(crate) tcp: SocketAddr,
     log: BufReader<PipeReader>,
 }
 
@@ -27,7 +27,7 @@ impl Drop for Program {
     }
 }
 
-fn command() -> Command {
+pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dotward"));
     command.env_clear();
     command
@@ -40,7 +40,11 @@ impl Program {
     }
 
     /// The same by a command of the caller's, which gets the arguments.
-    fn start_as(command: Command, server: &dotward_faults::Running, trust: &Trust) -> Self {
+    pub(crate) fn start_as(
+        command: Command,
+        server: &dotward_faults::Running,
+        trust: &Trust,
+    ) -> Self {
         let (reader, writer) = std::io::pipe().unwrap();
         Self::start_to(command, server, trust, &writer, reader)
     }
@@ -95,7 +99,7 @@ impl Program {
     }
 
     /// Waits for the end, which is bounded by the program's own patience.
-    async fn end(mut self) -> (ExitStatus, String) {
+    pub(crate) async fn end(mut self) -> (ExitStatus, String) {
         let ended = tokio::task::spawn_blocking(move || {
             let mut rest = String::new();
             self.log.read_to_string(&mut rest).unwrap();
