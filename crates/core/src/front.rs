@@ -9,7 +9,7 @@
 use core::net::{IpAddr, SocketAddr};
 
 use crate::exchange::Request;
-use crate::outcome::Refusal;
+use crate::outcome::{Failure, Refusal};
 use crate::policy::{Acl, Decision, Policy, PolicyConfig};
 use crate::rate::{Pace, RateConfig, RateLimiter};
 use crate::time::Moment;
@@ -183,6 +183,12 @@ impl Front {
             }
             Some(_) | None => Pace::Within,
         }
+    }
+
+    /// Writes the reply to a question that could not be given to the engine because too many wait for it already.
+    pub fn refuse_overloaded(&self, request: &Request, reply: &mut Vec<u8>) {
+        let told = Failure::Overloaded.told();
+        write_error(&request.asker, told.rcode, Some(told.error), reply);
     }
 
     fn reply_locally(

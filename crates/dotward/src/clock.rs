@@ -43,6 +43,11 @@ pub(crate) fn awake() -> Moment {
     read(ClockId::Monotonic)
 }
 
+/// Processor time this thread has spent.
+pub(crate) fn thread_cpu() -> Duration {
+    read(ClockId::ThreadCPUTime).since(Moment::ZERO)
+}
+
 /// Notices that the machine slept.
 #[derive(Debug, Default)]
 pub(crate) struct SleepWatch {

@@ -23,20 +23,18 @@ pub(crate) struct EventLog {
     shortage_told: Option<Instant>,
     /// The last fault of each upstream in full: what TLS or the socket said.
     faults: Vec<Option<String>>,
-    /// Queries above a rate, told of in the first line and then once in a while.
-    limited: Repeats,
 }
 
-/// Something that happens again and again and is told as a number.
+/// Something that happens again and again and is told as a number: at once, then every [`REPEATS_TOLD`].
 #[derive(Debug, Default)]
-struct Repeats {
+pub(crate) struct Repeats {
     told: Option<Moment>,
     count: u64,
 }
 
 impl Repeats {
     /// It happened. How often since it was told last, when it is to be told.
-    fn note(&mut self, now: Moment) -> Option<u64> {
+    pub(crate) fn note(&mut self, now: Moment) -> Option<u64> {
         self.count += 1;
         if self.told.is_some_and(|told| now < told + REPEATS_TOLD) {
             return None;
@@ -54,7 +52,6 @@ impl EventLog {
             names,
             shortage_told: None,
             faults,
-            limited: Repeats::default(),
         }
     }
 
@@ -66,16 +63,6 @@ impl EventLog {
         tracing::debug!(upstream = self.name(upstream), %fault, "connection failed");
         if let Some(last) = self.faults.get_mut(upstream.0) {
             *last = Some(fault.to_string());
-        }
-    }
-
-    /// A query was above its network's rate.
-    pub(crate) fn note_limited(&mut self, now: Moment) {
-        if let Some(queries) = self.limited.note(now) {
-            tracing::warn!(
-                queries,
-                "queries over UDP above the rate of one client network (limits.rate, limits.octets); told to use TCP or dropped"
-            );
         }
     }
 

@@ -11,10 +11,13 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod counters;
+mod crew;
 mod descriptors;
 mod env;
 mod events;
 mod limits;
+mod near;
 mod network;
 mod signal;
 mod stream;

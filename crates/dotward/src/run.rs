@@ -16,18 +16,21 @@ use std::time::{Duration, Instant};
 use dotward_core::engine::Engine;
 use dotward_core::policy::Acl;
 use dotward_core::upstream::Protocol;
+use dotward_udp::BatchSocket;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, watch};
 
 use crate::config::{Binding, Config, ListenAddress, ListenTransport, own_endpoint};
 use crate::control::{self, ControlSocket, Desk, Facts};
+use crate::crew::{self, Crew, Supplies};
 use crate::descriptors;
 use crate::events::EventLog;
 use crate::limits::CONTROL_CONNECTIONS;
+use crate::listen::places::Places;
 use crate::listen::sockets::{self, Bound};
-use crate::listen::stream::Clients;
-use crate::listen::{stream, udp};
+use crate::listen::stream;
+use crate::near::SharedListenerTls;
 use crate::network;
 use crate::plan;
 use crate::presets;
@@ -210,9 +213,9 @@ impl Prepared {
         let (by_control, mut asked) = watch::channel(Order::Serve);
         let control = self.control.take();
         let facts = Facts::new(&self.config, self.listening());
-        let crew = Crew::start(self)?;
+        let service = Service::start(self)?;
         let control =
-            control.map(|socket| crew.serve_control(socket, facts, by_control.clone(), drain));
+            control.map(|socket| service.serve_control(socket, facts, by_control.clone(), drain));
         let control = control.transpose()?;
         let order = tokio::select! {
             order = next_order(&mut orders) => order,
@@ -220,12 +223,12 @@ impl Prepared {
         };
         let unanswered = match order {
             Order::Serve | Order::Drain => tokio::select! {
-                unanswered = crew.drain(drain) => unanswered,
-                () = aborted(&mut orders) => crew.worker.in_flight(),
+                unanswered = service.drain(drain) => unanswered,
+                () = aborted(&mut orders) => service.crew.first().in_flight(),
             },
-            Order::Abort => crew.worker.in_flight(),
+            Order::Abort => service.crew.first().in_flight(),
         };
-        crew.worker.close();
+        service.crew.close();
         drop(control);
         Ok(Ended { unanswered })
     }
@@ -251,7 +254,7 @@ fn check_bindings(config: &Config, faults: &mut Vec<StartFault>) {
 fn bind_all(config: &Config, faults: &mut Vec<StartFault>) -> Vec<(ListenAddress, Bound)> {
     let mut bound = Vec::new();
     for listen in &config.listeners {
-        match sockets::bind(*listen) {
+        match sockets::bind(*listen, crew::most(config.workers)) {
             Ok(socket) => bound.push((*listen, socket)),
             Err(error) => faults.push(StartFault::Bind(error)),
         }
@@ -277,13 +280,14 @@ async fn aborted(orders: &mut watch::Receiver<Order>) {
     }
 }
 
-/// The worker and what listens for it.
-struct Crew {
-    worker: Rc<Worker>,
+/// The workers and what listens for them.
+struct Service {
+    crew: Rc<Crew>,
+    /// The listeners of streams.
     listeners: Vec<Rc<Signal>>,
 }
 
-impl Crew {
+impl Service {
     fn start(prepared: Prepared) -> io::Result<Self> {
         let Prepared {
             config,
@@ -296,23 +300,23 @@ impl Crew {
             seed,
             rate_key,
         } = prepared;
+        let supplies = supplies(&config, rate_key);
         let state = State::new(
-            Arc::new(plan::front(&config, rate_key)),
+            supplies.near(Arc::default()),
             Engine::new(plan::engine(&config), seed),
             upstreams.into_iter().map(|tls| tls.map(Rc::new)).collect(),
             bindings(&config),
             EventLog::new(config.upstreams.iter().map(|u| u.name.clone()).collect()),
-            clients(&config),
         );
         let worker = Worker::start(state);
         if let Some(tls) = listen_tls {
             worker.turn(|state, _, now| trust::replace_listener(state, tls, now));
         }
-        let mut listeners = Vec::new();
+        let (mut udp, mut listeners) = (Vec::new(), Vec::new());
         for (listen, socket) in sockets {
             tell_listening(listen.transport, &socket);
-            listeners.push(match socket {
-                Bound::Udp(socket) => udp::serve(&worker, socket)?,
+            match socket {
+                Bound::Udp(sockets) => udp.push(batched(sockets)?),
                 Bound::Stream(socket) => {
                     let tls = listen.transport == ListenTransport::Tls;
                     let signal = Rc::new(Signal::default());
@@ -320,18 +324,19 @@ impl Crew {
                     let accept =
                         stream::accept(Rc::clone(&worker), listener, tls, Rc::clone(&signal));
                     tokio::task::spawn_local(accept);
-                    signal
+                    listeners.push(signal);
                 }
-            });
+            }
         }
         for line in presets::start_lines(&config) {
             tracing::info!("{line}");
         }
         worker.turn(|state, _, now| state.engine.start(now));
+        let crew = Crew::start(Rc::clone(&worker), config.workers, udp.into(), supplies)?;
         bootstrap::start(&worker, &config);
         trust::start(&worker, &config, from_files, pace);
         network::start(&worker);
-        Ok(Self { worker, listeners })
+        Ok(Self { crew, listeners })
     }
 
     /// Serves the control socket from a thread of its own; what is asked of the worker is answered here.
@@ -344,7 +349,7 @@ impl Crew {
     ) -> io::Result<control::Server> {
         let path = socket.path().display().to_string();
         let (questions, asked) = mpsc::channel(CONTROL_CONNECTIONS);
-        let answering = control::answer_questions(Rc::clone(&self.worker), facts, asked);
+        let answering = control::answer_questions(Rc::clone(self.crew.first()), facts, asked);
         tokio::task::spawn_local(answering);
         let desk = Desk {
             worker: questions,
@@ -361,12 +366,17 @@ impl Crew {
         for listener in &self.listeners {
             listener.stop();
         }
-        // The listeners' tasks take what had arrived before the order.
-        tokio::task::yield_now().await;
-        let unanswered = self.worker.drain(limit).await;
+        let unanswered = self.crew.drain(limit).await;
         tracing::info!(unanswered, took = ?began.elapsed(), "drained");
         unanswered
     }
+}
+
+fn batched(sockets: Vec<UdpSocket>) -> io::Result<Vec<Arc<BatchSocket>>> {
+    let sockets = sockets.into_iter();
+    sockets
+        .map(|socket| BatchSocket::new(socket).map(Arc::new))
+        .collect()
 }
 
 fn tell_listening(transport: ListenTransport, socket: &Bound) {
@@ -376,18 +386,23 @@ fn tell_listening(transport: ListenTransport, socket: &Bound) {
     }
 }
 
-fn clients(config: &Config) -> Clients {
+fn supplies(config: &Config, rate_key: [u8; 16]) -> Supplies {
     let upstreams = config.upstreams.len() + config.bootstrap.len();
+    let listeners = config.listeners.len() * crew::most(config.workers);
     let wanted = config.limits.clients;
-    let places = descriptors::client_streams(wanted, config.listeners.len(), upstreams);
+    let places = descriptors::client_streams(wanted, listeners, upstreams);
     if places < wanted {
         tracing::warn!(
             clients = places,
             "few descriptors (RLIMIT_NOFILE): so many clients may be connected at once"
         );
     }
-    let per_source = config.limits.clients_per_source;
-    Clients::new(Acl::new(&config.allow), places, per_source)
+    Supplies {
+        front: Arc::new(plan::front(config, rate_key)),
+        allow: Acl::new(&config.allow),
+        places: Arc::new(Places::new(places, config.limits.clients_per_source)),
+        listen_tls: SharedListenerTls::default(),
+    }
 }
 
 /// Refuses upstreams that are this very proxy: a question to one would come back for ever.

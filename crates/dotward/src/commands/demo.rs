@@ -21,7 +21,7 @@ use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use super::{query, records};
 use crate::config::{
     Binding, Config, Deny, LimitSettings, ListenAddress, ListenTransport, LocalData, LocalRecord,
-    LogFormat, LogSettings, Strategy, UpstreamSettings,
+    LogFormat, LogSettings, Strategy, UpstreamSettings, Workers,
 };
 use crate::run::{Order, Prepared, Proxy, Running, StartError, StartFault, local_runtime};
 use crate::signals::StopSignals;
@@ -386,6 +386,7 @@ fn config(
             file: None,
         },
         drain: Duration::from_secs(2),
+        workers: Workers::Auto,
     }
 }
 

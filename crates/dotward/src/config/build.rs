@@ -20,7 +20,9 @@ use super::report::Warning;
 use super::routes;
 use super::upstreams;
 use super::value::{ListenText, Value};
-use super::{Config, ListenAddress, ListenTransport, LogFormat, LogSettings, ServerIdentity};
+use super::{
+    Config, ListenAddress, ListenTransport, LogFormat, LogSettings, ServerIdentity, Workers,
+};
 use crate::settings::{Id, Setting};
 
 /// What there is to build from.
@@ -61,6 +63,7 @@ pub(crate) fn build(
         bootstrap: far.bootstrap,
         log: log(parts.values),
         drain: drain(parts.values)?,
+        workers: workers(parts.values)?,
     })
 }
 
@@ -236,6 +239,14 @@ fn is_stderr(parsed: &Parsed) -> bool {
 fn drain(values: &Values) -> Option<Duration> {
     if let Value::Duration(duration) = values.one(Id::Drain)?.value {
         Some(duration)
+    } else {
+        None
+    }
+}
+
+fn workers(values: &Values) -> Option<Workers> {
+    if let Value::Workers(workers) = values.one(Id::Workers)?.value {
+        Some(workers)
     } else {
         None
     }

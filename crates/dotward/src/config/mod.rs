@@ -13,6 +13,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -91,6 +92,18 @@ pub struct Config {
     pub log: LogSettings,
     /// How long queries in flight may take to finish after the order to stop.
     pub drain: Duration,
+    /// How many threads answer queries.
+    pub workers: Workers,
+}
+
+/// How many threads answer queries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Workers {
+    /// One, and more up to the number of cores while it is busy.
+    #[default]
+    Auto,
+    /// Always as many.
+    Number(NonZeroU8),
 }
 
 /// One socket to listen on.

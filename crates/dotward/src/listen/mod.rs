@@ -4,6 +4,7 @@
 //! writes replies. No message is looked into here.
 
 mod holder;
+pub(crate) mod places;
 pub mod sockets;
 mod source;
 pub(crate) mod stream;
@@ -12,26 +13,36 @@ pub(crate) mod udp;
 use dotward_core::front::{Client, Verdict};
 use dotward_core::time::Moment;
 
-use crate::worker::{ReplyTo, State};
+use crate::near::{Far, Near, ReplyTo};
 
-/// Judges one message. True when `state.reply` holds the reply; `to` is called when the engine is to answer later.
+/// Judges one message. `to` is called when it is to be answered later.
 fn take_query(
-    state: &mut State,
+    near: &mut Near,
+    far: &mut impl Far,
     message: &[u8],
     client: &Client,
     to: impl FnOnce() -> ReplyTo,
     now: Moment,
 ) -> Taken {
-    let front = &state.front;
-    match front.handle_query(message, client, now, &mut state.reply) {
-        Verdict::Reply => Taken::Reply,
+    near.counters.queries(client.transport).add(1);
+    match near
+        .front
+        .handle_query(message, client, now, &mut near.reply)
+    {
+        Verdict::Reply => {
+            near.counters.answered_here.add(1);
+            Taken::Reply
+        }
         Verdict::Limited { reply } => {
-            state.events.note_limited(now);
+            near.note_limited(now);
             if reply { Taken::Reply } else { Taken::Dropped }
         }
-        Verdict::Drop(_) => Taken::Dropped,
+        Verdict::Drop(_) => {
+            near.counters.dropped.add(1);
+            Taken::Dropped
+        }
         Verdict::Forward(request) => {
-            state.engine.submit(request, to(), now);
+            near.forward(far, request, to(), now);
             Taken::Forwarded
         }
     }
@@ -40,10 +51,10 @@ fn take_query(
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Taken {
-    /// The reply is in [`State::reply`].
+    /// The reply is in [`Near::reply`].
     Reply,
     /// Nothing is to be said.
     Dropped,
-    /// The engine has it.
+    /// It is on its way to the engine.
     Forwarded,
 }

@@ -11,7 +11,9 @@ use tokio::net::UdpSocket;
 
 use super::*;
 use crate::clock;
-use crate::config::{Deny, LimitSettings, LogFormat, LogSettings, Strategy, UpstreamSettings};
+use crate::config::{
+    Deny, LimitSettings, LogFormat, LogSettings, Strategy, UpstreamSettings, Workers,
+};
 
 const NAME: &str = "dot.example";
 
@@ -43,6 +45,7 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
             file: None,
         },
         drain: Duration::from_secs(2),
+        workers: Workers::Auto,
     }
 }
 

@@ -10,6 +10,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::limits::WORKERS_MAX;
+
 pub mod example;
 pub mod manual;
 mod older;
@@ -117,6 +119,7 @@ pub enum Id {
     Debug,
     ConfigFile,
     Drain,
+    Workers,
     Compat,
 }
 
@@ -272,6 +275,8 @@ pub enum Kind {
         /// The largest that is accepted.
         max: u32,
     },
+    /// `auto`, or a number of threads.
+    Workers,
     /// An IPv4 address.
     Ipv4,
     /// An IPv6 address.
@@ -302,7 +307,7 @@ impl Kind {
             Self::Text => "TEXT",
             Self::Pin => "PIN",
             Self::Ip => "IP",
-            Self::Number { .. } => "N",
+            Self::Number { .. } | Self::Workers => "N",
             Self::Ipv4 => "IPv4",
             Self::Ipv6 => "IPv6",
             Self::Switch => "",
@@ -341,6 +346,7 @@ impl Kind {
             Self::Ip => "IP address".into(),
             Self::Interface => "interface, 1 to 15 octets".into(),
             Self::Number { min, max } => format!("{min} to {max}"),
+            Self::Workers => format!("auto, or 1 to {WORKERS_MAX}"),
             Self::Ipv4 => "IPv4 address".into(),
             Self::Ipv6 => "IPv6 address".into(),
             Self::Switch => "no value".into(),

@@ -177,12 +177,12 @@ fn serve(state: &mut State, connection: ConnectionId, now: Moment) -> bool {
     else {
         return false;
     };
-    let received = stream.read(&mut state.buffers);
+    let received = stream.read(&mut state.near.buffers);
     if !complete_handshake(state, connection, now) {
         return false;
     }
-    if !state.buffers.plain.is_empty() {
-        let octets = &state.buffers.plain;
+    if !state.near.buffers.plain.is_empty() {
+        let octets = &state.near.buffers.plain;
         state.engine.handle_bytes(connection, octets, now);
     }
     if let Some(end) = received.end {

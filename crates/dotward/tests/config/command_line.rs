@@ -84,7 +84,7 @@ fn a_question_is_read_and_its_upstream_replaces_the_configured_ones() {
 fn wrong_usage_ends_with_code_2() {
     let cases: &[&[&str]] = &[
         &["--cache", "64MiB"],
-        &["--workers", "2"],
+        &["--threads", "2"],
         &["--admin", "127.0.0.1:9853"],
         &["--upstrem", "quad9"],
         &["serve"],

@@ -24,3 +24,4 @@ mod renewal;
 mod split_horizon;
 mod stopping;
 mod trust;
+mod workers;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dotward::config::{
     Config, Deny, LimitSettings, ListenAddress, ListenTransport, LogFormat, LogSettings, Strategy,
-    UpstreamSettings,
+    UpstreamSettings, Workers,
 };
 use dotward::run::{Prepared, Proxy, Running};
 use dotward::trust::TrustPace;
@@ -85,6 +85,7 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
             file: None,
         },
         drain: Duration::from_secs(2),
+        workers: Workers::Auto,
     }
 }
 

@@ -13,7 +13,8 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::clock;
 use crate::listen::stream::ClientKey;
-use crate::worker::ReplyTo;
+use crate::near::ReplyTo;
+use crate::worker::Asked;
 
 /// No wait of a test is longer.
 const BOUND: Duration = Duration::from_secs(10);
@@ -42,13 +43,14 @@ fn submit(state: &mut State, number: usize) {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 5353)),
         transport: Transport::Tcp,
     };
-    let verdict = state
+    let (near, now) = (&mut state.near, clock::now());
+    let verdict = near
         .front
-        .handle_query(&message, &client, clock::now(), &mut state.reply);
+        .handle_query(&message, &client, now, &mut near.reply);
     let Verdict::Forward(request) = verdict else {
         panic!("{verdict:?}");
     };
-    let to = ReplyTo::Stream(ClientKey::default());
+    let to = Asked::Here(ReplyTo::Stream(ClientKey::default()));
     state.engine.submit(request, to, clock::now());
 }
 
