@@ -1,21 +1,28 @@
 //! The near side: from a client's octets to a reply, or to a question for the engine.
 //!
 //! A [`Front`] never changes after it was made, but for what it counts of rates, so any number of workers share one without a lock.
-//! The access list comes before everything else (RFC 5625 section 6.2), then the rate, so that what is unwanted costs least.
-//! Nothing here waits: the time is needed only for rates and for the age of what is kept.
+//! The access list comes before everything else (RFC 5625 section 6.2). Nothing here waits: the time is needed only for rates and for
+//! the age of what is kept, the wall clock for that of cookies.
 //!
 //! Deliberately absent: sockets and framing (the shell's), and everything about upstreams (the engine's).
 
+mod cookie;
+mod options;
+
 use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+pub use cookie::{COOKIE_SECRET_LEN, CookieSecrets};
+pub use options::{Cookies, OptionsConfig};
 
 use crate::exchange::Request;
 use crate::outcome::{Failure, Refusal};
 use crate::policy::{Acl, Decision, Policy, PolicyConfig};
 use crate::rate::{Pace, RateConfig, RateLimiter};
-use crate::time::Moment;
+use crate::time::{Moment, WallSeconds};
 use crate::wire::{
-    Asker, QueryFault, QueryView, QuestionRef, ReplyOrigin, ResponseView, Transport, render_reply,
-    write_error, write_fault, write_truncated,
+    Asker, QueryFault, QueryView, QuestionRef, ReplyOrigin, ResponseView, Transport, WireError,
+    render_reply, write_error, write_fault, write_truncated,
 };
 
 /// Who asks, and over what.
@@ -25,6 +32,9 @@ pub struct Client {
     pub address: SocketAddr,
     /// How it reached us.
     pub transport: Transport,
+    /// How long its connection may be idle from here on; zero when it had better close it (RFC 7828 section 3.2.2). Of no meaning for
+    /// a datagram.
+    pub idle: Duration,
 }
 
 /// What a [`Front`] works from.
@@ -36,18 +46,21 @@ pub struct FrontConfig {
     pub deny: Deny,
     /// What is answered here, and who is asked about the rest.
     pub policy: PolicyConfig,
+    /// How the EDNS options of clients are answered.
+    pub options: OptionsConfig,
     /// How much one client network gets over UDP; `None`: as much as it asks for.
     pub rate: Option<RateConfig>,
 }
 
 impl FrontConfig {
-    /// A front that refuses whoever is not in `allow` and counts nobody.
+    /// A front that refuses whoever is not in `allow`, answers no options, and counts nobody.
     #[must_use]
     pub fn new(allow: Acl, policy: PolicyConfig) -> Self {
         Self {
             allow,
             deny: Deny::default(),
             policy,
+            options: OptionsConfig::default(),
             rate: None,
         }
     }
@@ -96,6 +109,7 @@ pub struct Front {
     allow: Acl,
     deny: Deny,
     policy: Policy,
+    options: OptionsConfig,
     rate: Option<RateLimiter>,
 }
 
@@ -107,6 +121,7 @@ impl Front {
             allow: config.allow,
             deny: config.deny,
             policy: Policy::new(config.policy),
+            options: config.options,
             rate: config.rate.map(RateLimiter::new),
         }
     }
@@ -124,26 +139,48 @@ impl Front {
         message: &[u8],
         client: &Client,
         now: Moment,
+        wall: WallSeconds,
         reply: &mut Vec<u8>,
     ) -> Verdict {
         let allowed = self.allow.contains(client.address.ip());
-        if !allowed && self.deny == Deny::Silence {
-            return Verdict::Drop(DropReason::NotAllowed);
-        }
-        match self.pace(client, allowed, now) {
-            Pace::Within => {}
-            Pace::Truncate => return tell_to_come_over_tcp(message, client, reply),
-            Pace::Silence => return Verdict::Limited { reply: false },
+        if !allowed && self.turns_away(client, now) {
+            return match self.deny {
+                Deny::Silence => Verdict::Drop(DropReason::NotAllowed),
+                Deny::Refuse => Verdict::Limited { reply: false },
+            };
         }
         let query = match QueryView::parse(message) {
             Ok(query) => query,
-            Err(fault) => return refuse_fault(&fault, allowed, reply),
+            // The reply to a fault may be what a forger wants: above the rate there is none.
+            Err(_) if allowed && self.pace(client, now) != Pace::Within => {
+                return Verdict::Limited { reply: false };
+            }
+            Err(fault) => return self.refuse_fault(&fault, client, allowed, reply, wall),
         };
-        let asker = Asker::new(&query, client.transport);
-        let decision = if allowed {
-            self.policy.decide(&query)
-        } else {
+        let mut asker = Asker::new(&query, client.transport, self.options.udp_max);
+        if let Some(edns) = query.edns().filter(|_| allowed)
+            && let Err(error) = self.options.answer(edns, client, wall, &mut asker.options)
+        {
+            return refuse_cookie(&query, error, reply);
+        }
+        // A good cookie proves the address (RFC 7873 section 5.2.5), so there is nobody to protect.
+        let proven = asker.options.cookie.is_some_and(|cookie| cookie.proven);
+        if allowed && !proven {
+            match self.pace(client, now) {
+                Pace::Within => {}
+                Pace::Truncate => {
+                    write_truncated(&asker, reply);
+                    return Verdict::Limited { reply: true };
+                }
+                Pace::Silence => return Verdict::Limited { reply: false },
+            }
+        }
+        let decision = if !allowed {
             Decision::Refuse(Refusal::NotAllowed)
+        } else if self.options.wants_cookie(&asker) {
+            Decision::Refuse(Refusal::BadCookie)
+        } else {
+            self.policy.decide(&query)
         };
         match decision {
             Decision::Forward { group, route: _ } => {
@@ -162,6 +199,12 @@ impl Front {
         }
     }
 
+    /// Writes the reply to a question that could not be given to the engine because too many wait for it already.
+    pub fn refuse_overloaded(&self, request: &Request, reply: &mut Vec<u8>) {
+        let told = Failure::Overloaded.told();
+        write_error(&request.asker, told.rcode, Some(told.error), reply);
+    }
+
     /// A reply of `octets` goes to `client` over UDP, whoever wrote it.
     pub fn handle_sent(&self, client: IpAddr, octets: usize, now: Moment) {
         if let Some(rate) = &self.rate {
@@ -169,26 +212,23 @@ impl Front {
         }
     }
 
-    fn pace(&self, client: &Client, allowed: bool, now: Moment) -> Pace {
-        let address = client.address.ip();
+    /// Whether a client that may not ask gets nothing, not even a refusal.
+    fn turns_away(&self, client: &Client, now: Moment) -> bool {
+        let refusals = self
+            .rate
+            .as_ref()
+            .filter(|_| client.transport == Transport::Udp);
+        self.deny == Deny::Silence
+            || refusals.is_some_and(|rate| !rate.admit_refusal(client.address.ip(), now))
+    }
+
+    fn pace(&self, client: &Client, now: Moment) -> Pace {
         match &self.rate {
             Some(rate) if client.transport == Transport::Udp => {
-                if allowed {
-                    rate.admit(address, now)
-                } else if rate.admit_refusal(address, now) {
-                    Pace::Within
-                } else {
-                    Pace::Silence
-                }
+                rate.admit(client.address.ip(), now)
             }
             Some(_) | None => Pace::Within,
         }
-    }
-
-    /// Writes the reply to a question that could not be given to the engine because too many wait for it already.
-    pub fn refuse_overloaded(&self, request: &Request, reply: &mut Vec<u8>) {
-        let told = Failure::Overloaded.told();
-        write_error(&request.asker, told.rcode, Some(told.error), reply);
     }
 
     fn reply_locally(
@@ -208,32 +248,51 @@ impl Front {
         render_reply(&response, asker, ReplyOrigin::Local, reply);
         Verdict::Reply
     }
-}
 
-/// What is no query gets nothing: the reply to a fault may be the answer a forger wants.
-fn tell_to_come_over_tcp(message: &[u8], client: &Client, reply: &mut Vec<u8>) -> Verdict {
-    let query = QueryView::parse(message);
-    if let Ok(query) = &query {
-        write_truncated(&Asker::new(query, client.transport), reply);
-    }
-    Verdict::Limited {
-        reply: query.is_ok(),
-    }
-}
-
-fn refuse_fault(fault: &QueryFault<'_>, allowed: bool, reply: &mut Vec<u8>) -> Verdict {
-    match fault {
-        QueryFault::Runt => Verdict::Drop(DropReason::Runt),
-        QueryFault::Response => Verdict::Drop(DropReason::Response),
-        QueryFault::NotImplemented { .. }
-        | QueryFault::Malformed { .. }
-        | QueryFault::BadVersion { .. } => {
-            if allowed && write_fault(fault, reply) {
+    fn refuse_fault(
+        &self,
+        fault: &QueryFault<'_>,
+        client: &Client,
+        allowed: bool,
+        reply: &mut Vec<u8>,
+        wall: WallSeconds,
+    ) -> Verdict {
+        match fault {
+            QueryFault::Runt => Verdict::Drop(DropReason::Runt),
+            QueryFault::Response => Verdict::Drop(DropReason::Response),
+            QueryFault::NoQuestion {
+                header,
+                edns: Some(edns),
+            } if allowed => {
+                if !self.options.answer_alone(header, edns, client, wall, reply) {
+                    return written(write_fault(fault, reply));
+                }
                 Verdict::Reply
-            } else {
-                Verdict::Drop(DropReason::NotAllowed)
             }
+            QueryFault::NotImplemented { .. }
+            | QueryFault::Malformed { .. }
+            | QueryFault::NoQuestion { .. }
+            | QueryFault::BadVersion { .. } => written(allowed && write_fault(fault, reply)),
         }
+    }
+}
+
+/// A cookie of a length there is not.
+fn refuse_cookie(query: &QueryView<'_>, error: WireError, reply: &mut Vec<u8>) -> Verdict {
+    let fault = QueryFault::Malformed {
+        header: *query.header(),
+        question: Some(query.question()),
+        edns: true,
+        error,
+    };
+    written(write_fault(&fault, reply))
+}
+
+fn written(replied: bool) -> Verdict {
+    if replied {
+        Verdict::Reply
+    } else {
+        Verdict::Drop(DropReason::NotAllowed)
     }
 }
 
@@ -274,6 +333,7 @@ mod tests {
         Client {
             address: address.parse().unwrap(),
             transport: Transport::Udp,
+            idle: Duration::ZERO,
         }
     }
 
@@ -285,6 +345,7 @@ mod tests {
             &message,
             &client("127.0.0.1:4000"),
             Moment::ZERO,
+            WallSeconds(0),
             &mut reply,
         );
         let Verdict::Forward(request) = verdict else {
@@ -301,6 +362,7 @@ mod tests {
             &message,
             &client("127.0.0.1:4000"),
             Moment::ZERO,
+            WallSeconds(0),
             &mut reply,
         );
         assert!(matches!(verdict, Verdict::Reply));
@@ -319,14 +381,26 @@ mod tests {
         let stranger = client("198.51.100.1:4000");
         let message = query("here.example", RecordType::A);
         assert!(matches!(
-            front().handle_query(&message, &stranger, Moment::ZERO, &mut reply),
+            front().handle_query(
+                &message,
+                &stranger,
+                Moment::ZERO,
+                WallSeconds(0),
+                &mut reply
+            ),
             Verdict::Reply
         ));
         let view = ResponseView::parse(&reply).unwrap();
         assert_eq!(view.rcode(), Rcode::REFUSED);
         assert_eq!(view.extended_errors().next().unwrap().code.0, 18);
         assert!(matches!(
-            front().handle_query(&message[..20], &stranger, Moment::ZERO, &mut reply),
+            front().handle_query(
+                &message[..20],
+                &stranger,
+                Moment::ZERO,
+                WallSeconds(0),
+                &mut reply
+            ),
             Verdict::Drop(DropReason::NotAllowed)
         ));
     }
@@ -340,6 +414,7 @@ mod tests {
                 &whole[..length],
                 &client("127.0.0.1:1"),
                 Moment::ZERO,
+                WallSeconds(0),
                 &mut reply,
             );
             match verdict {
@@ -382,7 +457,7 @@ mod tests {
                 transport,
                 ..client("127.0.0.1:4000")
             };
-            front.handle_query(message, &client, Moment::ZERO, reply)
+            front.handle_query(message, &client, Moment::ZERO, WallSeconds(0), reply)
         };
         for _ in 0..2 {
             let verdict = over(Transport::Udp, &message, &mut reply);
@@ -406,14 +481,28 @@ mod tests {
         let stranger = client("198.51.100.1:4000");
         let mut reply = Vec::new();
         let front = limited_front(Deny::Refuse);
-        let mut ask = || front.handle_query(&message, &stranger, Moment::ZERO, &mut reply);
+        let mut ask = || {
+            front.handle_query(
+                &message,
+                &stranger,
+                Moment::ZERO,
+                WallSeconds(0),
+                &mut reply,
+            )
+        };
         for _ in 0..crate::limits::REFUSALS_PER_SECOND {
             assert!(matches!(ask(), Verdict::Reply));
         }
         assert!(matches!(ask(), Verdict::Limited { reply: false }));
         let front = limited_front(Deny::Silence);
         assert!(matches!(
-            front.handle_query(&message, &stranger, Moment::ZERO, &mut reply),
+            front.handle_query(
+                &message,
+                &stranger,
+                Moment::ZERO,
+                WallSeconds(0),
+                &mut reply
+            ),
             Verdict::Drop(DropReason::NotAllowed)
         ));
     }

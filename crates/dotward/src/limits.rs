@@ -146,6 +146,8 @@ pub(crate) const LOG_END: Duration = Duration::from_secs(1);
 /// Pause between lines about something that happens again and again, such as queries above a rate: enough to see it last, too few to
 /// fill a disk.
 pub(crate) const REPEATS_TOLD: Duration = Duration::from_secs(60);
+/// How old the reading of the wall clock may be that the age of cookies is told by, which is counted in seconds.
+pub(crate) const WALL_READ_EVERY: Duration = Duration::from_secs(1);
 
 /// Octets of one request over the control socket: the longest name in presentation form (1004 characters, RFC 1035 section 5.1) with the
 /// words around it.

@@ -13,11 +13,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use dotward_core::exchange::Request;
 use dotward_core::front::Front;
-use dotward_core::time::Moment;
+use dotward_core::time::{Moment, WallSeconds};
 use dotward_udp::LocalAddress;
 
+use crate::clock;
 use crate::counters::Counters;
 use crate::events::Repeats;
+use crate::limits::WALL_READ_EVERY;
 use crate::listen::stream::{ClientKey, Clients};
 use crate::listen::udp::UdpPort;
 use crate::signal::Signal;
@@ -76,6 +78,8 @@ pub(crate) struct Near {
     forwarded: bool,
     /// Queries above a rate, as they are told of.
     limited: Repeats,
+    /// The wall clock, for the age of cookies, and when it was read: at most [`WALL_READ_EVERY`] ago.
+    wall: (WallSeconds, Option<Moment>),
 }
 
 impl Near {
@@ -97,7 +101,18 @@ impl Near {
             nudge: Rc::default(),
             forwarded: false,
             limited: Repeats::default(),
+            wall: (WallSeconds::default(), None),
         }
+    }
+
+    /// The wall clock, a second late at most.
+    pub(crate) fn wall(&mut self, now: Moment) -> WallSeconds {
+        let (wall, read) = &mut self.wall;
+        if read.is_none_or(|read| now.since(read) >= WALL_READ_EVERY) {
+            *read = Some(now);
+            *wall = clock::wall_seconds();
+        }
+        *wall
     }
 
     /// Gives a question to whoever can answer it.

@@ -6,17 +6,25 @@
 //! Deliberately absent: sockets, TLS, and every decision about names (`dotward_core::policy`).
 
 use dotward_core::engine::EngineConfig;
-use dotward_core::front::{Front, FrontConfig};
+use dotward_core::front::{COOKIE_SECRET_LEN, CookieSecrets, Front, FrontConfig, OptionsConfig};
 use dotward_core::policy::{self, Acl, LocalRecords, PolicyConfig};
 use dotward_core::rate::RateConfig;
 use dotward_core::upstream::{GroupConfig, GroupId, Strategy, UpstreamConfig, UpstreamId};
 
 use crate::config::{
-    Config, LocalData, LocalRecord, RouteSettings, UpstreamSettings, policy_routes,
+    AnswerSettings, Config, LocalData, LocalRecord, RouteSettings, UpstreamSettings, policy_routes,
 };
 
+/// What nobody else knows, new with every start.
+pub(crate) struct Secrets {
+    /// What cookies are made with when the configuration has nothing for it.
+    pub(crate) cookies: [u8; COOKIE_SECRET_LEN],
+    /// Says where the rate of a client network is counted.
+    pub(crate) rate: [u8; 16],
+}
+
 /// The near side.
-pub(crate) fn front(config: &Config, key: [u8; 16]) -> Front {
+pub(crate) fn front(config: &Config, secrets: &Secrets) -> Front {
     let limits = &config.limits;
     Front::new(FrontConfig {
         allow: Acl::new(&config.allow),
@@ -29,9 +37,20 @@ pub(crate) fn front(config: &Config, key: [u8; 16]) -> Front {
             prefix_v4: limits.prefix_v4,
             prefix_v6: limits.prefix_v6,
             exempt: Acl::new(&limits.exempt),
-            key,
+            key: secrets.rate,
         }),
+        options: options(&config.answers, secrets.cookies),
     })
+}
+
+fn options(answers: &AnswerSettings, secret: [u8; COOKIE_SECRET_LEN]) -> OptionsConfig {
+    let own = || CookieSecrets::new(&[secret]);
+    OptionsConfig {
+        cookies: answers.cookies,
+        secrets: answers.cookie_secrets.clone().or_else(own),
+        nsid: answers.nsid.as_deref().map(|nsid| nsid.as_bytes().into()),
+        udp_max: answers.udp_size,
+    }
 }
 
 /// What is answered here, and who is asked about the rest.

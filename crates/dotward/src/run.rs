@@ -79,8 +79,6 @@ pub struct Prepared {
     from_files: bool,
     pace: TrustPace,
     seed: [u8; 32],
-    /// Says where the rate of a client network is counted.
-    rate_key: [u8; 16],
 }
 
 /// Where a proxy listens.
@@ -165,17 +163,15 @@ impl Prepared {
         mut faults: Vec<StartFault>,
     ) -> Result<Self, StartError> {
         refuse_loops(&config, &sockets, &mut faults);
-        let secrets = random()
-            .and_then(|seed| Ok((seed, random()?)))
-            .map_err(|error| faults.push(StartFault::System(error)));
+        let seed = random().map_err(|error| faults.push(StartFault::System(error)));
         let control = config.control.as_deref().and_then(|path| {
             let socket = ControlSocket::bind(path);
             socket
                 .map_err(|error| faults.push(StartFault::Control(error)))
                 .ok()
         });
-        match (faults.is_empty(), secrets) {
-            (true, Ok((seed, rate_key))) => Ok(Self {
+        match (faults.is_empty(), seed) {
+            (true, Ok(seed)) => Ok(Self {
                 config,
                 sockets,
                 control,
@@ -184,7 +180,6 @@ impl Prepared {
                 from_files: false,
                 pace: TrustPace::default(),
                 seed,
-                rate_key,
             }),
             (_, Ok(_) | Err(())) => Err(StartError { faults }),
         }
@@ -298,9 +293,8 @@ impl Service {
             from_files,
             pace,
             seed,
-            rate_key,
         } = prepared;
-        let supplies = supplies(&config, rate_key);
+        let supplies = supplies(&config)?;
         let state = State::new(
             supplies.near(Arc::default()),
             Engine::new(plan::engine(&config), seed),
@@ -386,7 +380,7 @@ fn tell_listening(transport: ListenTransport, socket: &Bound) {
     }
 }
 
-fn supplies(config: &Config, rate_key: [u8; 16]) -> Supplies {
+fn supplies(config: &Config) -> io::Result<Supplies> {
     let upstreams = config.upstreams.len() + config.bootstrap.len();
     let listeners = config.listeners.len() * crew::most(config.workers);
     let wanted = config.limits.clients;
@@ -397,12 +391,12 @@ fn supplies(config: &Config, rate_key: [u8; 16]) -> Supplies {
             "few descriptors (RLIMIT_NOFILE): so many clients may be connected at once"
         );
     }
-    Supplies {
-        front: Arc::new(plan::front(config, rate_key)),
+    Ok(Supplies {
+        front: Arc::new(plan::front(config, &secrets()?)),
         allow: Acl::new(&config.allow),
         places: Arc::new(Places::new(places, config.limits.clients_per_source)),
         listen_tls: SharedListenerTls::default(),
-    }
+    })
 }
 
 /// Refuses upstreams that are this very proxy: a question to one would come back for ever.
@@ -442,6 +436,13 @@ fn bindings(config: &Config) -> Vec<Rc<Binding>> {
     upstreams
         .map(|upstream| Rc::new(upstream.binding.clone()))
         .collect()
+}
+
+fn secrets() -> io::Result<plan::Secrets> {
+    Ok(plan::Secrets {
+        cookies: random()?,
+        rate: random()?,
+    })
 }
 
 fn random<const LEN: usize>() -> io::Result<[u8; LEN]> {

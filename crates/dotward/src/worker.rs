@@ -138,7 +138,7 @@ impl State {
     #[cfg(test)]
     pub(crate) fn for_test() -> Self {
         use dotward_core::engine::EngineConfig;
-        use dotward_core::front::{Front, FrontConfig};
+        use dotward_core::front::{Deny, Front, FrontConfig, OptionsConfig};
         use dotward_core::policy::{Acl, PolicyConfig};
         use dotward_core::upstream::{Strategy, UpstreamConfig};
 
@@ -149,11 +149,17 @@ impl State {
         let endpoints = vec![std::net::SocketAddr::from(([127, 0, 0, 1], 9))];
         let upstreams = vec![UpstreamConfig::new("test".to_owned(), endpoints)];
         let allow = vec!["127.0.0.0/8".parse().unwrap()];
-        let front = FrontConfig::new(Acl::new(&allow), PolicyConfig::default());
+        let front = Front::new(FrontConfig {
+            allow: Acl::new(&allow),
+            policy: PolicyConfig::default(),
+            options: OptionsConfig::default(),
+            deny: Deny::default(),
+            rate: None,
+        });
         let engine = Engine::new(EngineConfig::new(upstreams, Strategy::Ordered), [7; 32]);
         let events = EventLog::new(vec!["test".to_owned()]);
         let near = Near::new(
-            Arc::new(Front::new(front)),
+            Arc::new(front),
             Clients::new(Acl::new(&allow), Arc::new(Places::new(8, 8))),
             SharedListenerTls::default(),
             Arc::default(),

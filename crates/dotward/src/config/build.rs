@@ -9,6 +9,7 @@ use std::time::Duration;
 use dotward_core::front::Deny;
 use tracing::level_filters::LevelFilter;
 
+use super::answers;
 use super::fault::{Fault, Problem};
 use super::file::FileSettings;
 use super::files::{self, NamedFile, ReadFiles};
@@ -55,6 +56,7 @@ pub(crate) fn build(
         deny: deny(parts.values),
         limits: LimitSettings::of(parts.values)?,
         control: control(parts.values),
+        answers: answers::build(parts, faults)?,
         upstreams: far.upstreams,
         strategy: routes::strategy(parts.values, Id::Strategy).unwrap_or_default(),
         routes: far.routes,

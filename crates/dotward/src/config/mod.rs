@@ -26,6 +26,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::presets::Preset;
 
+mod answers;
 mod build;
 pub mod fault;
 mod file;
@@ -50,7 +51,7 @@ pub use load::{Loaded, Refused, control_path, load};
 pub use report::{Style, Warning};
 pub(crate) use routes::{own_endpoint, policy_routes};
 
-pub use dotward_core::front::Deny;
+pub use dotward_core::front::{CookieSecrets, Cookies, Deny};
 pub use dotward_core::upstream::{Protocol, Strategy};
 pub use dotward_core::wire::{Name, NameError, RecordType};
 
@@ -75,6 +76,8 @@ pub struct Config {
     pub deny: Deny,
     /// How much a client gets of what all share.
     pub limits: LimitSettings,
+    /// What clients are told beside the answer.
+    pub answers: AnswerSettings,
     /// The resolvers asked, in order of preference; names are unique, and at least one has a tier.
     pub upstreams: Vec<UpstreamSettings>,
     /// Who of those with a tier is asked.
@@ -124,6 +127,19 @@ pub enum ListenTransport {
     Tcp,
     /// DNS over TLS (RFC 7858).
     Tls,
+}
+
+/// What clients are told beside the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerSettings {
+    /// The longest answer over UDP, in octets; 512 to 4096.
+    pub udp_size: u16,
+    /// What is done about DNS cookies.
+    pub cookies: Cookies,
+    /// What they are made with; `None` for a random secret at each start.
+    pub cookie_secrets: Option<CookieSecrets>,
+    /// The name of this server.
+    pub nsid: Option<String>,
 }
 
 /// Certificate chain and key of the TLS listeners, both PEM files.

@@ -29,6 +29,12 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
         allow: vec!["127.0.0.0/8".parse().unwrap()],
         deny: Deny::default(),
         limits: LimitSettings::default(),
+        answers: crate::config::AnswerSettings {
+            udp_size: 1232,
+            cookies: crate::config::Cookies::Answer,
+            cookie_secrets: None,
+            nsid: None,
+        },
         upstreams: vec![UpstreamSettings {
             tls_name: Some(NAME.try_into().unwrap()),
             ca_file: Some(roots.to_owned()),

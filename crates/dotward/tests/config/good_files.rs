@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use dotward::config::{Binding, Config, Deny, LimitSettings, LocalData, PinMode, strategy_word};
+use dotward::config::{
+    Binding, Config, Cookies, Deny, LimitSettings, LocalData, PinMode, strategy_word,
+};
 
 use crate::{Files, assert_file, good, listeners, samples};
 
@@ -21,6 +23,10 @@ fn shown(config: &Config) -> String {
     text.push_str(&format!("allow {}\n", allow.join(" ")));
     if (config.deny, &config.limits) != (Deny::default(), &LimitSettings::default()) {
         writeln!(text, "deny {:?} {:?}", config.deny, config.limits).expect("a string");
+    }
+    let answers = &config.answers;
+    if (answers.udp_size, answers.cookies) != (1232, Cookies::Answer) || answers.nsid.is_some() {
+        writeln!(text, "{answers:?}").expect("a string");
     }
     let both = [
         ("upstream", &config.upstreams),

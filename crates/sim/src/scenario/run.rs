@@ -1,8 +1,9 @@
 //! Plays a scenario against the core, line by line.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 
-use dotward_core::front::{Client, Front, FrontConfig};
+use dotward_core::front::{Client, Deny, Front, FrontConfig, OptionsConfig};
 use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords, PolicyConfig};
 use dotward_core::upstream::{ConnectionId, UpstreamConfig, UpstreamId};
 use dotward_core::wire::frame::{FrameReader, append_frame};
@@ -87,12 +88,16 @@ impl Runner {
         if self.harness.is_none() {
             let networks = ["127.0.0.0/8", "::1/128"].map(str::parse::<ipnet::IpNet>);
             let networks: Result<Vec<_>, _> = networks.into_iter().collect();
-            let policy = PolicyConfig {
-                local: LocalRecords::new(self.local.clone()),
-                ..PolicyConfig::default()
-            };
-            let allow = Acl::new(&networks.map_err(|error| error.to_string())?);
-            let front = Front::new(FrontConfig::new(allow, policy));
+            let front = Front::new(FrontConfig {
+                allow: Acl::new(&networks.map_err(|error| error.to_string())?),
+                policy: PolicyConfig {
+                    local: LocalRecords::new(self.local.clone()),
+                    ..PolicyConfig::default()
+                },
+                options: OptionsConfig::default(),
+                deny: Deny::default(),
+                rate: None,
+            });
             self.harness = Some(Harness::new(front, self.upstreams.clone(), [42; 32]));
         }
         self.harness.as_mut().ok_or_else(|| "no core".into())
@@ -145,6 +150,7 @@ impl Runner {
                 .parsed("from")?
                 .unwrap_or_else(|| ([127, 0, 0, 1], 4000).into()),
             transport: message::transport(words),
+            idle: Duration::from_secs(10),
         };
         let messages = match words.at(0)? {
             "ask" => vec![(id, message::query(id, words.at(2)?, words)?)],

@@ -42,11 +42,16 @@ fn submit(state: &mut State, number: usize) {
     let client = Client {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 5353)),
         transport: Transport::Tcp,
+        idle: Duration::ZERO,
     };
     let (near, now) = (&mut state.near, clock::now());
-    let verdict = near
-        .front
-        .handle_query(&message, &client, now, &mut near.reply);
+    let verdict = near.front.handle_query(
+        &message,
+        &client,
+        now,
+        clock::wall_seconds(),
+        &mut near.reply,
+    );
     let Verdict::Forward(request) = verdict else {
         panic!("{verdict:?}");
     };
