@@ -13,6 +13,7 @@ use crate::wire::{
 };
 
 mod clear_text;
+mod edns;
 mod failures;
 mod groups;
 mod lifecycle;

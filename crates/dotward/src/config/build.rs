@@ -55,6 +55,7 @@ pub(crate) fn build(
         allow: limits::networks(parts.values, Id::ListenAllow),
         deny: deny(parts.values),
         limits: LimitSettings::of(parts.values)?,
+        proxy_from: proxy_from(parts.values, warnings),
         control: control(parts.values),
         answers: answers::build(parts, faults)?,
         upstreams: far.upstreams,
@@ -118,6 +119,11 @@ fn listen_tls(
 ) -> Option<ServerIdentity> {
     let before = faults.len();
     let pair = pair(parts.values, [Id::ListenCertificate, Id::ListenKey], faults);
+    let client_ca = named_file(parts.values, Id::ListenClientCa);
+    let fault = client_ca
+        .as_ref()
+        .and_then(|it| files::check_roots(it, parts.files).err());
+    faults.extend(fault);
     let tls = listeners
         .iter()
         .find(|(it, _)| it.transport == ListenTransport::Tls);
@@ -132,12 +138,16 @@ fn listen_tls(
             Some(ServerIdentity {
                 certificate_file: certificate.path,
                 key_file: key.path,
+                client_ca_file: client_ca.map(|it| it.path),
             })
         }
         (None, Some((listener, place))) if faults.len() == before => {
             let listener = listener.address.to_string();
             faults.push(Fault::new(place, Problem::NoListenCertificate { listener }));
             None
+        }
+        (None, None) if faults.len() == before => {
+            client_ca.and_then(|it| alone(&it, Id::ListenCertificate, faults))
         }
         (None, _) => None,
     }
@@ -199,6 +209,16 @@ fn deny(values: &Values) -> Deny {
         Some("silent") => Deny::Silence,
         Some(_) | None => Deny::Refuse,
     }
+}
+
+/// Load balancers. To believe everybody is a mistake more often than not, and is told.
+fn proxy_from(values: &Values, warnings: &mut Vec<Warning>) -> Vec<ipnet::IpNet> {
+    let of_everybody = |parsed: &&Parsed| matches!(&parsed.value, Value::Networks(networks) if networks.iter().any(|it| it.prefix_len() == 0));
+    if let Some(parsed) = values.all(Id::ListenProxyFrom).iter().find(of_everybody) {
+        let place = parsed.place.clone();
+        warnings.push(Warning::ProxyFromEverybody { place });
+    }
+    limits::networks(values, Id::ListenProxyFrom)
 }
 
 /// The control socket; `None` when it is off, or nobody said anything.

@@ -68,6 +68,8 @@ pub enum Id {
     ListenDeny,
     ListenCertificate,
     ListenKey,
+    ListenClientCa,
+    ListenProxyFrom,
     UdpSize,
     Cookies,
     CookieSecretFile,
@@ -86,6 +88,8 @@ pub enum Id {
     UpstreamTier,
     UpstreamWeight,
     UpstreamKeepWarm,
+    UpstreamEdns,
+    UpstreamPadding,
     Strategy,
     Route,
     RouteSuffix,
@@ -254,6 +258,8 @@ pub enum Kind {
     },
     /// `true` or `false`.
     YesNo,
+    /// `true`, `false`, or octets.
+    Padding,
     /// A word for people: letters, digits, `.`, `_`, `-`; 1 to 64 of them.
     Label,
     /// The name of a preset.
@@ -300,6 +306,7 @@ impl Kind {
             Self::Suffix => "SUFFIX",
             Self::Target => "NAME",
             Self::YesNo => "BOOL",
+            Self::Padding => "BOOL|N",
             Self::Path => "FILE",
             Self::Choice(_) => "WORD",
             Self::Duration { .. } => "DUR",
@@ -331,6 +338,7 @@ impl Kind {
             Self::Suffix => "domain name, address or CIDR network".into(),
             Self::Target => "name of an upstream, or SPEC".into(),
             Self::YesNo => "`true` or `false`".into(),
+            Self::Padding => "`true`, `false`, or 16 to 512 octets".into(),
             Self::Path => "path".into(),
             Self::Choice(words) => words.join(", "),
             Self::Duration { min, max } => format!(

@@ -11,6 +11,7 @@ mod support;
 
 mod binding;
 mod bootstrap;
+mod client_certificates;
 mod clients;
 mod commands;
 mod control;
@@ -20,6 +21,7 @@ mod forwarding;
 mod network;
 mod pieces;
 mod program;
+mod proxy_header;
 mod renewal;
 mod split_horizon;
 mod stopping;
