@@ -39,6 +39,8 @@ pub mod outcome;
 
 pub mod cache;
 
+pub mod rate;
+
 pub mod front;
 
 pub mod upstream;

@@ -21,6 +21,7 @@ use rustls::pki_types::UnixTime;
 
 use crate::clock;
 use crate::counters::Counters;
+use crate::events::Repeats;
 use crate::limits::WALL_READ_EVERY;
 use crate::listen::stream::{ClientKey, Clients};
 use crate::listen::udp::UdpPort;
@@ -84,6 +85,8 @@ pub(crate) struct Near {
     pub(crate) nudge: Rc<Signal>,
     /// Something was forwarded in this turn.
     forwarded: bool,
+    /// Queries above a rate, as they are told of.
+    limited: Repeats,
     /// The wall clock, for the age of cookies, and when it was read: at most [`WALL_READ_EVERY`] ago.
     wall: (WallSeconds, Option<Moment>),
 }
@@ -107,6 +110,7 @@ impl Near {
             counters,
             nudge: Rc::default(),
             forwarded: false,
+            limited: Repeats::default(),
             wall: (WallSeconds::default(), None),
         }
     }
@@ -140,16 +144,28 @@ impl Near {
         far.refresh(asked, now);
     }
 
+    /// A query was above its network's rate.
+    pub(crate) fn note_limited(&mut self, now: Moment) {
+        self.counters.limited.add(1);
+        if let Some(queries) = self.limited.note(now) {
+            tracing::warn!(
+                queries,
+                "queries over UDP above the rate of one client network (limits.rate, limits.octets); told to use TCP or dropped"
+            );
+        }
+    }
+
     /// Whether anything was forwarded since the last call.
     pub(crate) fn take_forwarded(&mut self) -> bool {
         std::mem::take(&mut self.forwarded)
     }
 
     /// Appends a reply to what leaves with the next [`Near::flush`].
-    pub(crate) fn deliver(&mut self, to: ReplyTo, message: &[u8]) {
+    pub(crate) fn deliver(&mut self, to: ReplyTo, message: &[u8], now: Moment) {
         match to {
             ReplyTo::Udp { port, peer, local } => {
                 if let Some(port) = self.ports.get_mut(port) {
+                    self.front.handle_sent(peer.ip(), message.len(), now);
                     port.push(message, peer, local);
                 }
             }

@@ -27,7 +27,7 @@ use crate::control::{self, ControlSocket, Desk, Facts};
 use crate::crew::{self, Crew, Supplies};
 use crate::descriptors;
 use crate::events::EventLog;
-use crate::limits::{CLIENT_STREAMS, CONTROL_CONNECTIONS};
+use crate::limits::CONTROL_CONNECTIONS;
 use crate::listen::accept;
 use crate::listen::places::Places;
 use crate::listen::sockets::{self, Bound};
@@ -164,13 +164,13 @@ impl Prepared {
         mut faults: Vec<StartFault>,
     ) -> Result<Self, StartError> {
         refuse_loops(&config, &sockets, &mut faults);
+        let seed = random().map_err(|error| faults.push(StartFault::System(error)));
         let control = config.control.as_deref().and_then(|path| {
             let socket = ControlSocket::bind(path);
             socket
                 .map_err(|error| faults.push(StartFault::Control(error)))
                 .ok()
         });
-        let seed = random().map_err(|error| faults.push(StartFault::System(error)));
         match (faults.is_empty(), seed) {
             (true, Ok(seed)) => Ok(Self {
                 config,
@@ -385,18 +385,19 @@ fn tell_listening(transport: ListenTransport, socket: &Bound) {
 fn supplies(config: &Config, cache: Arc<Cache>) -> io::Result<Supplies> {
     let upstreams = config.upstreams.len() + config.bootstrap.len();
     let listeners = config.listeners.len() * crew::most(config.workers);
-    let places = descriptors::client_streams(listeners, upstreams);
-    if places < CLIENT_STREAMS {
+    let wanted = config.limits.clients;
+    let places = descriptors::client_streams(wanted, listeners, upstreams);
+    if places < wanted {
         tracing::warn!(
             clients = places,
             "few descriptors (RLIMIT_NOFILE): so many clients may be connected at once"
         );
     }
     Ok(Supplies {
-        front: Arc::new(plan::front(config, random()?, cache)),
+        front: Arc::new(plan::front(config, &secrets()?, cache)),
         allow: Acl::new(&config.allow),
+        places: Arc::new(Places::new(places, config.limits.clients_per_source)),
         balancers: Acl::new(&config.proxy_from),
-        places: Arc::new(Places::new(places)),
         listen_tls: SharedListenerTls::default(),
     })
 }
@@ -440,10 +441,17 @@ fn bindings(config: &Config) -> Vec<Rc<Binding>> {
         .collect()
 }
 
-fn random<const N: usize>() -> io::Result<[u8; N]> {
-    let mut seed = [0; N];
-    aws_lc_rs::rand::fill(&mut seed).map_err(|_| io::Error::other("no randomness"))?;
-    Ok(seed)
+fn secrets() -> io::Result<plan::Secrets> {
+    Ok(plan::Secrets {
+        cookies: random()?,
+        rate: random()?,
+    })
+}
+
+fn random<const LEN: usize>() -> io::Result<[u8; LEN]> {
+    let mut octets = [0; LEN];
+    aws_lc_rs::rand::fill(&mut octets).map_err(|_| io::Error::other("no randomness"))?;
+    Ok(octets)
 }
 
 /// A runtime for one worker on this thread.

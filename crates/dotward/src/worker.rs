@@ -143,7 +143,7 @@ impl State {
     pub(crate) fn for_test() -> Self {
         use dotward_core::cache::Cache;
         use dotward_core::engine::EngineConfig;
-        use dotward_core::front::{Front, FrontConfig, OptionsConfig};
+        use dotward_core::front::{Deny, Front, FrontConfig, OptionsConfig};
         use dotward_core::policy::{Acl, PolicyConfig};
         use dotward_core::upstream::{Strategy, UpstreamConfig};
 
@@ -159,12 +159,14 @@ impl State {
             policy: PolicyConfig::default(),
             cache: Arc::new(Cache::off()),
             options: OptionsConfig::default(),
+            deny: Deny::default(),
+            rate: None,
         });
         let engine = Engine::new(EngineConfig::new(upstreams, Strategy::Ordered), [7; 32]);
         let events = EventLog::new(vec!["test".to_owned()]);
         let near = Near::new(
             Arc::new(front),
-            Clients::new(Acl::new(&allow), Arc::new(Places::new(8))),
+            Clients::new(Acl::new(&allow), Arc::new(Places::new(8, 8))),
             SharedListenerTls::default(),
             Arc::default(),
         );
@@ -205,7 +207,7 @@ impl State {
             self.engine.handle_timeout(now);
         }
         while self.act(worker, now) | self.transmit(now) {}
-        self.route_replies();
+        self.route_replies(now);
         self.near.flush();
         while let Some(event) = self.engine.poll_event() {
             self.events.write(&event);
@@ -269,14 +271,14 @@ impl State {
         acted
     }
 
-    fn route_replies(&mut self) {
+    fn route_replies(&mut self, now: Moment) {
         self.engine.take_replies(&mut self.replies);
         if self.replies.is_empty() {
             return;
         }
         let (near, further) = (&mut self.near, &mut self.further);
         self.replies.drain(|asked, message| match asked {
-            Asked::Here(to) => near.deliver(to, message),
+            Asked::Here(to) => near.deliver(to, message, now),
             Asked::Further { worker, to } => {
                 if let Some(further) = further.get_mut(worker) {
                     further.replies.push(to, message);

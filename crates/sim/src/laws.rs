@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use dotward_core::cache::Cache;
 use dotward_core::front::{
-    Client, CookieSecrets, Cookies, DropReason, Front, FrontConfig, OptionsConfig, Verdict,
+    Client, CookieSecrets, Cookies, Deny, DropReason, Front, FrontConfig, OptionsConfig, Verdict,
 };
 use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords, PolicyConfig};
 use dotward_core::time::{Moment, WallSeconds};
@@ -48,6 +48,8 @@ pub fn front() -> Front {
             nsid: Some(b"law".as_slice().into()),
             ..OptionsConfig::default()
         },
+        deny: Deny::default(),
+        rate: None,
     })
 }
 
@@ -65,6 +67,7 @@ pub fn query(front: &Front, message: &[u8]) {
             Verdict::Reply => check_own_reply(message, &reply, transport),
             Verdict::ReplyAndRefresh(_) => panic!("nothing is kept"),
             Verdict::Forward(request) => check_forwarded(message, &request.asker),
+            Verdict::Limited { .. } => panic!("limited, and nobody is counted"),
         }
     }
 }

@@ -22,8 +22,9 @@ use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 
 use super::{query, records};
 use crate::config::{
-    AnswerSettings, Binding, CacheSettings, Config, ListenAddress, ListenTransport, LocalData,
-    LocalRecord, LogFormat, LogSettings, Strategy, UpstreamSettings, Workers,
+    AnswerSettings, Binding, CacheSettings, Config, Deny, LimitSettings, ListenAddress,
+    ListenTransport, LocalData, LocalRecord, LogFormat, LogSettings, Strategy, UpstreamSettings,
+    Workers,
 };
 use crate::run::{Order, Prepared, Proxy, Running, StartError, StartFault, local_runtime};
 use crate::signals::StopSignals;
@@ -375,6 +376,8 @@ fn config(
             .iter()
             .filter_map(|network| network.parse().ok())
             .collect(),
+        deny: Deny::default(),
+        limits: LimitSettings::default(),
         answers: AnswerSettings {
             udp_size: UDP_PAYLOAD_MAX,
             cookies: Cookies::Answer,

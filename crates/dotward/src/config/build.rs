@@ -3,10 +3,10 @@
 //! Every part is built even when another is at fault, so that all faults are found; a part whose
 //! own values did not parse is not blamed a second time for missing them.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dotward_core::front::Deny;
 use tracing::level_filters::LevelFilter;
 
 use super::answers;
@@ -14,6 +14,7 @@ use super::fault::{Fault, Problem};
 use super::file::FileSettings;
 use super::files::{self, NamedFile, ReadFiles};
 use super::layers::{Layers, Level, Parsed, Values};
+use super::limits::{self, LimitSettings};
 use super::local;
 use super::place::Place;
 use super::report::Warning;
@@ -52,7 +53,9 @@ pub(crate) fn build(
             .map(|(listener, _)| listener)
             .collect(),
         listen_tls,
-        allow: networks(parts.values, Id::ListenAllow),
+        allow: limits::networks(parts.values, Id::ListenAllow),
+        deny: deny(parts.values),
+        limits: LimitSettings::of(parts.values)?,
         proxy_from: proxy_from(parts.values, warnings),
         control: control(parts.values),
         answers: answers::build(parts, faults)?,
@@ -203,6 +206,13 @@ pub(crate) fn beside_file(path: &Path, place: &Place) -> PathBuf {
     }
 }
 
+fn deny(values: &Values) -> Deny {
+    match values.word(Id::ListenDeny) {
+        Some("silent") => Deny::Silence,
+        Some(_) | None => Deny::Refuse,
+    }
+}
+
 /// Load balancers. To believe everybody is a mistake more often than not, and is told.
 fn proxy_from(values: &Values, warnings: &mut Vec<Warning>) -> Vec<ipnet::IpNet> {
     let of_everybody = |parsed: &&Parsed| matches!(&parsed.value, Value::Networks(networks) if networks.iter().any(|it| it.prefix_len() == 0));
@@ -210,24 +220,7 @@ fn proxy_from(values: &Values, warnings: &mut Vec<Warning>) -> Vec<ipnet::IpNet>
         let place = parsed.place.clone();
         warnings.push(Warning::ProxyFromEverybody { place });
     }
-    networks(values, Id::ListenProxyFrom)
-}
-
-/// The networks of a list, each once.
-fn networks(values: &Values, id: Id) -> Vec<ipnet::IpNet> {
-    let mut seen = BTreeSet::new();
-    let mut all = Vec::new();
-    for parsed in values.all(id) {
-        if let Value::Networks(networks) = &parsed.value {
-            all.extend(
-                networks
-                    .iter()
-                    .copied()
-                    .filter(|network| seen.insert(*network)),
-            );
-        }
-    }
-    all
+    limits::networks(values, Id::ListenProxyFrom)
 }
 
 fn cache(values: &Values) -> Option<CacheSettings> {

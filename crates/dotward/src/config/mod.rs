@@ -33,6 +33,7 @@ pub mod fault;
 mod file;
 pub mod files;
 pub(crate) mod layers;
+mod limits;
 pub mod load;
 mod local;
 mod older;
@@ -46,11 +47,12 @@ pub mod value;
 
 pub use fault::{Fault, Problem};
 pub use files::{Disk, ReadFiles};
+pub use limits::LimitSettings;
 pub use load::{Loaded, Refused, control_path, load};
 pub use report::{Style, Warning};
 pub(crate) use routes::{own_endpoint, policy_routes};
 
-pub use dotward_core::front::{CookieSecrets, Cookies};
+pub use dotward_core::front::{CookieSecrets, Cookies, Deny};
 pub use dotward_core::upstream::{Protocol, Strategy};
 pub use dotward_core::wire::{Name, NameError, RecordType};
 
@@ -71,6 +73,10 @@ pub struct Config {
     pub control: Option<PathBuf>,
     /// The networks whose clients are answered.
     pub allow: Vec<IpNet>,
+    /// What others get.
+    pub deny: Deny,
+    /// How much a client gets of what all share.
+    pub limits: LimitSettings,
     /// The networks of load balancers, whose PROXY headers say who asks.
     pub proxy_from: Vec<IpNet>,
     /// What clients are told beside the answer.

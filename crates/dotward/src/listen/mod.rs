@@ -41,6 +41,10 @@ fn take_query(
             near.refresh(far, asked, now);
             Taken::Reply
         }
+        Verdict::Limited { reply } => {
+            near.note_limited(now);
+            if reply { Taken::Reply } else { Taken::Dropped }
+        }
         Verdict::Drop(_) => {
             near.counters.dropped.add(1);
             Taken::Dropped

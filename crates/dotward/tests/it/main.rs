@@ -15,6 +15,7 @@ mod client_certificates;
 mod clients;
 mod commands;
 mod control;
+mod door;
 mod dot_listener;
 mod forwarding;
 mod network;
