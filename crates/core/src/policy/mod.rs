@@ -4,7 +4,7 @@
 //! refused for one named reason. The order of precedence is: what no name could change (type, signature), local records,
 //! routes, special names, the default group.
 //!
-//! Ruled by RFC 5936 section 4.2 (transfers), RFC 8914 section 4.21 (RD clear), RFC 6895 section 3.1 (meta types), RFC 8945
+//! Ruled by RFC 5936 section 4.2 (transfers), RFC 6895 section 3.1 (meta types), RFC 8945
 //! section 5.5 (signed queries), RFC 6761 (special names).
 //!
 //! Deliberately absent: opcodes and malformed messages, which never become a query (see
@@ -84,28 +84,24 @@ impl Policy {
         }
     }
 
-    /// Decides about a query of an allowed client.
+    /// Decides about a query of an allowed client. RD does not count: whether an answer is kept is not known here.
     #[must_use]
     pub fn decide(&self, query: &QueryView<'_>) -> Decision<'_> {
         let dnssec_ok = query.edns().is_some_and(|edns| edns.dnssec_ok);
         let decision = self.decide_question(query.question(), dnssec_ok);
+        if query.signature().is_none() {
+            return decision;
+        }
         match decision {
-            Decision::Forward { .. } if !query.header().flags.recursion_desired() => {
-                Decision::Refuse(Refusal::RecursionNotDesired)
-            }
-            Decision::Forward { .. }
-                if query.signature().is_some() && query.message().len() > SIGNED_QUERY_MAX =>
-            {
+            Decision::Forward { .. } if query.message().len() > SIGNED_QUERY_MAX => {
                 Decision::Refuse(Refusal::SignedLength)
             }
-            Decision::Local | Decision::Special { .. } if query.signature().is_some() => {
-                Decision::Refuse(Refusal::Signed)
-            }
-            _ => decision,
+            Decision::Local | Decision::Special { .. } => Decision::Refuse(Refusal::Signed),
+            Decision::Forward { .. } | Decision::Refuse(_) => decision,
         }
     }
 
-    /// Decides about a question alone, as if it came unsigned and with RD set.
+    /// Decides about a question alone, as if it came unsigned.
     #[must_use]
     pub fn decide_question(&self, question: QuestionRef<'_>, dnssec_ok: bool) -> Decision<'_> {
         let default = Decision::Forward {
@@ -213,9 +209,9 @@ mod tests {
             Decision::Special { .. } => "special",
             Decision::Refuse(Refusal::Transfer) => "transfer",
             Decision::Refuse(Refusal::MetaType) => "meta type",
-            Decision::Refuse(Refusal::RecursionNotDesired) => "recursion",
             Decision::Refuse(
-                Refusal::SignedLength
+                Refusal::RecursionNotDesired
+                | Refusal::SignedLength
                 | Refusal::Identity
                 | Refusal::Signed
                 | Refusal::NotAllowed
@@ -234,7 +230,7 @@ mod tests {
             (rd, RecordType::ANY, "www.example", "default"),
             (rd, a, "HERE.example", "local"),
             (Flags::NONE, RecordType::MX, "here.example", "local"),
-            (Flags::NONE, a, "www.example", "recursion"),
+            (Flags::NONE, a, "www.example", "default"),
             (rd, RecordType::AXFR, "here.example", "transfer"),
             (rd, RecordType::IXFR, "www.example", "transfer"),
             (rd, RecordType::OPT, "www.example", "meta type"),

@@ -8,14 +8,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Debug)]
 pub(crate) struct Places {
     most: usize,
+    per_source: usize,
     taken: AtomicUsize,
 }
 
 impl Places {
-    /// So many places, none taken.
-    pub(crate) fn new(most: usize) -> Self {
+    /// So many places, none taken, of which each worker gives one source so many at most.
+    pub(crate) fn new(most: usize, per_source: usize) -> Self {
         Self {
             most,
+            per_source,
             taken: AtomicUsize::new(0),
         }
     }
@@ -28,6 +30,11 @@ impl Places {
     /// Whether clients should be asked to close what they do not use: of sixteen places fewer than one is free.
     pub(crate) fn are_scarce(&self) -> bool {
         self.taken.load(Ordering::Relaxed) > self.most - self.most.div_ceil(16)
+    }
+
+    /// How many streams of one source a worker may have.
+    pub(crate) fn per_source(&self) -> usize {
+        self.per_source
     }
 
     /// Streams open at the moment.
@@ -53,7 +60,7 @@ mod tests {
     #[test]
     fn places_become_scarce_before_they_are_full() {
         for (most, scarce_from) in [(1, 1), (16, 16), (32, 31), (2048, 1921)] {
-            let places = Places::new(most);
+            let places = Places::new(most, 1);
             for taken in 1..=most {
                 places.take();
                 assert_eq!(

@@ -42,6 +42,7 @@ impl Bench {
         let request = Request {
             asker: Asker::new(&query, transport, 1232).to_owned(),
             group: GroupId::DEFAULT,
+            stale: false,
             signed: SignedQuery::of(&query),
         };
         assert!(request.signed.is_some());
