@@ -16,6 +16,7 @@ use dotward_core::front::Front;
 use dotward_core::time::Moment;
 use dotward_udp::LocalAddress;
 
+use crate::clock::WallClock;
 use crate::counters::Counters;
 use crate::listen::stream::{ClientKey, Clients};
 use crate::listen::udp::UdpPort;
@@ -69,6 +70,7 @@ pub(crate) struct Near {
     pub(crate) reply: Vec<u8>,
     pub(crate) listen_tls: SharedListenerTls,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) wall: WallClock,
     /// Asks for a turn in which what waits is flushed.
     pub(crate) nudge: Rc<Signal>,
     /// Something was forwarded in this turn.
@@ -91,6 +93,7 @@ impl Near {
             reply: Vec::new(),
             listen_tls,
             counters,
+            wall: WallClock::default(),
             nudge: Rc::default(),
             forwarded: false,
         }
