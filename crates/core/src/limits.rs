@@ -141,6 +141,9 @@ pub const RETRY_AFTER_ALONE_MAX: Duration = Duration::from_millis(800);
 /// look, but not so often that clients feel it.
 pub const RTT_HALF_LIFE: Duration = Duration::from_secs(30);
 
+/// How long an upstream that answered without EDNS what it had refused with it is asked without (unbound: 15 minutes).
+pub const WITHOUT_EDNS: Duration = Duration::from_secs(900);
+
 /// Records in one query beside its question. Real ones carry an OPT record, a signature, and for a zone transfer a SOA; each record costs a
 /// walk through its name.
 pub const QUERY_RECORDS_MAX: usize = 16;
@@ -148,8 +151,26 @@ pub const QUERY_RECORDS_MAX: usize = 16;
 /// Events kept for a shell that does not fetch them.
 pub const EVENTS_MAX: usize = 1_024;
 
-/// Octets to which queries are padded (RFC 8467 section 4.1).
+/// Octets to which queries are padded (RFC 8467 section 4.1), unless the configuration says otherwise.
 pub const QUERY_PADDING_BLOCK: usize = 128;
+
+/// Octets to which queries may be padded at most: a block that most queries already fill several times over.
+pub const QUERY_PADDING_BLOCK_MAX: usize = 512;
 
 /// Aliases followed inside local records.
 pub const LOCAL_ALIASES_MAX: usize = 8;
+
+/// How long a server cookie is good, in seconds (RFC 9018 section 4.3: one hour).
+pub const COOKIE_AGE_MAX: i32 = 3600;
+
+/// How far in the future a cookie may be from, in seconds: the clocks of a fleet differ (RFC 9018 section 4.3: five minutes).
+pub const COOKIE_AHEAD_MAX: i32 = 300;
+
+/// From which age on a good cookie is replaced by a new one, in seconds (RFC 9018 section 4.3: half an hour).
+pub const COOKIE_RENEWED_AFTER: i32 = 1800;
+
+/// Secrets whose cookies are accepted: the one in use, and those of the steps of a change (RFC 9018 section 5).
+pub const COOKIE_SECRETS_MAX: usize = 4;
+
+/// Octets of an NSID (RFC 5001 sets no bound): a name or an address, in every reply that asks for it.
+pub const NSID_MAX: usize = 64;

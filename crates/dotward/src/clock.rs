@@ -6,7 +6,7 @@
 //! A machine that slept is found out by comparing the two clocks ([`SleepWatch`]): connections of before may look alive and not be.
 //!
 //! Deliberately absent: wall-clock time for anything that lasts. Certificates ask for it themselves; [`WallClock`] is for the age of
-//! what the kernel has stamped.
+//! what the kernel has stamped and of cookies, which other machines read too.
 
 use std::time::Duration;
 

@@ -121,7 +121,8 @@ pub(crate) const SLEEP_NOTICED: Duration = Duration::from_secs(1);
 /// Pause between two log lines about want of descriptors, ports or memory for connections to upstreams.
 pub(crate) const SHORTAGE_REPEAT: Duration = Duration::from_secs(60);
 
-/// How long the wall clock is reckoned from one reading of it. It is read again before anything is discarded for its age.
+/// How long the wall clock is reckoned from one reading of it. Cookies count in seconds; before a datagram is
+/// discarded for its age the clock is read again.
 pub(crate) const WALL_CLOCK_KEPT: Duration = Duration::from_secs(1);
 
 /// Pause between the first news of a change in the network and the look at what it means. A change comes as a volley of

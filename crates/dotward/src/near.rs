@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use dotward_core::exchange::Request;
 use dotward_core::front::Front;
-use dotward_core::time::Moment;
+use dotward_core::time::{Moment, WallSeconds};
 use dotward_udp::LocalAddress;
 
 use crate::clock::WallClock;
@@ -97,6 +97,13 @@ impl Near {
             nudge: Rc::default(),
             forwarded: false,
         }
+    }
+
+    /// The wall clock as cookies bear it.
+    pub(crate) fn wall_seconds(&mut self, now: Moment) -> WallSeconds {
+        // Modulo 2^32 is what the format says.
+        let [.., a, b, c, d] = self.wall.about(now).as_secs().to_be_bytes();
+        WallSeconds(u32::from_be_bytes([a, b, c, d]))
     }
 
     /// Gives a question to whoever can answer it.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dotward_core::engine::Engine;
+use dotward_core::front::COOKIE_SECRET_LEN;
 use dotward_core::policy::Acl;
 use dotward_core::upstream::Protocol;
 use dotward_udp::BatchSocket;
@@ -294,7 +295,7 @@ impl Service {
             pace,
             seed,
         } = prepared;
-        let supplies = supplies(&config);
+        let supplies = supplies(&config)?;
         let state = State::new(
             supplies.near(Arc::default()),
             Engine::new(plan::engine(&config), seed),
@@ -380,7 +381,7 @@ fn tell_listening(transport: ListenTransport, socket: &Bound) {
     }
 }
 
-fn supplies(config: &Config) -> Supplies {
+fn supplies(config: &Config) -> io::Result<Supplies> {
     let upstreams = config.upstreams.len() + config.bootstrap.len();
     let listeners = config.listeners.len() * crew::most(config.workers);
     let places = descriptors::client_streams(listeners, upstreams);
@@ -390,12 +391,12 @@ fn supplies(config: &Config) -> Supplies {
             "few descriptors (RLIMIT_NOFILE): so many clients may be connected at once"
         );
     }
-    Supplies {
-        front: Arc::new(plan::front(config)),
+    Ok(Supplies {
+        front: Arc::new(plan::front(config, cookie_secret()?)),
         allow: Acl::new(&config.allow),
         places: Arc::new(Places::new(places)),
         listen_tls: SharedListenerTls::default(),
-    }
+    })
 }
 
 /// Refuses upstreams that are this very proxy: a question to one would come back for ever.
@@ -435,6 +436,13 @@ fn bindings(config: &Config) -> Vec<Rc<Binding>> {
     upstreams
         .map(|upstream| Rc::new(upstream.binding.clone()))
         .collect()
+}
+
+/// What cookies of one run are made with.
+fn cookie_secret() -> io::Result<[u8; COOKIE_SECRET_LEN]> {
+    let mut secret = [0; COOKIE_SECRET_LEN];
+    aws_lc_rs::rand::fill(&mut secret).map_err(|_| io::Error::other("no randomness"))?;
+    Ok(secret)
 }
 
 fn random_seed() -> io::Result<[u8; 32]> {

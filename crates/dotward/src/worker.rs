@@ -138,7 +138,7 @@ impl State {
     #[cfg(test)]
     pub(crate) fn for_test() -> Self {
         use dotward_core::engine::EngineConfig;
-        use dotward_core::front::{Front, FrontConfig};
+        use dotward_core::front::{Front, FrontConfig, OptionsConfig};
         use dotward_core::policy::{Acl, PolicyConfig};
         use dotward_core::upstream::{Strategy, UpstreamConfig};
 
@@ -152,6 +152,7 @@ impl State {
         let front = Front::new(FrontConfig {
             allow: Acl::new(&allow),
             policy: PolicyConfig::default(),
+            options: OptionsConfig::default(),
         });
         let engine = Engine::new(EngineConfig::new(upstreams, Strategy::Ordered), [7; 32]);
         let events = EventLog::new(vec!["test".to_owned()]);

@@ -57,6 +57,7 @@ impl<C> Engine<C> {
             in_flight: connections().map(Connection::load).sum(),
             rtt: state.rtt.estimate(now),
             idle_limit: state.idle.learned(),
+            edns: state.opt.is_on(now),
         })
     }
 

@@ -13,6 +13,7 @@ use crate::wire::{
 };
 
 mod clear_text;
+mod edns;
 mod failures;
 mod groups;
 mod lifecycle;
@@ -111,6 +112,7 @@ impl Bench {
                 udp_size: 1232,
                 dnssec_ok: false,
             }),
+            options: crate::wire::ReplyOptions::NONE,
             transport: Transport::Udp,
         };
         self.engine

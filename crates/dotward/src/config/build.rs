@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+use super::answers;
 use super::fault::{Fault, Problem};
 use super::file::FileSettings;
 use super::files::{self, NamedFile, ReadFiles};
@@ -52,6 +53,7 @@ pub(crate) fn build(
         listen_tls,
         control: control(parts.values),
         allow: allow(parts.values),
+        answers: answers::build(parts, faults)?,
         upstreams: far.upstreams,
         strategy: routes::strategy(parts.values, Id::Strategy).unwrap_or_default(),
         routes: far.routes,

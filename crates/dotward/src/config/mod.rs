@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use dotward_core::limits::QUERY_PADDING_BLOCK;
 use dotward_core::policy::reverse_zones;
 use ipnet::IpNet;
 use rustls::pki_types::ServerName;
@@ -26,6 +27,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::presets::Preset;
 
+mod answers;
 mod build;
 pub mod fault;
 mod file;
@@ -48,6 +50,7 @@ pub use load::{Loaded, Refused, control_path, load};
 pub use report::{Style, Warning};
 pub(crate) use routes::{own_endpoint, policy_routes};
 
+pub use dotward_core::front::{CookieSecrets, Cookies};
 pub use dotward_core::upstream::{Protocol, Strategy};
 pub use dotward_core::wire::{Name, NameError, RecordType};
 
@@ -68,6 +71,8 @@ pub struct Config {
     pub control: Option<PathBuf>,
     /// The networks whose clients are answered.
     pub allow: Vec<IpNet>,
+    /// What clients are told beside the answer.
+    pub answers: AnswerSettings,
     /// The resolvers asked, in order of preference; names are unique, and at least one has a tier.
     pub upstreams: Vec<UpstreamSettings>,
     /// Who of those with a tier is asked.
@@ -117,6 +122,19 @@ pub enum ListenTransport {
     Tcp,
     /// DNS over TLS (RFC 7858).
     Tls,
+}
+
+/// What clients are told beside the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerSettings {
+    /// The longest answer over UDP, in octets; 512 to 4096.
+    pub udp_size: u16,
+    /// What is done about DNS cookies.
+    pub cookies: Cookies,
+    /// What they are made with; `None` for a random secret at each start.
+    pub cookie_secrets: Option<CookieSecrets>,
+    /// The name of this server.
+    pub nsid: Option<String>,
 }
 
 /// Certificate chain and key of the TLS listeners, both PEM files.
@@ -192,6 +210,10 @@ pub struct UpstreamSettings {
     pub weight: u8,
     /// Connections kept open while nobody asks.
     pub keep_warm: u8,
+    /// Whether queries carry an OPT record.
+    pub edns: bool,
+    /// Octets to whose multiple queries are padded; 0 for no padding. Clear-text ones never are.
+    pub padding: usize,
     /// Where to connect to. Empty only if `tls_name` is a DNS name to be found by bootstrap.
     pub endpoints: Vec<SocketAddr>,
     /// The port of endpoints found by bootstrap.
@@ -335,6 +357,8 @@ impl UpstreamSettings {
             tier: Some(1),
             weight: 1,
             keep_warm: 0,
+            edns: true,
+            padding: QUERY_PADDING_BLOCK,
             endpoints,
             port,
             tls_name: None,

@@ -25,9 +25,10 @@ fn take_query(
     now: Moment,
 ) -> Taken {
     near.counters.queries(client.transport).add(1);
+    let wall = near.wall_seconds(now);
     match near
         .front
-        .handle_query(message, client, now, &mut near.reply)
+        .handle_query(message, client, now, wall, &mut near.reply)
     {
         Verdict::Reply => {
             near.counters.answered_here.add(1);

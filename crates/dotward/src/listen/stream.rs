@@ -10,7 +10,7 @@
 //! - When all places are taken the client idle longest makes room (RFC 7766 section 6.2.2, RFC 9210 section 4.4).
 //! - Accepting never ends because of an error; want of descriptors slows it down.
 //!
-//! Deliberately absent: any look into messages; edns-tcp-keepalive.
+//! Deliberately absent: any look into messages.
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -322,7 +322,11 @@ pub(crate) fn admit<H: Host>(host: &Rc<H>, socket: TcpStream, address: SocketAdd
                 return None;
             }
         };
-        let client = Client { address, transport };
+        let client = Client {
+            address,
+            transport,
+            idle: CLIENT_IDLE,
+        };
         let source = stream.socket();
         let (key, signal) = near.clients.admit(stream, client, now);
         Some((key, source, signal))

@@ -282,6 +282,7 @@ fn take(near: &mut Near, far: &mut impl Far, port: usize, datagram: Datagram<'_>
     let client = Client {
         address: peer,
         transport: Transport::Udp,
+        idle: Duration::ZERO,
     };
     let to = || ReplyTo::Udp { port, peer, local };
     if take_query(near, far, datagram.bytes, &client, to, now) == Taken::Reply

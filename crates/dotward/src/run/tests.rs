@@ -25,6 +25,12 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
         listen_tls: None,
         control: None,
         allow: vec!["127.0.0.0/8".parse().unwrap()],
+        answers: crate::config::AnswerSettings {
+            udp_size: 1232,
+            cookies: crate::config::Cookies::Answer,
+            cookie_secrets: None,
+            nsid: None,
+        },
         upstreams: vec![UpstreamSettings {
             tls_name: Some(NAME.try_into().unwrap()),
             ca_file: Some(roots.to_owned()),

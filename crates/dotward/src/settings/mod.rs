@@ -67,6 +67,10 @@ pub enum Id {
     ListenAllow,
     ListenCertificate,
     ListenKey,
+    UdpSize,
+    Cookies,
+    CookieSecretFile,
+    Nsid,
     ListenControl,
     Upstream,
     UpstreamName,
@@ -81,6 +85,8 @@ pub enum Id {
     UpstreamTier,
     UpstreamWeight,
     UpstreamKeepWarm,
+    UpstreamEdns,
+    UpstreamPadding,
     Strategy,
     Route,
     RouteSuffix,
@@ -241,6 +247,8 @@ pub enum Kind {
     },
     /// `true` or `false`.
     YesNo,
+    /// `true`, `false`, or octets.
+    Padding,
     /// A word for people: letters, digits, `.`, `_`, `-`; 1 to 64 of them.
     Label,
     /// The name of a preset.
@@ -287,6 +295,7 @@ impl Kind {
             Self::Suffix => "SUFFIX",
             Self::Target => "NAME",
             Self::YesNo => "BOOL",
+            Self::Padding => "BOOL|N",
             Self::Path => "FILE",
             Self::Choice(_) => "WORD",
             Self::Duration { .. } => "DUR",
@@ -318,6 +327,7 @@ impl Kind {
             Self::Suffix => "domain name, address or CIDR network".into(),
             Self::Target => "name of an upstream, or SPEC".into(),
             Self::YesNo => "`true` or `false`".into(),
+            Self::Padding => "`true`, `false`, or 16 to 512 octets".into(),
             Self::Path => "path".into(),
             Self::Choice(words) => words.join(", "),
             Self::Duration { min, max } => format!(

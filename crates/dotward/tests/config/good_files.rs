@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dotward::config::{Binding, Config, LocalData, PinMode, strategy_word};
+use dotward::config::{Binding, Config, Cookies, LocalData, PinMode, strategy_word};
 
 use crate::{Files, assert_file, good, listeners, samples};
 
@@ -19,6 +19,10 @@ fn shown(config: &Config) -> String {
     let mut text = format!("listeners {}\n", listeners(config));
     let allow: Vec<_> = config.allow.iter().map(ToString::to_string).collect();
     text.push_str(&format!("allow {}\n", allow.join(" ")));
+    let answers = &config.answers;
+    if (answers.udp_size, answers.cookies) != (1232, Cookies::Answer) || answers.nsid.is_some() {
+        writeln!(text, "{answers:?}").expect("a string");
+    }
     let both = [
         ("upstream", &config.upstreams),
         ("bootstrap", &config.bootstrap),
@@ -33,6 +37,9 @@ fn shown(config: &Config) -> String {
                 write!(text, " tier {tier:?} weight {weight} warm {warm}").expect("a string");
             }
             text.push('\n');
+            if (it.edns, it.padding) != (true, 128) {
+                writeln!(text, "  edns {}, padding {}", it.edns, it.padding).expect("a string");
+            }
             let (mode, binding) = (it.pin_mode, &it.binding);
             if mode != PinMode::default() || *binding != Binding::default() {
                 writeln!(text, "  pins {mode:?}, {binding:?}").expect("a string");

@@ -37,6 +37,7 @@ async fn pair() -> Pair {
     let who = Client {
         address,
         transport: Transport::Tcp,
+        idle: CLIENT_IDLE,
     };
     let (key, _) = state.near.clients.admit(stream, who, clock::now());
     Pair {

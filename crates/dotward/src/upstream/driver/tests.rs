@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use dotward_core::engine::Action;
 use dotward_core::front::{Client, Verdict};
+use dotward_core::time::WallSeconds;
 use dotward_core::wire::{Class, QueryOptions, Question, RecordType, Transport, write_query};
 use socket2::SockRef;
 use tokio::net::TcpListener;
@@ -42,11 +43,16 @@ fn submit(state: &mut State, number: usize) {
     let client = Client {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 5353)),
         transport: Transport::Tcp,
+        idle: Duration::ZERO,
     };
     let (near, now) = (&mut state.near, clock::now());
-    let verdict = near
-        .front
-        .handle_query(&message, &client, now, &mut near.reply);
+    let verdict = near.front.handle_query(
+        &message,
+        &client,
+        now,
+        WallSeconds::default(),
+        &mut near.reply,
+    );
     let Verdict::Forward(request) = verdict else {
         panic!("{verdict:?}");
     };
