@@ -18,7 +18,7 @@ use core::hint::black_box;
 use core::time::Duration;
 
 use dotward_core::engine::{Action, Engine, EngineConfig, Replies};
-use dotward_core::front::{Client, Front, FrontConfig, OptionsConfig, Verdict};
+use dotward_core::front::{Client, Front, FrontConfig, Verdict};
 use dotward_core::policy::{Acl, PolicyConfig};
 use dotward_core::time::{Moment, WallSeconds};
 use dotward_core::upstream::{ConnectionId, Strategy, UpstreamConfig};
@@ -115,11 +115,7 @@ fn new_front() -> Front {
     let allow: Vec<_> = ["127.0.0.0/8", "10.0.0.0/8", "192.168.0.0/16", "fc00::/7"]
         .map(|network| network.parse().unwrap())
         .into();
-    Front::new(FrontConfig {
-        allow: Acl::new(&allow),
-        policy: PolicyConfig::default(),
-        options: OptionsConfig::default(),
-    })
+    Front::new(FrontConfig::new(Acl::new(&allow), PolicyConfig::default()))
 }
 
 fn client() -> Client {

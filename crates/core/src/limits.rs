@@ -160,6 +160,16 @@ pub const QUERY_PADDING_BLOCK_MAX: usize = 512;
 /// Aliases followed inside local records.
 pub const LOCAL_ALIASES_MAX: usize = 8;
 
+/// Sets of four client networks whose rate over UDP is counted: 131,072 networks in 2 MiB. A network says something only while its bucket
+/// has not leaked out, which is a millisecond after a query at 1,000 a second; so far more than this many can ask.
+pub const RATE_SETS: usize = 32_768;
+
+/// How long octets above the bound are remembered at most: replies that were on their way already may leave a network in debt, and
+/// nobody should be held to a debt that a forger made for longer than a client is patient.
+pub const RATE_DEBT_MAX: Duration = Duration::from_secs(4);
+
+/// Refusals per second to one client network over UDP: ample to be told, and useless to whoever forges addresses.
+pub const REFUSALS_PER_SECOND: u32 = 10;
 /// How long a server cookie is good, in seconds (RFC 9018 section 4.3: one hour).
 pub const COOKIE_AGE_MAX: i32 = 3600;
 

@@ -8,18 +8,38 @@
 use dotward_core::engine::EngineConfig;
 use dotward_core::front::{COOKIE_SECRET_LEN, CookieSecrets, Front, FrontConfig, OptionsConfig};
 use dotward_core::policy::{self, Acl, LocalRecords, PolicyConfig};
+use dotward_core::rate::RateConfig;
 use dotward_core::upstream::{GroupConfig, GroupId, Strategy, UpstreamConfig, UpstreamId};
 
 use crate::config::{
     AnswerSettings, Config, LocalData, LocalRecord, RouteSettings, UpstreamSettings, policy_routes,
 };
 
-/// The near side. `secret` is what cookies are made with when the configuration has none.
-pub(crate) fn front(config: &Config, secret: [u8; COOKIE_SECRET_LEN]) -> Front {
+/// What nobody else knows, new with every start.
+pub(crate) struct Secrets {
+    /// What cookies are made with when the configuration has nothing for it.
+    pub(crate) cookies: [u8; COOKIE_SECRET_LEN],
+    /// Says where the rate of a client network is counted.
+    pub(crate) rate: [u8; 16],
+}
+
+/// The near side.
+pub(crate) fn front(config: &Config, secrets: &Secrets) -> Front {
+    let limits = &config.limits;
     Front::new(FrontConfig {
         allow: Acl::new(&config.allow),
+        deny: config.deny,
         policy: policy(config),
-        options: options(&config.answers, secret),
+        rate: Some(RateConfig {
+            queries: limits.rate,
+            octets: limits.octets,
+            slip: limits.slip,
+            prefix_v4: limits.prefix_v4,
+            prefix_v6: limits.prefix_v6,
+            exempt: Acl::new(&limits.exempt),
+            key: secrets.rate,
+        }),
+        options: options(&config.answers, secrets.cookies),
     })
 }
 

@@ -27,7 +27,7 @@ use slotmap::SecondaryMap;
 use crate::clock::{self, SleepWatch};
 use crate::config::Binding;
 use crate::crew::busy::BusyWatch;
-use crate::crew::link::{Handed, Link};
+use crate::crew::link::{Handed, Instruction, Link};
 use crate::events::EventLog;
 use crate::limits::SLEEP_NOTICED;
 use crate::near::{Far, Host, Near, ReplyTo};
@@ -138,7 +138,7 @@ impl State {
     #[cfg(test)]
     pub(crate) fn for_test() -> Self {
         use dotward_core::engine::EngineConfig;
-        use dotward_core::front::{Front, FrontConfig, OptionsConfig};
+        use dotward_core::front::{Deny, Front, FrontConfig, OptionsConfig};
         use dotward_core::policy::{Acl, PolicyConfig};
         use dotward_core::upstream::{Strategy, UpstreamConfig};
 
@@ -153,12 +153,14 @@ impl State {
             allow: Acl::new(&allow),
             policy: PolicyConfig::default(),
             options: OptionsConfig::default(),
+            deny: Deny::default(),
+            rate: None,
         });
         let engine = Engine::new(EngineConfig::new(upstreams, Strategy::Ordered), [7; 32]);
         let events = EventLog::new(vec!["test".to_owned()]);
         let near = Near::new(
             Arc::new(front),
-            Clients::new(Acl::new(&allow), Arc::new(Places::new(8))),
+            Clients::new(Acl::new(&allow), Arc::new(Places::new(8, 8))),
             SharedListenerTls::default(),
             Arc::default(),
         );
@@ -171,6 +173,14 @@ impl State {
             *tls = Rc::new(tls.without_sessions());
         }
         self.engine.handle_network_change(now);
+    }
+
+    /// Closes the streams of clients, of all workers, whose certificates would not be believed now.
+    pub(crate) fn let_go_of_clients(&mut self, same_trust: bool) {
+        self.near.let_go_of_distrusted(same_trust);
+        for further in &self.further {
+            further.link.tell(Instruction::LetGo { same_trust });
+        }
     }
 
     /// Before anything else in a turn: what stood before a sleep may look alive and not be. The second clock is read only when so
@@ -191,7 +201,7 @@ impl State {
             self.engine.handle_timeout(now);
         }
         while self.act(worker, now) | self.transmit(now) {}
-        self.route_replies();
+        self.route_replies(now);
         self.near.flush();
         while let Some(event) = self.engine.poll_event() {
             self.events.write(&event);
@@ -255,14 +265,14 @@ impl State {
         acted
     }
 
-    fn route_replies(&mut self) {
+    fn route_replies(&mut self, now: Moment) {
         self.engine.take_replies(&mut self.replies);
         if self.replies.is_empty() {
             return;
         }
         let (near, further) = (&mut self.near, &mut self.further);
         self.replies.drain(|asked, message| match asked {
-            Asked::Here(to) => near.deliver(to, message),
+            Asked::Here(to) => near.deliver(to, message, now),
             Asked::Further { worker, to } => {
                 if let Some(further) = further.get_mut(worker) {
                     further.replies.push(to, message);
@@ -354,9 +364,10 @@ impl Worker {
         }
     }
 
-    /// Whether a client with this address may have a stream.
-    pub(crate) fn allows(&self, address: IpAddr) -> bool {
-        self.state.borrow().near.clients.allows(address)
+    /// Whether whoever connects from this address is heard: a client that may ask, or a load balancer.
+    pub(crate) fn hears(&self, address: IpAddr) -> bool {
+        let near = &self.state.borrow().near;
+        near.clients.allows(address) || near.balancers.contains(address)
     }
 
     /// What the task that watches the network waits for.

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use dotward_core::engine::{Action, Engine, EngineConfig};
 use dotward_core::front::{
-    Client, CookieSecrets, Cookies, Front, FrontConfig, OptionsConfig, Verdict,
+    Client, CookieSecrets, Cookies, Deny, Front, FrontConfig, OptionsConfig, Verdict,
 };
 use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords, PolicyConfig};
 use dotward_core::time::{Moment, WallSeconds};
@@ -117,6 +117,8 @@ fn front() -> Result<Front, String> {
             nsid: Some(NSID.as_bytes().into()),
             ..OptionsConfig::default()
         },
+        deny: Deny::default(),
+        rate: None,
     }))
 }
 
@@ -169,6 +171,7 @@ fn run_query(query: &Step, message: &[u8], rest: &[Step]) -> Result<(), String> 
         return Err(format!("{}: a query has one outcome", query.line));
     };
     let outcome = match verdict {
+        Verdict::Limited { .. } => return Err("limited, and nobody is counted".into()),
         Verdict::Reply => Outcome::Reply(reply),
         Verdict::Drop(reason) => Outcome::Drop(format!("{reason:?}")),
         Verdict::Forward(request) => {

@@ -30,6 +30,8 @@ pub enum Taken {
     Owed,
     /// Nothing will be said.
     Dropped(DropReason),
+    /// Nothing will be said, because its network asked too much.
+    Limited,
 }
 
 /// The core at work.
@@ -77,7 +79,10 @@ impl Harness {
             .front
             .handle_query(message, client, now, WallSeconds(0), &mut reply)
         {
-            Verdict::Reply => self.replies.push_back((token, reply)),
+            Verdict::Limited { reply: false } => return Taken::Limited,
+            Verdict::Reply | Verdict::Limited { reply: true } => {
+                self.replies.push_back((token, reply));
+            }
             Verdict::Drop(reason) => return Taken::Dropped(reason),
             Verdict::Forward(request) => self.engine.submit(request, token, self.now),
         }

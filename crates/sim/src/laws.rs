@@ -4,7 +4,7 @@
 use core::time::Duration;
 
 use dotward_core::front::{
-    Client, CookieSecrets, Cookies, DropReason, Front, FrontConfig, OptionsConfig, Verdict,
+    Client, CookieSecrets, Cookies, Deny, DropReason, Front, FrontConfig, OptionsConfig, Verdict,
 };
 use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords, PolicyConfig};
 use dotward_core::time::{Moment, WallSeconds};
@@ -45,6 +45,8 @@ pub fn front() -> Front {
             nsid: Some(b"law".as_slice().into()),
             ..OptionsConfig::default()
         },
+        deny: Deny::default(),
+        rate: None,
     })
 }
 
@@ -61,6 +63,7 @@ pub fn query(front: &Front, message: &[u8]) {
             Verdict::Drop(reason) => check_silence(message, reason),
             Verdict::Reply => check_own_reply(message, &reply, transport),
             Verdict::Forward(request) => check_forwarded(message, &request.asker),
+            Verdict::Limited { .. } => panic!("limited, and nobody is counted"),
         }
     }
 }

@@ -33,6 +33,7 @@ pub mod fault;
 mod file;
 pub mod files;
 pub(crate) mod layers;
+mod limits;
 pub mod load;
 mod local;
 mod older;
@@ -46,11 +47,12 @@ pub mod value;
 
 pub use fault::{Fault, Problem};
 pub use files::{Disk, ReadFiles};
+pub use limits::LimitSettings;
 pub use load::{Loaded, Refused, control_path, load};
 pub use report::{Style, Warning};
 pub(crate) use routes::{own_endpoint, policy_routes};
 
-pub use dotward_core::front::{CookieSecrets, Cookies};
+pub use dotward_core::front::{CookieSecrets, Cookies, Deny};
 pub use dotward_core::upstream::{Protocol, Strategy};
 pub use dotward_core::wire::{Name, NameError, RecordType};
 
@@ -71,6 +73,12 @@ pub struct Config {
     pub control: Option<PathBuf>,
     /// The networks whose clients are answered.
     pub allow: Vec<IpNet>,
+    /// What others get.
+    pub deny: Deny,
+    /// How much a client gets of what all share.
+    pub limits: LimitSettings,
+    /// The networks of load balancers, whose PROXY headers say who asks.
+    pub proxy_from: Vec<IpNet>,
     /// What clients are told beside the answer.
     pub answers: AnswerSettings,
     /// The resolvers asked, in order of preference; names are unique, and at least one has a tier.
@@ -137,13 +145,15 @@ pub struct AnswerSettings {
     pub nsid: Option<String>,
 }
 
-/// Certificate chain and key of the TLS listeners, both PEM files.
+/// Certificate chain and key of the TLS listeners, and the roots of their clients', all PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerIdentity {
     /// The chain, the server's own certificate first.
     pub certificate_file: PathBuf,
     /// The private key of the first certificate.
     pub key_file: PathBuf,
+    /// Roots of the certificates clients have to show; `None` asks for none.
+    pub client_ca_file: Option<PathBuf>,
 }
 
 /// Certificate chain and key shown to an upstream that asks for them, both PEM files.

@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use dotward_core::front::{Client, Front, FrontConfig, OptionsConfig};
+use dotward_core::front::{Client, Deny, Front, FrontConfig, OptionsConfig};
 use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords, PolicyConfig};
 use dotward_core::upstream::{ConnectionId, UpstreamConfig, UpstreamId};
 use dotward_core::wire::frame::{FrameReader, append_frame};
@@ -95,6 +95,8 @@ impl Runner {
                     ..PolicyConfig::default()
                 },
                 options: OptionsConfig::default(),
+                deny: Deny::default(),
+                rate: None,
             });
             self.harness = Some(Harness::new(front, self.upstreams.clone(), [42; 32]));
         }
