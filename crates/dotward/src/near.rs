@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use dotward_core::exchange::Request;
+use dotward_core::exchange::{Asked, Request};
 use dotward_core::front::Front;
 use dotward_core::policy::Acl;
 use dotward_core::time::{Moment, WallSeconds};
@@ -49,6 +49,10 @@ pub(crate) trait Far {
     /// Takes a question. Exactly one reply for `to` follows, at once or later, by [`Near::deliver`]. To be called through
     /// [`Near::forward`], so that the turn knows of it.
     fn forward(&mut self, request: Request, to: ReplyTo, now: Moment);
+
+    /// Takes a question whose answer is kept and should be a newer one. Nobody waits for it, and it may be dropped. To be called through
+    /// [`Near::refresh`].
+    fn refresh(&mut self, asked: Asked, now: Moment);
 }
 
 /// A worker, as its listeners see it.
@@ -127,6 +131,12 @@ impl Near {
         self.counters.forwarded.add(1);
         self.forwarded = true;
         far.forward(request, to, now);
+    }
+
+    /// Has an answer that is kept asked for once more.
+    pub(crate) fn refresh(&mut self, far: &mut impl Far, asked: Asked, now: Moment) {
+        self.forwarded = true;
+        far.refresh(asked, now);
     }
 
     /// A query was above its network's rate.

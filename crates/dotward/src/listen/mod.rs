@@ -36,6 +36,11 @@ fn take_query(
             near.counters.answered_here.add(1);
             Taken::Reply
         }
+        Verdict::ReplyAndRefresh(asked) => {
+            near.counters.answered_here.add(1);
+            near.refresh(far, asked, now);
+            Taken::Reply
+        }
         Verdict::Limited { reply } => {
             near.note_limited(now);
             if reply { Taken::Reply } else { Taken::Dropped }
