@@ -82,6 +82,7 @@ proptest! {
         let cookie = first(10);
         let malformed = cookie.is_some_and(|data| !is_cookie(data));
         let mut codes = Vec::new();
+        #[expect(clippy::wildcard_enum_match_arm, reason = "all others are faults")]
         for option in opt.opt().iter::<AllOptData<_, _>>() {
             let option = option.unwrap();
             codes.push(domain::base::opt::OptData::code(&option).to_int());
