@@ -66,6 +66,7 @@ pub(crate) fn build(
         bootstrap: far.bootstrap,
         log: log(parts.values),
         drain: drain(parts.values)?,
+        sandbox: sandbox(parts.values),
         workers: workers(parts.values)?,
     })
 }
@@ -256,6 +257,11 @@ fn log(values: &Values) -> LogSettings {
 
 fn is_stderr(parsed: &Parsed) -> bool {
     parsed.value == Value::Path(PathBuf::from("stderr"))
+}
+
+fn sandbox(values: &Values) -> bool {
+    let said = values.one(Id::Sandbox).map(|parsed| &parsed.value);
+    said != Some(&Value::YesNo(false))
 }
 
 fn drain(values: &Values) -> Option<Duration> {

@@ -81,7 +81,7 @@ fn push_setting(text: &mut String, setting: &Setting, key: Key) {
 
 /// A value as it stands in the file.
 fn quoted(setting: &Setting, value: &str) -> String {
-    if matches!(setting.kind, Kind::Number { .. }) {
+    if matches!(setting.kind, Kind::Number { .. } | Kind::YesNo) {
         value.to_owned()
     } else {
         format!("\"{value}\"")

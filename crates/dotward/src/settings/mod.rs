@@ -127,6 +127,8 @@ pub enum Id {
     Debug,
     ConfigFile,
     Drain,
+    Sandbox,
+    NoSandbox,
     Workers,
     Compat,
 }
