@@ -11,15 +11,18 @@ mod options;
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
+use std::sync::Arc;
 
 pub use cookie::{COOKIE_SECRET_LEN, CookieSecrets};
 pub use options::{Cookies, OptionsConfig};
 
-use crate::exchange::Request;
+use crate::cache::{Answered, Cache};
+use crate::exchange::{Asked, Request};
 use crate::outcome::{Failure, Refusal};
 use crate::policy::{Acl, Decision, Policy, PolicyConfig};
 use crate::rate::{Pace, RateConfig, RateLimiter};
 use crate::time::{Moment, WallSeconds};
+use crate::upstream::GroupId;
 use crate::wire::{
     Asker, QueryFault, QueryView, QuestionRef, ReplyOrigin, ResponseView, Transport, WireError,
     render_reply, write_error, write_fault, write_truncated,
@@ -46,6 +49,8 @@ pub struct FrontConfig {
     pub deny: Deny,
     /// What is answered here, and who is asked about the rest.
     pub policy: PolicyConfig,
+    /// Answers that are kept; the engine stores them in the same one.
+    pub cache: Arc<Cache>,
     /// How the EDNS options of clients are answered.
     pub options: OptionsConfig,
     /// How much one client network gets over UDP; `None`: as much as it asks for.
@@ -53,7 +58,7 @@ pub struct FrontConfig {
 }
 
 impl FrontConfig {
-    /// A front that refuses whoever is not in `allow`, answers no options, and counts nobody.
+    /// A front that refuses whoever is not in `allow`, answers no options, keeps nothing, and counts nobody.
     #[must_use]
     pub fn new(allow: Acl, policy: PolicyConfig) -> Self {
         Self {
@@ -61,6 +66,7 @@ impl FrontConfig {
             deny: Deny::default(),
             policy,
             options: OptionsConfig::default(),
+            cache: Arc::new(Cache::off()),
             rate: None,
         }
     }
@@ -81,6 +87,8 @@ pub enum Deny {
 pub enum Verdict {
     /// The reply is written; send it.
     Reply,
+    /// The reply is written; send it, and have the engine refresh what it was made of.
+    ReplyAndRefresh(Asked),
     /// Say nothing, and count why.
     Drop(DropReason),
     /// Ask an upstream: give this to the engine.
@@ -109,6 +117,7 @@ pub struct Front {
     allow: Acl,
     deny: Deny,
     policy: Policy,
+    cache: Arc<Cache>,
     options: OptionsConfig,
     rate: Option<RateLimiter>,
 }
@@ -121,6 +130,7 @@ impl Front {
             allow: config.allow,
             deny: config.deny,
             policy: Policy::new(config.policy),
+            cache: config.cache,
             options: config.options,
             rate: config.rate.map(RateLimiter::new),
         }
@@ -132,7 +142,13 @@ impl Front {
         &self.policy
     }
 
-    /// Takes one message of a client. After [`Verdict::Reply`], `reply` holds the whole reply without a length prefix, within
+    /// The answers that are kept.
+    #[must_use]
+    pub fn cache(&self) -> &Arc<Cache> {
+        &self.cache
+    }
+
+    /// Takes one message of a client. After [`Verdict::Reply`] and [`Verdict::ReplyAndRefresh`], `reply` holds the whole reply without a length prefix, within
     /// the size the client takes; otherwise its content means nothing.
     pub fn handle_query(
         &self,
@@ -184,19 +200,36 @@ impl Front {
         };
         match decision {
             Decision::Forward { group, route: _ } => {
-                let _ = now;
-                let asker = asker.to_owned();
-                Verdict::Forward(Request { asker, group })
+                self.answer_or_forward(&asker, group, now, reply)
             }
             Decision::Local | Decision::Special { .. } => {
                 self.reply_locally(&asker, decision, reply)
             }
-            Decision::Refuse(refusal) => {
-                let told = refusal.told();
-                write_error(&asker, told.rcode, Some(told.error), reply);
-                Verdict::Reply
-            }
+            Decision::Refuse(refusal) => refuse(refusal, &asker, reply),
         }
+    }
+
+    fn answer_or_forward(
+        &self,
+        asker: &Asker<QuestionRef<'_>>,
+        group: GroupId,
+        now: Moment,
+        reply: &mut Vec<u8>,
+    ) -> Verdict {
+        let stale = match self.cache.answer(asker, group, now, reply) {
+            Answered::Yes => return Verdict::Reply,
+            Answered::AndRefresh => return Verdict::ReplyAndRefresh(Asked::new(asker, group)),
+            Answered::Stale => true,
+            Answered::No => false,
+        };
+        if !asker.flags.recursion_desired() {
+            return refuse(Refusal::RecursionNotDesired, asker, reply);
+        }
+        Verdict::Forward(Request {
+            asker: asker.to_owned(),
+            group,
+            stale,
+        })
     }
 
     /// Writes the reply to a question that could not be given to the engine because too many wait for it already.
@@ -275,6 +308,12 @@ impl Front {
             | QueryFault::BadVersion { .. } => written(allowed && write_fault(fault, reply)),
         }
     }
+}
+
+fn refuse(refusal: Refusal, asker: &Asker<QuestionRef<'_>>, reply: &mut Vec<u8>) -> Verdict {
+    let told = refusal.told();
+    write_error(asker, told.rcode, Some(told.error), reply);
+    Verdict::Reply
 }
 
 /// A cookie of a length there is not.
@@ -422,7 +461,7 @@ mod tests {
                     assert_eq!((reason, length < 12), (DropReason::Runt, true));
                 }
                 Verdict::Reply => assert!(reply.len() >= 12 && reply[2] & 0x80 != 0),
-                Verdict::Forward(_) | Verdict::Limited { .. } => {
+                Verdict::Forward(_) | Verdict::ReplyAndRefresh(_) | Verdict::Limited { .. } => {
                     panic!("cut at {length} is no query")
                 }
             }

@@ -37,6 +37,8 @@ pub mod policy;
 
 pub mod outcome;
 
+pub mod cache;
+
 pub mod rate;
 
 pub mod front;

@@ -5,6 +5,9 @@
 //!
 //! Deliberately absent: sockets, TLS, and every decision about names (`dotward_core::policy`).
 
+use std::sync::Arc;
+
+use dotward_core::cache::{Cache, CacheConfig};
 use dotward_core::engine::EngineConfig;
 use dotward_core::front::{COOKIE_SECRET_LEN, CookieSecrets, Front, FrontConfig, OptionsConfig};
 use dotward_core::policy::{self, Acl, LocalRecords, PolicyConfig};
@@ -15,6 +18,21 @@ use crate::config::{
     AnswerSettings, Config, LocalData, LocalRecord, RouteSettings, UpstreamSettings, policy_routes,
 };
 
+/// What is kept. `key` is the secret of its hash.
+pub(crate) fn cache(config: &Config, key: [u8; 16]) -> Arc<Cache> {
+    let settings = config.cache;
+    Arc::new(Cache::new(CacheConfig {
+        size: usize::try_from(settings.size).unwrap_or(usize::MAX),
+        stale: settings.stale,
+        min_ttl: settings.min_ttl,
+        max_ttl: settings.max_ttl,
+        negative_ttl: settings.negative_ttl,
+        prefetch: settings.prefetch,
+        groups: config.routes.len() + 1,
+        key,
+    }))
+}
+
 /// What nobody else knows, new with every start.
 pub(crate) struct Secrets {
     /// What cookies are made with when the configuration has nothing for it.
@@ -24,7 +42,7 @@ pub(crate) struct Secrets {
 }
 
 /// The near side.
-pub(crate) fn front(config: &Config, secrets: &Secrets) -> Front {
+pub(crate) fn front(config: &Config, secrets: &Secrets, cache: Arc<Cache>) -> Front {
     let limits = &config.limits;
     Front::new(FrontConfig {
         allow: Acl::new(&config.allow),
@@ -40,6 +58,7 @@ pub(crate) fn front(config: &Config, secrets: &Secrets) -> Front {
             key: secrets.rate,
         }),
         options: options(&config.answers, secrets.cookies),
+        cache,
     })
 }
 
@@ -82,7 +101,7 @@ fn local_record(record: &LocalRecord) -> policy::LocalRecord {
 }
 
 /// The far side: upstream number n of the configuration has the ID n.
-pub(crate) fn engine(config: &Config) -> EngineConfig {
+pub(crate) fn engine(config: &Config, cache: Arc<Cache>) -> EngineConfig {
     let upstreams = config.upstreams.iter().map(upstream).collect();
     let general = GroupConfig {
         members: config
@@ -99,6 +118,7 @@ pub(crate) fn engine(config: &Config) -> EngineConfig {
     });
     EngineConfig {
         groups: std::iter::once(general).chain(routes).collect(),
+        cache,
         ..EngineConfig::new(upstreams, Strategy::default())
     }
 }

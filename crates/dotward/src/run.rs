@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dotward_core::cache::Cache;
 use dotward_core::engine::Engine;
 use dotward_core::policy::Acl;
 use dotward_core::upstream::Protocol;
@@ -306,10 +307,11 @@ impl Service {
             pace,
             seed,
         } = prepared;
-        let supplies = supplies(&config)?;
+        let cache = plan::cache(&config, random()?);
+        let supplies = supplies(&config, Arc::clone(&cache))?;
         let state = State::new(
             supplies.near(Arc::default()),
-            Engine::new(plan::engine(&config), seed),
+            Engine::new(plan::engine(&config, cache), seed),
             upstreams.into_iter().map(|tls| tls.map(Rc::new)).collect(),
             bindings(&config),
             EventLog::new(config.upstreams.iter().map(|u| u.name.clone()).collect()),
@@ -392,7 +394,7 @@ fn tell_listening(transport: ListenTransport, socket: &Bound) {
     }
 }
 
-fn supplies(config: &Config) -> io::Result<Supplies> {
+fn supplies(config: &Config, cache: Arc<Cache>) -> io::Result<Supplies> {
     let upstreams = config.upstreams.len() + config.bootstrap.len();
     let listeners = config.listeners.len() * crew::most(config.workers);
     let wanted = config.limits.clients;
@@ -404,7 +406,7 @@ fn supplies(config: &Config) -> io::Result<Supplies> {
         );
     }
     Ok(Supplies {
-        front: Arc::new(plan::front(config, &secrets()?)),
+        front: Arc::new(plan::front(config, &secrets()?, cache)),
         allow: Acl::new(&config.allow),
         places: Arc::new(Places::new(places, config.limits.clients_per_source)),
         balancers: Acl::new(&config.proxy_from),

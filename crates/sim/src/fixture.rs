@@ -3,7 +3,10 @@
 //! A case is run through the front door: a query through [`Front`], and when it is forwarded through an [`Engine`] up to the
 //! octets an upstream would read; a response through [`ResponseView`] and [`render_reply`].
 
+use std::sync::Arc;
+
 use core::time::Duration;
+use dotward_core::cache::Cache;
 
 use dotward_core::engine::{Action, Engine, EngineConfig};
 use dotward_core::front::{
@@ -111,6 +114,7 @@ fn front() -> Result<Front, String> {
             ]),
             ..PolicyConfig::default()
         },
+        cache: Arc::new(Cache::off()),
         options: OptionsConfig {
             cookies: Cookies::Answer,
             secrets: CookieSecrets::new(&[COOKIE_SECRET]),
@@ -172,7 +176,7 @@ fn run_query(query: &Step, message: &[u8], rest: &[Step]) -> Result<(), String> 
     };
     let outcome = match verdict {
         Verdict::Limited { .. } => return Err("limited, and nobody is counted".into()),
-        Verdict::Reply => Outcome::Reply(reply),
+        Verdict::Reply | Verdict::ReplyAndRefresh(_) => Outcome::Reply(reply),
         Verdict::Drop(reason) => Outcome::Drop(format!("{reason:?}")),
         Verdict::Forward(request) => {
             let limit = request.asker.reply_len_max();

@@ -22,8 +22,9 @@ use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 
 use super::{query, records};
 use crate::config::{
-    AnswerSettings, Binding, Config, Deny, LimitSettings, ListenAddress, ListenTransport,
-    LocalData, LocalRecord, LogFormat, LogSettings, Strategy, UpstreamSettings, Workers,
+    AnswerSettings, Binding, CacheSettings, Config, Deny, LimitSettings, ListenAddress,
+    ListenTransport, LocalData, LocalRecord, LogFormat, LogSettings, Strategy, UpstreamSettings,
+    Workers,
 };
 use crate::run::{Order, Prepared, Proxy, Running, StartError, StartFault, local_runtime};
 use crate::signals::StopSignals;
@@ -388,6 +389,7 @@ fn config(
         routes: Vec::new(),
         forward_special: Vec::new(),
         local,
+        cache: CacheSettings::OFF,
         bootstrap: Vec::new(),
         log: LogSettings {
             level: tracing::level_filters::LevelFilter::WARN,

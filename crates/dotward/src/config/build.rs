@@ -22,7 +22,8 @@ use super::routes;
 use super::upstreams;
 use super::value::{ListenText, Value};
 use super::{
-    Config, ListenAddress, ListenTransport, LogFormat, LogSettings, ServerIdentity, Workers,
+    CacheSettings, Config, ListenAddress, ListenTransport, LogFormat, LogSettings, ServerIdentity,
+    Workers,
 };
 use crate::settings::{Id, Setting};
 
@@ -63,9 +64,10 @@ pub(crate) fn build(
         routes: far.routes,
         forward_special,
         local,
+        cache: cache(parts.values)?,
         bootstrap: far.bootstrap,
         log: log(parts.values),
-        drain: drain(parts.values)?,
+        drain: duration(parts.values, Id::Drain)?,
         sandbox: sandbox(parts.values),
         workers: workers(parts.values)?,
     })
@@ -222,6 +224,28 @@ fn proxy_from(values: &Values, warnings: &mut Vec<Warning>) -> Vec<ipnet::IpNet>
     limits::networks(values, Id::ListenProxyFrom)
 }
 
+fn cache(values: &Values) -> Option<CacheSettings> {
+    let seconds = |id| {
+        if let Value::Seconds(seconds) = values.one(id)?.value {
+            Some(seconds)
+        } else {
+            None
+        }
+    };
+    let max_ttl = seconds(Id::CacheMaxTtl)?;
+    let Value::Size(size) = values.one(Id::CacheSize)?.value else {
+        return None;
+    };
+    Some(CacheSettings {
+        size,
+        stale: duration(values, Id::CacheStale)?,
+        min_ttl: seconds(Id::CacheMinTtl)?.min(max_ttl),
+        max_ttl,
+        negative_ttl: seconds(Id::CacheNegativeTtl)?,
+        prefetch: values.one(Id::CachePrefetch)?.value == Value::YesNo(true),
+    })
+}
+
 /// The control socket; `None` when it is off, or nobody said anything.
 pub(crate) fn control(values: &Values) -> Option<PathBuf> {
     let parsed = values.one(Id::ListenControl)?;
@@ -264,8 +288,8 @@ fn sandbox(values: &Values) -> bool {
     said != Some(&Value::YesNo(false))
 }
 
-fn drain(values: &Values) -> Option<Duration> {
-    if let Value::Duration(duration) = values.one(Id::Drain)?.value {
+fn duration(values: &Values, id: Id) -> Option<Duration> {
+    if let Value::Duration(duration) = values.one(id)?.value {
         Some(duration)
     } else {
         None

@@ -91,6 +91,8 @@ pub struct Config {
     pub forward_special: Vec<Name>,
     /// Records answered here.
     pub local: Vec<LocalRecord>,
+    /// What is kept, and for how long.
+    pub cache: CacheSettings,
     /// The resolvers asked for the addresses of upstreams without endpoints. Each has endpoints
     /// itself; at least one whenever such an upstream exists.
     pub bootstrap: Vec<UpstreamSettings>,
@@ -265,6 +267,35 @@ pub struct Binding {
     pub interface: Option<String>,
     /// The mark of the packets; not 0.
     pub mark: Option<u32>,
+}
+
+/// What is kept, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// Octets for it; 0: nothing is kept.
+    pub size: u64,
+    /// How long past their time answers are kept for when nobody answers; zero: not at all.
+    pub stale: Duration,
+    /// TTLs are raised to so many seconds, where there is data; never above `max_ttl`.
+    pub min_ttl: u32,
+    /// TTLs are lowered to so many seconds.
+    pub max_ttl: u32,
+    /// Negative answers are kept for so many seconds at most.
+    pub negative_ttl: u32,
+    /// Whether what is much asked for is refreshed before its time is over.
+    pub prefetch: bool,
+}
+
+impl CacheSettings {
+    /// Nothing is kept.
+    pub const OFF: Self = Self {
+        size: 0,
+        stale: Duration::ZERO,
+        min_ttl: 0,
+        max_ttl: 0,
+        negative_ttl: 0,
+        prefetch: false,
+    };
 }
 
 /// One record answered here, class IN.

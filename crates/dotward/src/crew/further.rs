@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use dotward_core::exchange::Request;
+use dotward_core::exchange::{Asked, Request};
 use dotward_core::time::Moment;
 use tokio::net::TcpStream;
 
@@ -85,8 +85,12 @@ struct Hand {
 
 impl Far for Hand {
     fn forward(&mut self, request: Request, to: ReplyTo, _: Moment) {
-        self.batch.push((request, to));
+        self.batch.push(Handed::Question(request, to));
         self.in_flight += 1;
+    }
+
+    fn refresh(&mut self, asked: Asked, _: Moment) {
+        self.batch.push(Handed::Refresh(asked));
     }
 }
 
@@ -95,7 +99,10 @@ impl State {
     fn settle(&mut self, link: &Link, now: Moment) {
         if !self.hand.batch.is_empty() {
             link.hand_over(&mut self.hand.batch);
-            for (request, to) in self.hand.batch.drain(..) {
+            for handed in self.hand.batch.drain(..) {
+                let Handed::Question(request, to) = handed else {
+                    continue;
+                };
                 self.hand.in_flight -= 1;
                 self.near.counters.shed.add(1);
                 let mut reply = mem::take(&mut self.near.reply);

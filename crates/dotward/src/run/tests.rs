@@ -12,7 +12,7 @@ use tokio::net::UdpSocket;
 use super::*;
 use crate::clock;
 use crate::config::{
-    Deny, LimitSettings, LogFormat, LogSettings, Strategy, UpstreamSettings, Workers,
+    CacheSettings, Deny, LimitSettings, LogFormat, LogSettings, Strategy, UpstreamSettings, Workers,
 };
 
 const NAME: &str = "dot.example";
@@ -45,6 +45,7 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
         routes: Vec::new(),
         forward_special: Vec::new(),
         local: Vec::new(),
+        cache: CacheSettings::OFF,
         bootstrap: Vec::new(),
         log: LogSettings {
             level: tracing::level_filters::LevelFilter::INFO,

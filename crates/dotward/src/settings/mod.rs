@@ -97,6 +97,12 @@ pub enum Id {
     RouteStrategy,
     RouteFallback,
     ForwardSpecial,
+    CacheSize,
+    CacheStale,
+    CacheMinTtl,
+    CacheMaxTtl,
+    CacheNegativeTtl,
+    CachePrefetch,
     LimitRate,
     LimitOctets,
     LimitSlip,
@@ -170,7 +176,7 @@ pub enum Group {
     Listen,
     /// Who is asked.
     Upstreams,
-    /// What is kept. No setting stands here yet.
+    /// What is kept.
     Cache,
     /// What others may learn.
     Privacy,
@@ -258,6 +264,8 @@ pub enum Kind {
         /// The largest number that is accepted.
         max: u32,
     },
+    /// Octets with a binary unit (`64MiB`), or `off`.
+    Size,
     /// `true` or `false`.
     YesNo,
     /// `true`, `false`, or octets.
@@ -313,6 +321,7 @@ impl Kind {
             Self::Choice(_) => "WORD",
             Self::Duration { .. } => "DUR",
             Self::Port => "PORT",
+            Self::Size => "SIZE",
             Self::Seconds { .. } => "SECONDS",
             Self::Label | Self::Preset | Self::DomainName | Self::TlsName | Self::Interface => {
                 "NAME"
@@ -349,6 +358,7 @@ impl Kind {
                 DurationText(max)
             ),
             Self::Port => "1 to 65535".into(),
+            Self::Size => "`off`, or a number with `KiB`, `MiB` or `GiB`; 1MiB to 1024GiB".into(),
             Self::Seconds { max } => format!("0 to {max} seconds, or a duration such as `5m`"),
             Self::Label => "1 to 64 letters, digits, `.`, `_`, `-`".into(),
             Self::Preset => "name of a preset".into(),

@@ -84,6 +84,7 @@ fn shown(config: &Config) -> String {
     }
     let log = &config.log;
     writeln!(text, "log {} {:?} {:?}", log.level, log.format, log.file).expect("a string");
+    writeln!(text, "cache {:?}", config.cache).expect("a string");
     writeln!(text, "drain {:?}", config.drain).expect("a string");
     writeln!(text, "workers {:?}", config.workers).expect("a string");
     text

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use dotward::config::{
-    AnswerSettings, Config, Cookies, Deny, LimitSettings, ListenAddress, ListenTransport,
-    LogFormat, LogSettings, Strategy, UpstreamSettings, Workers,
+    AnswerSettings, CacheSettings, Config, Cookies, Deny, LimitSettings, ListenAddress,
+    ListenTransport, LogFormat, LogSettings, Strategy, UpstreamSettings, Workers,
 };
 use dotward::run::{Prepared, Proxy, Running};
 use dotward::trust::TrustPace;
@@ -85,6 +85,7 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
         routes: Vec::new(),
         forward_special: Vec::new(),
         local: Vec::new(),
+        cache: CacheSettings::OFF,
         bootstrap: Vec::new(),
         log: LogSettings {
             level: tracing::level_filters::LevelFilter::DEBUG,

@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use dotward_core::cache::Cache;
 use dotward_core::front::{Client, Deny, Front, FrontConfig, OptionsConfig};
 use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords, PolicyConfig};
 use dotward_core::upstream::{ConnectionId, UpstreamConfig, UpstreamId};
@@ -94,6 +96,7 @@ impl Runner {
                     local: LocalRecords::new(self.local.clone()),
                     ..PolicyConfig::default()
                 },
+                cache: Arc::new(Cache::off()),
                 options: OptionsConfig::default(),
                 deny: Deny::default(),
                 rate: None,

@@ -33,6 +33,7 @@ fn front(options: OptionsConfig) -> Front {
             ..PolicyConfig::default()
         },
         options,
+        cache: Arc::new(crate::cache::Cache::off()),
     })
 }
 
