@@ -34,6 +34,7 @@ pub mod plan;
 pub mod presets;
 pub mod privileges;
 pub mod run;
+pub mod sandbox;
 pub mod settings;
 pub mod signals;
 pub mod tls;

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use dotward_core::exchange::Request;
+use dotward_core::exchange::{Asked, Request};
 use dotward_core::front::Front;
 use dotward_core::policy::Acl;
 use dotward_core::time::{Moment, WallSeconds};
@@ -19,9 +19,9 @@ use dotward_udp::LocalAddress;
 use rustls::Connection;
 use rustls::pki_types::UnixTime;
 
-use crate::clock;
+use crate::clock::WallClock;
 use crate::counters::Counters;
-use crate::limits::WALL_READ_EVERY;
+use crate::events::Repeats;
 use crate::listen::stream::{ClientKey, Clients};
 use crate::listen::udp::UdpPort;
 use crate::signal::Signal;
@@ -49,6 +49,10 @@ pub(crate) trait Far {
     /// Takes a question. Exactly one reply for `to` follows, at once or later, by [`Near::deliver`]. To be called through
     /// [`Near::forward`], so that the turn knows of it.
     fn forward(&mut self, request: Request, to: ReplyTo, now: Moment);
+
+    /// Takes a question whose answer is kept and should be a newer one. Nobody waits for it, and it may be dropped. To be called through
+    /// [`Near::refresh`].
+    fn refresh(&mut self, asked: Asked, now: Moment);
 }
 
 /// A worker, as its listeners see it.
@@ -76,12 +80,13 @@ pub(crate) struct Near {
     /// Whose PROXY headers say who asks.
     pub(crate) balancers: Acl,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) wall: WallClock,
     /// Asks for a turn in which what waits is flushed.
     pub(crate) nudge: Rc<Signal>,
     /// Something was forwarded in this turn.
     forwarded: bool,
-    /// The wall clock, for the age of cookies, and when it was read: at most [`WALL_READ_EVERY`] ago.
-    wall: (WallSeconds, Option<Moment>),
+    /// Queries above a rate, as they are told of.
+    limited: Repeats,
 }
 
 impl Near {
@@ -101,20 +106,18 @@ impl Near {
             listen_tls,
             balancers: Acl::new(&[]),
             counters,
+            wall: WallClock::default(),
             nudge: Rc::default(),
             forwarded: false,
-            wall: (WallSeconds::default(), None),
+            limited: Repeats::default(),
         }
     }
 
-    /// The wall clock, a second late at most.
-    pub(crate) fn wall(&mut self, now: Moment) -> WallSeconds {
-        let (wall, read) = &mut self.wall;
-        if read.is_none_or(|read| now.since(read) >= WALL_READ_EVERY) {
-            *read = Some(now);
-            *wall = clock::wall_seconds();
-        }
-        *wall
+    /// The wall clock as cookies bear it.
+    pub(crate) fn wall_seconds(&mut self, now: Moment) -> WallSeconds {
+        // Modulo 2^32 is what the format says.
+        let [.., a, b, c, d] = self.wall.about(now).as_secs().to_be_bytes();
+        WallSeconds(u32::from_be_bytes([a, b, c, d]))
     }
 
     /// Gives a question to whoever can answer it.
@@ -130,16 +133,34 @@ impl Near {
         far.forward(request, to, now);
     }
 
+    /// Has an answer that is kept asked for once more.
+    pub(crate) fn refresh(&mut self, far: &mut impl Far, asked: Asked, now: Moment) {
+        self.forwarded = true;
+        far.refresh(asked, now);
+    }
+
+    /// A query was above its network's rate.
+    pub(crate) fn note_limited(&mut self, now: Moment) {
+        self.counters.limited.add(1);
+        if let Some(queries) = self.limited.note(now) {
+            tracing::warn!(
+                queries,
+                "queries over UDP above the rate of one client network (limits.rate, limits.octets); told to use TCP or dropped"
+            );
+        }
+    }
+
     /// Whether anything was forwarded since the last call.
     pub(crate) fn take_forwarded(&mut self) -> bool {
         std::mem::take(&mut self.forwarded)
     }
 
     /// Appends a reply to what leaves with the next [`Near::flush`].
-    pub(crate) fn deliver(&mut self, to: ReplyTo, message: &[u8]) {
+    pub(crate) fn deliver(&mut self, to: ReplyTo, message: &[u8], now: Moment) {
         match to {
             ReplyTo::Udp { port, peer, local } => {
                 if let Some(port) = self.ports.get_mut(port) {
+                    self.front.handle_sent(peer.ip(), message.len(), now);
                     port.push(message, peer, local);
                 }
             }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dotward_core::engine::{Action, Engine, Replies};
-use dotward_core::exchange::Request;
+use dotward_core::exchange::{self, Request};
 use dotward_core::time::Moment;
 use dotward_core::upstream::{ConnectionId, Protocol};
 use slotmap::SecondaryMap;
@@ -55,6 +55,10 @@ pub(crate) enum Asked {
 impl Far for Engine<Asked> {
     fn forward(&mut self, request: Request, to: ReplyTo, now: Moment) {
         self.submit(request, Asked::Here(to), now);
+    }
+
+    fn refresh(&mut self, asked: exchange::Asked, now: Moment) {
+        Self::refresh(self, asked, now);
     }
 }
 
@@ -138,8 +142,9 @@ impl State {
     /// A state without sockets in front of one upstream, in which loopback may ask.
     #[cfg(test)]
     pub(crate) fn for_test() -> Self {
+        use dotward_core::cache::Cache;
         use dotward_core::engine::EngineConfig;
-        use dotward_core::front::{Front, FrontConfig, OptionsConfig};
+        use dotward_core::front::{Deny, Front, FrontConfig, OptionsConfig};
         use dotward_core::policy::{Acl, PolicyConfig};
         use dotward_core::upstream::{Strategy, UpstreamConfig};
 
@@ -153,13 +158,16 @@ impl State {
         let front = Front::new(FrontConfig {
             allow: Acl::new(&allow),
             policy: PolicyConfig::default(),
+            cache: Arc::new(Cache::off()),
             options: OptionsConfig::default(),
+            deny: Deny::default(),
+            rate: None,
         });
         let engine = Engine::new(EngineConfig::new(upstreams, Strategy::Ordered), [7; 32]);
         let events = EventLog::new(vec!["test".to_owned()]);
         let near = Near::new(
             Arc::new(front),
-            Clients::new(Acl::new(&allow), Arc::new(Places::new(8))),
+            Clients::new(Acl::new(&allow), Arc::new(Places::new(8, 8))),
             SharedListenerTls::default(),
             Arc::default(),
         );
@@ -200,7 +208,7 @@ impl State {
             self.engine.handle_timeout(now);
         }
         while self.act(worker, now) | self.transmit(now) {}
-        self.route_replies();
+        self.route_replies(now);
         self.near.flush();
         while let Some(event) = self.engine.poll_event() {
             self.events.write(&event);
@@ -264,14 +272,14 @@ impl State {
         acted
     }
 
-    fn route_replies(&mut self) {
+    fn route_replies(&mut self, now: Moment) {
         self.engine.take_replies(&mut self.replies);
         if self.replies.is_empty() {
             return;
         }
         let (near, further) = (&mut self.near, &mut self.further);
         self.replies.drain(|asked, message| match asked {
-            Asked::Here(to) => near.deliver(to, message),
+            Asked::Here(to) => near.deliver(to, message, now),
             Asked::Further { worker, to } => {
                 if let Some(further) = further.get_mut(worker) {
                     further.replies.push(to, message);
@@ -289,9 +297,14 @@ impl State {
     pub(crate) fn take_handed(&mut self, now: Moment) {
         for (worker, further) in self.further.iter().enumerate() {
             further.link.take_questions(&mut self.handed);
-            for (request, to) in self.handed.drain(..) {
-                self.engine
-                    .submit(request, Asked::Further { worker, to }, now);
+            for handed in self.handed.drain(..) {
+                match handed {
+                    Handed::Question(request, to) => {
+                        let asked = Asked::Further { worker, to };
+                        self.engine.submit(request, asked, now);
+                    }
+                    Handed::Refresh(asked) => self.engine.refresh(asked, now),
+                }
             }
         }
     }

@@ -2,9 +2,12 @@
 //! are nearly right, fuzz targets feed them anything.
 
 use core::time::Duration;
+use std::sync::Arc;
 
+use dotward_core::cache::Cache;
+use dotward_core::exchange::{Request, SignedQuery};
 use dotward_core::front::{
-    Client, CookieSecrets, Cookies, DropReason, Front, FrontConfig, OptionsConfig, Verdict,
+    Client, CookieSecrets, Cookies, Deny, DropReason, Front, FrontConfig, OptionsConfig, Verdict,
 };
 use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords, PolicyConfig};
 use dotward_core::time::{Moment, WallSeconds};
@@ -39,12 +42,15 @@ pub fn front() -> Front {
             local: LocalRecords::new(records),
             ..PolicyConfig::default()
         },
+        cache: Arc::new(Cache::off()),
         options: OptionsConfig {
             cookies: Cookies::Answer,
             secrets: CookieSecrets::new(&[[7; 16]]),
             nsid: Some(b"law".as_slice().into()),
             ..OptionsConfig::default()
         },
+        deny: Deny::default(),
+        rate: None,
     })
 }
 
@@ -60,7 +66,9 @@ pub fn query(front: &Front, message: &[u8]) {
         match front.handle_query(message, &client, Moment::ZERO, WallSeconds(0), &mut reply) {
             Verdict::Drop(reason) => check_silence(message, reason),
             Verdict::Reply => check_own_reply(message, &reply, transport),
-            Verdict::Forward(request) => check_forwarded(message, &request.asker),
+            Verdict::ReplyAndRefresh(_) => panic!("nothing is kept"),
+            Verdict::Forward(request) => check_forwarded(message, &request),
+            Verdict::Limited { .. } => panic!("limited, and nobody is counted"),
         }
     }
 }
@@ -137,11 +145,15 @@ fn check_options(query: &QueryView<'_>, reply: &ResponseView<'_>, transport: Tra
     }
 }
 
-fn check_forwarded(message: &[u8], asker: &Asker) {
+fn check_forwarded(message: &[u8], request: &Request) {
     let Ok(query) = QueryView::parse(message) else {
         panic!("forwarded, and not a question");
     };
+    let asker = &request.asker;
     assert_eq!(query.question().octets(), asker.question.octets());
+    // What is signed goes as it is, and nothing else does.
+    assert_eq!(request.signed, SignedQuery::of(&query));
+    assert_eq!(request.signed.is_some(), query.signature().is_some());
     for block in [None, Some(128), Some(468)] {
         let options = QueryOptions {
             keepalive: false,

@@ -3,12 +3,12 @@
 use super::attempt::Among;
 use super::event::Event;
 use super::{Engine, Owner};
-use crate::exchange::{Attempt, ExchangeId};
+use crate::exchange::{Attempt, Exchange, ExchangeId};
 use crate::limits::QUESTION_BUDGET;
 use crate::time::Moment;
 use crate::upstream::{Accepted, CloseReason, ConnectionId, Protocol, UpstreamId, refuses_edns};
 use crate::wire::edns::{EdeCode, Edns};
-use crate::wire::{Rcode, ReplyOrigin, ResponseView, render_reply};
+use crate::wire::{Rcode, ReplyOrigin, ResponseView};
 
 impl<C> Engine<C> {
     /// Takes plaintext from a connection, in pieces of any size.
@@ -129,7 +129,7 @@ impl<C> Engine<C> {
                 return;
             }
         }
-        self.finish(exchange_id, response, origin);
+        self.finish(exchange_id, response, origin, now);
     }
 
     /// Asks the same upstream over a stream after a truncated datagram. `false` when it was asked over a stream already, or cannot
@@ -161,7 +161,9 @@ impl<C> Engine<C> {
         now: Moment,
     ) -> bool {
         let upstream = attempt.upstream;
-        let Some(exchange) = self.exchanges.get_mut(id) else {
+        // What is signed cannot be written in another way.
+        let unsigned = |exchange: &&mut Exchange<C>| exchange.signed().is_none();
+        let Some(exchange) = self.exchanges.get_mut(id).filter(unsigned) else {
             return false;
         };
         match (attempt.edns, refuses_edns(response)) {
@@ -189,27 +191,6 @@ impl<C> Engine<C> {
         {
             Some(Protocol::Tls) => ReplyOrigin::Upstream,
             Some(Protocol::Tcp | Protocol::Udp) | None => ReplyOrigin::ClearText,
-        }
-    }
-
-    /// Replies to everybody who waits; a poor response only when none better was held before it.
-    fn finish(&mut self, id: ExchangeId, response: &ResponseView<'_>, origin: ReplyOrigin) {
-        let Some(mut exchange) = self.exchanges.remove(id) else {
-            return;
-        };
-        self.abandon(&exchange.attempts);
-        let held = exchange.take_held().filter(|_| is_poor(response));
-        let held = held.as_ref().and_then(|held| {
-            ResponseView::parse(&held.message)
-                .ok()
-                .map(|response| (response, held.origin))
-        });
-        let (best, origin) = held
-            .as_ref()
-            .map_or((response, origin), |(held, origin)| (held, *origin));
-        for waiter in exchange.waiters {
-            render_reply(best, &waiter.asker, origin, &mut self.scratch);
-            self.replies.push(waiter.client, &self.scratch);
         }
     }
 
@@ -241,7 +222,7 @@ impl<C> Engine<C> {
 /// Whether another upstream may have a better answer: the upstream failed or refused (RFC 2308 section 7), or sent a truncated answer
 /// over a stream, where there is nothing to truncate for. Data that was found bogus is not one upstream's opinion (RFC 8914 sections 4.7
 /// to 4.13): asking on would only find somebody who does not look.
-fn is_poor(response: &ResponseView<'_>) -> bool {
+pub(super) fn is_poor(response: &ResponseView<'_>) -> bool {
     let flags = response.header().flags;
     match response.rcode() {
         Rcode::SERVFAIL

@@ -1,6 +1,6 @@
 //! The one exit: turns a canonical response into the reply for one asker.
 //!
-//! Every answer leaves through [`render_reply`], so ID, flags, spelling of the name, EDNS and size are right for everybody, or
+//! Every answer leaves through [`render_reply`], but for signed ones, which are not ours to touch ([`relay_reply`]), so ID, flags, spelling of the name, EDNS and size are right for everybody, or
 //! wrong for everybody and found at once. Records are copied as received; nothing is re-encoded, so names keep their
 //! compression and unknown types their octets (RFC 3597 section 4).
 //!
@@ -8,10 +8,9 @@
 //! additional section (RFC 2181 section 9), then record sets from the end, with TC set (RFC 2181 section 9).
 
 use super::asker::Asker;
-use super::compose::{append_opt, reply_flags};
+use super::compose::{append_opt, reply_flags, write_truncated};
 use super::edns::{EDE_TEXT_MAX, ExtendedError, OPTION_HEADER_LEN, OptFields};
 use super::header::{Flags, Header};
-use super::name;
 use super::numbers::Rcode;
 use super::question::AsQuestion;
 use super::records::{Record, Records, Section};
@@ -130,6 +129,20 @@ pub fn render_reply<'a, Q: AsQuestion>(
             dnssec_ok: edns.dnssec_ok,
         };
         append_opt(fields, &asker.options, error.filter(|_| kept.error), out);
+    }
+}
+
+/// Writes the reply to `asker` from a signed response: its octets but the message ID, which is all that may change (RFC 8945 section 5.5). What
+/// is too long for the asker cannot be cut without breaking the signature; an empty reply with TC says that there is more.
+pub fn relay_reply(response: &ResponseView<'_>, asker: &Asker, out: &mut Vec<u8>) {
+    let message = response.message();
+    if message.len() > asker.reply_len_max() {
+        return write_truncated(asker, out);
+    }
+    out.clear();
+    out.extend_from_slice(message);
+    if let Some(id) = out.first_chunk_mut::<2>() {
+        *id = asker.id.to_be_bytes();
     }
 }
 
@@ -256,7 +269,7 @@ fn truncate(response: &Canonical<'_>, room: usize) -> Kept {
     let claimed = [counted.answers, counted.authorities, counted.additionals];
     let records = Records::new(message, response.records_at, claimed);
     for record in records.map_while(Result::ok) {
-        let boundary = previous.filter(|previous| !same_set(message, previous, &record));
+        let boundary = previous.filter(|previous| !previous.same_set(message, &record));
         if let Some(set_end) = boundary {
             kept.end = set_end.end;
             kept.counts = counts;
@@ -268,13 +281,6 @@ fn truncate(response: &Canonical<'_>, room: usize) -> Kept {
         previous = Some(record);
     }
     kept
-}
-
-fn same_set(message: &[u8], left: &Record<'_>, right: &Record<'_>) -> bool {
-    left.section == right.section
-        && left.rtype == right.rtype
-        && left.class == right.class
-        && name::same_name(message, left.owner_at, right.owner_at)
 }
 
 #[cfg(test)]

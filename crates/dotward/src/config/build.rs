@@ -3,10 +3,10 @@
 //! Every part is built even when another is at fault, so that all faults are found; a part whose
 //! own values did not parse is not blamed a second time for missing them.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dotward_core::front::Deny;
 use tracing::level_filters::LevelFilter;
 
 use super::answers;
@@ -14,6 +14,7 @@ use super::fault::{Fault, Problem};
 use super::file::FileSettings;
 use super::files::{self, NamedFile, ReadFiles};
 use super::layers::{Layers, Level, Parsed, Values};
+use super::limits::{self, LimitSettings};
 use super::local;
 use super::place::Place;
 use super::report::Warning;
@@ -21,8 +22,8 @@ use super::routes;
 use super::upstreams;
 use super::value::{ListenText, Value};
 use super::{
-    BindRules, Config, ListenAddress, ListenTransport, LogFormat, LogSettings, RunAs,
-    ServerIdentity, Workers,
+    BindRules, CacheSettings, Config, ListenAddress, ListenTransport, LogFormat, LogSettings,
+    RunAs, ServerIdentity, Workers,
 };
 use crate::settings::{Id, Setting};
 
@@ -57,7 +58,9 @@ pub(crate) fn build(
         },
         run_as: run_as(parts.values, faults),
         listen_tls,
-        allow: networks(parts.values, Id::ListenAllow),
+        allow: limits::networks(parts.values, Id::ListenAllow),
+        deny: deny(parts.values),
+        limits: LimitSettings::of(parts.values)?,
         proxy_from: proxy_from(parts.values, warnings),
         control: control(parts.values),
         answers: answers::build(parts, faults)?,
@@ -66,9 +69,11 @@ pub(crate) fn build(
         routes: far.routes,
         forward_special,
         local,
+        cache: cache(parts.values)?,
         bootstrap: far.bootstrap,
         log: log(parts.values),
-        drain: drain(parts.values)?,
+        drain: duration(parts.values, Id::Drain)?,
+        sandbox: sandbox(parts.values),
         workers: workers(parts.values)?,
     })
 }
@@ -237,6 +242,13 @@ fn run_as(values: &Values, faults: &mut Vec<Fault>) -> Option<RunAs> {
     }
 }
 
+fn deny(values: &Values) -> Deny {
+    match values.word(Id::ListenDeny) {
+        Some("silent") => Deny::Silence,
+        Some(_) | None => Deny::Refuse,
+    }
+}
+
 /// Load balancers. To believe everybody is a mistake more often than not, and is told.
 fn proxy_from(values: &Values, warnings: &mut Vec<Warning>) -> Vec<ipnet::IpNet> {
     let of_everybody = |parsed: &&Parsed| matches!(&parsed.value, Value::Networks(networks) if networks.iter().any(|it| it.prefix_len() == 0));
@@ -244,24 +256,29 @@ fn proxy_from(values: &Values, warnings: &mut Vec<Warning>) -> Vec<ipnet::IpNet>
         let place = parsed.place.clone();
         warnings.push(Warning::ProxyFromEverybody { place });
     }
-    networks(values, Id::ListenProxyFrom)
+    limits::networks(values, Id::ListenProxyFrom)
 }
 
-/// The networks of a list, each once.
-fn networks(values: &Values, id: Id) -> Vec<ipnet::IpNet> {
-    let mut seen = BTreeSet::new();
-    let mut all = Vec::new();
-    for parsed in values.all(id) {
-        if let Value::Networks(networks) = &parsed.value {
-            all.extend(
-                networks
-                    .iter()
-                    .copied()
-                    .filter(|network| seen.insert(*network)),
-            );
+fn cache(values: &Values) -> Option<CacheSettings> {
+    let seconds = |id| {
+        if let Value::Seconds(seconds) = values.one(id)?.value {
+            Some(seconds)
+        } else {
+            None
         }
-    }
-    all
+    };
+    let max_ttl = seconds(Id::CacheMaxTtl)?;
+    let Value::Size(size) = values.one(Id::CacheSize)?.value else {
+        return None;
+    };
+    Some(CacheSettings {
+        size,
+        stale: duration(values, Id::CacheStale)?,
+        min_ttl: seconds(Id::CacheMinTtl)?.min(max_ttl),
+        max_ttl,
+        negative_ttl: seconds(Id::CacheNegativeTtl)?,
+        prefetch: values.one(Id::CachePrefetch)?.value == Value::YesNo(true),
+    })
 }
 
 /// The control socket; `None` when it is off, or nobody said anything.
@@ -301,8 +318,13 @@ fn is_stderr(parsed: &Parsed) -> bool {
     parsed.value == Value::Path(PathBuf::from("stderr"))
 }
 
-fn drain(values: &Values) -> Option<Duration> {
-    if let Value::Duration(duration) = values.one(Id::Drain)?.value {
+fn sandbox(values: &Values) -> bool {
+    let said = values.one(Id::Sandbox).map(|parsed| &parsed.value);
+    said != Some(&Value::YesNo(false))
+}
+
+fn duration(values: &Values, id: Id) -> Option<Duration> {
+    if let Value::Duration(duration) = values.one(id)?.value {
         Some(duration)
     } else {
         None

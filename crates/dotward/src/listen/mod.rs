@@ -28,7 +28,7 @@ fn take_query(
     now: Moment,
 ) -> Taken {
     near.counters.queries(client.transport).add(1);
-    let wall = near.wall(now);
+    let wall = near.wall_seconds(now);
     match near
         .front
         .handle_query(message, client, now, wall, &mut near.reply)
@@ -36,6 +36,15 @@ fn take_query(
         Verdict::Reply => {
             near.counters.answered_here.add(1);
             Taken::Reply
+        }
+        Verdict::ReplyAndRefresh(asked) => {
+            near.counters.answered_here.add(1);
+            near.refresh(far, asked, now);
+            Taken::Reply
+        }
+        Verdict::Limited { reply } => {
+            near.note_limited(now);
+            if reply { Taken::Reply } else { Taken::Dropped }
         }
         Verdict::Drop(_) => {
             near.counters.dropped.add(1);

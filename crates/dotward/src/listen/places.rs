@@ -8,14 +8,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Debug)]
 pub(crate) struct Places {
     most: usize,
+    per_source: usize,
     taken: AtomicUsize,
 }
 
 impl Places {
-    /// So many places, none taken.
-    pub(crate) fn new(most: usize) -> Self {
+    /// So many places, none taken, of which each worker gives one source so many at most.
+    pub(crate) fn new(most: usize, per_source: usize) -> Self {
         Self {
             most,
+            per_source,
             taken: AtomicUsize::new(0),
         }
     }
@@ -23,6 +25,16 @@ impl Places {
     /// Whether somebody has to go before the next one comes.
     pub(crate) fn are_full(&self) -> bool {
         self.taken.load(Ordering::Relaxed) >= self.most
+    }
+
+    /// Whether clients should be asked to close what they do not use: of sixteen places fewer than one is free.
+    pub(crate) fn are_scarce(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) > self.most - self.most.div_ceil(16)
+    }
+
+    /// How many streams of one source a worker may have.
+    pub(crate) fn per_source(&self) -> usize {
+        self.per_source
     }
 
     /// Streams open at the moment.
@@ -38,5 +50,26 @@ impl Places {
     /// Gives places back.
     pub(crate) fn give_back(&self, places: usize) {
         self.taken.fetch_sub(places, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_become_scarce_before_they_are_full() {
+        for (most, scarce_from) in [(1, 1), (16, 16), (32, 31), (2048, 1921)] {
+            let places = Places::new(most, 1);
+            for taken in 1..=most {
+                places.take();
+                assert_eq!(
+                    places.are_scarce(),
+                    taken >= scarce_from,
+                    "{taken} of {most}"
+                );
+            }
+            assert!(places.are_full());
+        }
     }
 }

@@ -32,7 +32,7 @@ use super::places::Places;
 use super::source::Source;
 use super::{Taken, take_query};
 use crate::clock;
-use crate::limits::{CLIENT_BACKLOG, CLIENT_IN_FLIGHT, CLIENT_STREAMS_PER_SOURCE, CLIENTS_BACKLOG};
+use crate::limits::{CLIENT_BACKLOG, CLIENT_IN_FLIGHT, CLIENTS_BACKLOG};
 use crate::near::{Far, Host, Near, ReplyTo};
 use crate::signal::{Ready, Signal, Wants};
 use crate::stream::{Stream, StreamEnd};
@@ -151,6 +151,12 @@ impl Clients {
         self.places.are_full()
     }
 
+    /// Whether clients are asked to close when they have what they want: the process is about to end, or places are scarce. Who closes first
+    /// bears what TCP remembers of a connection (TIME_WAIT; RFC 7828 section 3.4, RFC 9210 section 4.3).
+    fn are_urged_to_close(&self) -> bool {
+        self.draining || self.places.are_scarce()
+    }
+
     /// Appends a reply to the stream of a client, if it still exists.
     pub(crate) fn reply(&mut self, key: ClientKey, message: &[u8]) {
         let Some(client) = self.streams.get_mut(key) else {
@@ -253,7 +259,7 @@ impl Clients {
     pub(super) fn make_room_of(&mut self, address: IpAddr) -> bool {
         let source = Source::of(address);
         let of_source = |client: &ClientStream| Source::of(client.client.address.ip()) == source;
-        let enough = CLIENT_STREAMS_PER_SOURCE;
+        let enough = self.places.per_source();
         if self.streams.len() < enough
             || self.streams.values().filter(|it| of_source(it)).count() < enough
         {
@@ -391,7 +397,10 @@ fn take_messages(near: &mut Near, far: &mut impl Far, key: ClientKey, now: Momen
         return;
     };
     let mut messages = std::mem::take(&mut client.messages);
-    let who = client.client;
+    let mut who = client.client;
+    if near.clients.are_urged_to_close() {
+        who.idle = Duration::ZERO;
+    }
     while let Some(client) = near.clients.streams.get(key)
         && !client.is_full()
         && let Some(message) = messages.next_message()

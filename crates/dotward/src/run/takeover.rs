@@ -1,7 +1,7 @@
 //! Taking the place of a running process (`--takeover`).
 //!
-//! Both have the ports for a while (see `listen::sockets`); the new one serves, then tells the old one to drain. Nothing is lost in
-//! between: what waits in the old one's sockets is answered by it.
+//! Both have the ports for a while (see `listen::sockets`); the new one, about to serve, tells the old one to drain. Nothing is lost in
+//! between: what waits in the old one's sockets is answered by it, what arrives in the new one's as soon as it serves.
 //!
 //! Deliberately absent: finding a process of another namespace, whose manager has to end it.
 

@@ -11,7 +11,10 @@ use tokio::net::UdpSocket;
 
 use super::*;
 use crate::clock;
-use crate::config::{BindRules, LogFormat, LogSettings, Strategy, UpstreamSettings, Workers};
+use crate::config::{
+    BindRules, CacheSettings, Deny, LimitSettings, LogFormat, LogSettings, Strategy,
+    UpstreamSettings, Workers,
+};
 
 const NAME: &str = "dot.example";
 
@@ -28,6 +31,8 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
         run_as: None,
         control: None,
         allow: vec!["127.0.0.0/8".parse().unwrap()],
+        deny: Deny::default(),
+        limits: LimitSettings::default(),
         answers: crate::config::AnswerSettings {
             udp_size: 1232,
             cookies: crate::config::Cookies::Answer,
@@ -43,6 +48,7 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
         routes: Vec::new(),
         forward_special: Vec::new(),
         local: Vec::new(),
+        cache: CacheSettings::OFF,
         bootstrap: Vec::new(),
         log: LogSettings {
             level: tracing::level_filters::LevelFilter::INFO,
@@ -50,6 +56,7 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
             file: None,
         },
         drain: Duration::from_secs(2),
+        sandbox: false,
         workers: Workers::Auto,
     }
 }

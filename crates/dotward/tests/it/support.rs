@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use dotward::config::{
-    AnswerSettings, BindRules, Config, Cookies, ListenAddress, ListenTransport, LogFormat,
-    LogSettings, Strategy, UpstreamSettings, Workers,
+    AnswerSettings, BindRules, CacheSettings, Config, Cookies, Deny, LimitSettings, ListenAddress,
+    ListenTransport, LogFormat, LogSettings, Strategy, UpstreamSettings, Workers,
 };
 use dotward::run::{Prepared, Proxy, Running};
 use dotward::trust::TrustPace;
@@ -74,6 +74,8 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
         run_as: None,
         control: None,
         allow: vec!["127.0.0.0/8".parse().unwrap()],
+        deny: Deny::default(),
+        limits: LimitSettings::default(),
         answers: AnswerSettings {
             udp_size: 1232,
             cookies: Cookies::Answer,
@@ -85,6 +87,7 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
         routes: Vec::new(),
         forward_special: Vec::new(),
         local: Vec::new(),
+        cache: CacheSettings::OFF,
         bootstrap: Vec::new(),
         log: LogSettings {
             level: tracing::level_filters::LevelFilter::DEBUG,
@@ -92,6 +95,7 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
             file: None,
         },
         drain: Duration::from_secs(2),
+        sandbox: false,
         workers: Workers::Auto,
     }
 }
