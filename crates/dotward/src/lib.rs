@@ -20,6 +20,7 @@ mod limits;
 mod near;
 mod network;
 mod signal;
+mod snapshot;
 mod stream;
 mod worker;
 
@@ -34,6 +35,7 @@ pub mod plan;
 pub mod presets;
 pub mod run;
 pub mod settings;
+pub mod shared;
 pub mod signals;
 pub mod tls;
 pub mod trust;

@@ -23,6 +23,8 @@ mod pieces;
 mod program;
 mod proxy_header;
 mod renewal;
+mod shared_cache;
+mod snapshot;
 mod split_horizon;
 mod stopping;
 mod trust;
