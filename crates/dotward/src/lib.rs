@@ -34,6 +34,7 @@ pub mod logging;
 pub mod plan;
 pub mod presets;
 pub mod run;
+pub mod sandbox;
 pub mod settings;
 pub mod shared;
 pub mod signals;

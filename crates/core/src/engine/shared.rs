@@ -82,7 +82,8 @@ impl<C> Engine<C> {
         let (Some(shared), Some(exchange)) = (&mut self.shared, self.exchanges.get(id)) else {
             return false;
         };
-        shared.look_up(id, &exchange.asked, now) == HeadStart::Given
+        // The answer to a signed query is for its client alone.
+        exchange.signed().is_none() && shared.look_up(id, &exchange.asked, now) == HeadStart::Given
     }
 
     fn send_out(&mut self, id: ExchangeId, now: Moment) {

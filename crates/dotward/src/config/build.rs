@@ -70,6 +70,7 @@ pub(crate) fn build(
         bootstrap: far.bootstrap,
         log: log(parts.values),
         drain: duration(parts.values, Id::Drain)?,
+        sandbox: sandbox(parts.values),
         workers: workers(parts.values)?,
     })
 }
@@ -265,6 +266,11 @@ fn log(values: &Values) -> LogSettings {
 
 fn is_stderr(parsed: &Parsed) -> bool {
     parsed.value == Value::Path(PathBuf::from("stderr"))
+}
+
+fn sandbox(values: &Values) -> bool {
+    let said = values.one(Id::Sandbox).map(|parsed| &parsed.value);
+    said != Some(&Value::YesNo(false))
 }
 
 pub(super) fn duration(values: &Values, id: Id) -> Option<Duration> {

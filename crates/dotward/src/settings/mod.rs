@@ -138,6 +138,8 @@ pub enum Id {
     Debug,
     ConfigFile,
     Drain,
+    Sandbox,
+    NoSandbox,
     Workers,
     Compat,
 }

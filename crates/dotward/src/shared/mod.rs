@@ -25,7 +25,7 @@ use crate::limits::{SHARED_ANSWERS, SHARED_JOBS};
 use crate::worker::{Asked, Worker};
 
 pub use store::StoreError;
-pub(crate) use store::{Store, is_authenticated};
+pub(crate) use store::{Store, is_authenticated, tcp_port};
 
 /// What became of lookups.
 #[derive(Debug)]

@@ -120,6 +120,15 @@ pub(crate) fn is_authenticated(url: &str) -> bool {
     }
 }
 
+/// The TCP port of the store; none for a Unix socket.
+pub(crate) fn tcp_port(url: &str) -> Option<u16> {
+    let info = url.into_connection_info().ok()?;
+    match info.addr() {
+        ConnectionAddr::Tcp(_, port) | ConnectionAddr::TcpTls { port, .. } => Some(*port),
+        ConnectionAddr::Unix(_) | _ => None,
+    }
+}
+
 /// Speaks with the store until nobody can give it anything any more.
 pub(super) fn spawn(
     store: Store,

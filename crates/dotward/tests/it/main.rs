@@ -23,6 +23,7 @@ mod pieces;
 mod program;
 mod proxy_header;
 mod renewal;
+mod sandbox;
 mod shared_cache;
 mod snapshot;
 mod split_horizon;

@@ -294,6 +294,7 @@ fn what_an_open_line_brought_is_not_believed_to_be_authentic() {
             asker,
             group: GroupId::DEFAULT,
             stale: false,
+            signed: None,
         };
         bench.engine.submit(request, 1, bench.now);
         let (ticket, _) = fetched(&mut bench).remove(0);
