@@ -374,6 +374,8 @@ fn config(
         rules: BindRules::default(),
         run_as: None,
         control: None,
+        snapshot: None,
+        shared_cache: None,
         allow: ["127.0.0.0/8", "::1/128"]
             .iter()
             .filter_map(|network| network.parse().ok())

@@ -8,6 +8,7 @@ use crate::control::ControlBindError;
 use crate::listen::activation::ActivationError;
 use crate::listen::sockets::BindError;
 use crate::privileges::PrivilegeError;
+use crate::shared::StoreError;
 use crate::tls::TlsSetupError;
 use crate::upstream::dial::BindingError;
 
@@ -18,6 +19,8 @@ pub enum StartFault {
     Bind(BindError),
     /// There is no control socket.
     Control(ControlBindError),
+    /// The shared cache cannot be used as it is configured.
+    SharedCache(StoreError),
     /// Certificate or key of the TLS listeners cannot be used.
     ListenTls(TlsSetupError),
     /// The TLS settings of an upstream cannot be used.
@@ -63,6 +66,7 @@ impl fmt::Display for StartFault {
                  listen.certificate and listen.key"
             ),
             Self::Control(error) => error.fmt(f),
+            Self::SharedCache(error) => write!(f, "shared cache: {error}"),
             Self::ListenTls(error) => write!(f, "TLS listeners: {error}"),
             Self::UpstreamTls { upstream, error } => write!(f, "upstream {upstream}: {error}"),
             Self::Binding { upstream, error } => write!(f, "upstream {upstream}: {error}"),

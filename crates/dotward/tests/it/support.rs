@@ -73,6 +73,8 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
         rules: BindRules::default(),
         run_as: None,
         control: None,
+        snapshot: None,
+        shared_cache: None,
         allow: vec!["127.0.0.0/8".parse().unwrap()],
         deny: Deny::default(),
         limits: LimitSettings::default(),
