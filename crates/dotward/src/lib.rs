@@ -10,14 +10,17 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
 mod clock;
 mod descriptors;
 mod env;
 mod events;
 mod limits;
 mod network;
+mod post;
 mod signal;
 mod stream;
+mod tally;
 mod worker;
 
 pub mod cli;

@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::watch;
 
+use crate::admin::{self, Admin, Board};
 use crate::config::{Binding, Config, ListenAddress, ListenTransport, own_endpoint};
 use crate::descriptors;
 use crate::events::EventLog;
@@ -29,6 +30,7 @@ use crate::listen::stream::Clients;
 use crate::listen::{stream, udp};
 use crate::network;
 use crate::plan;
+use crate::post;
 use crate::presets;
 use crate::signal::Signal;
 use crate::tls::client::UpstreamTls;
@@ -67,6 +69,7 @@ pub struct Ended {
 pub struct Prepared {
     config: Config,
     sockets: Vec<(ListenAddress, Bound)>,
+    admin: Option<std::net::TcpListener>,
     listen_tls: Option<ListenerTls>,
     /// One for each upstream of the configuration; `None` for those spoken to in the clear.
     upstreams: Vec<Option<UpstreamTls>>,
@@ -158,11 +161,16 @@ impl Prepared {
         mut faults: Vec<StartFault>,
     ) -> Result<Self, StartError> {
         refuse_loops(&config, &sockets, &mut faults);
+        let admin = config.admin.and_then(|address| {
+            let fault = |error| faults.push(StartFault::Admin { address, error });
+            admin::bind(address).map_err(fault).ok()
+        });
         let seed = random_seed().map_err(|error| faults.push(StartFault::System(error)));
         match (faults.is_empty(), seed) {
             (true, Ok(seed)) => Ok(Self {
                 config,
                 sockets,
+                admin,
                 listen_tls,
                 upstreams,
                 from_files: false,
@@ -184,6 +192,11 @@ impl Prepared {
                 })
             })
             .collect()
+    }
+
+    /// Where metrics and health are told.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin.as_ref()?.local_addr().ok()
     }
 
     /// Serves until `orders` says otherwise. To be run within the runtime of [`local_runtime`].
@@ -253,6 +266,9 @@ async fn aborted(orders: &mut watch::Receiver<Order>) {
 struct Crew {
     worker: Rc<Worker>,
     listeners: Vec<Rc<Signal>>,
+    board: Arc<Board>,
+    /// Told last that it ends.
+    _admin: Option<Admin>,
 }
 
 impl Crew {
@@ -260,6 +276,7 @@ impl Crew {
         let Prepared {
             config,
             sockets,
+            admin,
             listen_tls,
             upstreams,
             from_files,
@@ -294,6 +311,9 @@ impl Crew {
                 }
             });
         }
+        if let Some(address) = admin.as_ref().and_then(|it| it.local_addr().ok()) {
+            tracing::info!(%address, "metrics and health at http://{address}");
+        }
         for line in presets::start_lines(&config) {
             tracing::info!("{line}");
         }
@@ -301,11 +321,21 @@ impl Crew {
         bootstrap::start(&worker, &config);
         trust::start(&worker, &config, from_files, pace);
         network::start(&worker);
-        Ok(Self { worker, listeners })
+        let (post, inbox) = post::open();
+        inbox.serve(&worker);
+        let board = Arc::new(Board::new(vec![post], config.ready_requires));
+        let admin = admin.map(|listener| Admin::start(listener, Arc::clone(&board)));
+        Ok(Self {
+            worker,
+            listeners,
+            board,
+            _admin: admin.transpose()?,
+        })
     }
 
     async fn drain(&self, limit: Duration) -> usize {
         let began = Instant::now();
+        self.board.set_draining();
         for listener in &self.listeners {
             listener.stop();
         }

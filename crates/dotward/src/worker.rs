@@ -19,6 +19,7 @@ use dotward_core::engine::{Action, Engine, Replies};
 use dotward_core::front::Front;
 use dotward_core::time::Moment;
 use dotward_core::upstream::{ConnectionId, Protocol};
+use dotward_core::wire::Transport;
 use dotward_udp::LocalAddress;
 use slotmap::SecondaryMap;
 
@@ -29,6 +30,7 @@ use crate::listen::stream::{ClientKey, Clients};
 use crate::listen::udp::UdpPort;
 use crate::signal::{Ready, Signal};
 use crate::stream::ReadBuffers;
+use crate::tally::{Source, Tally};
 use crate::tls::client::UpstreamTls;
 use crate::tls::server::ListenerTls;
 use crate::trust::TrustStatus;
@@ -51,6 +53,17 @@ pub(crate) enum ReplyTo {
     Stream(ClientKey),
 }
 
+/// What the engine keeps of a client who waits.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// Where the reply goes.
+    pub(crate) to: ReplyTo,
+    /// Over what the query came.
+    pub(crate) transport: Transport,
+    /// When it was read.
+    pub(crate) since: Moment,
+}
+
 /// The state of a worker and what its tasks share besides.
 pub(crate) struct Worker {
     state: RefCell<State>,
@@ -65,7 +78,7 @@ pub(crate) struct Worker {
 /// Everything a worker owns.
 pub(crate) struct State {
     pub(crate) front: Arc<Front>,
-    pub(crate) engine: Engine<ReplyTo>,
+    pub(crate) engine: Engine<Asked>,
     /// By upstream; `None` for those spoken to in the clear.
     pub(crate) upstreams: Vec<Option<Rc<UpstreamTls>>>,
     /// From where each upstream is connected to.
@@ -80,7 +93,8 @@ pub(crate) struct State {
     pub(crate) events: EventLog,
     /// A reply that needs no upstream, being written.
     pub(crate) reply: Vec<u8>,
-    replies: Replies<ReplyTo>,
+    pub(crate) tally: Tally,
+    replies: Replies<Asked>,
     sleep: SleepWatch,
     /// When the timer task wakes next.
     armed: Option<Moment>,
@@ -92,7 +106,7 @@ impl State {
     /// A state without sockets.
     pub(crate) fn new(
         front: Arc<Front>,
-        engine: Engine<ReplyTo>,
+        engine: Engine<Asked>,
         upstreams: Vec<Option<Rc<UpstreamTls>>>,
         bindings: Vec<Rc<Binding>>,
         events: EventLog,
@@ -101,6 +115,7 @@ impl State {
         Self {
             front,
             engine,
+            tally: Tally::new(events.names().len()),
             trust: TrustStatus::new(events.names().to_vec(), &upstreams),
             upstreams,
             bindings,
@@ -167,10 +182,13 @@ impl State {
             self.engine.handle_timeout(now);
         }
         while self.act(worker, now) | self.transmit(now) {}
-        self.route_replies();
+        self.route_replies(now);
         self.clients.flush();
         for port in &mut self.ports {
             port.flush();
+        }
+        if self.tally.has_replied_at_once() {
+            self.tally.end_turn(clock::now().since(now));
         }
         while let Some(event) = self.engine.poll_event() {
             self.events.write(&event);
@@ -204,7 +222,10 @@ impl State {
                     upstream,
                     endpoint,
                     protocol: protocol @ (Protocol::Tls | Protocol::Tcp),
-                } => driver::open(self, worker, connection, (upstream, protocol), endpoint),
+                } => {
+                    let whose = (upstream, protocol);
+                    driver::open(self, worker, connection, whose, endpoint, now);
+                }
                 Action::Close { connection } => {
                     if let Some(open) = self.connections.remove(connection) {
                         open.close();
@@ -225,16 +246,20 @@ impl State {
         acted
     }
 
-    fn route_replies(&mut self) {
+    fn route_replies(&mut self, now: Moment) {
         self.engine.take_replies(&mut self.replies);
-        let (ports, clients) = (&mut self.ports, &mut self.clients);
-        self.replies.drain(|to, message| match to {
-            ReplyTo::Udp { port, peer, local } => {
-                if let Some(port) = ports.get_mut(port) {
-                    port.push(message, peer, local);
+        let (ports, clients, tally) = (&mut self.ports, &mut self.clients, &mut self.tally);
+        self.replies.drain(|asked, message| {
+            let took = now.since(asked.since);
+            tally.add_reply(asked.transport, Source::Upstream, message, took);
+            match asked.to {
+                ReplyTo::Udp { port, peer, local } => {
+                    if let Some(port) = ports.get_mut(port) {
+                        port.push(message, peer, local);
+                    }
                 }
+                ReplyTo::Stream(key) => clients.reply(key, message),
             }
-            ReplyTo::Stream(key) => clients.reply(key, message),
         });
     }
 

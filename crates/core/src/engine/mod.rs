@@ -34,13 +34,14 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use slotmap::SlotMap;
 
+use crate::counts::{EngineCounts, UpstreamCounts};
 use crate::exchange::{ExchangeId, ExchangeTable, Joined, KeyHasher, Request, Waiter};
 use crate::limits::{GROWTH_PAUSE, QUESTION_BUDGET};
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
 use crate::upstream::{
-    CloseReason, Connection, ConnectionId, Group, GroupConfig, Strategy, Upstream, UpstreamConfig,
-    UpstreamId, UpstreamStatus,
+    CloseReason, Connection, ConnectionId, Group, GroupConfig, GroupId, Strategy, Upstream,
+    UpstreamConfig, UpstreamId, UpstreamStatus,
 };
 use crate::wire::write_error;
 
@@ -113,6 +114,7 @@ pub struct Engine<C> {
     transmits: VecDeque<ConnectionId>,
     events: Events,
     replies: Replies<C>,
+    counts: EngineCounts,
     rng: ChaCha12Rng,
     /// A message being written; kept to keep its memory.
     scratch: Vec<u8>,
@@ -140,6 +142,7 @@ impl<C> Engine<C> {
             transmits: VecDeque::new(),
             events: Events::default(),
             replies: Replies::default(),
+            counts: EngineCounts::default(),
             rng,
             scratch: Vec::new(),
         }
@@ -153,8 +156,9 @@ impl<C> Engine<C> {
                 self.send_or_fail(id, Among::Any, now);
                 self.race(id, now);
             }
-            Joined::Waits => {}
+            Joined::Waits => self.counts.coalesced += 1,
             Joined::Full(asker, client) => {
+                self.counts.overloaded += 1;
                 let told = Failure::Overloaded.told();
                 let (replies, scratch) = (&mut self.replies, &mut self.scratch);
                 write_error(&asker, told.rcode, Some(told.error), scratch);
@@ -186,6 +190,7 @@ impl<C> Engine<C> {
             endpoint,
         });
         if let Some(state) = self.upstreams.get_mut(upstream.0) {
+            state.counts.opened += 1;
             state.endpoints.handle_connected(endpoint);
             state.health.handle_connected(now);
         }
@@ -203,7 +208,18 @@ impl<C> Engine<C> {
         let endpoint = connection.endpoint;
         let datagram = connection.is_datagram();
         let idle = now.since(connection.idle_since());
+        let age = now.since(connection.since());
         let owners = connection.into_owners();
+        if let Some(state) = self.upstreams.get_mut(upstream.0) {
+            count_closed(
+                &mut state.counts,
+                reason,
+                (datagram, was_ready),
+                age,
+                answered,
+            );
+            state.counts.lost.add(reason, owners.len() as u64);
+        }
         if !datagram {
             self.events.push(Event::ConnectionClosed {
                 connection: id,
@@ -307,6 +323,24 @@ impl<C> Engine<C> {
         self.exchanges.waiters()
     }
 
+    /// What was counted, but for what belongs to one upstream.
+    #[must_use]
+    pub fn counts(&self) -> EngineCounts {
+        self.counts
+    }
+
+    /// How many upstreams there are.
+    #[must_use]
+    pub fn upstreams(&self) -> usize {
+        self.upstreams.len()
+    }
+
+    /// Who belongs to a group.
+    #[must_use]
+    pub fn members_of(&self, group: GroupId) -> &[UpstreamId] {
+        self.groups.get(group.0).map_or(&[], |group| &group.members)
+    }
+
     /// How much the engine holds at the moment.
     #[must_use]
     pub fn load(&self) -> Load {
@@ -340,6 +374,9 @@ impl<C> Engine<C> {
             in_flight: connections().map(Connection::load).sum(),
             rtt: state.rtt.estimate(now),
             idle_limit: state.idle.learned(),
+            heard: state.heard,
+            probed: state.probe.map(|probe| probe.sent),
+            counts: state.counts,
         })
     }
 
@@ -435,6 +472,11 @@ impl<C> Engine<C> {
             self.reply_held_or(waiter, held.as_ref(), failure.told());
         }
         if abandoned && let Some(exchange) = self.exchanges.remove(id) {
+            for attempt in &exchange.attempts {
+                if let Some(state) = self.upstreams.get_mut(attempt.upstream.0) {
+                    state.counts.timed_out += 1;
+                }
+            }
             self.abandon(&exchange.attempts);
         } else if let (Some(held), Some(exchange)) = (held, self.exchanges.get_mut(id)) {
             exchange.put_back(held);
@@ -451,6 +493,7 @@ impl<C> Engine<C> {
         let Some(state) = self.upstreams.get_mut(upstream.0) else {
             return;
         };
+        state.heard = Some(now);
         if state.health.handle_success(now) {
             self.events.push(Event::UpstreamUp { upstream });
         }
@@ -486,6 +529,23 @@ impl<C> Engine<C> {
 /// Whether the upstream ended the connection, and not we or the network.
 fn is_peers_close(reason: CloseReason) -> bool {
     matches!(reason, CloseReason::Ended | CloseReason::Reset)
+}
+
+fn count_closed(
+    counts: &mut UpstreamCounts,
+    reason: CloseReason,
+    (datagram, was_ready): (bool, bool),
+    age: Duration,
+    answered: u64,
+) {
+    if datagram {
+        return;
+    }
+    counts.closed.add(reason, 1);
+    if was_ready {
+        counts.age.add_duration(age);
+        counts.queries.add(answered, 1);
+    }
 }
 
 #[cfg(test)]

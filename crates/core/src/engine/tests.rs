@@ -13,6 +13,7 @@ use crate::wire::{
 };
 
 mod clear_text;
+mod counts;
 mod failures;
 mod groups;
 mod lifecycle;

@@ -20,6 +20,7 @@ use core::time::Duration;
 use slotmap::new_key_type;
 use smallvec::SmallVec;
 
+use crate::counts::UpstreamCounts;
 use crate::limits::{CONNECTIONS_PER_UPSTREAM_MAX, KEEP_WARM_MAX, PROBE_TIMEOUT};
 use crate::time::Moment;
 
@@ -146,6 +147,12 @@ pub struct UpstreamStatus {
     pub rtt: Duration,
     /// How long it keeps idle connections, as far as it has shown.
     pub idle_limit: Option<Duration>,
+    /// When it last responded.
+    pub heard: Option<Moment>,
+    /// Since when a probe waits for its response.
+    pub probed: Option<Moment>,
+    /// What was counted of it.
+    pub counts: UpstreamCounts,
 }
 
 /// A question of our own that finds out whether an upstream works.
@@ -171,6 +178,9 @@ pub(crate) struct Upstream {
     pub(crate) rtt: Rtt,
     pub(crate) idle: IdleLimit,
     pub(crate) probe: Option<Probe>,
+    /// When it last responded.
+    pub(crate) heard: Option<Moment>,
+    pub(crate) counts: UpstreamCounts,
     /// From when on a connection may be opened beside one that works.
     pub(crate) grow_after: Moment,
 }
@@ -190,6 +200,8 @@ impl Upstream {
             rtt: Rtt::default(),
             idle: IdleLimit::default(),
             probe: None,
+            heard: None,
+            counts: UpstreamCounts::default(),
             grow_after: Moment::ZERO,
         }
     }

@@ -29,6 +29,7 @@ pub mod name;
 mod name_text;
 mod numbers;
 mod octets;
+pub mod peek;
 mod query;
 mod question;
 mod records;

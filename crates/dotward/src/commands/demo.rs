@@ -21,7 +21,7 @@ use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use super::{query, records};
 use crate::config::{
     Binding, Config, ListenAddress, ListenTransport, LocalData, LocalRecord, LogFormat,
-    LogSettings, Strategy, UpstreamSettings,
+    LogSettings, ReadyRequires, Strategy, UpstreamSettings,
 };
 use crate::run::{Order, Prepared, Proxy, Running, StartError, StartFault, local_runtime};
 use crate::signals::StopSignals;
@@ -383,6 +383,8 @@ fn config(
             file: None,
         },
         drain: Duration::from_secs(2),
+        admin: None,
+        ready_requires: ReadyRequires::default(),
     }
 }
 

@@ -12,7 +12,8 @@ pub(crate) mod udp;
 use dotward_core::front::{Client, Verdict};
 use dotward_core::time::Moment;
 
-use crate::worker::{ReplyTo, State};
+use crate::tally::{Dropped, Source};
+use crate::worker::{Asked, ReplyTo, State};
 
 /// Judges one message. True when `state.reply` holds the reply; `to` is called when the engine is to answer later.
 fn take_query(
@@ -22,11 +23,25 @@ fn take_query(
     to: impl FnOnce() -> ReplyTo,
     now: Moment,
 ) -> Taken {
+    state.tally.add_query(client, message);
+    let transport = client.transport;
     match state.front.handle_query(message, client, &mut state.reply) {
-        Verdict::Reply => Taken::Reply,
-        Verdict::Drop(_) => Taken::Dropped,
+        Verdict::Reply => {
+            let (tally, reply) = (&mut state.tally, &state.reply);
+            tally.add_reply_at_once(transport, Source::Local, reply);
+            Taken::Reply
+        }
+        Verdict::Drop(reason) => {
+            state.tally.add_dropped(Dropped::Front(reason), 1);
+            Taken::Dropped
+        }
         Verdict::Forward(request) => {
-            state.engine.submit(request, to(), now);
+            let asked = Asked {
+                to: to(),
+                transport,
+                since: now,
+            };
+            state.engine.submit(request, asked, now);
             Taken::Forwarded
         }
     }

@@ -110,6 +110,11 @@ impl Clients {
         }
     }
 
+    /// Streams that are open.
+    pub(crate) fn len(&self) -> usize {
+        self.streams.len()
+    }
+
     /// Whether a client with this address may have a stream.
     pub(crate) fn allows(&self, address: IpAddr) -> bool {
         self.allow.contains(address)

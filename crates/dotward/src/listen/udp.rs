@@ -27,6 +27,7 @@ use super::{Taken, take_query};
 use crate::clock;
 use crate::limits::{LAST_BATCHES, RECEIVE_PAUSE};
 use crate::signal::{Ready, Signal, Source, Wants};
+use crate::tally::Dropped;
 use crate::worker::{ReplyTo, State, Worker};
 
 /// A socket in the event loop.
@@ -145,6 +146,11 @@ impl UdpPort {
         });
     }
 
+    /// Replies that found no room or that the kernel refused.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost
+    }
+
     /// Whether no reply waits.
     pub(crate) fn owes_nothing(&self) -> bool {
         self.replies.is_empty()
@@ -234,7 +240,7 @@ fn receive(worker: &Rc<Worker>, socket: &Socket, batch: &mut RecvBatch, port: us
         Ok(()) | Err(_) => {}
     }
     let stale = clock::wall().saturating_sub(QUESTION_BUDGET);
-    let (mut discarded, mut cut) = (0_u32, 0_u32);
+    let (mut discarded, mut cut) = (0_u64, 0_u64);
     worker.turn(|state, _, now| {
         for datagram in batch.iter().filter(|_| fresh) {
             if datagram.meta.truncated {
@@ -245,6 +251,8 @@ fn receive(worker: &Rc<Worker>, socket: &Socket, batch: &mut RecvBatch, port: us
                 take(state, port, datagram, now);
             }
         }
+        state.tally.add_dropped(Dropped::Waited, discarded);
+        state.tally.add_dropped(Dropped::TooLong, cut);
     });
     if discarded > 0 {
         tracing::debug!(discarded, "queries waited too long in the socket");

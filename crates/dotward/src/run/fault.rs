@@ -13,6 +13,13 @@ use crate::upstream::dial::BindingError;
 pub enum StartFault {
     /// A socket could not be bound.
     Bind(BindError),
+    /// The admin listener could not be bound.
+    Admin {
+        /// Where it was to be.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
     /// Certificate or key of the TLS listeners cannot be used.
     ListenTls(TlsSetupError),
     /// The TLS settings of an upstream cannot be used.
@@ -44,6 +51,10 @@ impl fmt::Display for StartFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind(error) => error.fmt(f),
+            Self::Admin { address, error } => write!(
+                f,
+                "cannot listen on {address} for metrics and health: {error}\n  fix:     give --admin another address or port, or off"
+            ),
             Self::ListenTls(error) => write!(f, "TLS listeners: {error}"),
             Self::UpstreamTls { upstream, error } => write!(f, "upstream {upstream}: {error}"),
             Self::Binding { upstream, error } => write!(f, "upstream {upstream}: {error}"),

@@ -85,7 +85,7 @@ fn wrong_usage_ends_with_code_2() {
     let cases: &[&[&str]] = &[
         &["--cache", "64MiB"],
         &["--workers", "2"],
-        &["--admin", "127.0.0.1:9853"],
+        &["--admin-port", "9853"],
         &["--upstrem", "quad9"],
         &["serve"],
         &["query"],

@@ -69,5 +69,9 @@ fn shown(config: &Config) -> String {
     let log = &config.log;
     writeln!(text, "log {} {:?} {:?}", log.level, log.format, log.file).expect("a string");
     writeln!(text, "drain {:?}", config.drain).expect("a string");
+    if let Some(address) = config.admin {
+        let requires = config.ready_requires;
+        writeln!(text, "admin {address}, ready requires {requires:?}").expect("a string");
+    }
     text
 }

@@ -9,6 +9,7 @@
 
 mod support;
 
+mod admin;
 mod binding;
 mod bootstrap;
 mod clients;

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::clock;
 use crate::listen::stream::ClientKey;
-use crate::worker::ReplyTo;
+use crate::worker::{Asked, ReplyTo};
 
 /// No wait of a test is longer.
 const BOUND: Duration = Duration::from_secs(10);
@@ -49,7 +49,12 @@ fn submit(state: &mut State, number: usize) {
         panic!("{verdict:?}");
     };
     let to = ReplyTo::Stream(ClientKey::default());
-    state.engine.submit(request, to, clock::now());
+    let asked = Asked {
+        to,
+        transport: Transport::Udp,
+        since: clock::now(),
+    };
+    state.engine.submit(request, asked, clock::now());
 }
 
 /// A connection the engine asked for, without TLS, in the phase that `phase` makes of its stream.
@@ -75,6 +80,7 @@ async fn pair(phase: impl FnOnce(Stream) -> Phase) -> Pair {
         upstream: id,
         endpoint,
         signal: Rc::clone(&signal),
+        began: clock::now(),
         tls: None,
         phase: phase(stream),
     };
