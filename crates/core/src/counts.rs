@@ -271,7 +271,7 @@ mod tests {
         for (place, reason) in CloseReason::ALL.into_iter().enumerate() {
             assert_eq!(counts.of(reason), place as u64 + 1);
         }
-        assert_eq!(counts.of(CloseReason::Tls(TlsFault::WrongName)), 17);
+        assert_eq!(counts.of(CloseReason::Tls(TlsFault::WrongName)), 18);
         let words: std::collections::BTreeSet<_> = CloseReason::ALL
             .iter()
             .map(|reason| reason.word())

@@ -1,7 +1,7 @@
 //! The near side: from a client's octets to a reply, or to a question for the engine.
 //!
-//! A [`Front`] never changes after it was made, so any number of workers share one without a lock. It needs no clock: nothing
-//! here waits.
+//! A [`Front`] never changes after it was made, so any number of workers share one without a lock. Nothing here waits: the time is needed
+//! only for the age of what is kept.
 //!
 //! Deliberately absent: sockets and framing (the shell's), and everything about upstreams (the engine's).
 
@@ -10,9 +10,10 @@ use core::net::SocketAddr;
 use crate::exchange::Request;
 use crate::outcome::Refusal;
 use crate::policy::{Acl, Decision, Policy, PolicyConfig};
+use crate::time::Moment;
 use crate::wire::{
-    Asker, QueryFault, QueryView, ReplyOrigin, ResponseView, Transport, render_reply, write_error,
-    write_fault,
+    Asker, QueryFault, QueryView, QuestionRef, ReplyOrigin, ResponseView, Transport, render_reply,
+    write_error, write_fault,
 };
 
 /// Who asks, and over what.
@@ -80,7 +81,13 @@ impl Front {
 
     /// Takes one message of a client. After [`Verdict::Reply`], `reply` holds the whole reply without a length prefix, within
     /// the size the client takes; otherwise its content means nothing.
-    pub fn handle_query(&self, message: &[u8], client: &Client, reply: &mut Vec<u8>) -> Verdict {
+    pub fn handle_query(
+        &self,
+        message: &[u8],
+        client: &Client,
+        now: Moment,
+        reply: &mut Vec<u8>,
+    ) -> Verdict {
         let allowed = self.allow.contains(client.address.ip());
         let query = match QueryView::parse(message) {
             Ok(query) => query,
@@ -93,7 +100,11 @@ impl Front {
             Decision::Refuse(Refusal::NotAllowed)
         };
         match decision {
-            Decision::Forward { group, route: _ } => Verdict::Forward(Request { asker, group }),
+            Decision::Forward { group, route: _ } => {
+                let _ = now;
+                let asker = asker.to_owned();
+                Verdict::Forward(Request { asker, group })
+            }
             Decision::Local | Decision::Special { .. } => {
                 self.reply_locally(&asker, decision, reply)
             }
@@ -105,10 +116,15 @@ impl Front {
         }
     }
 
-    fn reply_locally(&self, asker: &Asker, decision: Decision<'_>, reply: &mut Vec<u8>) -> Verdict {
+    fn reply_locally(
+        &self,
+        asker: &Asker<QuestionRef<'_>>,
+        decision: Decision<'_>,
+        reply: &mut Vec<u8>,
+    ) -> Verdict {
         let message = self
             .policy
-            .respond(&asker.question, decision)
+            .respond(&asker.question.to_owned(), decision)
             .unwrap_or_default();
         let Ok(response) = ResponseView::parse(&message) else {
             debug_assert!(false, "a message of our own is well-formed");
@@ -181,7 +197,12 @@ mod tests {
     fn a_question_for_others_is_forwarded_with_what_its_reply_needs() {
         let mut reply = Vec::new();
         let message = query("www.Example", RecordType::AAAA);
-        let verdict = front().handle_query(&message, &client("127.0.0.1:4000"), &mut reply);
+        let verdict = front().handle_query(
+            &message,
+            &client("127.0.0.1:4000"),
+            Moment::ZERO,
+            &mut reply,
+        );
         let Verdict::Forward(request) = verdict else {
             panic!("{verdict:?}")
         };
@@ -192,7 +213,12 @@ mod tests {
     fn a_local_name_is_answered_with_authority() {
         let mut reply = Vec::new();
         let message = query("hErE.example", RecordType::A);
-        let verdict = front().handle_query(&message, &client("127.0.0.1:4000"), &mut reply);
+        let verdict = front().handle_query(
+            &message,
+            &client("127.0.0.1:4000"),
+            Moment::ZERO,
+            &mut reply,
+        );
         assert!(matches!(verdict, Verdict::Reply));
         let view = ResponseView::parse(&reply).unwrap();
         assert!(view.header().flags.authoritative());
@@ -209,14 +235,14 @@ mod tests {
         let stranger = client("198.51.100.1:4000");
         let message = query("here.example", RecordType::A);
         assert!(matches!(
-            front().handle_query(&message, &stranger, &mut reply),
+            front().handle_query(&message, &stranger, Moment::ZERO, &mut reply),
             Verdict::Reply
         ));
         let view = ResponseView::parse(&reply).unwrap();
         assert_eq!(view.rcode(), Rcode::REFUSED);
         assert_eq!(view.extended_errors().next().unwrap().code.0, 18);
         assert!(matches!(
-            front().handle_query(&message[..20], &stranger, &mut reply),
+            front().handle_query(&message[..20], &stranger, Moment::ZERO, &mut reply),
             Verdict::Drop(DropReason::NotAllowed)
         ));
     }
@@ -226,8 +252,12 @@ mod tests {
         let mut reply = Vec::new();
         let whole = query("www.example", RecordType::A);
         for length in 0..whole.len() {
-            let verdict =
-                front().handle_query(&whole[..length], &client("127.0.0.1:1"), &mut reply);
+            let verdict = front().handle_query(
+                &whole[..length],
+                &client("127.0.0.1:1"),
+                Moment::ZERO,
+                &mut reply,
+            );
             match verdict {
                 Verdict::Drop(reason) => {
                     assert_eq!((reason, length < 12), (DropReason::Runt, true));

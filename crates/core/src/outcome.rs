@@ -11,6 +11,7 @@
 //! | TSIG or SIG(0) in the query | REFUSED | 21 Not Supported |
 //! | RD clear and nothing of our own | REFUSED | 20 Not Authoritative |
 //! | too many questions in flight | SERVFAIL | 0 Other |
+//! | no descriptor, port or memory for a connection | SERVFAIL | 0 Other |
 //! | addresses of the upstream not known yet | SERVFAIL | 14 Not Ready |
 //! | no response within the budget | SERVFAIL | 22 No Reachable Authority |
 //! | connection refused, unreachable, lost | SERVFAIL | 23 Network Error |
@@ -41,6 +42,8 @@ pub enum Refusal {
 pub enum Failure {
     /// Upstreams responded, but nothing that answers the question.
     InvalidResponse,
+    /// No connection could be opened for want of descriptors, ports or memory on our side.
+    NoResources,
     /// No upstream has an address yet.
     NotReady,
     /// A bound on questions in flight was reached.
@@ -111,6 +114,11 @@ impl Failure {
                 EdeCode::INVALID_DATA,
                 "upstream response does not answer",
             ),
+            Self::NoResources => told(
+                Rcode::SERVFAIL,
+                EdeCode::OTHER,
+                reason_text(CloseReason::NoResources),
+            ),
             Self::NotReady => told(
                 Rcode::SERVFAIL,
                 EdeCode::NOT_READY,
@@ -143,6 +151,7 @@ pub const fn reason_text(reason: CloseReason) -> &'static str {
         CloseReason::Idle => "connection was idle",
         CloseReason::Misbehaved => "upstream sent what is not DNS",
         CloseReason::NetworkChanged => "the network changed",
+        CloseReason::NoResources => "out of descriptors, ports or memory for a connection",
         CloseReason::Refused => "upstream refused the connection",
         CloseReason::Reset => "connection to the upstream was lost",
         CloseReason::Silent => "upstream stopped responding",
@@ -177,6 +186,7 @@ mod tests {
         ];
         let failed = [
             (Failure::InvalidResponse, 24),
+            (Failure::NoResources, 0),
             (Failure::NotReady, 14),
             (Failure::Overloaded, 0),
             (Failure::TimedOut, 22),

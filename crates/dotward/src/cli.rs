@@ -12,15 +12,18 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Error};
+use tracing::level_filters::LevelFilter;
 
 use crate::config::fault::{Fault, Problem};
 use crate::config::layers::Given;
 use crate::config::place::Place;
 use crate::config::value::{self, Value, ValueFault, split_list};
 use crate::config::{Name, RecordType};
+use crate::control::Request;
 use crate::settings::{Id, Kind, OLDER_NAMES, OlderForm, SETTINGS, Setting};
 
 mod arguments;
+mod remote;
 
 pub use arguments::command;
 
@@ -47,6 +50,8 @@ pub enum Command {
         /// As JSON.
         json: bool,
     },
+    /// Ask or order a running program over its control socket.
+    Remote(RemoteArgs),
     /// Print the version.
     Version {
         /// As JSON.
@@ -84,6 +89,15 @@ pub struct ExplainArgs {
     pub name: Name,
     /// The type in question; A if not given.
     pub qtype: RecordType,
+    /// Print the result as JSON.
+    pub json: bool,
+}
+
+/// Arguments of the commands that speak to a running program.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RemoteArgs {
+    /// What is asked of it.
+    pub request: Request,
     /// Print the result as JSON.
     pub json: bool,
 }
@@ -233,6 +247,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         "upstream" => Command::UpstreamList {
             json: json_of(of_command.subcommand()),
         },
+        "status" => remote(Request::Status, of_command),
+        "log-level" => remote(log_level(of_command)?, of_command),
+        "drain" => remote(Request::Drain, of_command),
         "version" => Command::Version {
             json: of_command.get_flag("json"),
         },
@@ -292,6 +309,18 @@ fn explain(matches: &ArgMatches) -> Result<ExplainArgs, Error> {
     let (name, qtype) = name_and_type(matches)?;
     let json = matches.get_flag("json");
     Ok(ExplainArgs { name, qtype, json })
+}
+
+/// Commands without `--json` print nothing that a program would read.
+fn remote(request: Request, matches: &ArgMatches) -> Command {
+    let json = matches.try_get_one("json").ok().flatten() == Some(&true);
+    Command::Remote(RemoteArgs { request, json })
+}
+
+fn log_level(matches: &ArgMatches) -> Result<Request, Error> {
+    let level = matches.get_one::<LevelFilter>("LEVEL").copied();
+    let missing = || command().error(ErrorKind::MissingRequiredArgument, "LEVEL is missing");
+    level.map(Request::LogLevel).ok_or_else(missing)
 }
 
 fn name_and_type(matches: &ArgMatches) -> Result<(Name, RecordType), Error> {

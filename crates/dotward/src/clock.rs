@@ -32,6 +32,9 @@ pub(crate) fn wall() -> Duration {
 
 /// Reads the clock. Called once per batch of input, not once per query.
 pub(crate) fn now() -> Moment {
+    #[cfg(test)]
+    return read(CLOCK) + tests::slept();
+    #[cfg(not(test))]
     read(CLOCK)
 }
 
@@ -72,8 +75,24 @@ fn read(clock: ClockId) -> Moment {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    thread_local! {
+        static SLEPT: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    }
+
+    /// How long the machine slept, as this thread sees it, beside what it really did.
+    pub(super) fn slept() -> Duration {
+        SLEPT.get()
+    }
+
+    /// To this thread the machine slept for so long: one clock went on, the other did not.
+    pub(crate) fn sleep(duration: Duration) {
+        SLEPT.set(SLEPT.get() + duration);
+    }
 
     #[test]
     fn the_clock_does_not_go_backwards() {

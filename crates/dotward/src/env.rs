@@ -18,11 +18,16 @@ use crate::settings::{Id, OLDER_NAMES, OlderForm, SETTINGS, Setting};
 
 const PREFIX: &str = "DOTWARD_";
 
+/// The variable in which systemd names the directories it made for the unit, separated by colons (systemd.exec(5)).
+const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
+
 /// What the environment says.
 #[derive(Debug, Default)]
 pub(crate) struct Environment {
     pub(crate) settings: Vec<(Id, Place, Vec<Given>)>,
     pub(crate) older: BTreeMap<&'static str, Given>,
+    /// Where the control socket is unless somebody says otherwise.
+    pub(crate) control: Option<Given>,
     pub(crate) warnings: Vec<Warning>,
     pub(crate) faults: Vec<Fault>,
 }
@@ -34,6 +39,9 @@ pub(crate) fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) ->
         let Some(name) = name.to_str() else { continue };
         if value.is_empty() {
             continue;
+        }
+        if name == RUNTIME_DIRECTORY {
+            read.control = control_in(&value);
         }
         let setting = SETTINGS
             .iter()
@@ -91,6 +99,15 @@ impl Environment {
         let values = texts.into_iter().map(given).collect();
         self.settings.push((setting.id, place.clone(), values));
     }
+}
+
+/// The control socket in the first of the directories; none where the path is not UTF-8, because nobody has asked for it.
+fn control_in(directories: &OsString) -> Option<Given> {
+    let first = directories.to_str()?.split(':').next()?;
+    Some(Given {
+        text: format!("{first}/control.sock"),
+        place: Place::Variable(RUNTIME_DIRECTORY.to_owned()),
+    })
 }
 
 fn unknown(name: &str) -> Option<Warning> {

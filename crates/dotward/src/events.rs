@@ -6,15 +6,20 @@
 //! Deliberately absent: deciding what is worth telling. The engine does.
 
 use std::fmt::Display;
+use std::time::Instant;
 
 use dotward_core::engine::Event;
 use dotward_core::upstream::{CloseReason, TlsFault, UpstreamId};
+
+use crate::limits::SHORTAGE_REPEAT;
 
 /// Turns events into log lines.
 #[derive(Debug)]
 pub(crate) struct EventLog {
     /// What the upstreams are called.
     names: Vec<String>,
+    /// When want of resources was told last.
+    shortage_told: Option<Instant>,
     /// The last fault of each upstream in full: what TLS or the socket said.
     faults: Vec<Option<String>>,
 }
@@ -23,7 +28,11 @@ impl EventLog {
     /// A log that calls the upstreams by `names`.
     pub(crate) fn new(names: Vec<String>) -> Self {
         let faults = names.iter().map(|_| None).collect();
-        Self { names, faults }
+        Self {
+            names,
+            shortage_told: None,
+            faults,
+        }
     }
 
     /// Remembers what exactly was wrong with an upstream, for the line about its state.
@@ -62,10 +71,15 @@ impl EventLog {
                 answered,
                 unanswered,
                 ..
-            } => tracing::debug!(
-                upstream = self.name(upstream), %endpoint, ?reason, answered, unanswered,
-                "connection closed"
-            ),
+            } => {
+                tracing::debug!(
+                    upstream = self.name(upstream), %endpoint, ?reason, answered, unanswered,
+                    "connection closed"
+                );
+                if reason == CloseReason::NoResources {
+                    self.write_shortage(upstream);
+                }
+            }
             Event::ResponseDisputed { upstream } => tracing::debug!(
                 upstream = self.name(upstream),
                 "a response did not match its query and was not used"
@@ -85,6 +99,22 @@ impl EventLog {
         }
     }
 
+    /// Want of resources, which lasts: told again only after [`SHORTAGE_REPEAT`].
+    fn write_shortage(&mut self, upstream: UpstreamId) {
+        let now = Instant::now();
+        let told = self.shortage_told;
+        if told.is_none_or(|told| now.duration_since(told) >= SHORTAGE_REPEAT) {
+            self.shortage_told = Some(now);
+            let detail = self.faults.get_mut(upstream.0).and_then(Option::take);
+            tracing::warn!(
+                upstream = self.name(upstream),
+                why = words(CloseReason::NoResources),
+                detail = detail.as_deref(),
+                "no connection to an upstream can be opened; look at the limits of this machine"
+            );
+        }
+    }
+
     fn write_down(&mut self, upstream: UpstreamId, reason: CloseReason) {
         let detail = self.faults.get_mut(upstream.0).and_then(Option::take);
         tracing::warn!(
@@ -97,10 +127,11 @@ impl EventLog {
 }
 
 /// What a reason means to people.
-fn words(reason: CloseReason) -> &'static str {
+pub(crate) fn words(reason: CloseReason) -> &'static str {
     match reason {
         CloseReason::Aged => "it was old",
         CloseReason::NetworkChanged => "the network changed",
+        CloseReason::NoResources => "this machine has no descriptor, port or memory left for it",
         CloseReason::Superseded => "another address answered first",
         CloseReason::DialTimedOut => "no connection within the time for it",
         CloseReason::Ended => "it closes connections before they can be used",

@@ -10,11 +10,11 @@ use std::io::{self, IsTerminal, Write};
 
 use tokio::sync::watch;
 
-use crate::cli::{self, Command, Invocation, QueryArgs};
+use crate::cli::{self, Command, Invocation, QueryArgs, RemoteArgs};
 use crate::commands::demo::DemoError;
-use crate::commands::{check, demo, explain, list, query, version};
+use crate::commands::{check, demo, explain, list, query, remote, version};
 use crate::config::report::{Style, write_faults, write_warnings};
-use crate::config::{Config, Disk, Loaded, Refused, load};
+use crate::config::{Config, Disk, Loaded, Refused, control_path, load};
 use crate::run::{Order, Proxy, StartError};
 use crate::signals::StopSignals;
 use crate::{descriptors, logging, settings};
@@ -78,6 +78,7 @@ fn command(invocation: &Invocation) -> io::Result<u8> {
             list::write_list(&mut out, config, *json)?;
             GOOD
         }
+        Command::Remote(args) => remote(invocation, args, &mut out)?,
         Command::Version { json } => {
             version::write_version(&mut out, *json)?;
             GOOD
@@ -144,6 +145,26 @@ fn ask(invocation: &Invocation, args: &QueryArgs, out: &mut dyn Write) -> io::Re
         true => GOOD,
         false => FAILED,
     })
+}
+
+/// Speaks to a running program.
+fn remote(invocation: &Invocation, args: &RemoteArgs, out: &mut dyn Write) -> io::Result<u8> {
+    let path = match control_path(&invocation.options, std::env::vars_os(), &Disk) {
+        Ok(Some(path)) => path,
+        Ok(None) => return Ok(failed(&remote::TurnedOff)),
+        Err(refused) => {
+            let mut err = io::stderr().lock();
+            let style = style(io::stderr().is_terminal());
+            write_faults(&mut err, &refused.faults, style)?;
+            return Ok(WRONG);
+        }
+    };
+    match remote::run(out, &path, args) {
+        Ok(true) => Ok(GOOD),
+        Ok(false) => Ok(FAILED),
+        Err(remote::RemoteError::Output(error)) => Err(error),
+        Err(error) => Ok(failed(&error)),
+    }
 }
 
 /// The configuration, or `None` after its faults were written.

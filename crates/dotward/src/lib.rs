@@ -26,6 +26,7 @@ mod worker;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod control;
 pub mod execute;
 pub mod listen;
 pub mod logging;

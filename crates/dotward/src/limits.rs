@@ -88,6 +88,9 @@ pub(crate) const EXPIRY_REPEAT: Duration = Duration::from_secs(24 * 3600);
 /// the two takes nanoseconds; a nap that short kills no connection.
 pub(crate) const SLEEP_NOTICED: Duration = Duration::from_secs(1);
 
+/// Pause between two log lines about want of descriptors, ports or memory for connections to upstreams.
+pub(crate) const SHORTAGE_REPEAT: Duration = Duration::from_secs(60);
+
 /// Pause between the first news of a change in the network and the look at what it means. A change comes as a volley of
 /// messages (link, addresses, routes); longer keeps connections that are dead already.
 pub(crate) const NETWORK_SETTLE: Duration = Duration::from_millis(100);
@@ -152,3 +155,24 @@ pub(crate) const LOG_LINES: usize = 4096;
 
 /// Longest that the end of the process waits for the log to take what is left. A disk that works needs milliseconds.
 pub(crate) const LOG_END: Duration = Duration::from_secs(1);
+
+/// Octets of one request over the control socket: the longest name in presentation form (1004 characters, RFC 1035 section 5.1) with the
+/// words around it.
+pub(crate) const CONTROL_REQUEST: usize = 4096;
+
+/// Control connections open at once. Operators are few; a monitor that forgets to hang up must not keep them out for longer than
+/// [`CONTROL_READ`].
+pub(crate) const CONTROL_CONNECTIONS: usize = 16;
+
+/// Longest that a control connection may take to send its request, or to take its response.
+pub(crate) const CONTROL_READ: Duration = Duration::from_secs(2);
+
+/// Longest that the control socket waits for the worker. One that turns answers within milliseconds, under full load too; longer than
+/// this it is stuck, and that is the answer.
+pub(crate) const CONTROL_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Longest that a command waits for the response: what the server allows itself, and time on a busy machine.
+pub(crate) const CONTROL_WAIT: Duration = Duration::from_secs(6);
+
+/// Octets of a response a command reads: thousands of upstreams.
+pub(crate) const CONTROL_RESPONSE: u64 = 16 * 1024 * 1024;

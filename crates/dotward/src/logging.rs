@@ -11,11 +11,15 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::{self as lines, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::config::{LogFormat, LogSettings};
 use crate::limits::{LOG_END, LOG_LINES};
@@ -92,18 +96,42 @@ pub fn start(settings: &LogSettings) -> Result<LogGuard, LogError> {
         })?),
     };
     let (guard, queue) = start_thread(target).map_err(LogError::Thread)?;
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(settings.level)
+    let (level, handle) = reload::Layer::new(settings.level);
+    let layer = lines::layer()
         .with_target(false)
         .with_ansi(false)
         .with_writer(queue);
-    // Only the first subscriber of a process counts; a second start (in tests) keeps it.
-    let started = match settings.format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    let layer = match settings.format {
+        LogFormat::Text => layer.boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
     };
-    drop(started);
+    let subscriber = tracing_subscriber::registry().with(level).with(layer);
+    // Only the first subscriber of a process counts; a second start (in tests) keeps it.
+    if subscriber.try_init().is_ok() {
+        drop(LEVEL.set(handle));
+    }
     Ok(guard)
+}
+
+/// The level of the process's log, which can be changed; there once logging has started.
+static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+
+/// From which level on lines are written; `None` before logging has started.
+pub fn level() -> Option<LevelFilter> {
+    LEVEL.get()?.clone_current()
+}
+
+/// Writes lines from this level on.
+///
+/// # Errors
+///
+/// When logging was not started by [`start`].
+pub fn set_level(level: LevelFilter) -> Result<(), &'static str> {
+    let changed = LEVEL.get().map(|handle| handle.reload(level));
+    match changed {
+        Some(Ok(())) => Ok(()),
+        Some(Err(_)) | None => Err("this program does not write its log itself"),
+    }
 }
 
 /// Starts the thread that writes to `target`.

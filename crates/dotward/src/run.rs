@@ -18,13 +18,14 @@ use dotward_core::policy::Acl;
 use dotward_core::upstream::Protocol;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::admin::{self, Admin, Board};
 use crate::config::{Binding, Config, ListenAddress, ListenTransport, own_endpoint};
+use crate::control::{self, ControlSocket, Desk, Facts};
 use crate::descriptors;
 use crate::events::EventLog;
-use crate::limits::CLIENT_STREAMS;
+use crate::limits::{CLIENT_STREAMS, CONTROL_CONNECTIONS};
 use crate::listen::sockets::{self, Bound};
 use crate::listen::stream::Clients;
 use crate::listen::{stream, udp};
@@ -70,6 +71,7 @@ pub struct Prepared {
     config: Config,
     sockets: Vec<(ListenAddress, Bound)>,
     admin: Option<std::net::TcpListener>,
+    control: Option<ControlSocket>,
     listen_tls: Option<ListenerTls>,
     /// One for each upstream of the configuration; `None` for those spoken to in the clear.
     upstreams: Vec<Option<UpstreamTls>>,
@@ -165,12 +167,19 @@ impl Prepared {
             let fault = |error| faults.push(StartFault::Admin { address, error });
             admin::bind(address).map_err(fault).ok()
         });
+        let control = config.control.as_deref().and_then(|path| {
+            let socket = ControlSocket::bind(path);
+            socket
+                .map_err(|error| faults.push(StartFault::Control(error)))
+                .ok()
+        });
         let seed = random_seed().map_err(|error| faults.push(StartFault::System(error)));
         match (faults.is_empty(), seed) {
             (true, Ok(seed)) => Ok(Self {
                 config,
                 sockets,
                 admin,
+                control,
                 listen_tls,
                 upstreams,
                 from_files: false,
@@ -204,13 +213,18 @@ impl Prepared {
     /// # Errors
     ///
     /// When the system refuses a socket its place in the event loop.
-    pub async fn serve(self, mut orders: watch::Receiver<Order>) -> io::Result<Ended> {
+    pub async fn serve(mut self, mut orders: watch::Receiver<Order>) -> io::Result<Ended> {
         let drain = self.config.drain;
+        let (by_control, mut asked) = watch::channel(Order::Serve);
+        let control = self.control.take();
+        let facts = Facts::new(&self.config, self.listening());
         let crew = Crew::start(self)?;
-        // A handle that was dropped asks for an orderly end like one that was told so.
-        let order = match orders.wait_for(|order| *order != Order::Serve).await {
-            Ok(order) => *order,
-            Err(_) => Order::Drain,
+        let control =
+            control.map(|socket| crew.serve_control(socket, facts, by_control.clone(), drain));
+        let control = control.transpose()?;
+        let order = tokio::select! {
+            order = next_order(&mut orders) => order,
+            order = next_order(&mut asked) => order,
         };
         let unanswered = match order {
             Order::Serve | Order::Drain => tokio::select! {
@@ -220,6 +234,7 @@ impl Prepared {
             Order::Abort => crew.worker.in_flight(),
         };
         crew.worker.close();
+        drop(control);
         Ok(Ended { unanswered })
     }
 }
@@ -252,6 +267,14 @@ fn bind_all(config: &Config, faults: &mut Vec<StartFault>) -> Vec<(ListenAddress
     bound
 }
 
+/// The first order but to go on. A handle that was dropped asks for an orderly end like one that was told so.
+async fn next_order(orders: &mut watch::Receiver<Order>) -> Order {
+    match orders.wait_for(|order| *order != Order::Serve).await {
+        Ok(order) => *order,
+        Err(_) => Order::Drain,
+    }
+}
+
 async fn aborted(orders: &mut watch::Receiver<Order>) {
     if orders
         .wait_for(|order| *order == Order::Abort)
@@ -277,6 +300,7 @@ impl Crew {
             config,
             sockets,
             admin,
+            control: _,
             listen_tls,
             upstreams,
             from_files,
@@ -331,6 +355,28 @@ impl Crew {
             board,
             _admin: admin.transpose()?,
         })
+    }
+
+    /// Serves the control socket from a thread of its own; what is asked of the worker is answered here.
+    fn serve_control(
+        &self,
+        socket: ControlSocket,
+        facts: Facts,
+        orders: watch::Sender<Order>,
+        drain: Duration,
+    ) -> io::Result<control::Server> {
+        let path = socket.path().display().to_string();
+        let (questions, asked) = mpsc::channel(CONTROL_CONNECTIONS);
+        let answering = control::answer_questions(Rc::clone(&self.worker), facts, asked);
+        tokio::task::spawn_local(answering);
+        let desk = Desk {
+            worker: questions,
+            orders,
+            drain,
+        };
+        let server = control::start(socket, desk)?;
+        tracing::info!(path, "control socket");
+        Ok(server)
     }
 
     async fn drain(&self, limit: Duration) -> usize {
@@ -421,3 +467,6 @@ pub fn local_runtime() -> io::Result<LocalRuntime> {
         .enable_all()
         .build_local(LocalOptions::default())
 }
+
+#[cfg(test)]
+mod tests;

@@ -205,6 +205,11 @@ impl State {
         }
     }
 
+    /// Whether no more queries are taken.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining
+    }
+
     /// Opens and closes connections as the engine says. True when there was something to do.
     fn act(&mut self, worker: &Rc<Worker>, now: Moment) -> bool {
         let mut acted = false;

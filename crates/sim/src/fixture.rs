@@ -143,7 +143,7 @@ fn run_query(query: &Step, message: &[u8], rest: &[Step]) -> Result<(), String> 
         transport: transport(query.words.get(1))?,
     };
     let mut reply = Vec::new();
-    let verdict = front()?.handle_query(message, &client, &mut reply);
+    let verdict = front()?.handle_query(message, &client, Moment::ZERO, &mut reply);
     let [expected] = rest else {
         return Err(format!("{}: a query has one outcome", query.line));
     };

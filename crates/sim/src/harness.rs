@@ -72,7 +72,8 @@ impl Harness {
     /// A client's message.
     pub fn ask(&mut self, message: &[u8], client: &Client, token: Token) -> Taken {
         let mut reply = Vec::new();
-        match self.front.handle_query(message, client, &mut reply) {
+        let now = self.now;
+        match self.front.handle_query(message, client, now, &mut reply) {
             Verdict::Reply => self.replies.push_back((token, reply)),
             Verdict::Drop(reason) => return Taken::Dropped(reason),
             Verdict::Forward(request) => self.engine.submit(request, token, self.now),

@@ -3,6 +3,7 @@
 
 use dotward_core::front::{Client, DropReason, Front, FrontConfig, Verdict};
 use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords, PolicyConfig};
+use dotward_core::time::Moment;
 use dotward_core::wire::frame::{FrameReader, append_frame};
 use dotward_core::wire::{
     Asker, AskerEdns, Flags, HEADER_LEN, Header, Name, QueryFault, QueryOptions, QueryView,
@@ -43,7 +44,7 @@ pub fn query(front: &Front, message: &[u8]) {
             transport,
         };
         let mut reply = Vec::new();
-        match front.handle_query(message, &client, &mut reply) {
+        match front.handle_query(message, &client, Moment::ZERO, &mut reply) {
             Verdict::Drop(reason) => check_silence(message, reason),
             Verdict::Reply => check_own_reply(message, &reply, transport),
             Verdict::Forward(request) => check_forwarded(message, &request.asker),

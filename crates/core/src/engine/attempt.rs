@@ -247,7 +247,7 @@ impl<C> Engine<C> {
         };
         exchange.lost_to = Some(reason);
         if !was_ready {
-            exchange.take_back_send(attempt.upstream, reason.is_failure());
+            exchange.take_back_send(attempt.upstream, reason.speaks_against_dialing());
         }
         // Who has said no already is not asked a second time only because another one cannot be reached.
         let among = if exchange.has_held() {
@@ -258,7 +258,7 @@ impl<C> Engine<C> {
         // Whatever else it waits for has been waited for longer than usual, so what was lost is replaced. There is no hurry when we
         // ended it ourselves and the question waits on a connection that is ready.
         let other = exchange.attempts.first().copied();
-        let hurry = reason.is_failure() || !self.waits_on_ready(id);
+        let hurry = reason.speaks_against_dialing() || !self.waits_on_ready(id);
         match other {
             None => self.send_or_fail(id, among, now),
             Some(other) => {
@@ -298,6 +298,8 @@ impl<C> Engine<C> {
         let held = exchange.take_held();
         let failure = if exchange.disputed {
             Failure::InvalidResponse
+        } else if exchange.lost_to == Some(CloseReason::NoResources) {
+            Failure::NoResources
         } else {
             exchange
                 .lost_to

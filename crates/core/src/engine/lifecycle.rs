@@ -448,7 +448,7 @@ impl<C> Engine<C> {
             if !state.connections.is_empty() || state.health.probe_due().is_some() {
                 used.push(UpstreamId(place));
             }
-            state.endpoints.forget();
+            state.endpoints.forget(now);
             state.health.forget(now);
             state.probe = None;
         }

@@ -25,6 +25,7 @@ mod lifecycle;
 mod patience;
 mod receive;
 mod replies;
+mod status;
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -40,13 +41,14 @@ use crate::limits::{GROWTH_PAUSE, QUESTION_BUDGET};
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
 use crate::upstream::{
-    CloseReason, Connection, ConnectionId, Group, GroupConfig, GroupId, Strategy, Upstream,
-    UpstreamConfig, UpstreamId, UpstreamStatus,
+    CloseReason, Connection, ConnectionId, Group, GroupConfig, Strategy, Upstream, UpstreamConfig,
+    UpstreamId,
 };
 use crate::wire::write_error;
 
 pub use event::{Action, Event};
 pub use replies::Replies;
+pub use status::Load;
 
 use attempt::Among;
 use event::Events;
@@ -88,19 +90,6 @@ enum Owner {
     Exchange(ExchangeId),
     /// We ourselves: does the upstream work?
     Probe(UpstreamId),
-}
-
-/// How much an [`Engine`] holds; all of it returns to nothing when nobody asks for a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Load {
-    /// Connections, open or being opened.
-    pub connections: usize,
-    /// Questions in flight, equal ones once.
-    pub exchanges: usize,
-    /// Deadlines noted, one a client who waits; those of finished questions stay until the ones before them have passed.
-    pub deadlines: usize,
-    /// Attempts watched, finished ones likewise.
-    pub watches: usize,
 }
 
 /// The far side. `C` is the shell's token for where a reply goes.
@@ -191,7 +180,7 @@ impl<C> Engine<C> {
         });
         if let Some(state) = self.upstreams.get_mut(upstream.0) {
             state.counts.opened += 1;
-            state.endpoints.handle_connected(endpoint);
+            state.endpoints.handle_connected(endpoint, now);
             state.health.handle_connected(now);
         }
         self.settle_rivals(id, upstream, now);
@@ -233,7 +222,9 @@ impl<C> Engine<C> {
         self.forget_connection(id, upstream, datagram);
         // ICMP tells of a datagram what a dial tells of a stream.
         let unreached = !was_ready || (datagram && reason != CloseReason::Silent);
-        if unreached && reason.is_failure() {
+        if reason == CloseReason::NoResources {
+            self.pause_growth(upstream, now);
+        } else if unreached && reason.is_failure() {
             self.handle_dial_failed(upstream, endpoint, reason, now);
         } else if was_ready && owners.is_empty() && answered > 0 && is_peers_close(reason) {
             self.learn_idle_limit(upstream, idle);
@@ -323,69 +314,6 @@ impl<C> Engine<C> {
         self.exchanges.waiters()
     }
 
-    /// What was counted, but for what belongs to one upstream.
-    #[must_use]
-    pub fn counts(&self) -> EngineCounts {
-        self.counts
-    }
-
-    /// How many upstreams there are.
-    #[must_use]
-    pub fn upstreams(&self) -> usize {
-        self.upstreams.len()
-    }
-
-    /// Who belongs to a group.
-    #[must_use]
-    pub fn members_of(&self, group: GroupId) -> &[UpstreamId] {
-        self.groups.get(group.0).map_or(&[], |group| &group.members)
-    }
-
-    /// How much the engine holds at the moment.
-    #[must_use]
-    pub fn load(&self) -> Load {
-        Load {
-            connections: self.connections.len(),
-            exchanges: self.exchanges.len(),
-            deadlines: self.exchanges.deadlines(),
-            watches: self.hedges.len(),
-        }
-    }
-
-    /// How an upstream is doing.
-    #[must_use]
-    pub fn status(&self, upstream: UpstreamId, now: Moment) -> Option<UpstreamStatus> {
-        let state = self.upstreams.get(upstream.0)?;
-        let connections = || {
-            state
-                .connections
-                .iter()
-                .filter_map(|id| self.connections.get(*id))
-        };
-        let ready = connections()
-            .filter(|connection| connection.is_ready())
-            .count();
-        Some(UpstreamStatus {
-            state: state.health.state(),
-            since: state.health.since(),
-            reason: state.health.reason(),
-            ready,
-            opening: state.connections.len().saturating_sub(ready),
-            in_flight: connections().map(Connection::load).sum(),
-            rtt: state.rtt.estimate(now),
-            idle_limit: state.idle.learned(),
-            heard: state.heard,
-            probed: state.probe.map(|probe| probe.sent),
-            counts: state.counts,
-        })
-    }
-
-    /// The addresses of an upstream, as far as they are known.
-    pub fn endpoints(&self, upstream: UpstreamId) -> impl Iterator<Item = SocketAddr> {
-        let upstream = self.upstreams.get(upstream.0).into_iter();
-        upstream.flat_map(|upstream| upstream.endpoints.addresses())
-    }
-
     /// The addresses of an upstream became known or changed. Connections to addresses that are gone take no more questions.
     pub fn set_endpoints(&mut self, upstream: UpstreamId, endpoints: Vec<SocketAddr>, now: Moment) {
         let Some(state) = self.upstreams.get_mut(upstream.0) else {
@@ -447,12 +375,19 @@ impl<C> Engine<C> {
             return;
         };
         let works = |id: &ConnectionId| self.connections.get(*id).is_some_and(Connection::works);
-        let all_failed = state.endpoints.handle_failed(endpoint);
+        let all_failed = state.endpoints.handle_failed(endpoint, reason, now);
         if state.connections.iter().any(works) {
             // Many upstreams bound the connections of a client: no more is wrong than that there are enough.
-            state.grow_after = now + GROWTH_PAUSE;
+            self.pause_growth(upstream, now);
         } else if all_failed {
             self.handle_upstream_failure(upstream, reason, now);
+        }
+    }
+
+    /// No connection is opened beside one that works for a while.
+    fn pause_growth(&mut self, upstream: UpstreamId, now: Moment) {
+        if let Some(state) = self.upstreams.get_mut(upstream.0) {
+            state.grow_after = now + GROWTH_PAUSE;
         }
     }
 
@@ -463,6 +398,7 @@ impl<C> Engine<C> {
         };
         let failure = match exchange.lost_to {
             _ if exchange.disputed => Failure::InvalidResponse,
+            Some(CloseReason::NoResources) if exchange.attempts.is_empty() => Failure::NoResources,
             Some(reason) if exchange.attempts.is_empty() => Failure::Unreachable(reason),
             Some(_) | None => Failure::TimedOut,
         };

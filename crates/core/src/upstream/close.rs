@@ -17,6 +17,8 @@ pub enum CloseReason {
     Refused,
     /// We closed it: the network changed under it, or the machine slept.
     NetworkChanged,
+    /// It could not be opened for want of descriptors, ports or memory on our side.
+    NoResources,
     /// It broke: reset, or any error of reading and writing.
     Reset,
     /// We closed it: questions stayed unanswered and nothing came.
@@ -31,7 +33,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason there is.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Aged,
         Self::DialTimedOut,
         Self::Ended,
@@ -39,6 +41,7 @@ impl CloseReason {
         Self::Misbehaved,
         Self::Refused,
         Self::NetworkChanged,
+        Self::NoResources,
         Self::Reset,
         Self::Silent,
         Self::Superseded,
@@ -62,6 +65,7 @@ impl CloseReason {
             Self::Misbehaved => "misbehaved",
             Self::Refused => "refused",
             Self::NetworkChanged => "network_changed",
+            Self::NoResources => "no_resources",
             Self::Reset => "reset",
             Self::Silent => "silent",
             Self::Superseded => "superseded",
@@ -79,7 +83,11 @@ impl CloseReason {
     #[must_use]
     pub const fn is_failure(self) -> bool {
         match self {
-            Self::Aged | Self::Idle | Self::NetworkChanged | Self::Superseded => false,
+            Self::Aged
+            | Self::Idle
+            | Self::NetworkChanged
+            | Self::NoResources
+            | Self::Superseded => false,
             Self::DialTimedOut
             | Self::Ended
             | Self::Misbehaved
@@ -89,6 +97,12 @@ impl CloseReason {
             | Self::Tls(_)
             | Self::Unreachable => true,
         }
+    }
+
+    /// Whether opening another connection in its place is as likely to fail: a question tries that as often as there are addresses.
+    #[must_use]
+    pub const fn speaks_against_dialing(self) -> bool {
+        self.is_failure() || matches!(self, Self::NoResources)
     }
 }
 

@@ -28,6 +28,9 @@ pub enum HealthState {
     Suspect,
     /// No connection can be made.
     Down,
+    /// It was suspect or down, and is being tried at this moment. For whoever looks from outside: being tried changes nothing about what
+    /// an upstream is good for.
+    Probing,
 }
 
 /// What an upstream is good for at a moment.
@@ -150,10 +153,12 @@ impl Health {
         };
         match self.state {
             HealthState::Up => Standing::Good,
-            HealthState::Suspect | HealthState::Down if now.since(self.last_try) >= pause => {
+            HealthState::Suspect | HealthState::Down | HealthState::Probing
+                if now.since(self.last_try) >= pause =>
+            {
                 Standing::Trial
             }
-            HealthState::Suspect | HealthState::Down => Standing::Poor,
+            HealthState::Suspect | HealthState::Down | HealthState::Probing => Standing::Poor,
         }
     }
 }

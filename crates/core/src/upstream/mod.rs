@@ -26,6 +26,7 @@ use crate::time::Moment;
 
 pub use close::{CloseReason, TlsFault};
 pub(crate) use connection::{Accepted, Connection, Due};
+pub use endpoints::EndpointStatus;
 pub(crate) use endpoints::Endpoints;
 pub use health::HealthState;
 pub(crate) use health::{Health, Standing};
@@ -135,8 +136,10 @@ pub struct UpstreamStatus {
     pub state: HealthState,
     /// Since when; the engine's epoch when it never changed.
     pub since: Moment,
-    /// Why no connection can be made, while down.
+    /// Why it is not up: why no connection can be made, or [`CloseReason::Silent`] when one can and nothing comes back. `None` while up.
     pub reason: Option<CloseReason>,
+    /// When it is tried again at the latest, by a probe if no question does before; `None` while up.
+    pub next_try: Option<Moment>,
     /// Connections that can be used.
     pub ready: usize,
     /// Connections being opened.

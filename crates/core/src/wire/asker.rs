@@ -6,7 +6,7 @@ use super::edns::{UDP_PAYLOAD_MAX, UDP_PAYLOAD_MIN};
 use super::frame::MESSAGE_LEN_MAX;
 use super::header::Flags;
 use super::query::QueryView;
-use super::question::Question;
+use super::question::{Question, QuestionRef};
 
 /// How a client reached us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,29 +28,30 @@ pub struct AskerEdns {
     pub dnssec_ok: bool,
 }
 
-/// A query waiting for its reply, without its octets.
+/// A query waiting for its reply, without its octets. `Q` is the question: its own copy, or borrowed from the query for a reply that is
+/// given at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asker {
+pub struct Asker<Q = Question> {
     /// Message ID.
     pub id: u16,
     /// The query's flags; RD, AD and CD matter.
     pub flags: Flags,
     /// The question as the client spelled it.
-    pub question: Question,
+    pub question: Q,
     /// Present when the query had an OPT record.
     pub edns: Option<AskerEdns>,
     /// The way the reply will go.
     pub transport: Transport,
 }
 
-impl Asker {
+impl<'a> Asker<QuestionRef<'a>> {
     /// Remembers what matters of `query`.
     #[must_use]
-    pub fn new(query: &QueryView<'_>, transport: Transport) -> Self {
+    pub fn new(query: &QueryView<'a>, transport: Transport) -> Self {
         Self {
             id: query.header().id,
             flags: query.header().flags,
-            question: query.question().to_owned(),
+            question: query.question(),
             edns: query.edns().map(|edns| AskerEdns {
                 udp_size: edns.udp_size,
                 dnssec_ok: edns.dnssec_ok,
@@ -59,6 +60,20 @@ impl Asker {
         }
     }
 
+    /// The same with a question of its own, for a reply that comes later.
+    #[must_use]
+    pub fn to_owned(&self) -> Asker {
+        Asker {
+            id: self.id,
+            flags: self.flags,
+            question: self.question.to_owned(),
+            edns: self.edns,
+            transport: self.transport,
+        }
+    }
+}
+
+impl<Q> Asker<Q> {
     /// The longest reply in octets: over UDP the client's size between 512 and our own bound (RFC 6891 section 6.2.3),
     /// 512 without EDNS (RFC 1035 section 4.2.1); on a stream what a frame holds, whatever size was announced (RFC 7766 section 5).
     #[must_use]

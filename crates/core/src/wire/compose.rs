@@ -6,7 +6,7 @@ use super::header::{Flags, HEADER_LEN, Header};
 use super::name::Name;
 use super::numbers::{Class, Rcode, RecordType};
 use super::query::QueryFault;
-use super::question::{Question, QuestionRef};
+use super::question::{AsQuestion, Question, QuestionRef};
 
 /// How a query to an upstream is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +54,8 @@ pub fn write_query(question: QuestionRef<'_>, options: QueryOptions, out: &mut V
 }
 
 /// Writes a reply that has no records: an error of our own.
-pub fn write_error(
-    asker: &Asker,
+pub fn write_error<Q: AsQuestion>(
+    asker: &Asker<Q>,
     rcode: Rcode,
     error: Option<ExtendedError<'_>>,
     out: &mut Vec<u8>,
@@ -65,7 +65,8 @@ pub fn write_error(
         rcode,
         dnssec_ok: edns.dnssec_ok,
     });
-    write_bare(asker.id, flags, rcode, Some(asker.question.view()), out);
+    let question = asker.question.as_question();
+    write_bare(asker.id, flags, rcode, Some(question), out);
     if let Some(fields) = opt {
         append_opt(fields, error, out);
     }

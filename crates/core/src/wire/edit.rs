@@ -13,7 +13,8 @@ use super::edns::{EDE_TEXT_MAX, ExtendedError, OPT_LEN, OPTION_HEADER_LEN, OptFi
 use super::header::{Flags, Header};
 use super::name;
 use super::numbers::Rcode;
-use super::records::{Record, Section};
+use super::question::AsQuestion;
+use super::records::{Record, Records, Section};
 use super::response::ResponseView;
 
 /// Where the records of a reply come from; it decides AA and AD.
@@ -27,23 +28,89 @@ pub enum ReplyOrigin {
     ClearText,
 }
 
-/// Writes the reply to `asker` from `response`, which must answer the asker's question.
-pub fn render_reply(
-    response: &ResponseView<'_>,
-    asker: &Asker,
+/// A response laid out for rendering: what a [`ResponseView`] has found, and what a kept answer remembers of it, so that a
+/// reply is written without walking records.
+#[derive(Clone, Copy, Debug)]
+pub struct Canonical<'a> {
+    /// Header, question and records, in one piece because compression points into it.
+    pub message: &'a [u8],
+    /// AD and TC count; the others are the reply's own.
+    pub flags: Flags,
+    /// The whole RCODE.
+    pub rcode: Rcode,
+    /// The extended error to pass on.
+    pub error: Option<ExtendedError<'a>>,
+    /// Offset of the first record.
+    pub records_at: usize,
+    /// Where the authority section ends, or the answers when it is empty.
+    pub authorities_end: usize,
+    /// Where the additional records that are relayed end. No OPT record lies before.
+    pub additionals_end: usize,
+    /// Records up to there.
+    pub counts: Counts,
+    /// What is to become of the TTLs.
+    pub ttls: Ttls<'a>,
+}
+
+/// What becomes of the TTLs of a response. Offsets are 16-bit, big-endian, ascending: TTLs of the message as it lies there, no OPT
+/// record's among them.
+#[derive(Clone, Copy, Debug)]
+pub enum Ttls<'a> {
+    /// They stay as they are.
+    AsReceived,
+    /// The message is this many seconds old (RFC 1035 section 3.2.1).
+    Lowered {
+        /// Where they are.
+        at: &'a [[u8; 2]],
+        /// Seconds.
+        by: u32,
+    },
+    /// All are this, as for data past its time (RFC 8767 section 4).
+    Fixed {
+        /// Where they are.
+        at: &'a [[u8; 2]],
+        /// Seconds.
+        ttl: u32,
+    },
+}
+
+impl<'a> From<&ResponseView<'a>> for Canonical<'a> {
+    fn from(view: &ResponseView<'a>) -> Self {
+        let header = view.header();
+        let (additionals_end, additionals) = view.additionals();
+        Self {
+            message: view.message(),
+            flags: header.flags,
+            rcode: view.rcode(),
+            error: view.extended_errors().next(),
+            records_at: view.records_at(),
+            authorities_end: view.authorities_end(),
+            additionals_end,
+            counts: Counts {
+                answers: header.answers,
+                authorities: header.authorities,
+                additionals,
+            },
+            ttls: Ttls::AsReceived,
+        }
+    }
+}
+
+/// Writes the reply to `asker` from `response`, which must answer the asker's question. Nothing is allocated when `out` has room.
+pub fn render_reply<'a, Q: AsQuestion>(
+    response: impl Into<Canonical<'a>>,
+    asker: &Asker<Q>,
     origin: ReplyOrigin,
     out: &mut Vec<u8>,
 ) {
-    let rcode = shown_rcode(response.rcode(), asker);
-    let error = response
-        .extended_errors()
-        .next()
-        .filter(|_| asker.edns.is_some());
-    let kept = fit(response, asker, error);
+    let response = response.into();
+    let rcode = shown_rcode(response.rcode, asker);
+    let error = response.error.filter(|_| asker.edns.is_some());
+    let kept = fit(&response, asker, error);
     let header = Header {
         id: asker.id,
-        flags: shown_flags(response, asker, origin)
-            .with_truncated(kept.truncated || response.header().flags.truncated())
+        flags: shown_flags(response.flags, asker, origin)
+            .with_truncated(kept.truncated || response.flags.truncated())
             .with_rcode_low(rcode),
         questions: 1,
         answers: kept.counts.answers,
@@ -52,9 +119,11 @@ pub fn render_reply(
     };
     out.clear();
     out.extend_from_slice(&header.octets());
-    out.extend_from_slice(asker.question.octets());
-    let records = response.message().get(response.records_at()..kept.end);
+    out.extend_from_slice(asker.question.as_question().octets());
+    let records = response.message.get(response.records_at..kept.end);
     out.extend_from_slice(records.unwrap_or_default());
+    // The question is as long as the one that was answered, so offsets are the same here and there.
+    write_ttls(response.ttls, out);
     if let Some(edns) = asker.edns {
         let fields = OptFields {
             rcode,
@@ -65,7 +134,7 @@ pub fn render_reply(
 }
 
 /// An RCODE above 15 needs an OPT record to be told; a client without EDNS gets SERVFAIL instead of its low bits.
-fn shown_rcode(rcode: Rcode, asker: &Asker) -> Rcode {
+fn shown_rcode<Q>(rcode: Rcode, asker: &Asker<Q>) -> Rcode {
     if rcode.0 > 15 && asker.edns.is_none() {
         Rcode::SERVFAIL
     } else {
@@ -73,9 +142,28 @@ fn shown_rcode(rcode: Rcode, asker: &Asker) -> Rcode {
     }
 }
 
-fn shown_flags(response: &ResponseView<'_>, asker: &Asker, origin: ReplyOrigin) -> Flags {
+fn write_ttls(ttls: Ttls<'_>, out: &mut [u8]) {
+    match ttls {
+        Ttls::AsReceived => {}
+        Ttls::Lowered { at, by } => change_ttls(at, out, |ttl| ttl.saturating_sub(by)),
+        Ttls::Fixed { at, ttl } => change_ttls(at, out, |_| ttl),
+    }
+}
+
+fn change_ttls(at: &[[u8; 2]], out: &mut [u8], change: impl Fn(u32) -> u32) {
+    for at in at {
+        let at = usize::from(u16::from_be_bytes(*at));
+        // Records that did not fit are not there.
+        let Some(field) = out.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<4>) else {
+            return;
+        };
+        *field = change(u32::from_be_bytes(*field)).to_be_bytes();
+    }
+}
+
+fn shown_flags<Q>(response: Flags, asker: &Asker<Q>, origin: ReplyOrigin) -> Flags {
     let authentic = origin == ReplyOrigin::Upstream
-        && response.header().flags.authentic_data()
+        && response.authentic_data()
         && asker.wants_authentic_data();
     reply_flags(asker.flags)
         .with_authoritative(origin == ReplyOrigin::Local)
@@ -94,11 +182,14 @@ struct Kept {
 }
 
 /// Records per section.
-#[derive(Clone, Copy, Default)]
-struct Counts {
-    answers: u16,
-    authorities: u16,
-    additionals: u16,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Answers.
+    pub answers: u16,
+    /// Authority records.
+    pub authorities: u16,
+    /// Additional records.
+    pub additionals: u16,
 }
 
 impl Counts {
@@ -113,14 +204,8 @@ impl Counts {
 }
 
 /// Chooses what of `response` fits.
-fn fit(response: &ResponseView<'_>, asker: &Asker, error: Option<ExtendedError<'_>>) -> Kept {
-    let (additionals_end, additionals) = response.additionals();
-    let header = response.header();
-    let counts = Counts {
-        answers: header.answers,
-        authorities: header.authorities,
-        additionals,
-    };
+fn fit<Q>(response: &Canonical<'_>, asker: &Asker<Q>, error: Option<ExtendedError<'_>>) -> Kept {
+    let (additionals_end, counts) = (response.additionals_end, response.counts);
     let opt = if asker.edns.is_some() { OPT_LEN } else { 0 };
     let room = asker.reply_len_max().saturating_sub(opt);
     let whole = Kept {
@@ -138,13 +223,13 @@ fn fit(response: &ResponseView<'_>, asker: &Asker, error: Option<ExtendedError<'
             ..whole
         };
     }
-    if response.authorities_end() <= room {
+    if response.authorities_end <= room {
         let counts = Counts {
             additionals: 0,
             ..counts
         };
         return Kept {
-            end: response.authorities_end(),
+            end: response.authorities_end,
             counts,
             error: false,
             truncated: false,
@@ -159,17 +244,20 @@ fn error_len(error: ExtendedError<'_>) -> usize {
 }
 
 /// Keeps whole record sets from the front while they fit into `room`. A set is a run of records with the same owner and type.
-fn truncate(response: &ResponseView<'_>, room: usize) -> Kept {
+fn truncate(response: &Canonical<'_>, room: usize) -> Kept {
     let mut kept = Kept {
-        end: response.records_at(),
+        end: response.records_at,
         counts: Counts::default(),
         error: false,
         truncated: true,
     };
     let mut counts = Counts::default();
     let mut previous: Option<Record<'_>> = None;
-    for record in response.records().map_while(Result::ok) {
-        let boundary = previous.filter(|previous| !same_set(response.message(), previous, &record));
+    let (message, counted) = (response.message, response.counts);
+    let claimed = [counted.answers, counted.authorities, counted.additionals];
+    let records = Records::new(message, response.records_at, claimed);
+    for record in records.map_while(Result::ok) {
+        let boundary = previous.filter(|previous| !same_set(message, previous, &record));
         if let Some(set_end) = boundary {
             kept.end = set_end.end;
             kept.counts = counts;

@@ -37,12 +37,12 @@ mod response;
 
 pub use asker::{Asker, AskerEdns, Transport};
 pub use compose::{QueryOptions, ResponseComposer, write_error, write_fault, write_query};
-pub use edit::{ReplyOrigin, render_reply};
+pub use edit::{Canonical, Counts, ReplyOrigin, Ttls, render_reply};
 pub use error::WireError;
 pub use header::{Flags, HEADER_LEN, Header};
 pub use name::{Name, NameError};
 pub use numbers::{Class, Opcode, ParseNumberError, Rcode, RecordType};
 pub use query::{QueryFault, QueryView};
-pub use question::{Question, QuestionRef};
+pub use question::{AsQuestion, Question, QuestionRef};
 pub use records::{Record, Records, Section};
 pub use response::ResponseView;

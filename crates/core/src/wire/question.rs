@@ -92,6 +92,24 @@ impl fmt::Debug for QuestionRef<'_> {
     }
 }
 
+/// A question, borrowed or of its own.
+pub trait AsQuestion {
+    /// The borrowed form.
+    fn as_question(&self) -> QuestionRef<'_>;
+}
+
+impl AsQuestion for QuestionRef<'_> {
+    fn as_question(&self) -> QuestionRef<'_> {
+        *self
+    }
+}
+
+impl AsQuestion for Question {
+    fn as_question(&self) -> QuestionRef<'_> {
+        self.view()
+    }
+}
+
 /// A question that outlives its message.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Question {

@@ -75,6 +75,7 @@ pub(super) fn state_word(state: HealthState) -> &'static str {
         HealthState::Up => "up",
         HealthState::Suspect => "suspect",
         HealthState::Down => "down",
+        HealthState::Probing => "probing",
     }
 }
 

@@ -3,6 +3,7 @@
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, Command};
 
+use super::remote;
 use crate::config::{Name, RecordType};
 use crate::settings::{Group, Id, Kind, OLDER_NAMES, OlderForm, SETTINGS, Setting};
 
@@ -23,7 +24,10 @@ pub fn command() -> Command {
             "dotward check /etc/dotward/dotward.toml",
         ]))
         .after_long_help(long_ending())
-        .subcommand_help_heading("Commands (none: run)")
+        .subcommand_help_heading(format!(
+            "Commands (none: run; to a running program: {})",
+            remote::names().join(", ")
+        ))
         .disable_help_subcommand(true)
         .max_term_width(HELP_COLUMNS)
         .help_template(TEMPLATE)
@@ -36,7 +40,8 @@ pub fn command() -> Command {
             upstream(),
             config(),
             version(),
-        ]);
+        ])
+        .subcommands(remote::commands());
     with_settings(top, |_| true)
 }
 
@@ -176,7 +181,7 @@ fn version() -> Command {
     sub("version", "Print the version", lines).arg(switch("json", "Print it as JSON"))
 }
 
-fn sub(name: &'static str, about: &'static str, lines: [&'static str; 3]) -> Command {
+pub(super) fn sub(name: &'static str, about: &'static str, lines: [&'static str; 3]) -> Command {
     Command::new(name)
         .about(about)
         .after_help(examples(lines))
@@ -184,7 +189,7 @@ fn sub(name: &'static str, about: &'static str, lines: [&'static str; 3]) -> Com
         .help_template(TEMPLATE)
 }
 
-fn switch(name: &'static str, help: &'static str) -> Arg {
+pub(super) fn switch(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name)
         .long(name)
         .action(ArgAction::SetTrue)
@@ -208,11 +213,13 @@ fn long_ending() -> String {
         })
         .collect();
     format!(
-        "Precedence, the stronger last: default, file, environment, command line.\n\
+        "Commands to a running program:\n{}\n\n\
+         Precedence, the stronger last: default, file, environment, command line.\n\
          SPEC: a preset (dotward upstream list), tls://NAME@ADDR[,ADDR...][:PORT][?pin=sha256/...],\n\
          tls://NAME (found through --bootstrap), tls://IP, IP@PORT#NAME, or an address of a preset.\n\
          Routes also take udp://IP[:PORT] and tcp://IP[:PORT].\n\n\
          Options of older proxies, each with one warning:\n{}\n\n{}",
+        remote::lines().join("\n"),
         older.join("\n"),
         examples([
             "dotward demo",
@@ -223,7 +230,7 @@ fn long_ending() -> String {
 }
 
 /// Adds the options of the settings that are wanted, and those of older proxies where all are.
-fn with_settings(command: Command, wanted: impl Fn(&Setting) -> bool) -> Command {
+pub(super) fn with_settings(command: Command, wanted: impl Fn(&Setting) -> bool) -> Command {
     let with_older = SETTINGS.iter().all(&wanted);
     let older = OLDER_NAMES
         .iter()

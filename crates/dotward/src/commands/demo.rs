@@ -367,6 +367,7 @@ fn config(
     Config {
         listeners,
         listen_tls: None,
+        control: None,
         allow: ["127.0.0.0/8", "::1/128"]
             .iter()
             .filter_map(|network| network.parse().ok())

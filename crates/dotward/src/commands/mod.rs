@@ -6,4 +6,6 @@ pub mod explain;
 pub mod list;
 pub mod query;
 mod records;
+pub mod remote;
+mod status;
 pub mod version;

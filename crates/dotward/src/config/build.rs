@@ -52,6 +52,7 @@ pub(crate) fn build(
             .map(|(listener, _)| listener)
             .collect(),
         listen_tls,
+        control: control(parts.values),
         allow: allow(parts.values),
         upstreams: far.upstreams,
         strategy: routes::strategy(parts.values, Id::Strategy).unwrap_or_default(),
@@ -229,6 +230,13 @@ fn allow(values: &Values) -> Vec<ipnet::IpNet> {
         }
     }
     allow
+}
+
+/// The control socket; `None` when it is off, or nobody said anything.
+pub(crate) fn control(values: &Values) -> Option<PathBuf> {
+    let parsed = values.one(Id::ListenControl)?;
+    let off = parsed.value == Value::Path(PathBuf::from("off"));
+    if off { None } else { path_of(parsed) }
 }
 
 fn log(values: &Values) -> LogSettings {

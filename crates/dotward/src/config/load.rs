@@ -12,7 +12,7 @@ use super::build;
 use super::fault::Fault;
 use super::file::{self, FileSettings};
 use super::files::{NamedFile, ReadFiles};
-use super::layers::{Given, Layers, Level};
+use super::layers::{self, Given, Layers, Level, Values};
 use super::older::{self, Compat, OlderGiven};
 use super::origin::{self, Origin};
 use super::place::{Place, Source};
@@ -24,6 +24,9 @@ use crate::settings::{Id, Setting};
 
 /// The file that is read, if it exists, when nobody names one.
 pub const DEFAULT_FILE: &str = "/etc/dotward/dotward.toml";
+
+/// Where commands look for the control socket when nobody says anything: where a unit with `RuntimeDirectory=dotward` has it.
+pub const DEFAULT_CONTROL: &str = "/run/dotward/control.sock";
 
 /// A configuration that can be used.
 #[derive(Debug)]
@@ -96,6 +99,36 @@ pub fn load(
     }
 }
 
+/// Where the control socket of a program with these settings is; `None` when it is turned off. Nothing else of the configuration
+/// matters, so that a running program can be spoken to while its file is being edited.
+///
+/// # Errors
+///
+/// The faults of `listen.control`.
+pub fn control_path(
+    options: &Options,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+    files: &dyn ReadFiles,
+) -> Result<Option<PathBuf>, Refused> {
+    let mut loading = Loading::new(files);
+    let mut given = OlderGiven::default();
+    loading.command_line(options, &mut given);
+    loading.environment(variables, &mut given);
+    loading.file();
+    let texts = loading.layers.texts(Id::ListenControl);
+    if texts.is_empty() {
+        return Ok(Some(PathBuf::from(DEFAULT_CONTROL)));
+    }
+    let mut faults = Vec::new();
+    let parsed = layers::parse_all(Id::ListenControl, texts, &mut faults);
+    if faults.is_empty() {
+        let values = Values::of([(Id::ListenControl, parsed)].into());
+        return Ok(build::control(&values));
+    }
+    let warnings = Vec::new();
+    Err(Refused { faults, warnings })
+}
+
 struct Loading<'a> {
     files: &'a dyn ReadFiles,
     layers: Layers,
@@ -141,6 +174,11 @@ impl<'a> Loading<'a> {
         self.faults.extend(read.faults);
         self.warnings.extend(read.warnings);
         older.variables = read.older;
+        if let Some(given) = read.control {
+            let place = given.place.clone();
+            self.layers
+                .put(Id::ListenControl, Level::Default, &place, vec![given]);
+        }
         for (id, place, values) in read.settings {
             self.layers.put(id, Level::Variable, &place, values);
         }

@@ -43,7 +43,7 @@ pub mod value;
 
 pub use fault::{Fault, Problem};
 pub use files::{Disk, ReadFiles};
-pub use load::{Loaded, Refused, load};
+pub use load::{Loaded, Refused, control_path, load};
 pub use report::{Style, Warning};
 pub(crate) use routes::{own_endpoint, policy_routes};
 
@@ -66,6 +66,8 @@ pub struct Config {
     pub listeners: Vec<ListenAddress>,
     /// What the TLS listeners present; there whenever a listener's transport is TLS.
     pub listen_tls: Option<ServerIdentity>,
+    /// The Unix socket that takes orders.
+    pub control: Option<PathBuf>,
     /// The networks whose clients are answered.
     pub allow: Vec<IpNet>,
     /// The resolvers asked, in order of preference; names are unique, and at least one has a tier.

@@ -120,6 +120,11 @@ impl Clients {
         self.allow.contains(address)
     }
 
+    /// Streams open at the moment.
+    pub(crate) fn count(&self) -> usize {
+        self.streams.len()
+    }
+
     /// Appends a reply to the stream of a client, if it still exists.
     pub(crate) fn reply(&mut self, key: ClientKey, message: &[u8]) {
         let Some(client) = self.streams.get_mut(key) else {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::control::ControlBindError;
 use crate::listen::sockets::BindError;
 use crate::tls::TlsSetupError;
 use crate::upstream::dial::BindingError;
@@ -20,6 +21,8 @@ pub enum StartFault {
         /// What the system says.
         error: io::Error,
     },
+    /// There is no control socket.
+    Control(ControlBindError),
     /// Certificate or key of the TLS listeners cannot be used.
     ListenTls(TlsSetupError),
     /// The TLS settings of an upstream cannot be used.
@@ -55,6 +58,7 @@ impl fmt::Display for StartFault {
                 f,
                 "cannot listen on {address} for metrics and health: {error}\n  fix:     give --admin another address or port, or off"
             ),
+            Self::Control(error) => error.fmt(f),
             Self::ListenTls(error) => write!(f, "TLS listeners: {error}"),
             Self::UpstreamTls { upstream, error } => write!(f, "upstream {upstream}: {error}"),
             Self::Binding { upstream, error } => write!(f, "upstream {upstream}: {error}"),

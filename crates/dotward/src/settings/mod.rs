@@ -65,6 +65,7 @@ pub enum Id {
     ListenAllow,
     ListenCertificate,
     ListenKey,
+    ListenControl,
     Upstream,
     UpstreamName,
     UpstreamPreset,

@@ -41,7 +41,7 @@ pub(crate) fn open(
         Ok(socket) => Rc::new(socket),
         Err(error) => {
             state.events.note_fault(Some(upstream), &error);
-            let reason = reason_of(&error);
+            let reason = reason_of(&error, endpoint);
             return state.engine.handle_closed(connection, reason, now);
         }
     };
@@ -125,15 +125,20 @@ fn end(state: &mut State, connection: ConnectionId, error: &io::Error, now: Mome
     if error.kind() == io::ErrorKind::WouldBlock {
         return;
     }
-    let upstream = state.connections.get(connection).map(|open| open.upstream);
-    state.events.note_fault(upstream, error);
-    fail(state, connection, reason_of(error), now);
+    let Some(open) = state.connections.get(connection) else {
+        return;
+    };
+    let reason = reason_of(error, open.endpoint);
+    state.events.note_fault(Some(open.upstream), error);
+    fail(state, connection, reason, now);
 }
 
 /// A failure in the words of the engine. On a connected socket a refusal is what ICMP says about the port.
-fn reason_of(error: &io::Error) -> CloseReason {
+fn reason_of(error: &io::Error, endpoint: SocketAddr) -> CloseReason {
     if error.kind() == io::ErrorKind::ConnectionRefused {
         CloseReason::Refused
+    } else if dial::is_shortage(error, endpoint) {
+        CloseReason::NoResources
     } else {
         CloseReason::Unreachable
     }

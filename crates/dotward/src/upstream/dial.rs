@@ -165,15 +165,37 @@ fn set_mark(_: &Socket, _: u32) -> io::Result<()> {
 }
 
 /// A failed connect in the words of the engine.
-pub(crate) fn reason_of(error: &io::Error) -> CloseReason {
+pub(crate) fn reason_of(error: &io::Error, endpoint: SocketAddr) -> CloseReason {
     if error.kind() == io::ErrorKind::ConnectionRefused {
         CloseReason::Refused
     } else if error.kind() == io::ErrorKind::TimedOut {
         CloseReason::DialTimedOut
+    } else if is_shortage(error, endpoint) {
+        CloseReason::NoResources
     } else {
-        // No route, no address family: to the engine all are "not reachable from here". No descriptor too, because the pause
-        // that follows is what is needed then; the share kept from clients makes it rare (`descriptors`).
+        // No route, no address family, no source address: to the engine all are "not reachable from here".
         CloseReason::Unreachable
+    }
+}
+
+/// Whether this machine ran out of something, which says nothing about the upstream. A [`BindingError`] is none: it has no code here.
+pub(super) fn is_shortage(error: &io::Error, endpoint: SocketAddr) -> bool {
+    use rustix::io::Errno;
+    let Some(code) = error.raw_os_error().map(Errno::from_raw_os_error) else {
+        return false;
+    };
+    match code {
+        // A machine without IPv6 says the same of every such address as one whose ports are used up.
+        Errno::ADDRNOTAVAIL => endpoint.is_ipv4(),
+        // AGAIN: no port for a datagram socket.
+        code => [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOBUFS,
+            Errno::NOMEM,
+            Errno::AGAIN,
+        ]
+        .contains(&code),
     }
 }
 
@@ -217,8 +239,32 @@ mod tests {
         ] {
             let error = connect(endpoint, &binding).await.unwrap_err();
             assert!(error.to_string().contains(word), "{error}");
-            assert_eq!(reason_of(&error), CloseReason::Unreachable);
+            assert_eq!(reason_of(&error, endpoint), CloseReason::Unreachable);
         }
+    }
+
+    #[test]
+    fn what_this_machine_is_short_of_is_not_the_upstreams_fault() {
+        use rustix::io::Errno;
+        let reason = |errno: Errno, endpoint: &str| {
+            let error = io::Error::from_raw_os_error(errno.raw_os_error());
+            reason_of(&error, endpoint.parse().unwrap())
+        };
+        let (v4, v6) = ("192.0.2.1:853", "[2001:db8::1]:853");
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
+            assert_eq!(reason(errno, v6), CloseReason::NoResources, "{errno:?}");
+        }
+        for errno in [Errno::HOSTUNREACH, Errno::NETUNREACH, Errno::AFNOSUPPORT] {
+            assert_eq!(reason(errno, v4), CloseReason::Unreachable, "{errno:?}");
+        }
+        assert_eq!(reason(Errno::CONNREFUSED, v4), CloseReason::Refused);
+        let no_address = Errno::ADDRNOTAVAIL;
+        assert_eq!(reason(no_address, v4), CloseReason::NoResources);
+        assert_eq!(
+            reason(no_address, v6),
+            CloseReason::Unreachable,
+            "no IPv6 here"
+        );
     }
 
     #[test]

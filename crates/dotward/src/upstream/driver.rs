@@ -127,7 +127,7 @@ async fn run(
                 state.connections.get(connection).map(|c| c.upstream),
                 &error,
             );
-            fail(state, connection, dial::reason_of(&error), now);
+            fail(state, connection, dial::reason_of(&error, endpoint), now);
             None
         }
     });

@@ -134,7 +134,7 @@ fn help(arguments: &[&str]) -> String {
 
 #[test]
 fn short_help_fits_one_screen_and_ends_with_three_examples() {
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 12] = [
         &[],
         &["run"],
         &["demo"],
@@ -144,6 +144,9 @@ fn short_help_fits_one_screen_and_ends_with_three_examples() {
         &["upstream", "list"],
         &["config", "example"],
         &["version"],
+        &["status"],
+        &["log-level"],
+        &["drain"],
     ];
     for command in commands {
         let text = help(&[command, &["-h"]].concat());

@@ -1,5 +1,9 @@
 //! Default, file, older variable, variable, older option, option: the stronger replaces the weaker.
 
+use std::ffi::OsString;
+
+use dotward::config::{control_path, load};
+
 use crate::{Files, faults, good, listeners, upstreams, warnings};
 
 const FILE: &str = "upstream = [\"quad9\"]\n[listen]\ndns = [\"127.0.0.1:1\"]\n\
@@ -294,4 +298,44 @@ fn an_upstream_that_is_there_twice_is_told_even_where_the_list_is_overruled() {
     let files = Files::default().with("x.toml", "upstream = [\"quad9\", \"quad9\"]\n");
     let told = faults(&["-c", "x.toml", "-u", "google"], &[], &files);
     assert_eq!(told.len(), 1, "{told:?}");
+}
+
+/// Where the commands look for the control socket, and where the program would make it.
+fn control(arguments: &[&str], variables: &[(&str, &str)], file: &str) -> [Option<String>; 2] {
+    let files = Files::default().with("/etc/x/x.toml", file);
+    let all = ["dotward"].iter().chain(arguments).map(OsString::from);
+    let options = dotward::cli::parse(all).expect("good").options;
+    let given = || {
+        variables
+            .iter()
+            .map(|(name, value)| (name.into(), value.into()))
+    };
+    let looked = control_path(&options, given(), &files).expect("good");
+    let made = load(&options, given(), &files).ok();
+    let made = made.and_then(|loaded| loaded.config.control);
+    [looked, made].map(|path| path.map(|path| path.display().to_string()))
+}
+
+#[test]
+fn program_and_commands_agree_on_the_control_socket() {
+    let both = |path: &str| [Some(path.to_owned()), Some(path.to_owned())];
+    let nowhere = [Some("/run/dotward/control.sock".to_owned()), None];
+    assert_eq!(control(&[], &[], ""), nowhere);
+    let runtime = ("RUNTIME_DIRECTORY", "/run/a:/run/b");
+    assert_eq!(control(&[], &[runtime], ""), both("/run/a/control.sock"));
+    let file = "[listen]\ncontrol = \"c.sock\"\n";
+    let config = ["-c", "/etc/x/x.toml"];
+    assert_eq!(control(&config, &[runtime], file), both("/etc/x/c.sock"));
+    let variable = ("DOTWARD_CONTROL", "/v.sock");
+    assert_eq!(
+        control(&config, &[runtime, variable], file),
+        both("/v.sock")
+    );
+    let off = ["--control", "off"];
+    assert_eq!(control(&off, &[runtime, variable], file), [None, None]);
+    // A fault elsewhere keeps nobody from asking.
+    let broken = format!("{file}[[upstream]]\nnonsense = 1\n");
+    let status = ["status", "-c", "/etc/x/x.toml"];
+    let looked = Some("/etc/x/c.sock".to_owned());
+    assert_eq!(control(&status, &[], &broken), [looked, None]);
 }

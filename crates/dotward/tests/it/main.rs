@@ -14,6 +14,7 @@ mod binding;
 mod bootstrap;
 mod clients;
 mod commands;
+mod control;
 mod dot_listener;
 mod forwarding;
 mod network;

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use dotward_core::wire::RecordType;
+use dotward_core::wire::{Rcode, RecordType};
 use dotward_faults::Mode;
 use dotward_faults::mode::Ending;
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,10 +13,10 @@ use tokio::net::{TcpSocket, UdpSocket};
 use crate::support::{NAME, TcpClient, Trust, ask_udp, query, receive, within};
 
 /// The program at work; killed when the test is over.
-struct Program {
-    child: Child,
-    udp: SocketAddr,
-    tcp: SocketAddr,
+pub(crate) struct Program {
+    pub(crate) child: Child,
+    pub(crate) udp: SocketAddr,
+    pub(crate) tcp: SocketAddr,
     log: BufReader<PipeReader>,
 }
 
@@ -27,7 +27,7 @@ impl Drop for Program {
     }
 }
 
-fn command() -> Command {
+pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dotward"));
     command.env_clear();
     command
@@ -40,7 +40,11 @@ impl Program {
     }
 
     /// The same by a command of the caller's, which gets the arguments.
-    fn start_as(command: Command, server: &dotward_faults::Running, trust: &Trust) -> Self {
+    pub(crate) fn start_as(
+        command: Command,
+        server: &dotward_faults::Running,
+        trust: &Trust,
+    ) -> Self {
         let (reader, writer) = std::io::pipe().unwrap();
         Self::start_to(command, server, trust, &writer, reader)
     }
@@ -95,7 +99,7 @@ impl Program {
     }
 
     /// Waits for the end, which is bounded by the program's own patience.
-    async fn end(mut self) -> (ExitStatus, String) {
+    pub(crate) async fn end(mut self) -> (ExitStatus, String) {
         let ended = tokio::task::spawn_blocking(move || {
             let mut rest = String::new();
             self.log.read_to_string(&mut rest).unwrap();
@@ -286,4 +290,45 @@ async fn a_log_that_nobody_reads_does_not_keep_it_from_ending() {
     let ended = tokio::task::spawn_blocking(move || child.wait().unwrap());
     assert_eq!(within(ended).await.unwrap().code(), Some(0));
     assert!(began.elapsed() < std::time::Duration::from_secs(2));
+}
+
+/// Descriptors run out for whatever reason: the clients are told, the upstream is not blamed, and all is well when there are some again.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn want_of_descriptors_is_told_and_no_upstream_is_set_aside() {
+    use rustix::process::{Resource, Rlimit, prlimit};
+
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let program = Program::start(&server, &trust);
+    let pid = Pid::from_child(&program.child);
+    let limit = |current| Rlimit {
+        current: Some(current),
+        maximum: Some(4096),
+    };
+    let set = |current| prlimit(Some(pid), Resource::Nofile, limit(current)).unwrap();
+    // Files that are open stay so; no new one can be.
+    set(3);
+    for number in 0..5 {
+        let answer = ask_udp(program.udp, &format!("n{number}.example")).await;
+        assert_eq!(
+            (answer.rcode(), answer.extended_error()),
+            (Rcode::SERVFAIL, Some(0))
+        );
+    }
+    set(4096);
+    let answer = ask_udp(program.udp, "after.example").await;
+    assert!(
+        answer.is_good(),
+        "at once: nothing was wrong with the upstream"
+    );
+    program.signal(Signal::TERM);
+    let (status, log) = program.end().await;
+    assert!(status.success());
+    assert_eq!(
+        log.matches("look at the limits of this machine").count(),
+        1,
+        "{log}"
+    );
+    assert!(!log.contains("set aside"), "{log}");
 }

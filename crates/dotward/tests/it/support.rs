@@ -68,6 +68,7 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
     Config {
         listeners: vec![listen(ListenTransport::Udp), listen(ListenTransport::Tcp)],
         listen_tls: None,
+        control: None,
         allow: vec!["127.0.0.0/8".parse().unwrap()],
         upstreams,
         strategy: Strategy::Ordered,

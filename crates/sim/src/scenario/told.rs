@@ -20,6 +20,7 @@ pub(super) fn reason(word: &str) -> Result<CloseReason, String> {
     Ok(match word {
         "refused" => CloseReason::Refused,
         "unreachable" => CloseReason::Unreachable,
+        "no-resources" => CloseReason::NoResources,
         "ended" => CloseReason::Ended,
         "reset" => CloseReason::Reset,
         "tls-wrong-name" => CloseReason::Tls(TlsFault::WrongName),

@@ -99,7 +99,7 @@ fn a_probe_that_is_answered_brings_the_upstream_back() {
     bench.wait(1_500);
     assert_eq!(bench.opened[2].1, 0, "nobody asks, so a probe does");
     bench.connect(2);
-    assert_eq!(bench.state(0), Some(HealthState::Suspect));
+    assert_eq!(bench.state(0), Some(HealthState::Probing));
     let probe = bench.written(2);
     assert_eq!(probe[0].1, ".");
     let question = Question::new(&".".parse().unwrap(), RecordType::NS, Class::IN);
@@ -109,6 +109,91 @@ fn a_probe_that_is_answered_brings_the_upstream_back() {
     assert_eq!(bench.state(0), Some(HealthState::Up));
     bench.ask(2, "b.example");
     assert_eq!(bench.written(2).len(), 1);
+}
+
+#[test]
+fn what_is_wrong_with_an_upstream_can_be_read_address_by_address() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853", "[2001:db8::1]:853"]]);
+    let began = bench.now;
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Refused);
+    let first: Vec<_> = bench.engine.endpoint_statuses(UpstreamId(0)).collect();
+    assert_eq!(
+        (first[0].reason, first[0].since, first[0].failures),
+        (Some(CloseReason::Refused), began, 1)
+    );
+    assert_eq!((first[1].reason, first[1].opening), (None, 1));
+    let status = bench.engine.status(UpstreamId(0), bench.now).unwrap();
+    assert_eq!((status.state, status.opening), (HealthState::Up, 1));
+    bench.wait(50);
+    bench.close(1, CloseReason::Unreachable);
+    let status = bench.engine.status(UpstreamId(0), bench.now).unwrap();
+    assert_eq!(
+        (status.state, status.reason, status.since),
+        (
+            HealthState::Down,
+            Some(CloseReason::Unreachable),
+            began + Duration::from_millis(50)
+        )
+    );
+    assert!(status.next_try.is_some_and(|next| next > bench.now));
+}
+
+#[test]
+fn an_upstream_that_only_falls_silent_says_so() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    bench.written(0);
+    bench.wait(450);
+    let status = bench.engine.status(UpstreamId(0), bench.now).unwrap();
+    assert_eq!(status.reason, Some(CloseReason::Silent));
+    assert!(matches!(
+        status.state,
+        HealthState::Suspect | HealthState::Probing
+    ));
+}
+
+#[test]
+fn want_of_our_own_resources_says_nothing_about_an_upstream() {
+    let mut bench = Bench::two();
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::NoResources);
+    assert_eq!(bench.state(0), Some(HealthState::Up));
+    assert_eq!(bench.opened[1].1, 1, "another upstream may still be asked");
+    bench.close(1, CloseReason::NoResources);
+    assert_eq!(bench.outcomes(), [(1, Rcode::SERVFAIL, Some(0))]);
+    let told = bench
+        .engine
+        .endpoint_statuses(UpstreamId(0))
+        .next()
+        .unwrap();
+    assert_eq!((told.reason, told.failures), (None, 0));
+    assert!(
+        !bench
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::UpstreamDown { .. }))
+    );
+    // The next question finds it as it was.
+    bench.ask(2, "b.example");
+    bench.connect(2);
+    assert_eq!((bench.opened[2].1, bench.written(2).len()), (0, 1));
+}
+
+#[test]
+fn want_of_our_own_resources_stops_the_growth_of_a_pool() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    for client in 2..=IN_FLIGHT_BEFORE_GROWTH + 1 {
+        bench.ask(u32::try_from(client).unwrap(), &format!("n{client}"));
+    }
+    assert_eq!(bench.opened.len(), 2);
+    bench.close(1, CloseReason::NoResources);
+    bench.ask(2_000, "one-more.example");
+    assert_eq!(bench.opened.len(), 2, "not dialed for every question");
+    assert!(bench.replies.is_empty());
 }
 
 #[test]

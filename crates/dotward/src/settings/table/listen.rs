@@ -83,4 +83,18 @@ pub(super) const ROWS: &[Setting] = &[
         rare: true,
         ..ROW
     },
+    Setting {
+        id: Id::ListenControl,
+        key: key("listen", "control"),
+        flag: Some("control"),
+        variable: Some("DOTWARD_CONTROL"),
+        default: Default::Nothing("$RUNTIME_DIRECTORY/control.sock where set"),
+        example: "\"/run/dotward/control.sock\"",
+        group: Group::Listen,
+        help: "Unix socket that takes orders (dotward status, drain and others), or off",
+        detail: "Only the user that runs the program, and root, may use it. systemd sets RUNTIME_DIRECTORY where the unit has RuntimeDirectory=. \
+                 The commands look in the same places and, where nobody says anything, at /run/dotward/control.sock.",
+        rare: true,
+        ..ROW
+    },
 ];

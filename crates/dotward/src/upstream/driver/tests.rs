@@ -44,7 +44,7 @@ fn submit(state: &mut State, number: usize) {
     };
     let verdict = state
         .front
-        .handle_query(&message, &client, &mut state.reply);
+        .handle_query(&message, &client, clock::now(), &mut state.reply);
     let Verdict::Forward(request) = verdict else {
         panic!("{verdict:?}");
     };

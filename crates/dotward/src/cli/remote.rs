@@ -1,0 +1,83 @@
+//! The commands that speak to a running program.
+
+use clap::{Arg, Command};
+use tracing::level_filters::LevelFilter;
+
+use super::arguments::{sub, switch, with_settings};
+use crate::control::LEVELS;
+use crate::settings::Id;
+
+/// All of them. The list of commands leaves them to its heading and to the end of the long help, so that it fits a screen.
+pub(super) fn commands() -> impl Iterator<Item = Command> {
+    all().into_iter().map(|command| command.hide(true))
+}
+
+fn all() -> [Command; 3] {
+    [status(), log_level(), drain()]
+}
+
+/// What they are called.
+pub(super) fn names() -> Vec<String> {
+    all().map(|it| it.get_name().to_owned()).into()
+}
+
+/// A line for each.
+pub(super) fn lines() -> Vec<String> {
+    let about = |command: &Command| command.get_about().map(ToString::to_string);
+    let line = |it: Command| format!("  {:<10} {}", it.get_name(), about(&it).unwrap_or_default());
+    all().map(line).into()
+}
+
+fn status() -> Command {
+    let about = "Tell how the running program is doing; exit code 1 when something is wrong";
+    let lines = [
+        "dotward status",
+        "dotward status --json",
+        "dotward status --control /run/dotward/control.sock",
+    ];
+    let command = sub("status", about, lines).arg(switch("json", "Print it as JSON"));
+    with_socket(command)
+}
+
+fn log_level() -> Command {
+    let about = "Change the log level of the running program until it ends";
+    let lines = [
+        "dotward log-level debug",
+        "dotward log-level info",
+        "dotward log-level warn --control /run/dotward/control.sock",
+    ];
+    let command = sub("log-level", about, lines).arg(
+        Arg::new("LEVEL")
+            .help("off, error, warn, info, debug or trace")
+            .required(true)
+            .value_parser(level),
+    );
+    with_socket(command)
+}
+
+fn drain() -> Command {
+    let about = "Let the running program answer what is in flight and end; wait for its end";
+    let lines = [
+        "dotward drain",
+        "dotward drain --control /run/dotward/control.sock",
+        "dotward drain && dotward run",
+    ];
+    with_socket(sub("drain", about, lines))
+}
+
+/// Adds the options that say where the control socket is.
+fn with_socket(command: Command) -> Command {
+    with_settings(command, |setting| {
+        matches!(setting.id, Id::ListenControl | Id::ConfigFile)
+    })
+}
+
+fn level(text: &str) -> Result<LevelFilter, String> {
+    let known = LEVELS
+        .iter()
+        .find(|(word, _)| word.eq_ignore_ascii_case(text));
+    let words = || LEVELS.map(|(word, _)| word).join(", ");
+    known
+        .map(|(_, level)| *level)
+        .ok_or_else(|| format!("one of {}", words()))
+}

@@ -1,0 +1,174 @@
+//! `dotward status`: one screen of text from what the running program says.
+
+use std::io::{self, Write};
+
+use serde_json::Value;
+
+/// Whether nothing is wrong.
+pub(super) fn is_good(status: &Value) -> bool {
+    faults(status).is_empty()
+}
+
+fn faults(status: &Value) -> &[Value] {
+    list(&status["degraded"])
+}
+
+/// Prints it.
+pub(super) fn write_status(out: &mut dyn Write, status: &Value) -> io::Result<()> {
+    writeln!(
+        out,
+        "dotward {}, pid {}, up {}, log level {}",
+        text(&status["version"]),
+        text(&status["pid"]),
+        age(&status["uptime_seconds"]),
+        text(&status["log_level"]),
+    )?;
+    let listening: Vec<_> = list(&status["listening"])
+        .iter()
+        .map(|it| format!("{}://{}", text(&it["transport"]), text(&it["address"])))
+        .collect();
+    writeln!(out, "listening  {}", listening.join("  "))?;
+    writeln!(
+        out,
+        "clients    {} waiting, {} connected over TCP or TLS; {} questions at {} upstream connections",
+        text(&status["clients_waiting"]),
+        text(&status["client_streams"]),
+        text(&status["questions_in_flight"]),
+        text(&status["upstream_connections"]),
+    )?;
+    match faults(status) {
+        [] => writeln!(out, "state      good")?,
+        faults => {
+            let faults: Vec<_> = faults.iter().map(text).collect();
+            writeln!(out, "state      degraded: {}", faults.join("; "))?;
+        }
+    }
+    writeln!(out)?;
+    write_upstreams(out, list(&status["upstreams"]))
+}
+
+const COLUMNS: [&str; 8] = [
+    "upstream",
+    "state",
+    "since",
+    "connections",
+    "in flight",
+    "response time",
+    "idle limit",
+    "reason",
+];
+
+fn write_upstreams(out: &mut dyn Write, upstreams: &[Value]) -> io::Result<()> {
+    let mut rows = vec![COLUMNS.map(str::to_owned)];
+    rows.extend(upstreams.iter().map(row));
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<usize> = (0..COLUMNS.len()).filter_map(width).collect();
+    for row in &rows {
+        let cells = row.iter().zip(&widths);
+        let cells: Vec<_> = cells
+            .map(|(cell, &width)| format!("{cell:width$}"))
+            .collect();
+        writeln!(out, "{}", cells.join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+fn row(upstream: &Value) -> [String; COLUMNS.len()] {
+    let opening = match upstream["connections_opening"].as_u64() {
+        None | Some(0) => String::new(),
+        Some(opening) => format!(" (+{opening} opening)"),
+    };
+    let unit = |value: &Value, unit: &str| match value.as_f64() {
+        Some(number) => format!("{number:.1} {unit}"),
+        None => "-".to_owned(),
+    };
+    [
+        text(&upstream["name"]),
+        text(&upstream["state"]),
+        age(&upstream["since_seconds"]),
+        format!("{}{opening}", text(&upstream["connections"])),
+        text(&upstream["in_flight"]),
+        unit(&upstream["rtt_ms"], "ms"),
+        unit(&upstream["idle_limit_seconds"], "s"),
+        upstream["reason"].as_str().unwrap_or_default().to_owned(),
+    ]
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// A string or a number as people write it.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    }
+}
+
+/// A number of seconds by its two largest units.
+fn age(seconds: &Value) -> String {
+    let Some(seconds) = seconds.as_f64() else {
+        return "-".to_owned();
+    };
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a number too large or too small becomes the nearest there is"
+    )]
+    let seconds = seconds as u64;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, ..) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn shown(status: &Value) -> String {
+        let mut out = Vec::new();
+        write_status(&mut out, status).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_screen_says_what_is_wrong_and_since_when() {
+        let status = json!({
+            "version": "1.2.3", "pid": 7, "uptime_seconds": 90_061.5, "log_level": "info",
+            "degraded": ["upstream quad9 does not answer"],
+            "listening": [{ "transport": "udp", "address": "127.0.0.1:53" }],
+            "clients_waiting": 2, "client_streams": 1, "questions_in_flight": 2, "upstream_connections": 1,
+            "upstreams": [
+                { "name": "quad9", "state": "down", "since_seconds": 61.0, "connections": 0, "connections_opening": 1,
+                  "in_flight": 2, "rtt_ms": null, "idle_limit_seconds": 9.75, "reason": "it does not answer" },
+                { "name": "x", "state": "up", "since_seconds": 4000, "connections": 1, "in_flight": 0, "rtt_ms": 12.34 },
+            ],
+        });
+        assert_eq!(
+            shown(&status),
+            "dotward 1.2.3, pid 7, up 1 d 1 h, log level info\n\
+             listening  udp://127.0.0.1:53\n\
+             clients    2 waiting, 1 connected over TCP or TLS; 2 questions at 1 upstream connections\n\
+             state      degraded: upstream quad9 does not answer\n\
+             \n\
+             upstream  state  since      connections     in flight  response time  idle limit  reason\n\
+             quad9     down   1 min 1 s  0 (+1 opening)  2          -              9.8 s       it does not answer\n\
+             x         up     1 h 6 min  1               0          12.3 ms        -\n"
+        );
+        assert!(!is_good(&status));
+    }
+
+    #[test]
+    fn what_another_version_does_not_say_is_left_out() {
+        assert!(shown(&json!({})).starts_with("dotward -, pid -, up -"));
+        assert!(is_good(&json!({ "degraded": [] })));
+    }
+}

@@ -1,0 +1,127 @@
+//! The other end of the control socket, for the commands.
+//!
+//! Promises: bounded in time; every failure says what to do about it.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::Request;
+use crate::limits::{CONTROL_RESPONSE, CONTROL_WAIT};
+
+/// Why a running program could not be asked, or did not do what it was asked.
+#[derive(Debug)]
+pub enum ClientError {
+    /// Nobody is there.
+    NobodyThere(PathBuf),
+    /// The file may not be used by this user.
+    Forbidden(PathBuf),
+    /// The system refused something else, or the answer did not come in time.
+    System(PathBuf, io::Error),
+    /// What came back is no response.
+    Garbled(PathBuf),
+    /// The program refused; the text is its own.
+    Refused(String),
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NobodyThere(path) => write!(
+                f,
+                "nobody answers at the control socket {}\n  fix:     start dotward with --control {}, or say where the socket of the \
+                 running one is (--control PATH, DOTWARD_CONTROL, listen.control)",
+                path.display(),
+                path.display()
+            ),
+            Self::Forbidden(path) => write!(
+                f,
+                "this user may not use the control socket {}\n  fix:     be root, or the user that runs dotward",
+                path.display()
+            ),
+            Self::System(path, error) => {
+                write!(f, "the control socket {} failed: {error}", path.display())
+            }
+            Self::Garbled(path) => {
+                write!(f, "what answers at {} is not dotward", path.display())
+            }
+            Self::Refused(message) => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for ClientError {}
+
+impl ClientError {
+    fn of(path: &Path, error: io::Error) -> Self {
+        use io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied, WouldBlock};
+        let (path, kind) = (path.to_owned(), error.kind());
+        if matches!(kind, NotFound | ConnectionRefused) {
+            Self::NobodyThere(path)
+        } else if kind == PermissionDenied {
+            Self::Forbidden(path)
+        } else if kind == WouldBlock {
+            let late = io::Error::new(io::ErrorKind::TimedOut, "no response in time");
+            Self::System(path, late)
+        } else {
+            Self::System(path, error)
+        }
+    }
+}
+
+/// A connection on which the response has come.
+#[derive(Debug)]
+pub struct Answered {
+    /// What was asked for.
+    pub value: Value,
+    stream: UnixStream,
+}
+
+/// Asks the program whose control socket is at `path`.
+///
+/// # Errors
+///
+/// [`ClientError`], ready to be shown.
+pub fn ask(path: &Path, request: &Request) -> Result<Answered, ClientError> {
+    let system = |error| ClientError::of(path, error);
+    let mut stream = UnixStream::connect(path).map_err(system)?;
+    stream
+        .set_read_timeout(Some(CONTROL_WAIT))
+        .map_err(system)?;
+    stream
+        .set_write_timeout(Some(CONTROL_WAIT))
+        .map_err(system)?;
+    stream
+        .write_all(format!("{request}\n").as_bytes())
+        .map_err(system)?;
+    let mut line = String::new();
+    BufReader::new((&stream).take(CONTROL_RESPONSE))
+        .read_line(&mut line)
+        .map_err(system)?;
+    let garbled = || ClientError::Garbled(path.to_owned());
+    let mut response: Value = serde_json::from_str(&line).map_err(|_| garbled())?;
+    if let Some(value) = response.get_mut("ok").map(Value::take) {
+        return Ok(Answered { value, stream });
+    }
+    let message = response["error"]["message"].as_str().ok_or_else(garbled)?;
+    Err(ClientError::Refused(message.to_owned()))
+}
+
+impl Answered {
+    /// Waits until the program ends the connection.
+    ///
+    /// # Errors
+    ///
+    /// When it does not within `limit`.
+    pub fn wait_for_end(mut self, limit: std::time::Duration) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(limit))?;
+        match self.stream.read(&mut [0; 16]) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}

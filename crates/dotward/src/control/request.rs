@@ -1,0 +1,140 @@
+//! What can be asked for, as one line of words.
+//!
+//! A new request is a variant, a row of [`Request::TABLE`], and an arm in `server`.
+
+use std::fmt;
+
+use tracing::level_filters::LevelFilter;
+
+/// What the operator wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// How the program is doing.
+    Status,
+    /// Log from this level on.
+    LogLevel(LevelFilter),
+    /// Take no more questions, answer those in flight, end.
+    Drain,
+}
+
+/// One kind of request on the wire.
+#[derive(Debug)]
+pub struct Row {
+    /// The words it begins with.
+    pub words: &'static str,
+    /// What follows them, for people.
+    pub arguments: &'static str,
+    /// From what follows them to the request.
+    parse: fn(&[&str]) -> Option<Request>,
+}
+
+impl Request {
+    /// Every kind of request.
+    pub const TABLE: &'static [Row] = &[
+        Row {
+            words: "status",
+            arguments: "",
+            parse: |rest| rest.is_empty().then_some(Self::Status),
+        },
+        Row {
+            words: "log-level",
+            arguments: "LEVEL",
+            parse: |rest| match rest {
+                [level] => level_of(level).map(Self::LogLevel),
+                _ => None,
+            },
+        },
+        Row {
+            words: "drain",
+            arguments: "",
+            parse: |rest| rest.is_empty().then_some(Self::Drain),
+        },
+    ];
+
+    /// Reads a line, without its end.
+    ///
+    /// # Errors
+    ///
+    /// The requests there are, or how the one that was meant is written.
+    pub fn parse(line: &str) -> Result<Self, UnknownRequest> {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        for row in Self::TABLE {
+            let count = row.words.split(' ').count();
+            if words.len() >= count && row.words.split(' ').eq(words[..count].iter().copied()) {
+                return (row.parse)(&words[count..]).ok_or(UnknownRequest { meant: Some(row) });
+            }
+        }
+        Err(UnknownRequest { meant: None })
+    }
+}
+
+/// The line of a request, without its end.
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status => f.write_str("status"),
+            Self::LogLevel(level) => write!(f, "log-level {level}"),
+            Self::Drain => f.write_str("drain"),
+        }
+    }
+}
+
+/// A line that is no request.
+#[derive(Debug)]
+pub struct UnknownRequest {
+    meant: Option<&'static Row>,
+}
+
+impl fmt::Display for UnknownRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let written = |row: &Row| format!("{} {}", row.words, row.arguments).trim().to_owned();
+        match self.meant {
+            Some(row) => write!(f, "write: {}", written(row)),
+            None => {
+                let all: Vec<_> = Request::TABLE.iter().map(written).collect();
+                write!(f, "not a request; there are: {}", all.join(", "))
+            }
+        }
+    }
+}
+
+impl std::error::Error for UnknownRequest {}
+
+/// The words of `log.level`.
+pub const LEVELS: [(&str, LevelFilter); 6] = [
+    ("off", LevelFilter::OFF),
+    ("error", LevelFilter::ERROR),
+    ("warn", LevelFilter::WARN),
+    ("info", LevelFilter::INFO),
+    ("debug", LevelFilter::DEBUG),
+    ("trace", LevelFilter::TRACE),
+];
+
+fn level_of(word: &str) -> Option<LevelFilter> {
+    let same = |(known, _): &&(&str, LevelFilter)| known.eq_ignore_ascii_case(word);
+    LEVELS.iter().find(same).map(|(_, level)| *level)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_request_is_read_as_it_is_written() {
+        let mut requests = vec![Request::Status, Request::Drain];
+        requests.extend(LEVELS.iter().map(|(_, level)| Request::LogLevel(*level)));
+        for request in requests {
+            assert_eq!(Request::parse(&request.to_string()).unwrap(), request);
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_told_how_to_write_one() {
+        let told = |line| Request::parse(line).unwrap_err().to_string();
+        assert_eq!(told("log-level loud"), "write: log-level LEVEL");
+        assert_eq!(told("status now"), "write: status");
+        for line in ["", "  ", "stat", "\u{0}", "log -level info"] {
+            assert!(told(line).starts_with("not a request; there are: status"));
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! How a running program is doing, gathered on the worker that has the engine.
+//!
+//! Promises: what is gathered is a copy of a moment; gathering it takes no longer than reading a few fields of each upstream.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use dotward_core::time::Moment;
+use dotward_core::upstream::{HealthState, UpstreamId};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock;
+use crate::config::{Config, Protocol, protocol_word};
+use crate::events;
+use crate::listen::sockets::transport_word;
+use crate::logging;
+use crate::run::Listening;
+use crate::worker::{State, Worker};
+
+/// What a worker is asked, with where the answer goes.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// How things are.
+    Status(oneshot::Sender<Value>),
+}
+
+/// What does not change while the program runs.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    began: Moment,
+    listening: Vec<Listening>,
+    upstreams: Vec<UpstreamFacts>,
+}
+
+#[derive(Debug)]
+struct UpstreamFacts {
+    name: String,
+    protocol: Protocol,
+    tier: Option<u8>,
+}
+
+impl Facts {
+    /// The facts of a program with this configuration that listens there.
+    pub(crate) fn new(config: &Config, listening: Vec<Listening>) -> Self {
+        let upstreams = config.upstreams.iter().map(|upstream| UpstreamFacts {
+            name: upstream.name.clone(),
+            protocol: upstream.protocol,
+            tier: upstream.tier,
+        });
+        Self {
+            began: clock::now(),
+            listening,
+            upstreams: upstreams.collect(),
+        }
+    }
+}
+
+/// Answers what is asked of a worker until nobody can ask any more.
+pub(crate) async fn answer_questions(
+    worker: Rc<Worker>,
+    facts: Facts,
+    mut questions: mpsc::Receiver<Asked>,
+) {
+    while let Some(asked) = questions.recv().await {
+        match asked {
+            Asked::Status(answer) => {
+                let status = worker.turn(|state, _, now| status(state, &facts, now));
+                // Who has given up waiting needs no answer.
+                drop(answer.send(status));
+            }
+        }
+    }
+}
+
+fn status(state: &State, facts: &Facts, now: Moment) -> Value {
+    let mut degraded = Vec::new();
+    let mut upstreams = Vec::new();
+    for (place, upstream) in facts.upstreams.iter().enumerate() {
+        let id = UpstreamId(place);
+        if state
+            .engine
+            .status(id, now)
+            .is_none_or(|it| it.state != HealthState::Up)
+        {
+            degraded.push(format!("upstream {} does not answer", upstream.name));
+        }
+        upstreams.push(upstream_status(state, upstream, id, facts.began, now));
+    }
+    if state.is_draining() {
+        degraded.push("the program is ending".to_owned());
+    }
+    let load = state.engine.load();
+    let listening = facts.listening.iter().map(|it| {
+        json!({ "transport": transport_word(it.transport), "address": it.address.to_string() })
+    });
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "uptime_seconds": seconds(now.since(facts.began)),
+        "degraded": degraded,
+        "log_level": logging::level().map(|it| it.to_string()),
+        "listening": listening.collect::<Vec<_>>(),
+        "upstreams": upstreams,
+        "questions_in_flight": load.exchanges,
+        "clients_waiting": state.engine.in_flight(),
+        "client_streams": state.clients.count(),
+        "upstream_connections": load.connections,
+    })
+}
+
+fn upstream_status(
+    state: &State,
+    facts: &UpstreamFacts,
+    id: UpstreamId,
+    began: Moment,
+    now: Moment,
+) -> Value {
+    let endpoints: Vec<_> = state
+        .engine
+        .endpoints(id)
+        .map(|it| it.to_string())
+        .collect();
+    let Some(status) = state.engine.status(id, now) else {
+        return json!({ "name": facts.name });
+    };
+    // What never changed has been so since the beginning.
+    let since = status.since.max(began);
+    json!({
+        "name": facts.name,
+        "protocol": protocol_word(facts.protocol),
+        "tier": facts.tier,
+        "endpoints": endpoints,
+        "state": state_word(status.state),
+        "reason": status.reason.map(events::words),
+        "since_seconds": seconds(now.since(since)),
+        "next_try_seconds": status.next_try.map(|it| seconds(it.since(now))),
+        "connections": status.ready,
+        "connections_opening": status.opening,
+        "in_flight": status.in_flight,
+        "rtt_ms": (!status.rtt.is_zero()).then(|| rounded(status.rtt.as_secs_f64() * 1e3)),
+        "idle_limit_seconds": status.idle_limit.map(seconds),
+    })
+}
+
+fn state_word(state: HealthState) -> &'static str {
+    match state {
+        HealthState::Up => "up",
+        HealthState::Suspect => "suspect",
+        HealthState::Down => "down",
+        HealthState::Probing => "probing",
+    }
+}
+
+/// Three digits behind the point.
+fn seconds(duration: Duration) -> f64 {
+    rounded(duration.as_secs_f64())
+}
+
+fn rounded(number: f64) -> f64 {
+    (number * 1e3).round() / 1e3
+}

@@ -1,0 +1,218 @@
+//! The control socket of the program, and the commands that use it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use dotward_core::wire::RecordType;
+use dotward_faults::Mode;
+use serde_json::Value;
+use tokio::net::UdpSocket;
+
+use crate::program::{self, Program};
+use crate::support::{BOUND, Chain, Trust, ask_udp, query, receive, within};
+
+/// A program with a control socket.
+struct Controlled {
+    program: Program,
+    socket: PathBuf,
+    server: dotward_faults::Running,
+    _trust: Trust,
+}
+
+impl Controlled {
+    fn start() -> Self {
+        let trust = Trust::new();
+        let server = trust.server(Mode::default());
+        let socket = trust.directory.path().join("control.sock");
+        let mut command = program::command();
+        command.arg("--control").arg(&socket);
+        Self {
+            program: Program::start_as(command, &server, &trust),
+            socket,
+            server,
+            _trust: trust,
+        }
+    }
+
+    /// Runs a command against it, as a process.
+    async fn command(&self, words: &[&str]) -> Output {
+        let mut command = program::command();
+        command.args(words).env("DOTWARD_CONTROL", &self.socket);
+        within(tokio::task::spawn_blocking(move || {
+            command.output().unwrap()
+        }))
+        .await
+        .unwrap()
+    }
+}
+
+fn text(output: &[u8]) -> String {
+    String::from_utf8(output.to_vec()).unwrap()
+}
+
+/// Sends octets as they are and reads what comes until the end.
+async fn raw(socket: &Path, octets: &[u8]) -> String {
+    let (socket, octets) = (socket.to_owned(), octets.to_owned());
+    within(tokio::task::spawn_blocking(move || {
+        let mut stream = UnixStream::connect(socket).unwrap();
+        stream.set_read_timeout(Some(BOUND)).unwrap();
+        // A server that has heard enough does not listen to the rest.
+        drop(stream.write_all(&octets));
+        let mut line = String::new();
+        drop(BufReader::new(stream).read_line(&mut line));
+        line
+    }))
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn status_is_one_screen_and_its_exit_code_says_whether_all_is_well() {
+    let controlled = Controlled::start();
+    let name = "www.example";
+    assert!(ask_udp(controlled.program.udp, name).await.is_good());
+    let good = controlled.command(&["status"]).await;
+    let shown = text(&good.stdout);
+    assert_eq!(good.status.code(), Some(0), "{shown}");
+    for part in ["state      good", "udp://127.0.0.1:", "dot.example  up"] {
+        assert!(shown.contains(part), "no {part:?} in\n{shown}");
+    }
+    assert!(shown.lines().count() <= 24, "more than a screen:\n{shown}");
+
+    drop(controlled.server);
+    // Questions find out that it is gone.
+    let mut bad = Value::Null;
+    let gone = async {
+        while bad["upstreams"][0]["state"] != "down" {
+            ask_udp(controlled.program.udp, name).await;
+            let mut command = program::command();
+            command
+                .args(["status", "--json", "--control"])
+                .arg(&controlled.socket);
+            let output = command.output().unwrap();
+            bad = serde_json::from_slice(&output.stdout).unwrap();
+            let degraded = !bad["degraded"].as_array().unwrap().is_empty();
+            assert_eq!(output.status.code(), Some(i32::from(degraded)));
+        }
+    };
+    within(gone).await;
+    assert_eq!(
+        bad["upstreams"][0]["reason"],
+        "nobody listens at the address"
+    );
+    assert_eq!(bad["pid"], controlled.program.child.id());
+}
+
+#[tokio::test]
+async fn the_log_level_changes_while_it_runs() {
+    let controlled = Controlled::start();
+    let changed = controlled.command(&["log-level", "debug"]).await;
+    assert_eq!(text(&changed.stdout), "log level debug, was info\n");
+    assert!(
+        ask_udp(controlled.program.udp, "www.example")
+            .await
+            .is_good()
+    );
+    let changed = controlled.command(&["log-level", "off"]).await;
+    assert_eq!(text(&changed.stdout), "log level off, was debug\n");
+    let wrong = controlled.command(&["log-level", "loud"]).await;
+    assert_eq!(wrong.status.code(), Some(2));
+    controlled.command(&["drain"]).await;
+    let (status, log) = controlled.program.end().await;
+    assert_eq!(status.code(), Some(0));
+    assert!(log.contains("connection ready"), "{log}");
+    assert!(!log.contains("asked to end"), "{log}");
+}
+
+#[tokio::test]
+async fn drain_answers_what_is_in_flight_and_ends_with_the_program() {
+    let controlled = Controlled::start();
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.connect(controlled.program.udp).await.unwrap();
+    let message = query(1, "delay-700.example", RecordType::A);
+    client.send(&message).await.unwrap();
+    within(controlled.server.wait_for_queries(1)).await.unwrap();
+    let drained = controlled.command(&["drain"]).await;
+    assert_eq!(drained.status.code(), Some(0));
+    let told = text(&drained.stdout);
+    assert!(told.starts_with("ended after "), "{told}");
+    assert!(receive(&client).await.is_good());
+    assert!(!controlled.socket.exists());
+    let (status, _) = controlled.program.end().await;
+    assert_eq!(status.code(), Some(0));
+
+    let again = program::command()
+        .args(["status", "--control"])
+        .arg(&controlled.socket)
+        .output()
+        .unwrap();
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("nobody answers at the control socket"));
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_refused_within_bounds() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("c.sock");
+    let at = socket.clone();
+    let _chain = Chain::with(Mode::default(), |config, _| config.control = Some(at));
+    assert!(raw(&socket, b"statos\n").await.contains("not-a-request"));
+    assert!(
+        raw(&socket, b"GET / HTTP/1.1\r\n")
+            .await
+            .contains("not-a-request")
+    );
+    assert!(raw(&socket, b"\xff\xfe\n").await.contains("not-a-line"));
+    let endless = vec![b'x'; 1024 * 1024];
+    assert!(!raw(&socket, &endless).await.contains("ok"));
+    let began = Instant::now();
+    assert!(raw(&socket, b"stat").await.contains("not-a-line"));
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(raw(&socket, b"status\r\n").await.contains("\"ok\""));
+}
+
+#[tokio::test]
+async fn silent_connections_keep_nobody_out_for_long() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("c.sock");
+    let at = socket.clone();
+    let _chain = Chain::with(Mode::default(), |config, _| config.control = Some(at));
+    let silent: Vec<_> = (0..64)
+        .map(|_| UnixStream::connect(&socket).unwrap())
+        .collect();
+    let mut refused = String::new();
+    let mut last = silent.last().unwrap();
+    last.set_read_timeout(Some(BOUND)).unwrap();
+    last.read_to_string(&mut refused).unwrap();
+    assert!(refused.contains("too-many"), "{refused}");
+    let reached = async { while !raw(&socket, b"status\n").await.contains("\"ok\"") {} };
+    within(reached).await;
+}
+
+#[tokio::test]
+async fn it_is_reachable_while_many_questions_wait() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("c.sock");
+    let at = socket.clone();
+    let chain = Chain::with(Mode::default(), |config, _| config.control = Some(at));
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.connect(chain.udp()).await.unwrap();
+    for number in 0..1000_u16 {
+        let message = query(number, &format!("mute-{number}.example"), RecordType::A);
+        client.send(&message).await.unwrap();
+    }
+    let busy = async {
+        loop {
+            let line = raw(&socket, b"status\n").await;
+            let response: Value = serde_json::from_str(&line).unwrap();
+            if response["ok"]["clients_waiting"].as_u64().unwrap() > 0 {
+                return response;
+            }
+        }
+    };
+    let response = within(busy).await;
+    assert!(response["ok"]["questions_in_flight"].as_u64().unwrap() > 0);
+}
