@@ -8,8 +8,8 @@ use super::Engine;
 use crate::counts::EngineCounts;
 use crate::time::Moment;
 use crate::upstream::{
-    CloseReason, Connection, ConnectionId, EndpointStatus, GroupId, HealthState, Upstream, UpstreamId,
-    UpstreamStatus,
+    CloseReason, Connection, ConnectionId, EndpointStatus, GroupId, HealthState, Upstream,
+    UpstreamId, UpstreamStatus,
 };
 
 /// How much an [`Engine`] holds; all of it returns to nothing when nobody asks for a while.

@@ -25,7 +25,10 @@ fn take_query(
 ) -> Taken {
     state.tally.add_query(client, message);
     let transport = client.transport;
-    match state.front.handle_query(message, client, now, &mut state.reply) {
+    match state
+        .front
+        .handle_query(message, client, now, &mut state.reply)
+    {
         Verdict::Reply => {
             let (tally, reply) = (&mut state.tally, &state.reply);
             tally.add_reply_at_once(transport, Source::Local, reply);
