@@ -96,7 +96,7 @@ fn a_probe_nobody_answers_puts_the_upstream_in_doubt_and_another_follows() {
     bench.wait(800);
     bench.engine.probe_quiet(quiet, 2 * quiet, bench.now);
     bench.settle();
-    assert_eq!(bench.state(0), Some(HealthState::Suspect));
+    assert_eq!(bench.state(0), Some(HealthState::Probing));
     assert_eq!(
         bench.opened.len(),
         2,
