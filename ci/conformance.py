@@ -39,6 +39,9 @@ class Lab:
 
     LOCAL = "here.local.example"
     PAIR_PORT, WILDCARD_PORT = 5301, 5302
+    # The second program has the same secrets, requires cookies, and has a name. The secret in use is that of RFC 9018 appendix A.1.
+    SECRETS = [bytes.fromhex("e5e973e5a6b2a43f48e7dc849e37bfcf"), bytes(range(16))]
+    NSID = "pair.test"
 
     def __init__(self, directory):
         authority = certificates.Authority(directory)
@@ -54,6 +57,7 @@ dns = ["127.0.0.1:{PORT}", "[::1]:{PORT}"]
 tls = ["127.0.0.1:{TLS_PORT}"]
 certificate = "{identity[0]}"
 key = "{identity[1]}"
+cookie_secret_file = "{self._secrets(directory)}"
 [tls]
 ca_file = "{self.ca}"
 [[local]]
@@ -64,6 +68,9 @@ a = ["192.0.2.7"]
 strategy = "ordered"
 upstream = ["{specs[0]}", "{specs[1]}"]
 [listen]
+cookies = "require"
+cookie_secret_file = "{os.path.join(directory, "secrets")}"
+nsid = "{self.NSID}"
 dns = ["127.0.0.1:{self.PAIR_PORT}", "0.0.0.0:{self.WILDCARD_PORT}", "[::]:{self.WILDCARD_PORT}"]
 [tls]
 ca_file = "{self.ca}"
@@ -72,6 +79,12 @@ ca_file = "{self.ca}"
         self.program = self._start(directory, "main", main, TLS_PORT)
         udp(query(fresh()))
         udp(query(fresh()), port=self.PAIR_PORT)
+
+    def _secrets(self, directory):
+        path = os.path.join(directory, "secrets")
+        with open(path, "w") as file:
+            file.write("".join(f"{secret.hex()}\n" for secret in self.SECRETS))
+        return path
 
     def _start(self, directory, name, configuration, last_port):
         path = os.path.join(directory, f"{name}.toml")

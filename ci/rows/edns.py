@@ -1,11 +1,13 @@
 """EDNS: rows C."""
 
+import socket
+import struct
 import time
 
-from lab import messages
+from lab import messages, siphash
 from lab.asking import Stream, equal, fresh, lawful, replies_of_many, tcp, udp, udp_raw, want
 from lab.messages import (
-    A, AXFR, BADVERS, COOKIE, DO, ECS, EDE, FORMERR, KEEPALIVE, NOERROR, NSID, PADDING, QR, RA, RD, REFUSED, REPORT, SERVFAIL,
+    A, AXFR, BADCOOKIE, BADVERS, COOKIE, DO, ECS, EDE, FORMERR, KEEPALIVE, NOERROR, NSID, PADDING, QR, RA, RD, REFUSED, REPORT, SERVFAIL,
     TXT, header, opt, option, query, question, record,
 )
 from lab.upstream import MOMENT, Later, respond, usual
@@ -132,8 +134,13 @@ def keepalive_is_ignored_over_udp(lab):
 
 @row("C13")
 def keepalive_is_offered_on_streams(lab):
-    reply = tcp(query(fresh("c13"), edns=opt(options=option(KEEPALIVE))))
-    want(len(reply.option(KEEPALIVE) or b"") == 2, f"options {reply.options}")
+    kinds = {"forwarded": (fresh("c13"), A), "local": (lab.LOCAL, A), "refused": (fresh("c13"), AXFR)}
+    for kind, (name, qtype) in kinds.items():
+        for tls in (None, lab.ca):
+            for data in (b"", b"\0\1"):
+                reply = tcp(query(name, qtype, edns=opt(options=option(KEEPALIVE, data))), tls)
+                equal(reply.option(KEEPALIVE), b"\0\x64", f"{kind}, TLS {bool(tls)}: the timeout, 10 s in units of 100 ms")
+            equal(tcp(query(name, qtype, edns=opt()), tls).option(KEEPALIVE), None, "keepalive nobody asked for")
 
 
 @row("C14")
@@ -170,8 +177,17 @@ def nothing_is_padded_in_clear(lab):
 
 @row("C17")
 def padded_queries_over_tls_get_padded_replies(lab):
-    reply = tcp(query(fresh("c17"), edns=opt(options=option(PADDING, bytes(50)))), lab.ca)
-    equal(len(reply.octets) % 468, 0, "length mod 468")
+    padded = opt(options=option(PADDING, bytes(50)))
+    kinds = {
+        "short": (fresh("c17"), A), "long": (large(lab, 1600, row="c17"), TXT), "local": (lab.LOCAL, A), "refused": (fresh("c17"), AXFR),
+        "failed": (upstream_failing(lab, "c17"), A),
+    }
+    for kind, (name, qtype) in kinds.items():
+        reply = tcp(query(name, qtype, edns=padded), lab.ca)
+        equal((len(reply.octets) % 468, reply.options[-1][0]), (0, PADDING), f"{kind}: length mod 468, last option")
+        equal(tcp(query(name, qtype, edns=opt()), lab.ca).option(PADDING), None, f"{kind}: padding for a query that is not padded")
+    huge = tcp(query(large(lab, 8_000, count=8, row="c17"), TXT, edns=padded), lab.ca)
+    want(len(huge.octets) % 468 == 0 and len(huge.answers) == 8, f"{len(huge.octets)} octets")
 
 
 @row("C18", tries=3)
@@ -193,12 +209,64 @@ def client_subnet_stays_here(lab):
 
 
 @row("C22")
-def malformed_cookies_are_ignored_and_never_echoed(lab):
-    for length in (0, 7, 8, 9, 15, 41):
-        name = fresh("c22")
-        reply = udp(query(name, edns=opt(options=option(COOKIE, bytes(length)))))
-        want(reply.rcode in (NOERROR, FORMERR) and reply.option(COOKIE) is None, f"cookie of {length} octets")
-        want(all(seen.message.option(COOKIE) is None for seen in lab.upstream.queries(name)), "the cookie went upstream")
+def cookies_of_lengths_there_are_not_get_formerr_and_none_goes_upstream(lab):
+    for length in (0, 7, 8, 9, 15, 16, 24, 40, 41):
+        good = length == 8 or 16 <= length <= 40
+        for ask in (udp, tcp):
+            name = fresh("c22")
+            reply = ask(query(name, edns=opt(options=option(COOKIE, bytes(length)))))
+            found = (reply.rcode, reply.opt is not None, reply.option(COOKIE) is not None)
+            equal(found, (NOERROR if good else FORMERR, True, good), f"cookie of {length} octets: RCODE, has OPT, has a cookie")
+            equal(len(lab.upstream.queries(name)), int(good), "queries upstream")
+            want(all(seen.message.option(COOKIE) is None for seen in lab.upstream.queries(name)), "the cookie went upstream")
+
+
+def server_cookie(secret, client, moment, address="127.0.0.1", reserved=bytes(3)):
+    """RFC 9018 section 4, written down a second time."""
+    head = b"\1" + reserved + struct.pack("!I", moment & 0xFFFFFFFF)
+    return head + siphash.digest(secret, client + head + socket.inet_aton(address))
+
+
+@row("C23")
+def server_cookies_are_those_of_rfc_9018(lab):
+    client = b"\x24\x64\xc4\xab\xcf\x10\xc9\x57"
+    in_use, other = lab.SECRETS
+    vector = bytes.fromhex("010000005cf79f111f8130c3eee29480")
+    equal(server_cookie(in_use, client, 1559731985, "198.51.100.100"), vector, "RFC 9018 appendix A.1, in this check")
+    name, now = fresh("c23"), int(time.time())
+
+    def ask(cookie, **where):
+        reply = udp(query(name, edns=opt(options=option(COOKIE, client + cookie))), **where)
+        data = reply.option(COOKIE)
+        equal((len(data), data[:8]), (24, client), "length, client cookie")
+        made = struct.unpack("!I", data[12:16])[0]
+        equal(data[8:], server_cookie(in_use, client, made, reserved=data[9:12]), "the server cookie")
+        return reply.rcode, data[8:], made
+
+    rcode, cookie, made = ask(b"")
+    want(rcode == NOERROR and -2 <= made - now <= 5, f"RCODE {rcode}, made at {made}, it is {now}")
+    # Old, other and odd ones, with what becomes of them: as it is, or exchanged. The second program answers good ones only.
+    for judged, good, kept in (
+        (cookie, True, True),
+        (server_cookie(in_use, client, now - 1700), True, True),
+        (server_cookie(in_use, client, now - 1900), True, False),
+        (server_cookie(in_use, client, now - 3700), False, False),
+        (server_cookie(in_use, client, now + 280), True, True),
+        (server_cookie(in_use, client, now + 320), False, False),
+        (server_cookie(other, client, now), True, False),
+        (server_cookie(bytes(16), client, now), False, False),
+        (server_cookie(in_use, client, now, "127.0.0.2"), False, False),
+        (server_cookie(in_use, client, now, reserved=b"\1\2\3"), True, True),
+        (bytes(8), False, False),
+        (bytes(32), False, False),
+        (b"", False, False),
+    ):
+        rcode, found, _ = ask(judged)
+        equal((rcode, found == judged), (NOERROR, kept), f"cookie {judged.hex()}: RCODE, comes back as it is")
+        rcode, found, _ = ask(judged, port=lab.PAIR_PORT)
+        equal((rcode, found == judged), (NOERROR if good else BADCOOKIE, kept), f"cookie {judged.hex()} where cookies are required")
+    equal(udp(query(name), port=lab.PAIR_PORT).rcode, NOERROR, "RCODE without a cookie where cookies are required")
+    equal(len(lab.upstream.queries(name)) > 0, True, "asked upstream")
 
 
 @row("C24")
@@ -222,4 +290,7 @@ def report_channels_stay_on_their_hop(lab):
 
 @row("C26")
 def nsid_is_not_answered_unless_configured(lab):
-    equal(udp(query(fresh("c26"), edns=opt(options=option(NSID)))).option(NSID), None, "NSID")
+    asked = opt(options=option(NSID))
+    equal(udp(query(fresh("c26"), edns=asked)).option(NSID), None, "NSID")
+    equal(udp(query(fresh("c26"), edns=asked), port=lab.PAIR_PORT).option(NSID), lab.NSID.encode(), "NSID where there is one")
+    equal(udp(query(fresh("c26"), edns=opt()), port=lab.PAIR_PORT).option(NSID), None, "NSID nobody asked for")

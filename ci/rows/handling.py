@@ -8,8 +8,8 @@ from lab.asking import (
 )
 from lab.corpus import corpus
 from lab.messages import (
-    A, AA, AD, ANY, AXFR, CH, CNAME, FORMERR, IN, IXFR, NOERROR, NOTIMP, QR, RA, RD, REFUSED, SERVFAIL, SRV, TC, TXT, Z,
-    header, opt, query, question, record,
+    A, AA, AD, ANY, AXFR, CH, CNAME, COOKIE, FORMERR, IN, IXFR, NOERROR, NOTIMP, QR, RA, RD, REFUSED, SERVFAIL, SRV, TC, TXT, Z,
+    header, opt, option, query, question, record,
 )
 from lab.upstream import MOMENT, Later, address_of, respond, usual
 from rows import row
@@ -97,7 +97,12 @@ def two_questions_get_formerr(lab):
 @row("A06")
 def no_question_is_no_silence(lab):
     for asked in (header(0x1234, RD), header(0x1234, RD, 0, 0, 0, 1) + opt()):
-        want(udp(asked).rcode in (NOERROR, FORMERR), "RCODE")
+        equal(udp(asked).rcode, FORMERR, "RCODE")
+    alone = header(0x1234, RD, 0, 0, 0, 1) + opt(options=option(COOKIE, b"12345678"))
+    first = udp(alone)
+    equal((first.rcode, first.questions, len(first.option(COOKIE) or b"")), (NOERROR, [], 24), "RCODE, questions, length of the cookie")
+    again = udp(header(0x1234, RD, 0, 0, 0, 1) + opt(options=option(COOKIE, first.option(COOKIE))))
+    equal((again.rcode, again.option(COOKIE)), (NOERROR, first.option(COOKIE)), "RCODE, cookie")
 
 
 @row("A07")

@@ -85,9 +85,25 @@ impl Histogram {
         Self::new(&NUMBERS)
     }
 
+    /// The same with what was counted elsewhere: how many values lay below each bound, and their sum.
+    #[must_use]
+    pub const fn with(self, counts: [u64; Self::BOUNDS + 1], sum: u64) -> Self {
+        Self {
+            counts,
+            sum,
+            ..self
+        }
+    }
+
+    /// In which bucket a value lies.
+    #[must_use]
+    pub fn place(&self, value: u64) -> usize {
+        self.bounds.partition_point(|bound| *bound < value)
+    }
+
     /// Counts `value` as often as `times` says.
     pub fn add(&mut self, value: u64, times: u64) {
-        let bucket = self.bounds.partition_point(|bound| *bound < value);
+        let bucket = self.place(value);
         if let Some(count) = self.counts.get_mut(bucket) {
             *count += times;
         }
@@ -150,13 +166,6 @@ impl ByReason {
             .find(|(known, _)| *known == reason)
             .map_or(0, |(_, number)| number)
     }
-
-    /// Adds what another one counted.
-    pub fn merge(&mut self, other: &Self) {
-        for (count, more) in self.0.iter_mut().zip(other.0) {
-            *count += more;
-        }
-    }
 }
 
 /// What is counted of one upstream.
@@ -198,21 +207,6 @@ impl Default for UpstreamCounts {
     }
 }
 
-impl UpstreamCounts {
-    /// Adds what another engine counted of the same upstream.
-    pub fn merge(&mut self, other: &Self) {
-        self.duration.merge(&other.duration);
-        self.timed_out += other.timed_out;
-        self.lost.merge(&other.lost);
-        self.disputed += other.disputed;
-        self.stray += other.stray;
-        self.opened += other.opened;
-        self.closed.merge(&other.closed);
-        self.age.merge(&other.age);
-        self.queries.merge(&other.queries);
-    }
-}
-
 /// What an engine counts besides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EngineCounts {
@@ -224,16 +218,6 @@ pub struct EngineCounts {
     pub hedged: u64,
     /// Those of them that the second upstream answered first.
     pub hedges_won: u64,
-}
-
-impl EngineCounts {
-    /// Adds what another engine counted.
-    pub fn merge(&mut self, other: &Self) {
-        self.coalesced += other.coalesced;
-        self.overloaded += other.overloaded;
-        self.hedged += other.hedged;
-        self.hedges_won += other.hedges_won;
-    }
 }
 
 #[cfg(test)]

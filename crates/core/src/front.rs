@@ -1,19 +1,26 @@
 //! The near side: from a client's octets to a reply, or to a question for the engine.
 //!
 //! A [`Front`] never changes after it was made, so any number of workers share one without a lock. Nothing here waits: the time is needed
-//! only for the age of what is kept.
+//! only for the age of what is kept, the wall clock for that of cookies.
 //!
 //! Deliberately absent: sockets and framing (the shell's), and everything about upstreams (the engine's).
 
+mod cookie;
+mod options;
+
 use core::net::SocketAddr;
+use core::time::Duration;
+
+pub use cookie::{COOKIE_SECRET_LEN, CookieSecrets};
+pub use options::{Cookies, OptionsConfig};
 
 use crate::exchange::Request;
-use crate::outcome::Refusal;
+use crate::outcome::{Failure, Refusal};
 use crate::policy::{Acl, Decision, Policy, PolicyConfig};
-use crate::time::Moment;
+use crate::time::{Moment, WallSeconds};
 use crate::wire::{
-    Asker, QueryFault, QueryView, QuestionRef, ReplyOrigin, ResponseView, Transport, render_reply,
-    write_error, write_fault,
+    Asker, QueryFault, QueryView, QuestionRef, ReplyOrigin, ResponseView, Transport, WireError,
+    render_reply, write_error, write_fault,
 };
 
 /// Who asks, and over what.
@@ -23,6 +30,9 @@ pub struct Client {
     pub address: SocketAddr,
     /// How it reached us.
     pub transport: Transport,
+    /// How long its connection may be idle from here on; zero when it had better close it (RFC 7828 section 3.2.2). Of no meaning for
+    /// a datagram.
+    pub idle: Duration,
 }
 
 /// What a [`Front`] works from.
@@ -32,6 +42,8 @@ pub struct FrontConfig {
     pub allow: Acl,
     /// What is answered here, and who is asked about the rest.
     pub policy: PolicyConfig,
+    /// How the EDNS options of clients are answered.
+    pub options: OptionsConfig,
 }
 
 /// What becomes of a client's message.
@@ -61,6 +73,7 @@ pub enum DropReason {
 pub struct Front {
     allow: Acl,
     policy: Policy,
+    options: OptionsConfig,
 }
 
 impl Front {
@@ -70,6 +83,7 @@ impl Front {
         Self {
             allow: config.allow,
             policy: Policy::new(config.policy),
+            options: config.options,
         }
     }
 
@@ -86,18 +100,26 @@ impl Front {
         message: &[u8],
         client: &Client,
         now: Moment,
+        wall: WallSeconds,
         reply: &mut Vec<u8>,
     ) -> Verdict {
         let allowed = self.allow.contains(client.address.ip());
         let query = match QueryView::parse(message) {
             Ok(query) => query,
-            Err(fault) => return refuse_fault(&fault, allowed, reply),
+            Err(fault) => return self.refuse_fault(&fault, client, allowed, reply, wall),
         };
-        let asker = Asker::new(&query, client.transport);
-        let decision = if allowed {
-            self.policy.decide(&query)
-        } else {
+        let mut asker = Asker::new(&query, client.transport, self.options.udp_max);
+        if let Some(edns) = query.edns().filter(|_| allowed)
+            && let Err(error) = self.options.answer(edns, client, wall, &mut asker.options)
+        {
+            return refuse_cookie(&query, error, reply);
+        }
+        let decision = if !allowed {
             Decision::Refuse(Refusal::NotAllowed)
+        } else if self.options.wants_cookie(&asker) {
+            Decision::Refuse(Refusal::BadCookie)
+        } else {
+            self.policy.decide(&query)
         };
         match decision {
             Decision::Forward { group, route: _ } => {
@@ -114,6 +136,12 @@ impl Front {
                 Verdict::Reply
             }
         }
+    }
+
+    /// Writes the reply to a question that could not be given to the engine because too many wait for it already.
+    pub fn refuse_overloaded(&self, request: &Request, reply: &mut Vec<u8>) {
+        let told = Failure::Overloaded.told();
+        write_error(&request.asker, told.rcode, Some(told.error), reply);
     }
 
     fn reply_locally(
@@ -133,21 +161,51 @@ impl Front {
         render_reply(&response, asker, ReplyOrigin::Local, reply);
         Verdict::Reply
     }
+
+    fn refuse_fault(
+        &self,
+        fault: &QueryFault<'_>,
+        client: &Client,
+        allowed: bool,
+        reply: &mut Vec<u8>,
+        wall: WallSeconds,
+    ) -> Verdict {
+        match fault {
+            QueryFault::Runt => Verdict::Drop(DropReason::Runt),
+            QueryFault::Response => Verdict::Drop(DropReason::Response),
+            QueryFault::NoQuestion {
+                header,
+                edns: Some(edns),
+            } if allowed => {
+                if !self.options.answer_alone(header, edns, client, wall, reply) {
+                    return written(write_fault(fault, reply));
+                }
+                Verdict::Reply
+            }
+            QueryFault::NotImplemented { .. }
+            | QueryFault::Malformed { .. }
+            | QueryFault::NoQuestion { .. }
+            | QueryFault::BadVersion { .. } => written(allowed && write_fault(fault, reply)),
+        }
+    }
 }
 
-fn refuse_fault(fault: &QueryFault<'_>, allowed: bool, reply: &mut Vec<u8>) -> Verdict {
-    match fault {
-        QueryFault::Runt => Verdict::Drop(DropReason::Runt),
-        QueryFault::Response => Verdict::Drop(DropReason::Response),
-        QueryFault::NotImplemented { .. }
-        | QueryFault::Malformed { .. }
-        | QueryFault::BadVersion { .. } => {
-            if allowed && write_fault(fault, reply) {
-                Verdict::Reply
-            } else {
-                Verdict::Drop(DropReason::NotAllowed)
-            }
-        }
+/// A cookie of a length there is not.
+fn refuse_cookie(query: &QueryView<'_>, error: WireError, reply: &mut Vec<u8>) -> Verdict {
+    let fault = QueryFault::Malformed {
+        header: *query.header(),
+        question: Some(query.question()),
+        edns: true,
+        error,
+    };
+    written(write_fault(&fault, reply))
+}
+
+fn written(replied: bool) -> Verdict {
+    if replied {
+        Verdict::Reply
+    } else {
+        Verdict::Drop(DropReason::NotAllowed)
     }
 }
 
@@ -170,6 +228,7 @@ mod tests {
                 local: LocalRecords::new([record]),
                 ..PolicyConfig::default()
             },
+            options: OptionsConfig::default(),
         })
     }
 
@@ -190,6 +249,7 @@ mod tests {
         Client {
             address: address.parse().unwrap(),
             transport: Transport::Udp,
+            idle: Duration::ZERO,
         }
     }
 
@@ -201,6 +261,7 @@ mod tests {
             &message,
             &client("127.0.0.1:4000"),
             Moment::ZERO,
+            WallSeconds(0),
             &mut reply,
         );
         let Verdict::Forward(request) = verdict else {
@@ -217,6 +278,7 @@ mod tests {
             &message,
             &client("127.0.0.1:4000"),
             Moment::ZERO,
+            WallSeconds(0),
             &mut reply,
         );
         assert!(matches!(verdict, Verdict::Reply));
@@ -235,14 +297,26 @@ mod tests {
         let stranger = client("198.51.100.1:4000");
         let message = query("here.example", RecordType::A);
         assert!(matches!(
-            front().handle_query(&message, &stranger, Moment::ZERO, &mut reply),
+            front().handle_query(
+                &message,
+                &stranger,
+                Moment::ZERO,
+                WallSeconds(0),
+                &mut reply
+            ),
             Verdict::Reply
         ));
         let view = ResponseView::parse(&reply).unwrap();
         assert_eq!(view.rcode(), Rcode::REFUSED);
         assert_eq!(view.extended_errors().next().unwrap().code.0, 18);
         assert!(matches!(
-            front().handle_query(&message[..20], &stranger, Moment::ZERO, &mut reply),
+            front().handle_query(
+                &message[..20],
+                &stranger,
+                Moment::ZERO,
+                WallSeconds(0),
+                &mut reply
+            ),
             Verdict::Drop(DropReason::NotAllowed)
         ));
     }
@@ -256,6 +330,7 @@ mod tests {
                 &whole[..length],
                 &client("127.0.0.1:1"),
                 Moment::ZERO,
+                WallSeconds(0),
                 &mut reply,
             );
             match verdict {

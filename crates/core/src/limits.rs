@@ -153,3 +153,18 @@ pub const QUERY_PADDING_BLOCK: usize = 128;
 
 /// Aliases followed inside local records.
 pub const LOCAL_ALIASES_MAX: usize = 8;
+
+/// How long a server cookie is good, in seconds (RFC 9018 section 4.3: one hour).
+pub const COOKIE_AGE_MAX: i32 = 3600;
+
+/// How far in the future a cookie may be from, in seconds: the clocks of a fleet differ (RFC 9018 section 4.3: five minutes).
+pub const COOKIE_AHEAD_MAX: i32 = 300;
+
+/// From which age on a good cookie is replaced by a new one, in seconds (RFC 9018 section 4.3: half an hour).
+pub const COOKIE_RENEWED_AFTER: i32 = 1800;
+
+/// Secrets whose cookies are accepted: the one in use, and those of the steps of a change (RFC 9018 section 5).
+pub const COOKIE_SECRETS_MAX: usize = 4;
+
+/// Octets of an NSID (RFC 5001 sets no bound): a name or an address, in every reply that asks for it.
+pub const NSID_MAX: usize = 64;

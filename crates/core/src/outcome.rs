@@ -5,6 +5,7 @@
 //!
 //! | what happened | RCODE | extended error |
 //! |---|---|---|
+//! | no good cookie where one is asked for | BADCOOKIE | 0 Other |
 //! | client not in the access list | REFUSED | 18 Prohibited |
 //! | AXFR or IXFR | REFUSED | 21 Not Supported |
 //! | OPT or TSIG as QTYPE | FORMERR | 21 Not Supported |
@@ -25,6 +26,8 @@ use crate::wire::edns::{EdeCode, ExtendedError};
 /// Why a query is refused without asking anybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// Cookies are required, and the client's is not good (RFC 7873 section 5.2.3).
+    BadCookie,
     /// A type that cannot be asked for (RFC 6895 section 3.1).
     MetaType,
     /// The client's address is not in the access list.
@@ -75,6 +78,11 @@ impl Refusal {
     #[must_use]
     pub const fn told(self) -> Told {
         match self {
+            Self::BadCookie => told(
+                Rcode::BADCOOKIE,
+                EdeCode::OTHER,
+                "ask again with this cookie",
+            ),
             Self::MetaType => told(
                 Rcode::FORMERR,
                 EdeCode::NOT_SUPPORTED,
@@ -178,6 +186,7 @@ mod tests {
     #[test]
     fn the_table_is_as_documented_and_every_text_fits() {
         let refused = [
+            (Refusal::BadCookie, Rcode::BADCOOKIE, 0),
             (Refusal::MetaType, Rcode::FORMERR, 21),
             (Refusal::NotAllowed, Rcode::REFUSED, 18),
             (Refusal::RecursionNotDesired, Rcode::REFUSED, 20),

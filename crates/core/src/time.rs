@@ -3,7 +3,9 @@
 //! A [`Moment`] is a plain number, so tests and simulations make one from nothing, and the shell may choose a clock
 //! that goes on counting while a laptop sleeps (`CLOCK_BOOTTIME`), which [`std::time::Instant`] does not.
 //!
-//! Deliberately absent: reading any clock, and wall-clock time.
+//! What servers have to agree on, the age of a cookie, is told by the wall clock instead: [`WallSeconds`].
+//!
+//! Deliberately absent: reading any clock.
 
 use core::ops::{Add, Sub};
 use core::time::Duration;
@@ -34,6 +36,18 @@ impl Moment {
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Seconds since 1970 by the wall clock, modulo 2^32 (RFC 9018 section 4.3). Only for what other machines read too: it may jump.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct WallSeconds(pub u32);
+
+impl WallSeconds {
+    /// How many seconds after `earlier` this is, negative when before it, in serial number arithmetic (RFC 1982).
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> i32 {
+        self.0.wrapping_sub(earlier.0).cast_signed()
     }
 }
 

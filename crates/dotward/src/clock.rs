@@ -6,11 +6,11 @@
 //! A machine that slept is found out by comparing the two clocks ([`SleepWatch`]): connections of before may look alive and not be.
 //!
 //! Deliberately absent: wall-clock time for anything that lasts. Certificates ask for it themselves; [`wall`] is for the age of what the
-//! kernel has stamped.
+//! kernel has stamped, [`wall_seconds`] for that of cookies, which other machines read too.
 
 use std::time::Duration;
 
-use dotward_core::time::Moment;
+use dotward_core::time::{Moment, WallSeconds};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use crate::limits::SLEEP_NOTICED;
@@ -30,6 +30,14 @@ pub(crate) fn wall() -> Duration {
     Duration::new(seconds, u32::try_from(tv_nsec).unwrap_or_default())
 }
 
+/// The wall clock as cookies bear it.
+pub(crate) fn wall_seconds() -> WallSeconds {
+    let Timespec { tv_sec, .. } = clock_gettime(ClockId::Realtime);
+    // Modulo 2^32 is what the format says.
+    let [.., a, b, c, d] = tv_sec.to_be_bytes();
+    WallSeconds(u32::from_be_bytes([a, b, c, d]))
+}
+
 /// Reads the clock. Called once per batch of input, not once per query.
 pub(crate) fn now() -> Moment {
     #[cfg(test)]
@@ -41,6 +49,11 @@ pub(crate) fn now() -> Moment {
 /// Time awake, on a scale of its own.
 pub(crate) fn awake() -> Moment {
     read(ClockId::Monotonic)
+}
+
+/// Processor time this thread has spent.
+pub(crate) fn thread_cpu() -> Duration {
+    read(ClockId::ThreadCPUTime).since(Moment::ZERO)
 }
 
 /// Notices that the machine slept.

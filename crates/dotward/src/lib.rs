@@ -12,12 +12,16 @@
 
 mod admin;
 mod clock;
+mod counters;
+mod crew;
 mod descriptors;
 mod env;
 mod events;
 mod limits;
+mod near;
 mod network;
 mod post;
+mod service;
 mod signal;
 mod stream;
 mod tally;

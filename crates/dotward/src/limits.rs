@@ -65,6 +65,36 @@ pub(crate) const UDP_RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 /// Full batches taken from UDP sockets when the order to stop comes, so that what had arrived is answered.
 pub(crate) const LAST_BATCHES: usize = 64;
 
+/// Workers there may be. Each costs a thread, a UDP socket per address and some memory; one answers some hundred thousand queries per
+/// second, so more than this is a mistake.
+pub(crate) const WORKERS_MAX: usize = 64;
+
+/// Questions of one further worker that wait for the engine: a fifth of what the engine takes in all. Beyond it clients are told
+/// that there are too many (SERVFAIL), because the engine would only tell them later.
+pub(crate) const HANDED_OVER: usize = 4096;
+
+/// Clients that wait for one further worker to admit them. It takes all of them in one turn; with more it does not keep up.
+pub(crate) const PLACED_STREAMS: usize = 64;
+
+/// Turns of a worker between two looks at its processor time, which cost a system call. A worker that is busy turns some thousand times
+/// per second, so this is seldom and still soon.
+pub(crate) const BUSY_TURNS: u32 = 512;
+
+/// Shortest time over which a share of processor time means something: several ticks of a kernel that counts by ticks.
+pub(crate) const BUSY_LOOK: Duration = Duration::from_millis(100);
+
+/// Share of their time that active workers spend working before another one joins. Below it queues stay short; at 1 queries are
+/// lost already.
+pub(crate) const BUSY_SHARE: f32 = 0.7;
+
+/// Share of their time that all workers but one would spend working, at which that one leaves. Well below [`BUSY_SHARE`], so that it is
+/// not called back at once.
+pub(crate) const IDLE_SHARE: f32 = 0.45;
+
+/// How long that has to hold before it leaves, and how often it is looked at. A worker too many costs some wake-ups.
+pub(crate) const LEAVE_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const LEAVE_LOOK: Duration = Duration::from_secs(1);
+
 /// Data that an upstream's host does not acknowledge for this long ends the connection (`TCP_USER_TIMEOUT`). The engine
 /// judges silence much earlier; this frees the socket.
 pub(crate) const UPSTREAM_UNACKNOWLEDGED: Duration = Duration::from_secs(10);
@@ -149,12 +179,18 @@ pub(crate) const UPSTREAM_ANSWERS: Duration = Duration::from_millis(800);
 /// can make us negotiate is a handful.
 pub(crate) const HANDSHAKE_KINDS: usize = 16;
 
+/// How long `dotward healthcheck` waits for one answer. Shorter than the time container engines give the whole of it.
+pub(crate) const HEALTHCHECK: Duration = Duration::from_secs(1);
+
 /// Log lines that wait for the writer thread. More than a burst of state changes; beyond it lines are dropped and
 /// counted, because a full disk or a stopped terminal must not stop answers.
 pub(crate) const LOG_LINES: usize = 4096;
 
 /// Longest that the end of the process waits for the log to take what is left. A disk that works needs milliseconds.
 pub(crate) const LOG_END: Duration = Duration::from_secs(1);
+
+/// How old the reading of the wall clock may be that the age of cookies is told by, which is counted in seconds.
+pub(crate) const WALL_READ_EVERY: Duration = Duration::from_secs(1);
 
 /// Octets of one request over the control socket: the longest name in presentation form (1004 characters, RFC 1035 section 5.1) with the
 /// words around it.

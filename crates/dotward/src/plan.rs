@@ -6,20 +6,31 @@
 //! Deliberately absent: sockets, TLS, and every decision about names (`dotward_core::policy`).
 
 use dotward_core::engine::EngineConfig;
-use dotward_core::front::{Front, FrontConfig};
+use dotward_core::front::{COOKIE_SECRET_LEN, CookieSecrets, Front, FrontConfig, OptionsConfig};
 use dotward_core::policy::{self, Acl, LocalRecords, PolicyConfig};
 use dotward_core::upstream::{GroupConfig, GroupId, Strategy, UpstreamConfig, UpstreamId};
 
 use crate::config::{
-    Config, LocalData, LocalRecord, RouteSettings, UpstreamSettings, policy_routes,
+    AnswerSettings, Config, LocalData, LocalRecord, RouteSettings, UpstreamSettings, policy_routes,
 };
 
-/// The near side.
-pub(crate) fn front(config: &Config) -> Front {
+/// The near side. `secret` is what cookies are made with when the configuration has none.
+pub(crate) fn front(config: &Config, secret: [u8; COOKIE_SECRET_LEN]) -> Front {
     Front::new(FrontConfig {
         allow: Acl::new(&config.allow),
         policy: policy(config),
+        options: options(&config.answers, secret),
     })
+}
+
+fn options(answers: &AnswerSettings, secret: [u8; COOKIE_SECRET_LEN]) -> OptionsConfig {
+    let own = || CookieSecrets::new(&[secret]);
+    OptionsConfig {
+        cookies: answers.cookies,
+        secrets: answers.cookie_secrets.clone().or_else(own),
+        nsid: answers.nsid.as_deref().map(|nsid| nsid.as_bytes().into()),
+        udp_max: answers.udp_size,
+    }
 }
 
 /// What is answered here, and who is asked about the rest.

@@ -14,8 +14,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dotward_core::engine::Engine;
+use dotward_core::front::COOKIE_SECRET_LEN;
 use dotward_core::policy::Acl;
 use dotward_core::upstream::Protocol;
+use dotward_udp::BatchSocket;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, watch};
@@ -23,16 +25,19 @@ use tokio::sync::{mpsc, watch};
 use crate::admin::{self, Admin, Board};
 use crate::config::{Binding, Config, ListenAddress, ListenTransport, own_endpoint};
 use crate::control::{self, ControlSocket, Desk, Facts};
+use crate::crew::{self, Crew, Supplies};
 use crate::descriptors;
 use crate::events::EventLog;
 use crate::limits::{CLIENT_STREAMS, CONTROL_CONNECTIONS};
+use crate::listen::places::Places;
 use crate::listen::sockets::{self, Bound};
-use crate::listen::stream::Clients;
-use crate::listen::{stream, udp};
+use crate::listen::stream;
+use crate::near::SharedListenerTls;
 use crate::network;
 use crate::plan;
 use crate::post;
 use crate::presets;
+use crate::service;
 use crate::signal::Signal;
 use crate::tls::client::UpstreamTls;
 use crate::tls::server::ListenerTls;
@@ -218,22 +223,24 @@ impl Prepared {
         let (by_control, mut asked) = watch::channel(Order::Serve);
         let control = self.control.take();
         let facts = Facts::new(&self.config, self.listening());
-        let crew = Crew::start(self)?;
+        let serving = Service::start(self)?;
         let control =
-            control.map(|socket| crew.serve_control(socket, facts, by_control.clone(), drain));
+            control.map(|socket| serving.serve_control(socket, facts, by_control.clone(), drain));
         let control = control.transpose()?;
+        service::tell_ready();
         let order = tokio::select! {
             order = next_order(&mut orders) => order,
             order = next_order(&mut asked) => order,
         };
+        service::tell_stopping();
         let unanswered = match order {
             Order::Serve | Order::Drain => tokio::select! {
-                unanswered = crew.drain(drain) => unanswered,
-                () = aborted(&mut orders) => crew.worker.in_flight(),
+                unanswered = serving.drain(drain) => unanswered,
+                () = aborted(&mut orders) => serving.crew.first().in_flight(),
             },
-            Order::Abort => crew.worker.in_flight(),
+            Order::Abort => serving.crew.first().in_flight(),
         };
-        crew.worker.close();
+        serving.crew.close();
         drop(control);
         Ok(Ended { unanswered })
     }
@@ -259,7 +266,7 @@ fn check_bindings(config: &Config, faults: &mut Vec<StartFault>) {
 fn bind_all(config: &Config, faults: &mut Vec<StartFault>) -> Vec<(ListenAddress, Bound)> {
     let mut bound = Vec::new();
     for listen in &config.listeners {
-        match sockets::bind(*listen) {
+        match sockets::bind(*listen, crew::most(config.workers)) {
             Ok(socket) => bound.push((*listen, socket)),
             Err(error) => faults.push(StartFault::Bind(error)),
         }
@@ -285,16 +292,17 @@ async fn aborted(orders: &mut watch::Receiver<Order>) {
     }
 }
 
-/// The worker and what listens for it.
-struct Crew {
-    worker: Rc<Worker>,
+/// The workers and what listens for them.
+struct Service {
+    crew: Rc<Crew>,
+    /// The listeners of streams.
     listeners: Vec<Rc<Signal>>,
     board: Arc<Board>,
     /// Told last that it ends.
     _admin: Option<Admin>,
 }
 
-impl Crew {
+impl Service {
     fn start(prepared: Prepared) -> io::Result<Self> {
         let Prepared {
             config,
@@ -307,23 +315,23 @@ impl Crew {
             pace,
             seed,
         } = prepared;
+        let supplies = supplies(&config)?;
         let state = State::new(
-            Arc::new(plan::front(&config)),
+            supplies.near(Arc::default()),
             Engine::new(plan::engine(&config), seed),
             upstreams.into_iter().map(|tls| tls.map(Rc::new)).collect(),
             bindings(&config),
             EventLog::new(config.upstreams.iter().map(|u| u.name.clone()).collect()),
-            clients(&config),
         );
         let worker = Worker::start(state);
         if let Some(tls) = listen_tls {
             worker.turn(|state, _, now| trust::replace_listener(state, tls, now));
         }
-        let mut listeners = Vec::new();
+        let (mut udp, mut listeners) = (Vec::new(), Vec::new());
         for (listen, socket) in sockets {
             tell_listening(listen.transport, &socket);
-            listeners.push(match socket {
-                Bound::Udp(socket) => udp::serve(&worker, socket)?,
+            match socket {
+                Bound::Udp(sockets) => udp.push(batched(sockets)?),
                 Bound::Stream(socket) => {
                     let tls = listen.transport == ListenTransport::Tls;
                     let signal = Rc::new(Signal::default());
@@ -331,9 +339,9 @@ impl Crew {
                     let accept =
                         stream::accept(Rc::clone(&worker), listener, tls, Rc::clone(&signal));
                     tokio::task::spawn_local(accept);
-                    signal
+                    listeners.push(signal);
                 }
-            });
+            }
         }
         if let Some(address) = admin.as_ref().and_then(|it| it.local_addr().ok()) {
             tracing::info!(%address, "metrics and health at http://{address}");
@@ -342,18 +350,19 @@ impl Crew {
             tracing::info!("{line}");
         }
         worker.turn(|state, _, now| state.engine.start(now));
+        let crew = Crew::start(Rc::clone(&worker), config.workers, udp.into(), supplies)?;
         bootstrap::start(&worker, &config);
         trust::start(&worker, &config, from_files, pace);
         network::start(&worker);
         let (post, inbox) = post::open();
         inbox.serve(&worker);
-        let board = Arc::new(Board::new(vec![post], config.ready_requires));
-        let admin = admin.map(|listener| Admin::start(listener, Arc::clone(&board)));
+        let board = Arc::new(Board::new(post, config.ready_requires));
+        let admin = Admin::start(admin, Arc::clone(&board), service::watchdog());
         Ok(Self {
-            worker,
+            crew,
             listeners,
             board,
-            _admin: admin.transpose()?,
+            _admin: admin?,
         })
     }
 
@@ -367,7 +376,7 @@ impl Crew {
     ) -> io::Result<control::Server> {
         let path = socket.path().display().to_string();
         let (questions, asked) = mpsc::channel(CONTROL_CONNECTIONS);
-        let answering = control::answer_questions(Rc::clone(&self.worker), facts, asked);
+        let answering = control::answer_questions(Rc::clone(self.crew.first()), facts, asked);
         tokio::task::spawn_local(answering);
         let desk = Desk {
             worker: questions,
@@ -385,12 +394,17 @@ impl Crew {
         for listener in &self.listeners {
             listener.stop();
         }
-        // The listeners' tasks take what had arrived before the order.
-        tokio::task::yield_now().await;
-        let unanswered = self.worker.drain(limit).await;
+        let unanswered = self.crew.drain(limit).await;
         tracing::info!(unanswered, took = ?began.elapsed(), "drained");
         unanswered
     }
+}
+
+fn batched(sockets: Vec<UdpSocket>) -> io::Result<Vec<Arc<BatchSocket>>> {
+    let sockets = sockets.into_iter();
+    sockets
+        .map(|socket| BatchSocket::new(socket).map(Arc::new))
+        .collect()
 }
 
 fn tell_listening(transport: ListenTransport, socket: &Bound) {
@@ -400,16 +414,22 @@ fn tell_listening(transport: ListenTransport, socket: &Bound) {
     }
 }
 
-fn clients(config: &Config) -> Clients {
+fn supplies(config: &Config) -> io::Result<Supplies> {
     let upstreams = config.upstreams.len() + config.bootstrap.len();
-    let places = descriptors::client_streams(config.listeners.len(), upstreams);
+    let listeners = config.listeners.len() * crew::most(config.workers);
+    let places = descriptors::client_streams(listeners, upstreams);
     if places < CLIENT_STREAMS {
         tracing::warn!(
             clients = places,
             "few descriptors (RLIMIT_NOFILE): so many clients may be connected at once"
         );
     }
-    Clients::new(Acl::new(&config.allow), places)
+    Ok(Supplies {
+        front: Arc::new(plan::front(config, cookie_secret()?)),
+        allow: Acl::new(&config.allow),
+        places: Arc::new(Places::new(places)),
+        listen_tls: SharedListenerTls::default(),
+    })
 }
 
 /// Refuses upstreams that are this very proxy: a question to one would come back for ever.
@@ -449,6 +469,13 @@ fn bindings(config: &Config) -> Vec<Rc<Binding>> {
     upstreams
         .map(|upstream| Rc::new(upstream.binding.clone()))
         .collect()
+}
+
+/// What cookies of one run are made with.
+fn cookie_secret() -> io::Result<[u8; COOKIE_SECRET_LEN]> {
+    let mut secret = [0; COOKIE_SECRET_LEN];
+    aws_lc_rs::rand::fill(&mut secret).map_err(|_| io::Error::other("no randomness"))?;
+    Ok(secret)
 }
 
 fn random_seed() -> io::Result<[u8; 32]> {

@@ -1,8 +1,7 @@
-//! What a worker counts about the questions it meets and the handshakes it makes.
+//! What a worker counts about the questions it meets, by kind, and about the handshakes it makes.
 //!
-//! Promises: plain numbers of one thread, read by an errand when somebody wants to know; adding is an index and an addition, so that
-//! an answer out of memory costs the same with and without anybody looking. No name, address or text of others is kept: what
-//! is counted falls into one of a few classes.
+//! Promises: adding is an index and an addition ([`Counter`]), so that an answer out of memory costs the same with and without anybody
+//! looking. No name, address or text of others is kept: what is counted falls into one of a few classes.
 //!
 //! Deliberately absent: what the core counts itself (`dotward_core::counts`), names of metrics (`admin::metrics`).
 
@@ -13,6 +12,7 @@ use dotward_core::front::{Client, DropReason};
 use dotward_core::wire::{RecordType, Transport, peek};
 use rustls::{HandshakeKind, NamedGroup, ProtocolVersion};
 
+use crate::counters::{Counter, Counters};
 use crate::limits::HANDSHAKE_KINDS;
 
 /// A class of query types.
@@ -110,110 +110,150 @@ fn transport_place(transport: Transport) -> usize {
     }
 }
 
-/// Why a message got no reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dropped {
-    /// The front said so.
-    Front(DropReason),
-    /// It had waited in the socket for longer than a client waits.
-    Waited,
-    /// It was longer than a query can be.
-    TooLong,
-}
-
+/// Why messages got no reply.
 pub(crate) const DROPPED: [&str; 5] = ["not_allowed", "response", "runt", "waited", "too_long"];
 
-/// The counts of one worker.
-#[derive(Clone, Debug)]
+/// The counts of one worker, written by its thread only and read by any.
+#[derive(Debug, Default)]
 pub(crate) struct Tally {
-    queries: [[[u64; CLASSES]; 2]; TRANSPORTS.len()],
-    responses: [[[u64; RCODES.len()]; Source::ALL.len()]; TRANSPORTS.len()],
-    dropped: [u64; DROPPED.len()],
-    durations: [Histogram; Source::ALL.len()],
-    /// Replies given at once in this turn, by source.
-    at_once: [u64; Source::ALL.len()],
-    /// By upstream.
-    pub(crate) handshakes: Vec<Handshakes>,
+    queries: [[[Counter; CLASSES]; 2]; TRANSPORTS.len()],
+    responses: [[[Counter; RCODES.len()]; Source::ALL.len()]; TRANSPORTS.len()],
+    dropped: [Counter; DROPPED.len()],
+    durations: [Times; Source::ALL.len()],
+}
+
+/// How long replies took.
+#[derive(Debug, Default)]
+struct Times {
+    counts: [Counter; Histogram::BOUNDS + 1],
+    sum: Counter,
+}
+
+const DURATIONS: Histogram = Histogram::of_durations();
+
+impl Times {
+    fn add(&self, took: Duration, number: u64) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        if let Some(count) = self.counts.get(DURATIONS.place(nanos)) {
+            count.add(number);
+        }
+        self.sum.add(nanos.saturating_mul(number));
+    }
+
+    fn read(&self) -> Histogram {
+        let counts = std::array::from_fn(|place| self.counts[place].get());
+        DURATIONS.with(counts, self.sum.get())
+    }
+}
+
+/// Replies given in the turn their query came in, of which the time is known at its end.
+#[derive(Debug, Default)]
+pub(crate) struct AtOnce([u64; Source::ALL.len()]);
+
+impl AtOnce {
+    /// Whether there were any.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0 == [0; Source::ALL.len()]
+    }
 }
 
 impl Tally {
-    /// Nothing counted yet, with so many upstreams.
-    pub(crate) fn new(upstreams: usize) -> Self {
-        Self {
-            queries: [[[0; CLASSES]; 2]; TRANSPORTS.len()],
-            responses: [[[0; RCODES.len()]; Source::ALL.len()]; TRANSPORTS.len()],
-            dropped: [0; DROPPED.len()],
-            durations: [Histogram::of_durations(); Source::ALL.len()],
-            at_once: [0; Source::ALL.len()],
-            handshakes: vec![Handshakes::default(); upstreams],
-        }
-    }
-
     /// A message of a client came.
-    pub(crate) fn add_query(&mut self, client: &Client, message: &[u8]) {
+    pub(crate) fn add_query(&self, client: &Client, message: &[u8]) {
         let family = usize::from(client.address.is_ipv6());
         let class = TypeClass::of(message);
-        self.queries[transport_place(client.transport)][family][class.0] += 1;
+        self.queries[transport_place(client.transport)][family][class.0].add(1);
     }
 
-    /// A reply leaves in the turn its query came in. How long that took is known at the end of the turn.
-    pub(crate) fn add_reply_at_once(&mut self, transport: Transport, source: Source, reply: &[u8]) {
-        self.responses[transport_place(transport)][source as usize][rcode_place(reply)] += 1;
-        self.at_once[source as usize] += 1;
+    /// A reply leaves in the turn its query came in.
+    pub(crate) fn add_reply_at_once(
+        &self,
+        (transport, source): (Transport, Source),
+        reply: &[u8],
+        at_once: &mut AtOnce,
+    ) {
+        self.responses[transport_place(transport)][source as usize][rcode_place(reply)].add(1);
+        at_once.0[source as usize] += 1;
     }
 
     /// A reply leaves whose query came `took` ago.
     pub(crate) fn add_reply(
-        &mut self,
-        transport: Transport,
-        source: Source,
+        &self,
+        (transport, source): (Transport, Source),
         reply: &[u8],
         took: Duration,
     ) {
-        self.responses[transport_place(transport)][source as usize][rcode_place(reply)] += 1;
-        self.durations[source as usize].add_duration(took);
+        self.responses[transport_place(transport)][source as usize][rcode_place(reply)].add(1);
+        self.durations[source as usize].add(took, 1);
     }
 
-    /// Messages got no reply.
-    pub(crate) fn add_dropped(&mut self, why: Dropped, number: u64) {
+    /// A message got no reply.
+    pub(crate) fn add_dropped(&self, why: DropReason) {
         let place = match why {
-            Dropped::Front(DropReason::NotAllowed) => 0,
-            Dropped::Front(DropReason::Response) => 1,
-            Dropped::Front(DropReason::Runt) => 2,
-            Dropped::Waited => 3,
-            Dropped::TooLong => 4,
+            DropReason::NotAllowed => 0,
+            DropReason::Response => 1,
+            DropReason::Runt => 2,
         };
-        self.dropped[place] += number;
+        self.dropped[place].add(1);
     }
 
-    /// Whether replies left in this turn whose time is to be counted.
-    pub(crate) fn has_replied_at_once(&self) -> bool {
-        self.at_once != [0; Source::ALL.len()]
-    }
-
-    /// The turn ends `took` after its messages were read.
-    pub(crate) fn end_turn(&mut self, took: Duration) {
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        for (durations, number) in self.durations.iter_mut().zip(&mut self.at_once) {
+    /// A turn ends `took` after its messages were read.
+    pub(crate) fn end_turn(&self, at_once: &mut AtOnce, took: Duration) {
+        for (durations, number) in self.durations.iter().zip(&mut at_once.0) {
             if *number > 0 {
-                durations.add(nanos, std::mem::take(number));
+                durations.add(took, std::mem::take(number));
             }
         }
     }
+}
 
-    /// Adds what another worker counted.
-    pub(crate) fn merge(&mut self, other: &Self) {
+/// The counts of all workers together.
+#[derive(Clone, Debug)]
+pub(crate) struct Totals {
+    queries: [[[u64; CLASSES]; 2]; TRANSPORTS.len()],
+    responses: [[[u64; RCODES.len()]; Source::ALL.len()]; TRANSPORTS.len()],
+    dropped: [u64; DROPPED.len()],
+    durations: [Histogram; Source::ALL.len()],
+    /// Questions that found the way to the engine full.
+    pub(crate) shed: u64,
+    /// Replies over UDP that could not be sent.
+    pub(crate) lost: u64,
+    /// Streams of clients.
+    pub(crate) streams: u64,
+}
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self {
+            queries: [[[0; CLASSES]; 2]; TRANSPORTS.len()],
+            responses: [[[0; RCODES.len()]; Source::ALL.len()]; TRANSPORTS.len()],
+            dropped: [0; DROPPED.len()],
+            durations: [DURATIONS; Source::ALL.len()],
+            shed: 0,
+            lost: 0,
+            streams: 0,
+        }
+    }
+}
+
+impl Totals {
+    /// Adds what a worker has counted.
+    pub(crate) fn add(&mut self, counters: &Counters) {
+        let tally = &counters.tally;
         let queries = self.queries.as_flattened_mut().as_flattened_mut();
-        add_all(queries, other.queries.as_flattened().as_flattened());
+        add_all(queries, tally.queries.as_flattened().as_flattened());
         let responses = self.responses.as_flattened_mut().as_flattened_mut();
-        add_all(responses, other.responses.as_flattened().as_flattened());
-        add_all(&mut self.dropped, &other.dropped);
-        for (durations, more) in self.durations.iter_mut().zip(&other.durations) {
-            durations.merge(more);
+        add_all(responses, tally.responses.as_flattened().as_flattened());
+        add_all(&mut self.dropped, &tally.dropped);
+        let [.., waited, too_long] = &mut self.dropped;
+        *waited += counters.stale.get();
+        *too_long += counters.cut.get();
+        for (durations, more) in self.durations.iter_mut().zip(&tally.durations) {
+            durations.merge(&more.read());
         }
-        for (handshakes, more) in self.handshakes.iter_mut().zip(&other.handshakes) {
-            handshakes.merge(more);
-        }
+        self.shed += counters.shed.get();
+        self.lost += counters.lost.get();
+        self.streams += counters.streams.get();
     }
 
     /// Messages that came, where any did: transport, family, type, number.
@@ -261,9 +301,9 @@ impl Tally {
     }
 }
 
-fn add_all(to: &mut [u64], from: &[u64]) {
+fn add_all(to: &mut [u64], from: &[Counter]) {
     for (to, from) in to.iter_mut().zip(from) {
-        *to += from;
+        *to += from.get();
     }
 }
 
@@ -334,22 +374,10 @@ impl Handshakes {
     /// One more, which took that long with the connection below it.
     pub(crate) fn add(&mut self, facts: HandshakeFacts, took: Duration) {
         self.duration.add_duration(took);
-        self.add_kind(facts, 1);
-    }
-
-    fn add_kind(&mut self, facts: HandshakeFacts, number: u64) {
         if let Some((_, count)) = self.kinds.iter_mut().find(|(known, _)| *known == facts) {
-            *count += number;
+            *count += 1;
         } else if self.kinds.len() < HANDSHAKE_KINDS {
-            self.kinds.push((facts, number));
-        }
-    }
-
-    /// Adds those of another worker.
-    pub(crate) fn merge(&mut self, other: &Self) {
-        self.duration.merge(&other.duration);
-        for (facts, number) in &other.kinds {
-            self.add_kind(*facts, *number);
+            self.kinds.push((facts, 1));
         }
     }
 
@@ -367,6 +395,7 @@ mod tests {
         Client {
             address: ([127, 0, 0, 1], 5).into(),
             transport,
+            idle: Duration::ZERO,
         }
     }
 
@@ -379,12 +408,15 @@ mod tests {
 
     #[test]
     fn whatever_is_asked_falls_into_a_few_classes() {
-        let mut tally = Tally::new(0);
+        let counters = Counters::default();
+        let tally = &counters.tally;
         for qtype in 0..=u16::MAX {
             tally.add_query(&client(Transport::Udp), &message(qtype));
         }
         tally.add_query(&client(Transport::Tls), b"nonsense");
-        let counted: Vec<_> = tally.queries().collect();
+        let mut totals = Totals::default();
+        totals.add(&counters);
+        let counted: Vec<_> = totals.queries().collect();
         assert_eq!(counted.len(), TYPES.len() + 2);
         assert!(counted.contains(&("udp", "ipv4", "AAAA", 1)));
         let others = u64::from(u16::MAX) + 1 - TYPES.len() as u64;
@@ -394,16 +426,17 @@ mod tests {
 
     #[test]
     fn replies_of_a_turn_share_its_length() {
-        let mut tally = Tally::new(0);
+        let counters = Counters::default();
+        let (tally, mut at_once) = (&counters.tally, AtOnce::default());
         let reply = b"\0\0\x81\x83\0\0\0\0\0\0\0\0";
-        tally.add_reply_at_once(Transport::Udp, Source::Local, reply);
-        tally.add_reply_at_once(Transport::Tcp, Source::Local, reply);
-        assert!(tally.has_replied_at_once());
-        tally.end_turn(Duration::from_micros(30));
-        assert!(!tally.has_replied_at_once());
-        let mut sum = Tally::new(0);
-        sum.merge(&tally);
-        sum.merge(&tally);
+        tally.add_reply_at_once((Transport::Udp, Source::Local), reply, &mut at_once);
+        tally.add_reply_at_once((Transport::Tcp, Source::Local), reply, &mut at_once);
+        assert!(!at_once.is_empty());
+        tally.end_turn(&mut at_once, Duration::from_micros(30));
+        assert!(at_once.is_empty());
+        let mut sum = Totals::default();
+        sum.add(&counters);
+        sum.add(&counters);
         assert!(
             sum.responses()
                 .any(|it| it == ("udp", "NXDOMAIN", "local", 2))

@@ -1,135 +1,140 @@
-//! One worker: a whole proxy on one thread.
+//! The first worker: a whole proxy on one thread.
 //!
 //! Everything that happens (a batch of datagrams, octets of a client or an upstream, a timer, a connection that is up) enters through
 //! [`Worker::turn`], which ends with [`State::settle`]: what the engine wants done is done, queries are written once per
 //! connection, replies once per client stream and once per UDP socket. So a datagram and the write of its query are in one
-//! turn, with no task, no channel and no await between them.
+//! turn, with no task, no channel and no await between them. Input of clients enters through [`Host::near_turn`], which leaves out
+//! what concerns the engine when nothing was given to it: a cached answer pays for no upstream.
 //!
 //! Promises: no DNS decision is made here; the state is borrowed for one turn and never across an await.
 //!
-//! Deliberately absent: waiting. The tasks in `listen` and `upstream` wait, one per socket, and call `turn`.
+//! Deliberately absent: waiting. The tasks in `listen` and `upstream` wait, one per socket, and call `turn`. Workers beside the first
+//! are in `crew`.
 
 use std::cell::RefCell;
-use std::net::{IpAddr, SocketAddr};
+use std::mem;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dotward_core::engine::{Action, Engine, Replies};
-use dotward_core::front::Front;
+use dotward_core::exchange::Request;
 use dotward_core::time::Moment;
 use dotward_core::upstream::{ConnectionId, Protocol};
-use dotward_core::wire::Transport;
-use dotward_udp::LocalAddress;
 use slotmap::SecondaryMap;
 
 use crate::clock::{self, SleepWatch};
 use crate::config::Binding;
+use crate::crew::busy::BusyWatch;
+use crate::crew::link::{Handed, Link};
 use crate::events::EventLog;
-use crate::listen::stream::{ClientKey, Clients};
-use crate::listen::udp::UdpPort;
+use crate::limits::SLEEP_NOTICED;
+use crate::near::{Far, Host, Near, ReplyTo};
 use crate::signal::{Ready, Signal};
-use crate::stream::ReadBuffers;
-use crate::tally::{Source, Tally};
+use crate::tally::Handshakes;
 use crate::tls::client::UpstreamTls;
-use crate::tls::server::ListenerTls;
 use crate::trust::TrustStatus;
 use crate::upstream::datagram;
 use crate::upstream::driver::{self, UpstreamConnection};
 
-/// Where a reply goes.
+/// Whose question it is, and where its reply goes.
 #[derive(Debug)]
-pub(crate) enum ReplyTo {
-    /// Out of a UDP socket.
-    Udp {
-        /// Which of the worker's sockets.
-        port: usize,
-        /// To whom.
-        peer: SocketAddr,
-        /// From which address of ours.
-        local: LocalAddress,
+pub(crate) enum Asked {
+    /// A client of this worker.
+    Here(ReplyTo),
+    /// A client of a further worker.
+    Further {
+        /// Which: its place among the links.
+        worker: usize,
+        /// Where the reply goes there.
+        to: ReplyTo,
     },
-    /// Into a client's stream, if it still exists.
-    Stream(ClientKey),
 }
 
-/// What the engine keeps of a client who waits.
-#[derive(Debug)]
-pub(crate) struct Asked {
-    /// Where the reply goes.
-    pub(crate) to: ReplyTo,
-    /// Over what the query came.
-    pub(crate) transport: Transport,
-    /// When it was read.
-    pub(crate) since: Moment,
+impl Far for Engine<Asked> {
+    fn forward(&mut self, request: Request, to: ReplyTo, now: Moment) {
+        self.submit(request, Asked::Here(to), now);
+    }
+}
+
+/// The way to a further worker, and what is on it in this turn.
+pub(crate) struct Further {
+    pub(crate) link: Arc<Link>,
+    replies: Replies<ReplyTo>,
 }
 
 /// The state of a worker and what its tasks share besides.
 pub(crate) struct Worker {
     state: RefCell<State>,
-    /// Pokes the timer task when a deadline came closer.
-    timer: Signal,
+    /// Pokes the timer task when a deadline came closer, or something waits to be flushed.
+    timer: Rc<Signal>,
     /// Pokes whoever waits for the end of the work.
     quiet: Signal,
     /// Pokes the task that watches the network, and ends it.
     network: Signal,
+    /// Pokes the task of the crew: it is time to see how busy everybody is.
+    crew: Signal,
 }
 
-/// Everything a worker owns.
+/// Everything the worker owns.
 pub(crate) struct State {
-    pub(crate) front: Arc<Front>,
+    pub(crate) near: Near,
     pub(crate) engine: Engine<Asked>,
+    /// The workers beside this one.
+    pub(crate) further: Vec<Further>,
+    /// How many workers get new clients, this one included.
+    pub(crate) active: usize,
     /// By upstream; `None` for those spoken to in the clear.
     pub(crate) upstreams: Vec<Option<Rc<UpstreamTls>>>,
     /// From where each upstream is connected to.
     pub(crate) bindings: Vec<Rc<Binding>>,
-    /// What TLS listeners show.
-    pub(crate) listen_tls: Option<ListenerTls>,
     pub(crate) trust: TrustStatus,
+    /// By upstream.
+    pub(crate) handshakes: Vec<Handshakes>,
     pub(crate) connections: SecondaryMap<ConnectionId, UpstreamConnection>,
-    pub(crate) ports: Vec<UdpPort>,
-    pub(crate) clients: Clients,
-    pub(crate) buffers: ReadBuffers,
     pub(crate) events: EventLog,
-    /// A reply that needs no upstream, being written.
-    pub(crate) reply: Vec<u8>,
-    pub(crate) tally: Tally,
     replies: Replies<Asked>,
+    /// Questions of a further worker, being taken.
+    handed: Vec<Handed>,
     sleep: SleepWatch,
+    /// When the last turn was.
+    last_turn: Moment,
     /// When the timer task wakes next.
     armed: Option<Moment>,
     /// No more queries are taken; what is in flight is answered.
     draining: bool,
+    /// How busy this thread is.
+    pub(crate) busy: BusyWatch,
 }
 
 impl State {
     /// A state without sockets.
     pub(crate) fn new(
-        front: Arc<Front>,
+        near: Near,
         engine: Engine<Asked>,
         upstreams: Vec<Option<Rc<UpstreamTls>>>,
         bindings: Vec<Rc<Binding>>,
         events: EventLog,
-        clients: Clients,
     ) -> Self {
         Self {
-            front,
+            near,
             engine,
-            tally: Tally::new(events.names().len()),
+            handshakes: vec![Handshakes::default(); events.names().len()],
+            further: Vec::new(),
+            active: 1,
             trust: TrustStatus::new(events.names().to_vec(), &upstreams),
             upstreams,
             bindings,
-            listen_tls: None,
             connections: SecondaryMap::new(),
-            ports: Vec::new(),
-            clients,
-            buffers: ReadBuffers::default(),
             events,
-            reply: Vec::new(),
             replies: Replies::default(),
+            handed: Vec::new(),
             sleep: SleepWatch::default(),
+            last_turn: Moment::ZERO,
             armed: None,
             draining: false,
+            busy: BusyWatch::default(),
         }
     }
 
@@ -137,27 +142,31 @@ impl State {
     #[cfg(test)]
     pub(crate) fn for_test() -> Self {
         use dotward_core::engine::EngineConfig;
-        use dotward_core::front::FrontConfig;
+        use dotward_core::front::{Front, FrontConfig, OptionsConfig};
         use dotward_core::policy::{Acl, PolicyConfig};
         use dotward_core::upstream::{Strategy, UpstreamConfig};
 
-        let endpoints = vec![SocketAddr::from(([127, 0, 0, 1], 9))];
+        use crate::listen::places::Places;
+        use crate::listen::stream::Clients;
+        use crate::near::SharedListenerTls;
+
+        let endpoints = vec![std::net::SocketAddr::from(([127, 0, 0, 1], 9))];
         let upstreams = vec![UpstreamConfig::new("test".to_owned(), endpoints)];
         let allow = vec!["127.0.0.0/8".parse().unwrap()];
         let front = Front::new(FrontConfig {
             allow: Acl::new(&allow),
             policy: PolicyConfig::default(),
+            options: OptionsConfig::default(),
         });
         let engine = Engine::new(EngineConfig::new(upstreams, Strategy::Ordered), [7; 32]);
         let events = EventLog::new(vec!["test".to_owned()]);
-        Self::new(
+        let near = Near::new(
             Arc::new(front),
-            engine,
-            Vec::new(),
-            Vec::new(),
-            events,
-            Clients::new(Acl::new(&allow), 8),
-        )
+            Clients::new(Acl::new(&allow), Arc::new(Places::new(8))),
+            SharedListenerTls::default(),
+            Arc::default(),
+        );
+        Self::new(near, engine, Vec::new(), Vec::new(), events)
     }
 
     /// The machine is not where it was: connections are made anew, from sessions nobody saw before.
@@ -168,9 +177,13 @@ impl State {
         self.engine.handle_network_change(now);
     }
 
-    /// Before anything else in a turn: what stood before a sleep may look alive and not be.
+    /// Before anything else in a turn: what stood before a sleep may look alive and not be. The second clock is read only when so
+    /// much time has passed since the last turn that there may have been a sleep.
     fn notice_sleep(&mut self, now: Moment) {
-        if let Some(slept) = self.sleep.look(now, clock::awake()) {
+        let passed = now.since(mem::replace(&mut self.last_turn, now));
+        if passed > SLEEP_NOTICED
+            && let Some(slept) = self.sleep.look(now, clock::awake())
+        {
             tracing::info!(?slept, "the machine slept; connections are made anew");
             self.handle_network_change(now);
         }
@@ -183,13 +196,8 @@ impl State {
         }
         while self.act(worker, now) | self.transmit(now) {}
         self.route_replies(now);
-        self.clients.flush();
-        for port in &mut self.ports {
-            port.flush();
-        }
-        if self.tally.has_replied_at_once() {
-            self.tally.end_turn(clock::now().since(now));
-        }
+        self.near.flush();
+        self.near.end_turn(now);
         while let Some(event) = self.engine.poll_event() {
             self.events.write(&event);
         }
@@ -200,6 +208,10 @@ impl State {
             self.armed = Some(next);
             worker.timer.poke();
         }
+        self.tell_quiet(worker);
+    }
+
+    fn tell_quiet(&self, worker: &Worker) {
         if self.draining && self.is_quiet() {
             worker.quiet.poke();
         }
@@ -253,26 +265,51 @@ impl State {
 
     fn route_replies(&mut self, now: Moment) {
         self.engine.take_replies(&mut self.replies);
-        let (ports, clients, tally) = (&mut self.ports, &mut self.clients, &mut self.tally);
-        self.replies.drain(|asked, message| {
-            let took = now.since(asked.since);
-            tally.add_reply(asked.transport, Source::Upstream, message, took);
-            match asked.to {
-                ReplyTo::Udp { port, peer, local } => {
-                    if let Some(port) = ports.get_mut(port) {
-                        port.push(message, peer, local);
-                    }
+        if self.replies.is_empty() {
+            return;
+        }
+        let (near, further) = (&mut self.near, &mut self.further);
+        self.replies.drain(|asked, message| match asked {
+            Asked::Here(to) => near.deliver(to, message, now),
+            Asked::Further { worker, to } => {
+                if let Some(further) = further.get_mut(worker) {
+                    further.replies.push(to, message);
                 }
-                ReplyTo::Stream(key) => clients.reply(key, message),
             }
         });
+        for further in further {
+            if !further.replies.is_empty() {
+                further.link.hand_back(&mut further.replies);
+            }
+        }
     }
 
-    /// Whether nothing is owed to any client.
+    /// Takes the questions that further workers handed over.
+    pub(crate) fn take_handed(&mut self, now: Moment) {
+        for (worker, further) in self.further.iter().enumerate() {
+            further.link.take_questions(&mut self.handed);
+            for (request, to) in self.handed.drain(..) {
+                self.engine
+                    .submit(request, Asked::Further { worker, to }, now);
+            }
+        }
+    }
+
+    /// Whether nothing is owed to any client, of whichever worker.
     fn is_quiet(&self) -> bool {
         self.engine.in_flight() == 0
-            && self.clients.owes_nothing()
-            && self.ports.iter().all(UdpPort::owes_nothing)
+            && self.near.owes_nothing()
+            && self.further.iter().all(|further| further.link.is_quiet())
+    }
+}
+
+impl Further {
+    /// A worker that nothing is on the way to.
+    pub(crate) fn new(link: Arc<Link>) -> Self {
+        Self {
+            link,
+            replies: Replies::default(),
+        }
     }
 }
 
@@ -280,10 +317,11 @@ impl Worker {
     /// A worker that owns `state`, and its timer task. To be called within a local runtime.
     pub(crate) fn start(state: State) -> Rc<Self> {
         let worker = Rc::new(Self {
+            timer: Rc::clone(&state.near.nudge),
             state: RefCell::new(state),
-            timer: Signal::default(),
             quiet: Signal::default(),
             network: Signal::default(),
+            crew: Signal::default(),
         });
         tokio::task::spawn_local(run_timer(Rc::clone(&worker)));
         worker
@@ -307,7 +345,7 @@ impl Worker {
     pub(crate) async fn drain(self: &Rc<Self>, limit: Duration) -> usize {
         self.turn(|state, _, _| {
             state.draining = true;
-            state.clients.stop_reading();
+            state.near.clients.stop_reading();
         });
         let mut deadline = std::pin::pin!(tokio::time::sleep(limit));
         loop {
@@ -326,21 +364,17 @@ impl Worker {
 
     /// Whether a client with this address may have a stream.
     pub(crate) fn allows(&self, address: IpAddr) -> bool {
-        self.state.borrow().clients.allows(address)
-    }
-
-    /// The server's side of a connection, for a client of a TLS listener.
-    pub(crate) fn accept_tls(&self) -> Option<Result<rustls::Connection, rustls::Error>> {
-        self.state
-            .borrow()
-            .listen_tls
-            .as_ref()
-            .map(ListenerTls::accept)
+        self.state.borrow().near.clients.allows(address)
     }
 
     /// What the task that watches the network waits for.
     pub(crate) fn network(&self) -> &Signal {
         &self.network
+    }
+
+    /// What the task of the crew waits for.
+    pub(crate) fn crew(&self) -> &Signal {
+        &self.crew
     }
 
     /// An upstream has addresses it did not have.
@@ -356,12 +390,39 @@ impl Worker {
     /// Says goodbye to everybody.
     pub(crate) fn close(&self) {
         let mut state = self.state.borrow_mut();
-        state.clients.close_all();
+        state.near.clients.close_all();
         for (_, connection) in state.connections.drain() {
             connection.close();
         }
         self.timer.stop();
         self.network.stop();
+        self.crew.stop();
+    }
+}
+
+impl Host for Worker {
+    type Far = Engine<Asked>;
+
+    fn near_turn<R>(
+        self: &Rc<Self>,
+        input: impl FnOnce(&mut Near, &mut Self::Far, Moment) -> R,
+    ) -> R {
+        let now = clock::now();
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        state.notice_sleep(now);
+        let result = input(&mut state.near, &mut state.engine, now);
+        if state.busy.handle_turn(now, &state.near.counters) {
+            self.crew.poke();
+        }
+        if state.near.take_forwarded() {
+            state.settle(self, now);
+        } else {
+            state.near.flush();
+            state.near.end_turn(now);
+            state.tell_quiet(self);
+        }
+        result
     }
 }
 

@@ -3,14 +3,20 @@
 //! A case is run through the front door: a query through [`Front`], and when it is forwarded through an [`Engine`] up to the
 //! octets an upstream would read; a response through [`ResponseView`] and [`render_reply`].
 
+use core::time::Duration;
+
 use dotward_core::engine::{Action, Engine, EngineConfig};
-use dotward_core::front::{Client, Front, FrontConfig, Verdict};
+use dotward_core::front::{
+    Client, CookieSecrets, Cookies, Front, FrontConfig, OptionsConfig, Verdict,
+};
 use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords, PolicyConfig};
-use dotward_core::time::Moment;
+use dotward_core::time::{Moment, WallSeconds};
 use dotward_core::upstream::{Strategy, UpstreamConfig};
+use dotward_core::wire::edns::UDP_PAYLOAD_MAX;
 use dotward_core::wire::frame::LENGTH_LEN;
 use dotward_core::wire::{
-    Asker, AskerEdns, Flags, Question, ReplyOrigin, ResponseView, Section, Transport, render_reply,
+    Asker, AskerEdns, Flags, Question, ReplyOptions, ReplyOrigin, ResponseView, Section, Transport,
+    render_reply,
 };
 
 use crate::octets;
@@ -75,6 +81,14 @@ pub fn read(text: &str) -> Result<Vec<Case>, String> {
 }
 
 /// The local records all fixtures run with.
+/// The secret of RFC 9018 appendix A.1, so that its cookies can be used.
+const COOKIE_SECRET: [u8; 16] = 0xe5e9_73e5_a6b2_a43f_48e7_dc84_9e37_bfcf_u128.to_be_bytes();
+
+/// When fixtures happen: when the first cookie of that appendix was made.
+const WALL: WallSeconds = WallSeconds(1_559_731_985);
+
+const NSID: &str = "ns1";
+
 fn front() -> Result<Front, String> {
     let name = |text: &str| text.parse().map_err(|error| format!("{text} {error}"));
     let record = |owner: &str, data| {
@@ -96,6 +110,12 @@ fn front() -> Result<Front, String> {
                 record("big.example", LocalData::Txt(vec![b'x'; 1500]))?,
             ]),
             ..PolicyConfig::default()
+        },
+        options: OptionsConfig {
+            cookies: Cookies::Answer,
+            secrets: CookieSecrets::new(&[COOKIE_SECRET]),
+            nsid: Some(NSID.as_bytes().into()),
+            ..OptionsConfig::default()
         },
     }))
 }
@@ -141,9 +161,10 @@ fn run_query(query: &Step, message: &[u8], rest: &[Step]) -> Result<(), String> 
             .parse()
             .map_err(|_| format!("{}: not an address: {address}", query.line))?,
         transport: transport(query.words.get(1))?,
+        idle: Duration::from_secs(10),
     };
     let mut reply = Vec::new();
-    let verdict = front()?.handle_query(message, &client, Moment::ZERO, &mut reply);
+    let verdict = front()?.handle_query(message, &client, Moment::ZERO, WALL, &mut reply);
     let [expected] = rest else {
         return Err(format!("{}: a query has one outcome", query.line));
     };
@@ -325,9 +346,10 @@ fn asker(step: &Step, view: &ResponseView<'_>) -> Result<Asker, String> {
             .with_checking_disabled(has("cd")),
         question,
         edns: size.map(|udp_size| AskerEdns {
-            udp_size,
+            udp_size: udp_size.min(UDP_PAYLOAD_MAX),
             dnssec_ok: has("do"),
         }),
+        options: ReplyOptions::NONE,
         transport: transport(step.words.get(1))?,
     })
 }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use dotward_core::engine::{Action, Engine, EngineConfig, Event, Replies};
 use dotward_core::front::{Client, DropReason, Front, Verdict};
-use dotward_core::time::Moment;
+use dotward_core::time::{Moment, WallSeconds};
 use dotward_core::upstream::{CloseReason, ConnectionId, Strategy, UpstreamConfig, UpstreamId};
 
 /// Whom a reply is for.
@@ -73,7 +73,10 @@ impl Harness {
     pub fn ask(&mut self, message: &[u8], client: &Client, token: Token) -> Taken {
         let mut reply = Vec::new();
         let now = self.now;
-        match self.front.handle_query(message, client, now, &mut reply) {
+        match self
+            .front
+            .handle_query(message, client, now, WallSeconds(0), &mut reply)
+        {
             Verdict::Reply => self.replies.push_back((token, reply)),
             Verdict::Drop(reason) => return Taken::Dropped(reason),
             Verdict::Forward(request) => self.engine.submit(request, token, self.now),

@@ -1,13 +1,19 @@
 //! What holds for any octets whatever, as ordinary functions that panic when it does not. Property tests feed them messages that
 //! are nearly right, fuzz targets feed them anything.
 
-use dotward_core::front::{Client, DropReason, Front, FrontConfig, Verdict};
+use core::time::Duration;
+
+use dotward_core::front::{
+    Client, CookieSecrets, Cookies, DropReason, Front, FrontConfig, OptionsConfig, Verdict,
+};
 use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords, PolicyConfig};
-use dotward_core::time::Moment;
+use dotward_core::time::{Moment, WallSeconds};
+use dotward_core::wire::edns::{OptionCode, UDP_PAYLOAD_MAX};
 use dotward_core::wire::frame::{FrameReader, append_frame};
 use dotward_core::wire::{
     Asker, AskerEdns, Flags, HEADER_LEN, Header, Name, QueryFault, QueryOptions, QueryView,
-    Question, Record, ReplyOrigin, ResponseView, Section, Transport, render_reply, write_query,
+    Question, Record, ReplyCookie, ReplyOptions, ReplyOrigin, ResponseView, Section, Transport,
+    render_reply, write_query,
 };
 
 /// All transports.
@@ -33,6 +39,12 @@ pub fn front() -> Front {
             local: LocalRecords::new(records),
             ..PolicyConfig::default()
         },
+        options: OptionsConfig {
+            cookies: Cookies::Answer,
+            secrets: CookieSecrets::new(&[[7; 16]]),
+            nsid: Some(b"law".as_slice().into()),
+            ..OptionsConfig::default()
+        },
     })
 }
 
@@ -42,9 +54,10 @@ pub fn query(front: &Front, message: &[u8]) {
         let client = Client {
             address: ([127, 0, 0, 1], 4000).into(),
             transport,
+            idle: Duration::from_secs(10),
         };
         let mut reply = Vec::new();
-        match front.handle_query(message, &client, Moment::ZERO, &mut reply) {
+        match front.handle_query(message, &client, Moment::ZERO, WallSeconds(0), &mut reply) {
             Verdict::Drop(reason) => check_silence(message, reason),
             Verdict::Reply => check_own_reply(message, &reply, transport),
             Verdict::Forward(request) => check_forwarded(message, &request.asker),
@@ -85,15 +98,42 @@ fn check_own_reply(message: &[u8], reply: &[u8], transport: Transport) {
     }
     match QueryView::parse(message) {
         Ok(query) => {
-            let asker = Asker::new(&query, transport);
+            let asker = Asker::new(&query, transport, UDP_PAYLOAD_MAX);
             assert!(reply.len() <= asker.reply_len_max());
             assert_eq!(view.edns().is_some(), query.edns().is_some());
             assert!(view.question().is_some());
+            check_options(&query, &view, transport);
         }
         Err(QueryFault::Malformed { edns, .. }) => assert_eq!(view.edns().is_some(), edns),
         Err(QueryFault::BadVersion { .. }) => assert_eq!(view.rcode().0, 16),
         Err(QueryFault::NotImplemented { .. }) => assert_eq!(reply.len(), HEADER_LEN),
+        Err(QueryFault::NoQuestion { edns, .. }) => {
+            assert_eq!(view.edns().is_some(), edns.is_some());
+            assert!(view.question().is_none());
+        }
         Err(QueryFault::Runt | QueryFault::Response) => panic!("a reply to silence"),
+    }
+}
+
+/// A client gets the options it asked for where they belong, and no others.
+fn check_options(query: &QueryView<'_>, reply: &ResponseView<'_>, transport: Transport) {
+    let asked = query.edns().map(|edns| *edns.asked()).unwrap_or_default();
+    let Some(edns) = reply.edns() else {
+        return;
+    };
+    let has = |code| edns.option(code).is_some();
+    // A cookie of a length there is not made the query malformed, and its reply bare.
+    let bad = |cookie: &[u8]| cookie.len() != 8 && !(16..=40).contains(&cookie.len());
+    let refused = asked.cookie.is_some_and(bad);
+    assert_eq!(has(OptionCode::COOKIE), asked.cookie.is_some() && !refused);
+    assert_eq!(has(OptionCode::NSID), asked.nsid && !refused);
+    let stream = transport != Transport::Udp;
+    let keepalive = asked.keepalive && stream && !refused;
+    assert_eq!(has(OptionCode::KEEPALIVE), keepalive);
+    let padded = asked.padding && transport == Transport::Tls && !refused;
+    assert_eq!(has(OptionCode::PADDING), padded);
+    if padded && reply.message().len() != 65_535 {
+        assert_eq!(reply.message().len() % 468, 0);
     }
 }
 
@@ -152,6 +192,19 @@ pub fn response(message: &[u8]) {
     }
 }
 
+/// All options there are.
+fn options(transport: Transport) -> ReplyOptions {
+    ReplyOptions {
+        cookie: Some(ReplyCookie {
+            octets: [9; 24],
+            proven: true,
+        }),
+        nsid: Some(b"law".as_slice().into()),
+        keepalive: Some(100),
+        padded: transport == Transport::Tls,
+    }
+}
+
 /// Askers of all kinds for one question.
 fn askers(question: &Question) -> Vec<Asker> {
     let sizes = [None, Some(0), Some(600), Some(1232), Some(65_535)];
@@ -164,9 +217,14 @@ fn askers(question: &Question) -> Vec<Asker> {
                 flags: Flags::from_bits([0x0100, 0x0000, 0x0130, 0x01ff, 0x0020][place]),
                 question: question.clone(),
                 edns: size.map(|udp_size| AskerEdns {
-                    udp_size,
+                    udp_size: udp_size.min(UDP_PAYLOAD_MAX),
                     dnssec_ok: place % 2 == 0,
                 }),
+                options: if place % 2 == 0 {
+                    ReplyOptions::NONE
+                } else {
+                    options(transport)
+                },
                 transport,
             });
         }

@@ -21,7 +21,8 @@ impl<C> Default for Replies<C> {
 const KEPT_CAPACITY: usize = 256 * 1024;
 
 impl<C> Replies<C> {
-    pub(super) fn push(&mut self, client: C, message: &[u8]) {
+    /// Appends a reply.
+    pub fn push(&mut self, client: C, message: &[u8]) {
         self.octets.extend_from_slice(message);
         self.entries.push((client, self.octets.len()));
     }
@@ -38,6 +39,16 @@ impl<C> Replies<C> {
         self.entries.len()
     }
 
+    /// Appends all of `others` and empties it.
+    pub fn append(&mut self, others: &mut Self) {
+        let start = self.octets.len();
+        self.octets.extend_from_slice(&others.octets);
+        let entries = others.entries.drain(..);
+        self.entries
+            .extend(entries.map(|(client, end)| (client, start.saturating_add(end))));
+        others.clear();
+    }
+
     /// Takes all out: each client with its whole message, without a length prefix.
     pub fn drain(&mut self, mut each: impl FnMut(C, &[u8])) {
         let mut start = 0;
@@ -52,5 +63,27 @@ impl<C> Replies<C> {
         self.entries.clear();
         self.octets.clear();
         self.octets.shrink_to(KEPT_CAPACITY);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn appended_replies_come_out_whole_and_in_order() {
+        let (mut first, mut second) = (Replies::default(), Replies::default());
+        first.push(1, b"one");
+        second.push(2, b"");
+        second.push(3, b"three");
+        first.append(&mut second);
+        assert!(second.is_empty());
+        let mut out = Vec::new();
+        first.drain(|client, message| out.push((client, message.to_vec())));
+        let expected: [(i32, &[u8]); 3] = [(1, b"one"), (2, b""), (3, b"three")];
+        assert_eq!(
+            out,
+            expected.map(|(client, octets)| (client, octets.to_vec()))
+        );
     }
 }

@@ -112,6 +112,7 @@ impl Bench {
                 udp_size: 1232,
                 dnssec_ok: false,
             }),
+            options: crate::wire::ReplyOptions::NONE,
             transport: Transport::Udp,
         };
         self.engine

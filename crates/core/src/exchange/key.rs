@@ -74,6 +74,7 @@ mod tests {
                 udp_size: 1232,
                 dnssec_ok,
             }),
+            options: crate::wire::ReplyOptions::NONE,
             transport: Transport::Udp,
         };
         ExchangeKey::new(&Request {

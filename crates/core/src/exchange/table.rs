@@ -191,6 +191,7 @@ mod tests {
             flags: Flags::NONE,
             question,
             edns: None,
+            options: crate::wire::ReplyOptions::NONE,
             transport: Transport::Udp,
         };
         Request {

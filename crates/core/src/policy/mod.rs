@@ -86,7 +86,7 @@ impl Policy {
     /// Decides about a query of an allowed client.
     #[must_use]
     pub fn decide(&self, query: &QueryView<'_>) -> Decision<'_> {
-        if query.signed() {
+        if query.signature().is_some() {
             return Decision::Refuse(Refusal::Signed);
         }
         let dnssec_ok = query.edns().is_some_and(|edns| edns.dnssec_ok);
@@ -207,7 +207,7 @@ mod tests {
             Decision::Refuse(Refusal::Transfer) => "transfer",
             Decision::Refuse(Refusal::MetaType) => "meta type",
             Decision::Refuse(Refusal::RecursionNotDesired) => "recursion",
-            Decision::Refuse(Refusal::Signed | Refusal::NotAllowed) => "other",
+            Decision::Refuse(Refusal::Signed | Refusal::NotAllowed | Refusal::BadCookie) => "other",
         }
     }
 

@@ -1,10 +1,12 @@
 //! Messages of our own making: queries to upstreams, error replies, responses from local data.
 
 use super::asker::Asker;
-use super::edns::{ExtendedError, OptFields, OptionCode, begin_opt};
+use super::edns::{EdeCode, ExtendedError, OptFields, OptionCode, begin_opt};
+use super::error::WireError;
 use super::header::{Flags, HEADER_LEN, Header};
 use super::name::Name;
 use super::numbers::{Class, Rcode, RecordType};
+use super::options::{REPLY_PADDING_BLOCK, ReplyCookie, ReplyOptions};
 use super::query::QueryFault;
 use super::question::{AsQuestion, Question, QuestionRef};
 
@@ -68,7 +70,7 @@ pub fn write_error<Q: AsQuestion>(
     let question = asker.question.as_question();
     write_bare(asker.id, flags, rcode, Some(question), out);
     if let Some(fields) = opt {
-        append_opt(fields, error, out);
+        append_opt(fields, &asker.options, error, out);
     }
 }
 
@@ -89,7 +91,7 @@ pub fn write_fault(fault: &QueryFault<'_>, out: &mut Vec<u8>) -> bool {
             header,
             question,
             edns,
-            error: _,
+            error,
         } => {
             write_bare(
                 header.id,
@@ -99,30 +101,65 @@ pub fn write_fault(fault: &QueryFault<'_>, out: &mut Vec<u8>) -> bool {
                 out,
             );
             if *edns {
-                append_opt(
-                    OptFields {
-                        rcode: Rcode::FORMERR,
-                        dnssec_ok: false,
-                    },
-                    None,
-                    out,
-                );
+                append_fault_opt(Rcode::FORMERR, Some(error.text()), out);
+            }
+            true
+        }
+        QueryFault::NoQuestion { header, edns } => {
+            write_bare(
+                header.id,
+                reply_flags(header.flags),
+                Rcode::FORMERR,
+                None,
+                out,
+            );
+            if edns.is_some() {
+                let text = WireError::QuestionCount.text();
+                append_fault_opt(Rcode::FORMERR, Some(text), out);
             }
             true
         }
         QueryFault::BadVersion { header, question } => {
             let flags = reply_flags(header.flags);
-            write_bare(header.id, flags, Rcode::BADVERS, Some(*question), out);
-            append_opt(
-                OptFields {
-                    rcode: Rcode::BADVERS,
-                    dnssec_ok: false,
-                },
-                None,
-                out,
-            );
+            write_bare(header.id, flags, Rcode::BADVERS, *question, out);
+            append_fault_opt(Rcode::BADVERS, None, out);
             true
         }
+    }
+}
+
+fn append_fault_opt(rcode: Rcode, text: Option<&str>, out: &mut Vec<u8>) {
+    let fields = OptFields {
+        rcode,
+        dnssec_ok: false,
+    };
+    let error = text.map(|text| ExtendedError {
+        code: EdeCode::OTHER,
+        text,
+    });
+    append_opt(fields, &ReplyOptions::NONE, error, out);
+}
+
+/// Writes the reply to a query without a question that asks for a server cookie alone (RFC 7873 section 5.4).
+pub fn write_cookie(query: &Header, rcode: Rcode, cookie: ReplyCookie, out: &mut Vec<u8>) {
+    write_bare(query.id, reply_flags(query.flags), rcode, None, out);
+    let fields = OptFields {
+        rcode,
+        dnssec_ok: false,
+    };
+    let options = ReplyOptions {
+        cookie: Some(cookie),
+        ..ReplyOptions::NONE
+    };
+    append_opt(fields, &options, None, out);
+}
+
+/// Writes an empty reply that says "ask over a stream": TC is set and there are no records.
+pub fn write_truncated(asker: &Asker, out: &mut Vec<u8>) {
+    write_error(asker, Rcode::NOERROR, None, out);
+    if let Some(mut header) = Header::parse(out) {
+        header.flags = header.flags.with_truncated(true);
+        overwrite_header(&header, out);
     }
 }
 
@@ -156,10 +193,19 @@ fn write_bare(
 }
 
 /// Appends an OPT record and counts it.
-pub(super) fn append_opt(fields: OptFields, error: Option<ExtendedError<'_>>, out: &mut Vec<u8>) {
+pub(super) fn append_opt(
+    fields: OptFields,
+    options: &ReplyOptions,
+    error: Option<ExtendedError<'_>>,
+    out: &mut Vec<u8>,
+) {
     let mut opt = begin_opt(fields, out);
+    options.write(&mut opt);
     if let Some(error) = error {
         opt.push_extended_error(error);
+    }
+    if options.padded {
+        opt.pad_to(REPLY_PADDING_BLOCK);
     }
     if let Some(mut header) = Header::parse(out) {
         header.additionals = header.additionals.saturating_add(1);
@@ -244,7 +290,6 @@ impl ResponseComposer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::edns::EdeCode;
     use crate::wire::{QueryView, ResponseView, Transport};
 
     fn question(text: &str) -> Question {
@@ -326,7 +371,7 @@ mod tests {
             padding: None,
         };
         write_query(question("a.example").view(), options, &mut query);
-        let mut asker = Asker::new(&QueryView::parse(&query).unwrap(), Transport::Udp);
+        let mut asker = Asker::new(&QueryView::parse(&query).unwrap(), Transport::Udp, 1232);
         let error = ExtendedError {
             code: EdeCode::NETWORK_ERROR,
             text: "refused",

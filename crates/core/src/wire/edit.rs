@@ -9,7 +9,7 @@
 
 use super::asker::Asker;
 use super::compose::{append_opt, reply_flags};
-use super::edns::{EDE_TEXT_MAX, ExtendedError, OPT_LEN, OPTION_HEADER_LEN, OptFields};
+use super::edns::{EDE_TEXT_MAX, ExtendedError, OPTION_HEADER_LEN, OptFields};
 use super::header::{Flags, Header};
 use super::name;
 use super::numbers::Rcode;
@@ -129,7 +129,7 @@ pub fn render_reply<'a, Q: AsQuestion>(
             rcode,
             dnssec_ok: edns.dnssec_ok,
         };
-        append_opt(fields, error.filter(|_| kept.error), out);
+        append_opt(fields, &asker.options, error.filter(|_| kept.error), out);
     }
 }
 
@@ -206,8 +206,7 @@ impl Counts {
 /// Chooses what of `response` fits.
 fn fit<Q>(response: &Canonical<'_>, asker: &Asker<Q>, error: Option<ExtendedError<'_>>) -> Kept {
     let (additionals_end, counts) = (response.additionals_end, response.counts);
-    let opt = if asker.edns.is_some() { OPT_LEN } else { 0 };
-    let room = asker.reply_len_max().saturating_sub(opt);
+    let room = asker.reply_len_max().saturating_sub(asker.opt_len());
     let whole = Kept {
         end: additionals_end,
         counts,

@@ -3,15 +3,17 @@
 //! EDNS is hop by hop (RFC 6891 section 6.2.6): what a client sends ends here, and what an upstream sends ends here.
 //! Both sides get an OPT record of our own making.
 //!
-//! Deliberately absent: client subnet, cookies and keepalive toward clients; unknown options are ignored, never echoed
-//! (RFC 6891 section 6.1.2).
+//! Deliberately absent: client subnet; which options a client gets (see `options`). Unknown options are ignored, never echoed (RFC 6891
+//! section 6.1.2).
 
 use super::error::WireError;
+use super::frame::MESSAGE_LEN_MAX;
 use super::numbers::{Rcode, RecordType};
 use super::octets::u16_at;
+use super::options::Asked;
 use super::records::{Record, Section};
 
-/// The largest UDP payload we announce, accept to send and ask for: what passes every path without fragments (RFC 9715).
+/// The largest UDP payload we announce, and send unless told otherwise: what passes every path without fragments (RFC 9715).
 pub const UDP_PAYLOAD_MAX: u16 = 1232;
 
 /// The smallest UDP payload there is; smaller announcements mean this (RFC 6891 section 6.2.3).
@@ -36,6 +38,10 @@ const DNSSEC_OK: u16 = 0x8000;
 pub struct OptionCode(pub u16);
 
 impl OptionCode {
+    /// Name server identifier (RFC 5001).
+    pub const NSID: Self = Self(3);
+    /// DNS cookie (RFC 7873).
+    pub const COOKIE: Self = Self(10);
     /// Edns-tcp-keepalive (RFC 7828).
     pub const KEEPALIVE: Self = Self(11);
     /// Padding (RFC 7830).
@@ -113,7 +119,7 @@ pub struct ExtendedError<'a> {
 }
 
 /// An OPT record, read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edns<'a> {
     /// The largest UDP payload the sender takes, as it said.
     pub udp_size: u16,
@@ -125,6 +131,8 @@ pub struct Edns<'a> {
     pub dnssec_ok: bool,
     /// The options as they stand.
     options: &'a [u8],
+    /// What of them shapes a reply.
+    asked: Asked<'a>,
 }
 
 impl<'a> Edns<'a> {
@@ -142,14 +150,16 @@ impl<'a> Edns<'a> {
             version,
             dnssec_ok: u16::from_be_bytes([f0, f1]) & DNSSEC_OK != 0,
             options: record.rdata,
+            asked: Asked::default(),
         })
     }
 
-    /// Proves that every option lies inside the record and that there are not too many.
-    pub(super) fn check_options(&self) -> Result<(), WireError> {
+    /// Proves that every option lies inside the record and that there are not too many, and notes what they ask for.
+    pub(super) fn check_options(&mut self) -> Result<(), WireError> {
         let mut count = 0_usize;
         let mut options = self.options();
-        while options.next().is_some() {
+        for (code, data) in options.by_ref() {
+            self.asked.note(code, data);
             count = count.saturating_add(1);
             if count > OPTIONS_MAX {
                 return Err(WireError::OptionCount);
@@ -160,6 +170,12 @@ impl<'a> Edns<'a> {
         } else {
             Err(WireError::OptionLength)
         }
+    }
+
+    /// What the options ask of a reply.
+    #[must_use]
+    pub fn asked(&self) -> &Asked<'a> {
+        &self.asked
     }
 
     /// The options in order: code and data.
@@ -284,13 +300,17 @@ impl OptWriter<'_> {
     }
 
     /// Appends padding so that the whole message, from its header on, is a multiple of `block` octets (RFC 8467
-    /// section 4.1). Has to come last (RFC 7830 section 3).
+    /// section 4.1), or the longest there may be. Has to come last (RFC 7830 section 3).
     pub(super) fn pad_to(&mut self, block: usize) {
         const ZEROS: [u8; 512] = [0; 512];
         let bare = self.out.len().saturating_add(OPTION_HEADER_LEN);
+        let Some(room) = MESSAGE_LEN_MAX.checked_sub(bare) else {
+            return;
+        };
         let missing = bare
             .next_multiple_of(block.clamp(1, ZEROS.len()))
-            .saturating_sub(bare);
+            .saturating_sub(bare)
+            .min(room);
         self.push(
             OptionCode::PADDING,
             &[ZEROS.get(..missing).unwrap_or_default()],
@@ -317,7 +337,7 @@ mod tests {
 
     fn read(message: &[u8]) -> Result<Edns<'_>, WireError> {
         let record = Records::new(message, 0, [0, 0, 1]).next().unwrap()?;
-        let edns = Edns::from_record(message, &record)?;
+        let mut edns = Edns::from_record(message, &record)?;
         edns.check_options()?;
         Ok(edns)
     }

@@ -1,13 +1,15 @@
 //! Why octets are not a DNS message.
 //!
 //! One closed list for both directions: from a client it becomes FORMERR, from an upstream SERVFAIL with extended error 24
-//! (RFC 8914 section 4.25). A variant is one fact about the octets, never a text.
+//! (RFC 8914 section 4.25). A variant is one fact about the octets.
 
 use core::fmt;
 
 /// A fault in the form of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WireError {
+    /// A COOKIE option of a length there is not (RFC 7873 section 5.2.2).
+    CookieLength,
     /// Fewer than the 12 octets of a header (RFC 1035 section 4.1.1).
     Header,
     /// A label whose two top bits are 01 or 10 (RFC 1035 section 4.1.4, RFC 6891 section 5).
@@ -36,9 +38,12 @@ pub enum WireError {
     SignaturePlace,
 }
 
-impl fmt::Display for WireError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl WireError {
+    /// The fault in words.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::CookieLength => "cookie of a length there is not",
             Self::Header => "shorter than a header",
             Self::LabelType => "label of a reserved type",
             Self::NameLength => "name longer than 255 octets",
@@ -52,7 +57,13 @@ impl fmt::Display for WireError {
             Self::RecordCount => "too many records in a query",
             Self::Rdata => "record data that does not fit its type",
             Self::SignaturePlace => "signature that is not the last record",
-        })
+        }
+    }
+}
+
+impl fmt::Display for WireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
     }
 }
 

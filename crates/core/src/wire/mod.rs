@@ -29,6 +29,7 @@ pub mod name;
 mod name_text;
 mod numbers;
 mod octets;
+mod options;
 pub mod peek;
 mod query;
 mod question;
@@ -36,13 +37,19 @@ mod records;
 mod response;
 
 pub use asker::{Asker, AskerEdns, Transport};
-pub use compose::{QueryOptions, ResponseComposer, write_error, write_fault, write_query};
+pub use compose::{
+    QueryOptions, ResponseComposer, write_cookie, write_error, write_fault, write_query,
+    write_truncated,
+};
 pub use edit::{Canonical, Counts, ReplyOrigin, Ttls, render_reply};
 pub use error::WireError;
 pub use header::{Flags, HEADER_LEN, Header};
 pub use name::{Name, NameError};
 pub use numbers::{Class, Opcode, ParseNumberError, Rcode, RecordType};
-pub use query::{QueryFault, QueryView};
+pub use options::{
+    Asked, CLIENT_COOKIE_LEN, COOKIE_LEN, REPLY_PADDING_BLOCK, ReplyCookie, ReplyOptions,
+};
+pub use query::{QueryFault, QueryView, Signature};
 pub use question::{AsQuestion, Question, QuestionRef};
 pub use records::{Record, Records, Section};
 pub use response::ResponseView;

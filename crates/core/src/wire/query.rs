@@ -4,7 +4,8 @@
 //! (answering a response makes a loop, RFC 1035 section 4.1.1, CVE-2024-2169), an RCODE for everything else, because silence
 //! costs a client seconds (RFC 8906).
 //!
-//! Ruled by RFC 9619 section 4 (one question), RFC 6891 sections 6.1 and 7 (OPT), RFC 8945 section 5.1 (TSIG comes last).
+//! Ruled by RFC 9619 section 4 (one question), RFC 6891 sections 6.1 and 7 (OPT), RFC 8945 section 5.1 and RFC 2931 section 3.1 (a
+//! signature comes last).
 //! Octets after the last record are ignored; they are never relayed.
 
 use super::edns::Edns;
@@ -12,16 +13,26 @@ use super::error::WireError;
 use super::header::{HEADER_LEN, Header};
 use super::numbers::{Opcode, RecordType};
 use super::question::QuestionRef;
-use super::records::Records;
+use super::records::{Record, Records, Section};
 use crate::limits::QUERY_RECORDS_MAX;
 
 /// One well-formed question and what came with it.
 #[derive(Clone, Copy, Debug)]
 pub struct QueryView<'a> {
+    message: &'a [u8],
     header: Header,
     question: QuestionRef<'a>,
     edns: Option<Edns<'a>>,
-    signed: bool,
+    signature: Option<Signature>,
+}
+
+/// How a message is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signature {
+    /// TSIG (RFC 8945): with a shared secret, over everything but the message ID, which it holds itself.
+    Tsig,
+    /// SIG(0) (RFC 2931): with a private key, over everything, the message ID too.
+    Sig0,
 }
 
 /// Why a message from a client is not a question, and what is known of it for the reply.
@@ -51,8 +62,15 @@ pub enum QueryFault<'a> {
     BadVersion {
         /// The header as read.
         header: Header,
-        /// The question.
-        question: QuestionRef<'a>,
+        /// The question, when there is one.
+        question: Option<QuestionRef<'a>>,
+    },
+    /// A well-formed message that asks nothing: FORMERR, unless it is about cookies alone (RFC 7873 section 5.4).
+    NoQuestion {
+        /// The header as read.
+        header: Header,
+        /// Its OPT record.
+        edns: Option<Edns<'a>>,
     },
 }
 
@@ -76,28 +94,41 @@ impl<'a> QueryView<'a> {
             edns: false,
             error,
         };
-        if header.questions != 1 {
-            return Err(malformed(WireError::QuestionCount));
-        }
-        let question = QuestionRef::parse(message).map_err(malformed)?;
+        let question = match header.questions {
+            0 => None,
+            1 => Some(QuestionRef::parse(message).map_err(malformed)?),
+            _ => return Err(malformed(WireError::QuestionCount)),
+        };
         let mut found = Found::default();
-        found
-            .walk(message, &header, question)
-            .map_err(|error| QueryFault::Malformed {
-                header,
-                question: Some(question),
-                edns: found.edns.is_some(),
-                error,
-            })?;
+        let length =
+            found
+                .walk(message, &header, question)
+                .map_err(|error| QueryFault::Malformed {
+                    header,
+                    question,
+                    edns: found.edns.is_some(),
+                    error,
+                })?;
         if found.edns.is_some_and(|edns| edns.version > 0) {
             return Err(QueryFault::BadVersion { header, question });
         }
+        let edns = found.edns;
+        let Some(question) = question else {
+            return Err(QueryFault::NoQuestion { header, edns });
+        };
         Ok(Self {
+            message: message.get(..length).unwrap_or(message),
             header,
             question,
-            edns: found.edns,
-            signed: found.signed,
+            edns,
+            signature: found.signature,
         })
+    }
+
+    /// The message without octets behind its last record.
+    #[must_use]
+    pub fn message(&self) -> &'a [u8] {
+        self.message
     }
 
     /// The header.
@@ -118,10 +149,27 @@ impl<'a> QueryView<'a> {
         self.edns.as_ref()
     }
 
-    /// Whether the message carries a transaction signature: TSIG (RFC 8945) or SIG(0) (RFC 2931).
+    /// The transaction signature the message carries.
     #[must_use]
-    pub fn signed(&self) -> bool {
-        self.signed
+    pub fn signature(&self) -> Option<Signature> {
+        self.signature
+    }
+}
+
+impl Signature {
+    /// The signature a record is.
+    fn of(record: &Record<'_>) -> Result<Option<Self>, WireError> {
+        let signature = match record.rtype {
+            RecordType::TSIG => Self::Tsig,
+            // A SIG record that covers no type (RFC 2931 section 3).
+            RecordType::SIG if record.rdata.starts_with(&[0, 0]) => Self::Sig0,
+            _ => return Ok(None),
+        };
+        if record.section == Section::Additional {
+            Ok(Some(signature))
+        } else {
+            Err(WireError::SignaturePlace)
+        }
     }
 }
 
@@ -129,40 +177,40 @@ impl<'a> QueryView<'a> {
 #[derive(Default)]
 struct Found<'a> {
     edns: Option<Edns<'a>>,
-    signed: bool,
+    signature: Option<Signature>,
 }
 
 impl<'a> Found<'a> {
+    /// Looks at every record; where the last one ends.
     fn walk(
         &mut self,
         message: &'a [u8],
         header: &Header,
-        question: QuestionRef<'a>,
-    ) -> Result<(), WireError> {
+        question: Option<QuestionRef<'a>>,
+    ) -> Result<usize, WireError> {
         let counts = [header.answers, header.authorities, header.additionals];
-        let start = HEADER_LEN.saturating_add(question.octets().len());
+        let start = HEADER_LEN.saturating_add(question.map_or(0, |it| it.octets().len()));
+        let mut end = start;
         for (place, record) in Records::new(message, start, counts).enumerate() {
             if place >= QUERY_RECORDS_MAX {
                 return Err(WireError::RecordCount);
             }
             let record = record?;
-            if self.signed {
+            end = record.end;
+            if self.signature.is_some() {
                 return Err(WireError::SignaturePlace);
             }
             match record.rtype {
                 RecordType::OPT if self.edns.is_some() => return Err(WireError::OptRepeated),
                 RecordType::OPT => self.take_opt(Edns::from_record(message, &record)?)?,
-                RecordType::TSIG => self.signed = true,
-                // SIG(0) is a SIG record that covers no type (RFC 2931 section 3).
-                RecordType::SIG => self.signed = record.rdata.starts_with(&[0, 0]),
-                _ => {}
+                _ => self.signature = Signature::of(&record)?,
             }
         }
-        Ok(())
+        Ok(end)
     }
 
     fn take_opt(&mut self, edns: Edns<'a>) -> Result<(), WireError> {
-        self.edns = Some(edns);
+        let edns = self.edns.insert(edns);
         // Another version may lay its options out otherwise; it gets BADVERS, not FORMERR.
         if edns.version == 0 {
             edns.check_options()
@@ -205,7 +253,8 @@ mod tests {
         let message = message(0x0100, [1, 0, 0, 1], &[QUESTION, OPT, b"trailing"]);
         let view = QueryView::parse(&message).unwrap();
         assert_eq!(view.question().to_string(), "www.example IN A");
-        assert!(view.edns().unwrap().dnssec_ok && !view.signed());
+        assert!(view.edns().unwrap().dnssec_ok && view.signature().is_none());
+        assert_eq!(view.message(), &message[..message.len() - 8]);
         assert_eq!(view.edns().unwrap().udp_size, 1232);
     }
 
@@ -237,17 +286,22 @@ mod tests {
 
     #[test]
     fn any_other_number_of_questions_is_malformed() {
-        for (count, body) in [
-            (0, vec![]),
-            (2, vec![QUESTION, QUESTION]),
-            (65535, vec![QUESTION]),
-        ] {
+        for (count, body) in [(2, vec![QUESTION, QUESTION]), (65535, vec![QUESTION])] {
             let message = message(0x0100, [count, 0, 0, 0], &body);
             assert_eq!(
                 error(QueryView::parse(&message).unwrap_err()),
                 WireError::QuestionCount
             );
         }
+        let none = message(0x0100, [0, 0, 0, 1], &[OPT]);
+        assert!(matches!(
+            QueryView::parse(&none).unwrap_err(),
+            QueryFault::NoQuestion { edns: Some(edns), .. } if edns.dnssec_ok
+        ));
+        assert_eq!(
+            error(QueryView::parse(&none[..20]).unwrap_err()),
+            WireError::Overrun
+        );
     }
 
     #[test]
@@ -310,7 +364,7 @@ mod tests {
     fn signatures_come_last_or_not_at_all() {
         let tsig = b"\x01k\x00\x00\xfa\x00\xff\x00\x00\x00\x00\x00\x00";
         let last = message(0, [1, 0, 0, 2], &[QUESTION, OPT, tsig]);
-        assert!(QueryView::parse(&last).unwrap().signed());
+        assert!(QueryView::parse(&last).unwrap().signature().is_some());
         let first = message(0, [1, 0, 0, 2], &[QUESTION, tsig, OPT]);
         assert_eq!(
             error(QueryView::parse(&first).unwrap_err()),
@@ -325,7 +379,8 @@ mod tests {
         assert!(
             QueryView::parse(&message(0, [1, 0, 0, 1], &[QUESTION, sig0]))
                 .unwrap()
-                .signed()
+                .signature()
+                .is_some()
         );
     }
 }

@@ -66,7 +66,7 @@ impl<'a> ResponseView<'a> {
                 if self.edns.is_some() {
                     return Err(WireError::OptRepeated);
                 }
-                let edns = Edns::from_record(self.message, &record)?;
+                let mut edns = Edns::from_record(self.message, &record)?;
                 edns.check_options()?;
                 self.edns = Some(edns);
                 continue;

@@ -1,30 +1,29 @@
 //! What all threads know of the process as a whole, and how to ask the workers for the rest.
 //!
-//! Promises: reading it holds nobody up.
+//! Promises: reading it holds nobody up. The first worker answers by an errand; further ones count where it can read, and give signs
+//! of life when it asks for them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use dotward_core::counts::EngineCounts;
 use dotward_core::time::Moment;
 use dotward_core::upstream::{GroupId, UpstreamId, UpstreamStatus};
-use tokio::task::JoinSet;
 
 use crate::config::ReadyRequires;
+use crate::crew::link::Instruction;
 use crate::limits::{UPSTREAM_ANSWERS, UPSTREAM_LOOK, WORKER_ANSWERS, WORKER_STUCK};
-use crate::listen::udp::UdpPort;
 use crate::post::Post;
-use crate::tally::{Handshakes, Tally};
+use crate::tally::{Handshakes, Totals};
 use crate::worker::State;
 
 /// What all threads know of the process.
 #[derive(Debug)]
 pub(crate) struct Board {
-    /// The workers; the first one has the engine.
-    posts: Vec<Post>,
-    /// Since when each worker owes a sign of life; `None` while it owes none.
-    owing: Mutex<Vec<Option<Instant>>>,
+    /// To the worker with the engine.
+    post: Post,
+    signs: Mutex<Signs>,
     /// No more queries are taken.
     draining: AtomicBool,
     /// An upstream was found to work once.
@@ -34,20 +33,29 @@ pub(crate) struct Board {
     pub(super) started: SystemTime,
 }
 
-/// What a worker tells of itself.
+/// Signs of life of the workers, the one with the engine first.
+#[derive(Debug)]
+struct Signs {
+    /// When they were asked for last.
+    asked: Instant,
+    /// Since when each worker owes one; `None` while it owes none.
+    owing: Vec<Option<Instant>>,
+}
+
+/// What the first worker tells of itself and the others.
 #[derive(Debug)]
 pub(crate) struct Report {
-    pub(super) tally: Tally,
+    pub(super) totals: Totals,
     pub(super) counts: EngineCounts,
     /// Clients who wait for an upstream.
     pub(super) in_flight: usize,
-    /// Streams of clients.
-    pub(super) clients: usize,
-    /// UDP replies that could not be sent.
-    pub(super) lost: u64,
     pub(super) upstreams: Vec<UpstreamReport>,
     /// When the certificate of the TLS listeners ends, in seconds since 1970.
     pub(super) listener_ends: Option<i64>,
+    /// For each worker whether it has given all signs of life that it was asked for before.
+    pub(super) signs: Vec<bool>,
+    /// How many workers get new clients.
+    pub(super) active: usize,
 }
 
 /// What a worker tells of an upstream.
@@ -58,9 +66,9 @@ pub(crate) struct UpstreamReport {
     pub(super) general: bool,
     pub(super) status: UpstreamStatus,
     /// How long it has been in its state; `None` when it never changed.
-    pub(super) since: Option<std::time::Duration>,
-    /// How long ours has waited for an answer, where we asked whether it works.
-    pub(super) probed: Option<std::time::Duration>,
+    pub(super) since: Option<Duration>,
+    /// How long a question of ours has waited for its answer, where we asked whether it works.
+    pub(super) probed: Option<Duration>,
     pub(super) handshakes: Handshakes,
     /// When its certificate ends, in seconds since 1970.
     pub(super) theirs_ends: Option<i64>,
@@ -69,19 +77,32 @@ pub(crate) struct UpstreamReport {
 }
 
 impl Report {
-    /// Copies out what is told.
+    /// Copies out what is told, and asks the further workers for signs of life.
     fn of(state: &State, now: Moment) -> Self {
         let engine = &state.engine;
+        let mut totals = Totals::default();
+        totals.add(&state.near.counters);
+        let mut signs = vec![true];
+        for further in &state.further {
+            let counters = &further.link.counters;
+            totals.add(counters);
+            signs.push(counters.beats.get() >= counters.beats_asked.get());
+            // One at a time: a worker that does not turn is not to find a heap of them.
+            if signs.last() == Some(&true) {
+                counters.beats_asked.add(1);
+                further.link.tell(Instruction::Beat);
+            }
+        }
         Self {
-            tally: state.tally.clone(),
+            totals,
             counts: engine.counts(),
             in_flight: engine.in_flight(),
-            clients: state.clients.len(),
-            lost: state.ports.iter().map(UdpPort::lost).sum(),
             upstreams: (0..engine.upstreams())
                 .filter_map(|place| UpstreamReport::of(state, UpstreamId(place), now))
                 .collect(),
             listener_ends: state.trust.listener_ends(),
+            signs,
+            active: state.active,
         }
     }
 }
@@ -91,30 +112,17 @@ impl UpstreamReport {
         let status = state.engine.status(upstream, now)?;
         let trust = state.trust.of(upstream);
         let general = state.engine.members_of(GroupId::DEFAULT);
+        let handshakes = state.handshakes.get(upstream.0);
         Some(Self {
             name: state.trust.name(upstream).to_owned(),
             general: general.contains(&upstream),
             since: (status.since > Moment::ZERO).then(|| now.since(status.since)),
             probed: status.probed.map(|at| now.since(at)),
-            handshakes: state
-                .tally
-                .handshakes
-                .get(upstream.0)
-                .cloned()
-                .unwrap_or_default(),
+            handshakes: handshakes.cloned().unwrap_or_default(),
             theirs_ends: trust.and_then(|trust| trust.theirs.ends()),
             ours_ends: trust.and_then(|trust| trust.ours.ends()),
             status,
         })
-    }
-
-    /// Adds what another worker's engine tells of the same upstream.
-    pub(super) fn merge(&mut self, other: &Self) {
-        self.status.ready += other.status.ready;
-        self.status.opening += other.status.opening;
-        self.status.in_flight += other.status.in_flight;
-        self.status.counts.merge(&other.status.counts);
-        self.handshakes.merge(&other.handshakes);
     }
 
     /// Whether it was ever found to work: it answered, or proved over TLS who it is.
@@ -123,12 +131,31 @@ impl UpstreamReport {
     }
 }
 
+impl Signs {
+    fn handle_report(&mut self, report: Option<&Report>, began: Instant) {
+        let asked = std::mem::replace(&mut self.asked, began);
+        let Some(report) = report else {
+            if let Some(first) = self.owing.first_mut() {
+                first.get_or_insert(began);
+            }
+            return;
+        };
+        self.owing.resize(report.signs.len(), None);
+        for (owing, given) in self.owing.iter_mut().zip(&report.signs) {
+            *owing = if *given { None } else { owing.or(Some(asked)) };
+        }
+    }
+}
+
 impl Board {
-    /// A board about these workers, the one with the engine first.
-    pub(crate) fn new(posts: Vec<Post>, ready_requires: ReadyRequires) -> Self {
+    /// A board about the workers of the one whose errands are left at `post`.
+    pub(crate) fn new(post: Post, ready_requires: ReadyRequires) -> Self {
         Self {
-            owing: Mutex::new(vec![None; posts.len()]),
-            posts,
+            post,
+            signs: Mutex::new(Signs {
+                asked: Instant::now(),
+                owing: vec![None],
+            }),
             draining: AtomicBool::new(false),
             verified: AtomicBool::new(false),
             ready_requires,
@@ -150,64 +177,39 @@ impl Board {
         self.verified.load(Ordering::Acquire)
     }
 
-    /// Where errands for the engine are left.
-    pub(super) fn engine(&self) -> Option<&Post> {
-        self.posts.first()
-    }
-
-    /// What each worker tells of itself; `None` for one that does not answer.
-    pub(super) async fn reports(&self) -> Vec<Option<Report>> {
+    /// What there is to tell; `None` when the first worker does not answer.
+    pub(super) async fn report(&self) -> Option<Report> {
         let began = Instant::now();
-        let mut asked = JoinSet::new();
-        for (place, post) in self.posts.iter().cloned().enumerate() {
-            asked.spawn(async move {
-                let report = post.ask(WORKER_ANSWERS, |state, now| Report::of(state, now));
-                (place, report.await)
-            });
-        }
-        let mut reports: Vec<Option<Report>> = self.posts.iter().map(|_| None).collect();
-        while let Some(answered) = asked.join_next().await {
-            if let Ok((place, report)) = answered
-                && let Some(known) = reports.get_mut(place)
-            {
-                *known = report;
-            }
-        }
-        self.note(&reports, began);
-        reports
-    }
-
-    fn note(&self, reports: &[Option<Report>], began: Instant) {
-        let mut owing = self.owing.lock().unwrap_or_else(PoisonError::into_inner);
-        for (owing, report) in owing.iter_mut().zip(reports) {
-            *owing = match report {
-                Some(_) => None,
-                None => owing.or(Some(began)),
-            };
-        }
-        let mut upstreams = reports.iter().flatten().flat_map(|it| &it.upstreams);
+        let asked = self
+            .post
+            .ask(WORKER_ANSWERS, |state, now| Report::of(state, now));
+        let report = asked.await;
+        self.signs().handle_report(report.as_ref(), began);
+        let mut upstreams = report.iter().flat_map(|report| &report.upstreams);
         if upstreams.any(UpstreamReport::is_verified) {
             self.verified.store(true, Ordering::Release);
         }
+        report
     }
 
-    /// For each worker whether it turned lately, as far as it was asked.
+    fn signs(&self) -> std::sync::MutexGuard<'_, Signs> {
+        self.signs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For each worker whether it turned lately, as of the last report.
     pub(super) fn alive(&self) -> Vec<bool> {
-        let owing = self.owing.lock().unwrap_or_else(PoisonError::into_inner);
         let is_alive =
             |since: &Option<Instant>| since.is_none_or(|since| since.elapsed() < WORKER_STUCK);
-        owing.iter().map(is_alive).collect()
+        self.signs().owing.iter().map(is_alive).collect()
     }
 
     /// Asks upstreams that were quiet whether they work.
     pub(super) async fn look_at_upstreams(&self) {
-        if let Some(engine) = self.engine() {
-            let probe = |state: &mut State, now| {
-                let (quiet, patience) = (UPSTREAM_LOOK, UPSTREAM_ANSWERS);
-                state.engine.probe_quiet(quiet, patience, now);
-            };
-            // One that does not answer is found out by who asks about its health.
-            let (Some(()) | None) = engine.ask(WORKER_ANSWERS, probe).await;
-        }
+        let probe = |state: &mut State, now| {
+            let (quiet, patience) = (UPSTREAM_LOOK, UPSTREAM_ANSWERS);
+            state.engine.probe_quiet(quiet, patience, now);
+        };
+        // One that does not answer is found out by who asks about its health.
+        let (Some(()) | None) = self.post.ask(WORKER_ANSWERS, probe).await;
     }
 }

@@ -39,11 +39,11 @@ impl Unready {
 }
 
 /// Whether queries are taken and can be answered.
-pub(super) fn readiness(board: &Board, reports: &[Option<Report>]) -> Result<(), Unready> {
+pub(super) fn readiness(board: &Board, report: Option<&Report>) -> Result<(), Unready> {
     if board.is_draining() {
         return Err(Unready::Draining);
     }
-    let Some(Some(first)) = reports.first() else {
+    let Some(report) = report else {
         return Err(Unready::Stuck);
     };
     if !board.is_verified() {
@@ -52,7 +52,7 @@ pub(super) fn readiness(board: &Board, reports: &[Option<Report>]) -> Result<(),
     match board.ready_requires {
         ReadyRequires::Start => Ok(()),
         ReadyRequires::Upstream => {
-            let mut general = first.upstreams.iter().filter(|upstream| upstream.general);
+            let mut general = report.upstreams.iter().filter(|upstream| upstream.general);
             if general.any(works) {
                 Ok(())
             } else {
@@ -80,11 +80,10 @@ pub(super) fn state_word(state: HealthState) -> &'static str {
 }
 
 /// Everything there is to know about health.
-pub(super) fn detail(board: &Board, reports: &[Option<Report>]) -> Value {
-    let ready = readiness(board, reports);
+pub(super) fn detail(board: &Board, report: Option<&Report>) -> Value {
+    let ready = readiness(board, report);
     let alive = board.alive();
-    let engine = reports.first().and_then(Option::as_ref);
-    let upstreams: Vec<Value> = engine
+    let upstreams: Vec<Value> = report
         .into_iter()
         .flat_map(|report| report.upstreams.iter().map(upstream))
         .collect();
@@ -96,7 +95,7 @@ pub(super) fn detail(board: &Board, reports: &[Option<Report>]) -> Value {
         "draining": board.is_draining(),
         "uptime_seconds": board.started.elapsed().unwrap_or_default().as_secs(),
         "workers": alive.iter().map(|alive| json!({"live": alive})).collect::<Vec<_>>(),
-        "in_flight": engine.map(|report| report.in_flight),
+        "in_flight": report.map(|report| report.in_flight),
         "upstreams": upstreams,
     })
 }

@@ -19,6 +19,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -43,24 +44,32 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 impl Admin {
-    /// Serves on a thread of its own.
+    /// Serves on a thread of its own, and tells the service manager as often as `watchdog` says that all workers turn. `None` when
+    /// there is neither to do.
     ///
     /// # Errors
     ///
     /// When the system gives no thread.
-    pub(crate) fn start(listener: TcpListener, board: Arc<Board>) -> io::Result<Self> {
+    pub(crate) fn start(
+        listener: Option<TcpListener>,
+        board: Arc<Board>,
+        watchdog: Option<Duration>,
+    ) -> io::Result<Option<Self>> {
+        if listener.is_none() && watchdog.is_none() {
+            return Ok(None);
+        }
         let (stop, stopped) = watch::channel(false);
         let thread = std::thread::Builder::new()
             .name("admin".into())
             .spawn(move || {
-                if let Err(error) = server::run(listener, &board, stopped) {
+                if let Err(error) = server::run(listener, &board, watchdog, stopped) {
                     tracing::error!(%error, "the admin listener does not work");
                 }
             })?;
-        Ok(Self {
+        Ok(Some(Self {
             stop,
             thread: Some(thread),
-        })
+        }))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -22,6 +23,7 @@ use crate::limits::{
     ACCEPT_PAUSE, ADMIN_BUFFER, ADMIN_CONNECTION, ADMIN_CONNECTIONS, ADMIN_HEADER, UPSTREAM_LOOK,
     WORKER_STUCK,
 };
+use crate::service;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const INDEX: &str = "dotward\n\n/metrics   for Prometheus\n/livez     200 while every worker turns\n/readyz    200 \
@@ -29,22 +31,44 @@ const INDEX: &str = "dotward\n\n/metrics   for Prometheus\n/livez     200 while 
 
 /// Serves until told to stop.
 pub(super) fn run(
-    listener: std::net::TcpListener,
+    listener: Option<std::net::TcpListener>,
     board: &Arc<Board>,
+    watchdog: Option<Duration>,
     mut stopped: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let listener = TcpListener::from_std(listener)?;
-        tokio::spawn(look_at_upstreams(Arc::clone(board)));
+        if let Some(within) = watchdog {
+            tokio::spawn(feed_watchdog(Arc::clone(board), within));
+        }
+        let serving = async {
+            let Some(listener) = listener else {
+                return std::future::pending().await;
+            };
+            let listener = TcpListener::from_std(listener)?;
+            tokio::spawn(look_at_upstreams(Arc::clone(board)));
+            accept(&listener, board).await;
+            Ok::<_, io::Error>(())
+        };
         tokio::select! {
-            () = accept(&listener, board) => {}
+            served = serving => served?,
             _ = stopped.wait_for(|stopped| *stopped) => {}
         }
         Ok(())
     })
+}
+
+/// Tells the service manager that all workers turn, twice as often as it has to be told.
+async fn feed_watchdog(board: Arc<Board>, within: Duration) {
+    loop {
+        board.report().await;
+        if board.alive().iter().all(|alive| *alive) {
+            service::tell_alive();
+        }
+        tokio::time::sleep(within / 2).await;
+    }
 }
 
 /// Keeps upstreams asked while readiness depends on what they answer.
@@ -55,7 +79,7 @@ async fn look_at_upstreams(board: Arc<Board>) {
             ReadyRequires::Upstream => {}
             ReadyRequires::Start => {
                 // Somebody may have asked a question in the meantime.
-                board.reports().await;
+                board.report().await;
                 if board.is_verified() {
                     return;
                 }
@@ -111,24 +135,29 @@ async fn answer(request: &Request<Incoming>, board: &Board) -> Response<Full<Byt
     match request.uri().path() {
         "/" => text(StatusCode::OK, INDEX.to_owned()),
         "/metrics" => {
-            let reports = board.reports().await;
+            let report = board.report().await;
             let form = metrics::Form::accepted(request.headers().get(ACCEPT));
-            let page = metrics::page(board, reports.iter().flatten(), form);
-            respond(StatusCode::OK, form.content_type(), page)
+            match report {
+                Some(report) => {
+                    let page = metrics::page(board, report, form);
+                    respond(StatusCode::OK, form.content_type(), page)
+                }
+                None => verdict(Err("a worker does not answer")),
+            }
         }
         "/livez" => {
-            board.reports().await;
+            board.report().await;
             let alive = board.alive().iter().all(|alive| *alive);
             verdict(alive.then_some(()).ok_or("a worker does not turn"))
         }
         "/readyz" => {
-            let reports = board.reports().await;
-            let ready = health::readiness(board, &reports);
+            let report = board.report().await;
+            let ready = health::readiness(board, report.as_ref());
             verdict(ready.map_err(health::Unready::text))
         }
         "/healthz" => {
-            let reports = board.reports().await;
-            let detail = health::detail(board, &reports);
+            let report = board.report().await;
+            let detail = health::detail(board, report.as_ref());
             let alive = detail.get("live") == Some(&serde_json::Value::Bool(true));
             let body = format!("{detail:#}\n");
             respond(status(alive), "application/json", body)

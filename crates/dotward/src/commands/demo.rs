@@ -11,6 +11,8 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
+use dotward_core::front::Cookies;
+use dotward_core::wire::edns::UDP_PAYLOAD_MAX;
 use dotward_core::wire::{
     Class, Name, QueryOptions, Question, RecordType, ResponseView, write_query,
 };
@@ -20,8 +22,8 @@ use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 
 use super::{query, records};
 use crate::config::{
-    Binding, Config, ListenAddress, ListenTransport, LocalData, LocalRecord, LogFormat,
-    LogSettings, ReadyRequires, Strategy, UpstreamSettings,
+    AnswerSettings, Binding, Config, ListenAddress, ListenTransport, LocalData, LocalRecord,
+    LogFormat, LogSettings, ReadyRequires, Strategy, UpstreamSettings, Workers,
 };
 use crate::run::{Order, Prepared, Proxy, Running, StartError, StartFault, local_runtime};
 use crate::signals::StopSignals;
@@ -372,6 +374,12 @@ fn config(
             .iter()
             .filter_map(|network| network.parse().ok())
             .collect(),
+        answers: AnswerSettings {
+            udp_size: UDP_PAYLOAD_MAX,
+            cookies: Cookies::Answer,
+            cookie_secrets: None,
+            nsid: None,
+        },
         upstreams,
         strategy: Strategy::default(),
         routes: Vec::new(),
@@ -386,6 +394,7 @@ fn config(
         drain: Duration::from_secs(2),
         admin: None,
         ready_requires: ReadyRequires::default(),
+        workers: Workers::Auto,
     }
 }
 

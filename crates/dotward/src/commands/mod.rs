@@ -3,6 +3,8 @@
 pub mod check;
 pub mod demo;
 pub mod explain;
+pub mod generated;
+pub mod healthcheck;
 pub mod list;
 pub mod query;
 mod records;

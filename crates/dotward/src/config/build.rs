@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+use super::answers;
 use super::fault::{Fault, Problem};
 use super::file::FileSettings;
 use super::files::{self, NamedFile, ReadFiles};
@@ -22,6 +23,7 @@ use super::upstreams;
 use super::value::{ListenText, Value};
 use super::{
     Config, ListenAddress, ListenTransport, LogFormat, LogSettings, ReadyRequires, ServerIdentity,
+    Workers,
 };
 use crate::settings::{Id, Setting};
 
@@ -54,6 +56,7 @@ pub(crate) fn build(
         listen_tls,
         control: control(parts.values),
         allow: allow(parts.values),
+        answers: answers::build(parts, faults)?,
         upstreams: far.upstreams,
         strategy: routes::strategy(parts.values, Id::Strategy).unwrap_or_default(),
         routes: far.routes,
@@ -64,6 +67,7 @@ pub(crate) fn build(
         drain: drain(parts.values)?,
         admin,
         ready_requires: ready_requires(parts.values),
+        workers: workers(parts.values)?,
     })
 }
 
@@ -272,6 +276,14 @@ fn is_stderr(parsed: &Parsed) -> bool {
 fn drain(values: &Values) -> Option<Duration> {
     if let Value::Duration(duration) = values.one(Id::Drain)?.value {
         Some(duration)
+    } else {
+        None
+    }
+}
+
+fn workers(values: &Values) -> Option<Workers> {
+    if let Value::Workers(workers) = values.one(Id::Workers)?.value {
+        Some(workers)
     } else {
         None
     }

@@ -182,11 +182,27 @@ pub enum FileFault {
     TooLarge,
     /// Not UTF-8.
     NotUtf8,
+    /// A line that is no cookie secret, counted from 1.
+    NotACookieSecret {
+        /// The line.
+        line: usize,
+    },
+    /// No cookie secret, or too many.
+    CookieSecrets {
+        /// How many.
+        found: usize,
+    },
 }
 
 impl fmt::Display for FileFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::NotACookieSecret { line } => {
+                return write!(f, "holds no secret of 32 hexadecimal digits in line {line}");
+            }
+            Self::CookieSecrets { found } => {
+                return write!(f, "holds {found} secrets");
+            }
             Self::NoCertificate => "holds no certificate",
             Self::NoKey => "holds no private key",
             Self::BadCertificate => "holds a certificate that does not parse",
@@ -206,6 +222,12 @@ impl FileFault {
             }
             Self::NoKey | Self::BadKey => "give a PEM file with `-----BEGIN PRIVATE KEY-----`",
             Self::KeyOfAnother => "give the key the certificate was made for",
+            Self::NotACookieSecret { .. } => {
+                "write one secret a line, for example what `openssl rand -hex 16` prints"
+            }
+            Self::CookieSecrets { .. } => {
+                "write 1 to 4 secrets, for example what `openssl rand -hex 16` prints"
+            }
             Self::TooLarge | Self::NotUtf8 => "give the file that was meant",
         }
     }

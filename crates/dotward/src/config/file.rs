@@ -238,7 +238,10 @@ impl Walk<'_> {
         let text = match (value.get_ref(), setting.kind) {
             (DeValue::String(text), kind) if takes_strings(kind) => text.to_string(),
             (DeValue::Boolean(value), Kind::YesNo) => value.to_string(),
-            (DeValue::Integer(number), Kind::Port | Kind::Seconds { .. } | Kind::Number { .. }) => {
+            (
+                DeValue::Integer(number),
+                Kind::Port | Kind::Seconds { .. } | Kind::Number { .. } | Kind::Workers,
+            ) => {
                 let decimal = i128::from_str_radix(number.as_str(), number.radix());
                 decimal.map_or_else(|_| number.as_str().to_owned(), |number| number.to_string())
             }
@@ -296,6 +299,7 @@ fn expected(setting: &Setting) -> String {
         (Kind::Port | Kind::Seconds { .. } | Kind::Number { .. }, _) => {
             format!("a number such as {}", setting.example)
         }
+        (Kind::Workers, _) => "a number such as 2, or \"auto\"".into(),
         (_, true) => format!("a list of strings such as [{}]", setting.example),
         (_, false) => format!("a string such as {}", setting.example),
     }

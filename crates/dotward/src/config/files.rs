@@ -52,7 +52,7 @@ pub(crate) struct NamedFile {
 }
 
 impl NamedFile {
-    fn fault(&self, fault: FileFault) -> Fault {
+    pub(super) fn fault(&self, fault: FileFault) -> Fault {
         let (key, path) = (self.key.clone(), self.path.clone());
         Fault::new(&self.place, Problem::BadFile { key, path, fault })
     }

@@ -13,6 +13,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::presets::Preset;
 
+mod answers;
 mod build;
 pub mod fault;
 mod file;
@@ -47,6 +49,7 @@ pub use load::{Loaded, Refused, control_path, load};
 pub use report::{Style, Warning};
 pub(crate) use routes::{own_endpoint, policy_routes};
 
+pub use dotward_core::front::{CookieSecrets, Cookies};
 pub use dotward_core::upstream::{Protocol, Strategy};
 pub use dotward_core::wire::{Name, NameError, RecordType};
 
@@ -70,6 +73,8 @@ pub struct Config {
     pub control: Option<PathBuf>,
     /// The networks whose clients are answered.
     pub allow: Vec<IpNet>,
+    /// What clients are told beside the answer.
+    pub answers: AnswerSettings,
     /// The resolvers asked, in order of preference; names are unique, and at least one has a tier.
     pub upstreams: Vec<UpstreamSettings>,
     /// Who of those with a tier is asked.
@@ -91,6 +96,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// When the proxy calls itself ready.
     pub ready_requires: ReadyRequires,
+    /// How many threads answer queries.
+    pub workers: Workers,
 }
 
 /// When the proxy calls itself ready.
@@ -101,6 +108,16 @@ pub enum ReadyRequires {
     Start,
     /// While an upstream works.
     Upstream,
+}
+
+/// How many threads answer queries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Workers {
+    /// One, and more up to the number of cores while it is busy.
+    #[default]
+    Auto,
+    /// Always as many.
+    Number(NonZeroU8),
 }
 
 /// One socket to listen on.
@@ -121,6 +138,19 @@ pub enum ListenTransport {
     Tcp,
     /// DNS over TLS (RFC 7858).
     Tls,
+}
+
+/// What clients are told beside the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerSettings {
+    /// The longest answer over UDP, in octets; 512 to 4096.
+    pub udp_size: u16,
+    /// What is done about DNS cookies.
+    pub cookies: Cookies,
+    /// What they are made with; `None` for a random secret at each start.
+    pub cookie_secrets: Option<CookieSecrets>,
+    /// The name of this server.
+    pub nsid: Option<String>,
 }
 
 /// Certificate chain and key of the TLS listeners, both PEM files.

@@ -104,7 +104,7 @@ fn status(state: &State, facts: &Facts, now: Moment) -> Value {
         "upstreams": upstreams,
         "questions_in_flight": load.exchanges,
         "clients_waiting": state.engine.in_flight(),
-        "client_streams": state.clients.count(),
+        "client_streams": state.near.clients.count_of_all(),
         "upstream_connections": load.connections,
     })
 }

@@ -4,6 +4,7 @@
 //! writes replies. No message is looked into here.
 
 mod holder;
+pub(crate) mod places;
 pub mod sockets;
 mod source;
 pub(crate) mod stream;
@@ -12,39 +13,44 @@ pub(crate) mod udp;
 use dotward_core::front::{Client, Verdict};
 use dotward_core::time::Moment;
 
-use crate::tally::{Dropped, Source};
-use crate::worker::{Asked, ReplyTo, State};
+use crate::near::{Far, Near, ReplyTo, Way};
+use crate::tally::Source;
 
-/// Judges one message. True when `state.reply` holds the reply; `to` is called when the engine is to answer later.
+/// Judges one message. `to` is called when it is to be answered later.
 fn take_query(
-    state: &mut State,
+    near: &mut Near,
+    far: &mut impl Far,
     message: &[u8],
     client: &Client,
-    to: impl FnOnce() -> ReplyTo,
+    to: impl FnOnce() -> Way,
     now: Moment,
 ) -> Taken {
-    state.tally.add_query(client, message);
     let transport = client.transport;
-    match state
+    near.counters.queries(transport).add(1);
+    near.counters.tally.add_query(client, message);
+    let wall = near.wall(now);
+    match near
         .front
-        .handle_query(message, client, now, &mut state.reply)
+        .handle_query(message, client, now, wall, &mut near.reply)
     {
         Verdict::Reply => {
-            let (tally, reply) = (&mut state.tally, &state.reply);
-            tally.add_reply_at_once(transport, Source::Local, reply);
+            near.counters.answered_here.add(1);
+            let (tally, kind) = (&near.counters.tally, (transport, Source::Local));
+            tally.add_reply_at_once(kind, &near.reply, &mut near.at_once);
             Taken::Reply
         }
         Verdict::Drop(reason) => {
-            state.tally.add_dropped(Dropped::Front(reason), 1);
+            near.counters.dropped.add(1);
+            near.counters.tally.add_dropped(reason);
             Taken::Dropped
         }
         Verdict::Forward(request) => {
-            let asked = Asked {
-                to: to(),
+            let to = ReplyTo {
+                way: to(),
                 transport,
                 since: now,
             };
-            state.engine.submit(request, asked, now);
+            near.forward(far, request, to, now);
             Taken::Forwarded
         }
     }
@@ -53,10 +59,10 @@ fn take_query(
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Taken {
-    /// The reply is in [`State::reply`].
+    /// The reply is in [`Near::reply`].
     Reply,
     /// Nothing is to be said.
     Dropped,
-    /// The engine has it.
+    /// It is on its way to the engine.
     Forwarded,
 }

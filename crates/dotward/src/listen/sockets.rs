@@ -3,13 +3,16 @@
 //! Promises: an IPv6 socket takes IPv6 only, so that `[::]:53` and `0.0.0.0:53` can be there both; two processes never share a
 //! port by accident; a refusal says who holds the port, or what to do, as far as that can be known.
 //!
+//! Several workers need several UDP sockets of one address, which the kernel grants to sockets that all ask for it (`SO_REUSEPORT`). The
+//! first one is bound without asking, so that it fails where another process has the port, and asks afterwards.
+//!
 //! Deliberately absent: serving.
 
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::holder;
 use crate::config::{ListenAddress, ListenTransport};
@@ -18,8 +21,8 @@ use crate::limits::{LISTEN_BACKLOG, UDP_RECEIVE_BUFFER};
 /// A bound socket.
 #[derive(Debug)]
 pub enum Bound {
-    /// Datagrams.
-    Udp(UdpSocket),
+    /// Datagrams: all sockets of one address, one at least.
+    Udp(Vec<UdpSocket>),
     /// Streams, for TCP and TLS.
     Stream(TcpListener),
 }
@@ -32,7 +35,10 @@ impl Bound {
     /// Those of the kernel.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
-            Self::Udp(socket) => socket.local_addr(),
+            Self::Udp(sockets) => match sockets.first() {
+                Some(socket) => socket.local_addr(),
+                None => Err(io::ErrorKind::AddrNotAvailable.into()),
+            },
             Self::Stream(socket) => socket.local_addr(),
         }
     }
@@ -92,14 +98,14 @@ pub fn transport_word(transport: ListenTransport) -> &'static str {
     }
 }
 
-/// Binds one socket.
+/// Binds one address; over UDP with a socket for each of `workers`.
 ///
 /// # Errors
 ///
 /// [`BindError`], ready to be shown.
-pub fn bind(listen: ListenAddress) -> Result<Bound, BindError> {
+pub fn bind(listen: ListenAddress, workers: usize) -> Result<Bound, BindError> {
     let bound = match listen.transport {
-        ListenTransport::Udp => bind_udp(listen.address).map(Bound::Udp),
+        ListenTransport::Udp => bind_udp(listen.address, workers).map(Bound::Udp),
         ListenTransport::Tcp | ListenTransport::Tls => {
             bind_stream(listen.address).map(Bound::Stream)
         }
@@ -113,14 +119,32 @@ pub fn bind(listen: ListenAddress) -> Result<Bound, BindError> {
     })
 }
 
-fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+fn bind_udp(address: SocketAddr, workers: usize) -> io::Result<Vec<UdpSocket>> {
+    let first = udp_socket(address)?;
+    first.bind(&address.into())?;
+    let first: UdpSocket = first.into();
+    // Port 0 has become another.
+    let address = first.local_addr()?;
+    let mut sockets = vec![first];
+    for _ in 1..workers {
+        if let [first] = sockets.as_slice() {
+            SockRef::from(first).set_reuse_port(true)?;
+        }
+        let socket = udp_socket(address)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())?;
+        sockets.push(socket.into());
+    }
+    Ok(sockets)
+}
+
+fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = socket(address, Type::DGRAM, Protocol::UDP)?;
     // A smaller buffer than asked for is what the administrator chose.
     match socket.set_recv_buffer_size(UDP_RECEIVE_BUFFER) {
         Ok(()) | Err(_) => {}
     }
-    socket.bind(&address.into())?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 fn bind_stream(address: SocketAddr) -> io::Result<TcpListener> {

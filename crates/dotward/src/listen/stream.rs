@@ -10,11 +10,12 @@
 //! - When all places are taken the client idle longest makes room (RFC 7766 section 6.2.2, RFC 9210 section 4.4).
 //! - Accepting never ends because of an error; want of descriptors slows it down.
 //!
-//! Deliberately absent: any look into messages; edns-tcp-keepalive.
+//! Deliberately absent: any look into messages.
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use dotward_core::front::Client;
 use dotward_core::policy::Acl;
@@ -25,16 +26,19 @@ use rustix::io::Errno;
 use slotmap::{SlotMap, new_key_type};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::places::Places;
 use super::source::Source;
 use super::{Taken, take_query};
 use crate::clock;
+use crate::crew;
 use crate::limits::{
     ACCEPT_PAUSE, CLIENT_BACKLOG, CLIENT_IDLE, CLIENT_IN_FLIGHT, CLIENT_STREAMS_PER_SOURCE,
     CLIENTS_BACKLOG,
 };
+use crate::near::{Far, Host, Near, Way};
 use crate::signal::{Ready, Signal, Wants};
 use crate::stream::{Stream, StreamEnd};
-use crate::worker::{ReplyTo, State, Worker};
+use crate::worker::Worker;
 
 new_key_type! {
     /// Names one client stream; never names another one later.
@@ -46,8 +50,8 @@ new_key_type! {
 pub(crate) struct Clients {
     /// Who may have a stream.
     allow: Acl,
-    /// How many streams there may be.
-    places: usize,
+    /// How many streams there may be, of all workers.
+    places: Arc<Places>,
     streams: SlotMap<ClientKey, ClientStream>,
     /// Streams with something to write, each once.
     touched: Vec<ClientKey>,
@@ -98,8 +102,8 @@ impl ClientStream {
 }
 
 impl Clients {
-    /// No streams yet, never more than `places`, and only of clients in `allow`.
-    pub(crate) fn new(allow: Acl, places: usize) -> Self {
+    /// No streams yet, never more than there are `places`, and only of clients in `allow`.
+    pub(crate) fn new(allow: Acl, places: Arc<Places>) -> Self {
         Self {
             allow,
             places,
@@ -110,19 +114,24 @@ impl Clients {
         }
     }
 
-    /// Streams that are open.
-    pub(crate) fn len(&self) -> usize {
-        self.streams.len()
-    }
-
     /// Whether a client with this address may have a stream.
     pub(crate) fn allows(&self, address: IpAddr) -> bool {
         self.allow.contains(address)
     }
 
-    /// Streams open at the moment.
+    /// Streams of all workers open at the moment.
+    pub(crate) fn count_of_all(&self) -> usize {
+        self.places.taken()
+    }
+
+    /// Streams of this worker open at the moment.
     pub(crate) fn count(&self) -> usize {
         self.streams.len()
+    }
+
+    /// Whether somebody has to go before the next stream comes, of whichever worker.
+    pub(crate) fn are_full(&self) -> bool {
+        self.places.are_full()
     }
 
     /// Appends a reply to the stream of a client, if it still exists.
@@ -181,6 +190,7 @@ impl Clients {
     fn close(&mut self, key: ClientKey) {
         if let Some(client) = self.streams.remove(key) {
             self.owed -= client.stream.backlog();
+            self.places.give_back(1);
             client.signal.stop();
             client.stream.close();
         }
@@ -197,6 +207,7 @@ impl Clients {
     /// Closes all streams.
     pub(crate) fn close_all(&mut self) {
         self.owed = 0;
+        self.places.give_back(self.streams.len());
         for (_, client) in self.streams.drain() {
             client.signal.stop();
             client.stream.close();
@@ -220,7 +231,7 @@ impl Clients {
             && self.streams.values().filter(|it| of_source(it)).count() >= enough
         {
             self.idle_longest(of_source)
-        } else if self.streams.len() >= self.places {
+        } else if self.places.are_full() {
             self.idle_longest(|_| true)
         } else {
             None
@@ -252,11 +263,14 @@ impl Clients {
             touched: false,
         };
         client.update_wants(self.draining);
+        self.places.take();
         (self.streams.insert(client), signal)
     }
 }
 
-/// Accepts clients of one listener, with TLS or without, until `signal` is stopped.
+/// Accepts clients of one listener, with TLS or without, until `signal` is stopped. Accepted by the first worker for all, because
+/// connections that wait in a listener of its own are lost when a worker leaves; which of them serves a client is decided by
+/// [`crew::place`](crate::crew::place).
 pub(crate) async fn accept(
     worker: Rc<Worker>,
     listener: TcpListener,
@@ -268,7 +282,11 @@ pub(crate) async fn accept(
             () = signal.stopped() => return,
             accepted = listener.accept() => match accepted {
                 Ok((socket, address)) => {
-                    admit(&worker, socket, address, tls);
+                    if worker.allows(address.ip()) {
+                        crew::place(&worker, socket, address, tls);
+                    } else {
+                        tracing::debug!(%address, "a client that may not ask is let go");
+                    }
                     // A stream that had to go gives its descriptor back when its task ends, which is to be before the next comes.
                     tokio::task::yield_now().await;
                 }
@@ -287,43 +305,49 @@ async fn pause_after(error: &std::io::Error) {
     }
 }
 
-fn admit(worker: &Rc<Worker>, socket: TcpStream, address: SocketAddr, tls: bool) {
-    if !worker.allows(address.ip()) {
-        tracing::debug!(%address, "a client that may not ask is let go");
-        return;
-    }
+/// Serves a client that connected, if it may ask.
+pub(crate) fn admit<H: Host>(host: &Rc<H>, socket: TcpStream, address: SocketAddr, tls: bool) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY not set for a client");
     }
     // An IPv4 client of a dual-stack socket is the same client to an access list.
     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-    let (stream, transport) = match tls.then(|| worker.accept_tls()) {
-        None => (Stream::plain(socket), Transport::Tcp),
-        Some(None) => return,
-        Some(Some(Ok(connection))) => (Stream::tls(socket, connection), Transport::Tls),
-        Some(Some(Err(error))) => {
-            tracing::debug!(%error, "no TLS for a client");
-            return;
-        }
-    };
-    let client = Client { address, transport };
-    let source = stream.socket();
-    let (key, signal) = worker.turn(|state, _, now| state.clients.admit(stream, client, now));
-    tokio::task::spawn_local(run(Rc::clone(worker), key, source, signal));
+    let admitted = host.near_turn(|near, _, now| {
+        let (stream, transport) = match tls.then(|| near.listen_tls.accept()) {
+            None => (Stream::plain(socket), Transport::Tcp),
+            Some(None) => return None,
+            Some(Some(Ok(connection))) => (Stream::tls(socket, connection), Transport::Tls),
+            Some(Some(Err(error))) => {
+                tracing::debug!(%error, "no TLS for a client");
+                return None;
+            }
+        };
+        let client = Client {
+            address,
+            transport,
+            idle: CLIENT_IDLE,
+        };
+        let source = stream.socket();
+        let (key, signal) = near.clients.admit(stream, client, now);
+        Some((key, source, signal))
+    });
+    if let Some((key, source, signal)) = admitted {
+        tokio::task::spawn_local(run(Rc::clone(host), key, source, signal));
+    }
 }
 
 /// Waits for one client's socket.
-async fn run(worker: Rc<Worker>, key: ClientKey, source: Rc<TcpStream>, signal: Rc<Signal>) {
+async fn run<H: Host>(host: Rc<H>, key: ClientKey, source: Rc<TcpStream>, signal: Rc<Signal>) {
     let mut idle = pin!(tokio::time::sleep(CLIENT_IDLE));
     loop {
         match signal.ready(&*source, Some(idle.as_mut())).await {
             Ready::Stopped => return,
             Ready::Io => {
-                if worker.turn(|state, _, now| serve(state, key, now)) {
+                if host.near_turn(|near, far, now| serve(near, far, key, now)) {
                     tokio::task::yield_now().await;
                 }
             }
-            Ready::Deadline => match worker.turn(|state, _, now| expire(state, key, now)) {
+            Ready::Deadline => match host.near_turn(|near, _, now| expire(near, key, now)) {
                 None => return,
                 Some(due) => {
                     let left = due.since(clock::now());
@@ -335,67 +359,67 @@ async fn run(worker: Rc<Worker>, key: ClientKey, source: Rc<TcpStream>, signal: 
 }
 
 /// Ends a stream that is idle, or says when it will be.
-fn expire(state: &mut State, key: ClientKey, now: Moment) -> Option<Moment> {
-    let client = state.clients.streams.get(key)?;
+fn expire(near: &mut Near, key: ClientKey, now: Moment) -> Option<Moment> {
+    let client = near.clients.streams.get(key)?;
     let due = client.last_query + CLIENT_IDLE;
     if now < due {
         return Some(due);
     }
-    state.clients.close(key);
+    near.clients.close(key);
     None
 }
 
 /// Takes the queries a client sent, reads when none of them waits, and has its replies written. True when there is more to read.
-fn serve(state: &mut State, key: ClientKey, now: Moment) -> bool {
+fn serve(near: &mut Near, far: &mut impl Far, key: ClientKey, now: Moment) -> bool {
     // What was read already comes first, or a client that never pauses has each freed place read a turn's worth more.
-    take_messages(state, key, now);
-    let Some(client) = state.clients.streams.get_mut(key) else {
+    take_messages(near, far, key, now);
+    let Some(client) = near.clients.streams.get_mut(key) else {
         return false;
     };
     let mut more = false;
-    if !client.ended && !state.clients.draining && !client.waiting {
-        let received = client.stream.read(&mut state.buffers);
-        client.messages.push(&state.buffers.plain);
+    if !client.ended && !near.clients.draining && !client.waiting {
+        let received = client.stream.read(&mut near.buffers);
+        client.messages.push(&near.buffers.plain);
         more = received.more;
         match received.end {
             None => {}
             Some(StreamEnd::Ended) => client.ended = true,
             Some(end @ (StreamEnd::Failed(_) | StreamEnd::Tls(_))) => {
                 tracing::debug!(address = %client.client.address, ?end, "client stream broken");
-                state.clients.close(key);
+                near.clients.close(key);
                 return false;
             }
         }
-        take_messages(state, key, now);
+        take_messages(near, far, key, now);
     }
     // Also without a reply: TLS may have something to say.
-    state.clients.touch(key);
+    near.clients.touch(key);
     more
 }
 
-fn take_messages(state: &mut State, key: ClientKey, now: Moment) {
-    // The reader leaves its place while the front and the engine use the rest of the state.
-    let Some(client) = state.clients.streams.get_mut(key) else {
+fn take_messages(near: &mut Near, far: &mut impl Far, key: ClientKey, now: Moment) {
+    // The reader leaves its place while the front and the engine use the rest of the near.
+    let Some(client) = near.clients.streams.get_mut(key) else {
         return;
     };
     let mut messages = std::mem::take(&mut client.messages);
     let who = client.client;
-    while let Some(client) = state.clients.streams.get(key)
+    while let Some(client) = near.clients.streams.get(key)
         && !client.is_full()
         && let Some(message) = messages.next_message()
     {
-        let taken = take_query(state, message, &who, || ReplyTo::Stream(key), now);
-        let Some(client) = state.clients.streams.get_mut(key) else {
+        let taken = take_query(near, far, message, &who, || Way::Stream(key), now);
+        let Some(client) = near.clients.streams.get_mut(key) else {
             return;
         };
         client.last_query = now;
         match taken {
-            Taken::Reply => state.clients.append(key, &state.reply),
+            Taken::Reply => near.clients.append(key, &near.reply),
             Taken::Forwarded => client.in_flight += 1,
             Taken::Dropped => {}
         }
     }
-    if let Some(client) = state.clients.streams.get_mut(key) {
+    if let Some(client) = near.clients.streams.get_mut(key) {
         client.messages = messages;
         client.waiting = client.is_full();
     }

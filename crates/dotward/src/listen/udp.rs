@@ -10,6 +10,7 @@
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 use std::{fmt, io};
@@ -25,17 +26,17 @@ use tokio::net::UdpSocket;
 
 use super::{Taken, take_query};
 use crate::clock;
+use crate::counters::Counters;
 use crate::limits::{LAST_BATCHES, RECEIVE_PAUSE};
+use crate::near::{Far, Host, Near, Way};
 use crate::signal::{Ready, Signal, Source, Wants};
-use crate::tally::Dropped;
-use crate::worker::{ReplyTo, State, Worker};
 
-/// A socket in the event loop.
+/// A socket in the event loop of the worker that reads it.
 ///
 /// It is waited on for datagrams only: every datagram sent makes room in the socket's send buffer, and an event loop told to
 /// watch for room would be woken by each reply. Room is waited for through a second descriptor, while it is wanted.
 struct Socket {
-    batched: AsyncFd<BatchSocket>,
+    batched: AsyncFd<Arc<BatchSocket>>,
 }
 
 impl Socket {
@@ -44,16 +45,10 @@ impl Socket {
         reason = "the other constructors are unsafe for descriptors that change behind the event loop's back; a \
                   BatchSocket keeps the one it was made with"
     )]
-    fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
-        let batched = BatchSocket::new(socket)?;
+    fn new(socket: Arc<BatchSocket>) -> io::Result<Self> {
         Ok(Self {
-            batched: AsyncFd::with_interest(batched, Interest::READABLE)?,
+            batched: AsyncFd::with_interest(socket, Interest::READABLE)?,
         })
-    }
-
-    /// A second descriptor, to wait for room.
-    fn for_room(&self) -> io::Result<UdpSocket> {
-        UdpSocket::from_std(self.batched.get_ref().socket().try_clone()?)
     }
 }
 
@@ -68,22 +63,24 @@ impl Source for Socket {
     }
 }
 
-/// One UDP socket and the replies that wait to leave it.
+/// The replies of one worker that leave from one UDP address.
+///
+/// The address may have several sockets, one for each worker there may be. Any of them can send any reply, so all replies of a turn leave
+/// through the worker's own, whichever their queries came through.
 pub(crate) struct UdpPort {
-    socket: Rc<Socket>,
+    socket: Arc<BatchSocket>,
     replies: SendBatch,
-    signal: Rc<Signal>,
+    /// Asks for a turn.
+    nudge: Rc<Signal>,
     /// A task waits for room in the socket.
     waits_for_room: Rc<Cell<bool>>,
-    /// Replies that found no room or that the kernel refused.
-    lost: u64,
+    counters: Arc<Counters>,
 }
 
 impl fmt::Debug for UdpPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UdpPort")
             .field("waiting", &self.replies.len())
-            .field("lost", &self.lost)
             .finish_non_exhaustive()
     }
 }
@@ -96,10 +93,10 @@ impl UdpPort {
             Err(PushError::Full) => {
                 self.flush();
                 if self.replies.push(message, peer, local).is_err() {
-                    self.lost += 1;
+                    self.counters.lost.add(1);
                 }
             }
-            Err(PushError::TooLong) => self.lost += 1,
+            Err(PushError::TooLong) => self.counters.lost.add(1),
         }
     }
 
@@ -108,16 +105,16 @@ impl UdpPort {
         if self.replies.is_empty() {
             return;
         }
-        match self.socket.batched.get_ref().send(&mut self.replies) {
+        match self.socket.send(&mut self.replies) {
             Ok(outcome) => {
-                self.lost += u64::try_from(outcome.skipped).unwrap_or_default();
+                self.count_lost(outcome.skipped);
                 if let Some(error) = outcome.fault {
                     tracing::debug!(%error, skipped = outcome.skipped, "UDP replies not sent");
                 }
             }
             Err(error) => {
                 tracing::debug!(%error, lost = self.replies.len(), "UDP replies not sent");
-                self.lost += u64::try_from(self.replies.len()).unwrap_or_default();
+                self.count_lost(self.replies.len());
                 self.replies.clear();
             }
         }
@@ -126,9 +123,17 @@ impl UdpPort {
         }
     }
 
+    fn count_lost(&self, replies: usize) {
+        if replies > 0 {
+            self.counters
+                .lost
+                .add(u64::try_from(replies).unwrap_or_default());
+        }
+    }
+
     /// Has the worker's next turn, which flushes, come when the socket has room.
     fn wait_for_room(&self) {
-        let room = match self.socket.for_room() {
+        let room = match self.for_room() {
             Ok(room) => room,
             Err(error) => {
                 tracing::debug!(%error, "cannot wait for room to send UDP replies");
@@ -136,19 +141,19 @@ impl UdpPort {
             }
         };
         self.waits_for_room.set(true);
-        let (waits, signal) = (Rc::clone(&self.waits_for_room), Rc::clone(&self.signal));
+        let (waits, nudge) = (Rc::clone(&self.waits_for_room), Rc::clone(&self.nudge));
         tokio::task::spawn_local(async move {
             if let Err(error) = room.writable().await {
                 tracing::debug!(%error, "waiting for room to send UDP replies failed");
             }
             waits.set(false);
-            signal.poke();
+            nudge.poke();
         });
     }
 
-    /// Replies that found no room or that the kernel refused.
-    pub(crate) fn lost(&self) -> u64 {
-        self.lost
+    /// A second descriptor, to wait for room.
+    fn for_room(&self) -> io::Result<UdpSocket> {
+        UdpSocket::from_std(self.socket.socket().try_clone()?)
     }
 
     /// Whether no reply waits.
@@ -157,34 +162,40 @@ impl UdpPort {
     }
 }
 
-/// Serves `socket`. Ends when the returned signal is stopped.
-pub(crate) fn serve(worker: &Rc<Worker>, socket: std::net::UdpSocket) -> io::Result<Rc<Signal>> {
-    let socket = Rc::new(Socket::new(socket)?);
+/// Makes `socket` the one through which the worker replies from its address. Gives back the port's place.
+pub(crate) fn open(near: &mut Near, socket: Arc<BatchSocket>) -> usize {
+    near.ports.push(UdpPort {
+        socket,
+        replies: SendBatch::new(),
+        nudge: Rc::clone(&near.nudge),
+        waits_for_room: Rc::default(),
+        counters: Arc::clone(&near.counters),
+    });
+    near.ports.len() - 1
+}
+
+/// Reads `socket` until the returned signal is stopped, and replies through port number `port`.
+pub(crate) fn read<H: Host>(
+    host: &Rc<H>,
+    socket: Arc<BatchSocket>,
+    port: usize,
+) -> io::Result<Rc<Signal>> {
+    let socket = Socket::new(socket)?;
     let signal = Rc::new(Signal::default());
     signal.want(Wants {
         read: true,
         write: false,
     });
-    let port = worker.turn(|state, _, _| {
-        state.ports.push(UdpPort {
-            socket: Rc::clone(&socket),
-            replies: SendBatch::new(),
-            signal: Rc::clone(&signal),
-            waits_for_room: Rc::default(),
-            lost: 0,
-        });
-        state.ports.len() - 1
-    });
-    let task = run(Rc::clone(worker), socket, Rc::clone(&signal), port);
+    let task = run(Rc::clone(host), socket, Rc::clone(&signal), port);
     tokio::task::spawn_local(task);
     Ok(signal)
 }
 
-async fn run(worker: Rc<Worker>, socket: Rc<Socket>, signal: Rc<Signal>, port: usize) {
+async fn run<H: Host>(host: Rc<H>, socket: Socket, signal: Rc<Signal>, port: usize) {
     let mut batch = RecvBatch::new();
     let mut failed = false;
-    while signal.ready(&*socket, None).await != Ready::Stopped {
-        let received = receive(&worker, &socket, &mut batch, port);
+    while signal.ready(&socket, None).await != Ready::Stopped {
+        let received = receive(&host, &socket, &mut batch, port);
         match received {
             Received::All => {}
             Received::Failed if failed => pause(&signal).await,
@@ -194,7 +205,7 @@ async fn run(worker: Rc<Worker>, socket: Rc<Socket>, signal: Rc<Signal>, port: u
     }
     // What had arrived before the order to stop is answered.
     for _ in 0..LAST_BATCHES {
-        if receive(&worker, &socket, &mut batch, port) == Received::All {
+        if receive(&host, &socket, &mut batch, port) == Received::All {
             return;
         }
     }
@@ -220,7 +231,7 @@ enum Received {
 }
 
 /// Receives one batch and has it served.
-fn receive(worker: &Rc<Worker>, socket: &Socket, batch: &mut RecvBatch, port: usize) -> Received {
+fn receive<H: Host>(host: &Rc<H>, socket: &Socket, batch: &mut RecvBatch, port: usize) -> Received {
     // The batch still holds the datagrams of the last call when this one is not made at all, for want of readiness.
     let mut fresh = false;
     let received = socket.batched.try_io(Interest::READABLE, |socket| {
@@ -240,25 +251,18 @@ fn receive(worker: &Rc<Worker>, socket: &Socket, batch: &mut RecvBatch, port: us
         Ok(()) | Err(_) => {}
     }
     let stale = clock::wall().saturating_sub(QUESTION_BUDGET);
-    let (mut discarded, mut cut) = (0_u64, 0_u64);
-    worker.turn(|state, _, now| {
-        for datagram in batch.iter().filter(|_| fresh) {
-            if datagram.meta.truncated {
-                cut += 1;
-            } else if is_stale(&datagram, stale) {
-                discarded += 1;
-            } else {
-                take(state, port, datagram, now);
+    if fresh {
+        host.near_turn(|near, far, now| {
+            for datagram in batch.iter() {
+                if datagram.meta.truncated {
+                    near.counters.cut.add(1);
+                } else if is_stale(&datagram, stale) {
+                    near.counters.stale.add(1);
+                } else {
+                    take(near, far, port, datagram, now);
+                }
             }
-        }
-        state.tally.add_dropped(Dropped::Waited, discarded);
-        state.tally.add_dropped(Dropped::TooLong, cut);
-    });
-    if discarded > 0 {
-        tracing::debug!(discarded, "queries waited too long in the socket");
-    }
-    if cut > 0 {
-        tracing::debug!(cut, "datagrams too long for a query dropped");
+        });
     }
     if fresh && batch.is_full() {
         Received::Some
@@ -273,17 +277,18 @@ fn is_stale(datagram: &Datagram<'_>, stale: Duration) -> bool {
     datagram.meta.arrived.is_some_and(|arrived| arrived < stale)
 }
 
-fn take(state: &mut State, port: usize, datagram: Datagram<'_>, now: Moment) {
+fn take(near: &mut Near, far: &mut impl Far, port: usize, datagram: Datagram<'_>, now: Moment) {
     let (peer, local) = (datagram.meta.peer, datagram.meta.local);
     let client = Client {
         address: peer,
         transport: Transport::Udp,
+        idle: Duration::ZERO,
     };
-    let to = || ReplyTo::Udp { port, peer, local };
-    if take_query(state, datagram.bytes, &client, to, now) == Taken::Reply
-        && let Some(port) = state.ports.get_mut(port)
+    let to = || Way::Udp { port, peer, local };
+    if take_query(near, far, datagram.bytes, &client, to, now) == Taken::Reply
+        && let Some(port) = near.ports.get_mut(port)
     {
-        port.push(&state.reply, peer, local);
+        port.push(&near.reply, peer, local);
     }
 }
 
@@ -296,6 +301,7 @@ mod tests {
 
     use super::*;
     use crate::run::local_runtime;
+    use crate::worker::{State, Worker};
 
     fn cpu_time() -> Duration {
         let spent = clock_gettime(ClockId::ThreadCPUTime);
@@ -311,7 +317,9 @@ mod tests {
         let socket = std::net::UdpSocket::from(OwnedFd::from(listener));
         local_runtime().unwrap().block_on(async {
             let worker = Worker::start(State::for_test());
-            let signal = serve(&worker, socket).unwrap();
+            let socket = Arc::new(BatchSocket::new(socket).unwrap());
+            let port = worker.near_turn(|near, _, _| open(near, Arc::clone(&socket)));
+            let signal = read(&worker, socket, port).unwrap();
             let before = cpu_time();
             // What is measured is what is spent in a given time.
             tokio::time::sleep(Duration::from_millis(400)).await;

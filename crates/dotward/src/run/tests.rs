@@ -11,7 +11,7 @@ use tokio::net::UdpSocket;
 
 use super::*;
 use crate::clock;
-use crate::config::{LogFormat, LogSettings, Strategy, UpstreamSettings};
+use crate::config::{LogFormat, LogSettings, Strategy, UpstreamSettings, Workers};
 
 const NAME: &str = "dot.example";
 
@@ -25,6 +25,12 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
         listen_tls: None,
         control: None,
         allow: vec!["127.0.0.0/8".parse().unwrap()],
+        answers: crate::config::AnswerSettings {
+            udp_size: 1232,
+            cookies: crate::config::Cookies::Answer,
+            cookie_secrets: None,
+            nsid: None,
+        },
         upstreams: vec![UpstreamSettings {
             tls_name: Some(NAME.try_into().unwrap()),
             ca_file: Some(roots.to_owned()),
@@ -43,6 +49,7 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
         drain: Duration::from_secs(2),
         admin: None,
         ready_requires: crate::config::ReadyRequires::Start,
+        workers: Workers::Auto,
     }
 }
 

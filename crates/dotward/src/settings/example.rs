@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Default, Key, SETTINGS, Setting};
+use super::{Default, Key, Kind, SETTINGS, Setting};
 
 const HEAD: &str = "\
 # dotward.toml - every key has a default; keep only what you change.   Check it:  dotward check dotward.toml
@@ -64,7 +64,7 @@ fn push_setting(text: &mut String, setting: &Setting, key: Key) {
     };
     let line = match setting.default {
         Default::Values(values) => {
-            let quoted: Vec<_> = values.iter().map(|value| format!("\"{value}\"")).collect();
+            let quoted: Vec<_> = values.iter().map(|value| quoted(setting, value)).collect();
             format!("{} = {}", key.name, many(&quoted.join(", ")))
         }
         Default::Nothing(_) => format!("#{} = {}", key.name, many(setting.example)),
@@ -77,6 +77,15 @@ fn push_setting(text: &mut String, setting: &Setting, key: Key) {
         Default::Nothing(words) => format!("  # default: {words}"),
     };
     text.push_str(&format!("{line}{note}\n"));
+}
+
+/// A value as it stands in the file.
+fn quoted(setting: &Setting, value: &str) -> String {
+    if matches!(setting.kind, Kind::Number { .. }) {
+        value.to_owned()
+    } else {
+        format!("\"{value}\"")
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::limits::WORKERS_MAX;
+
 pub mod example;
 pub mod manual;
 mod older;
@@ -65,6 +67,10 @@ pub enum Id {
     ListenAllow,
     ListenCertificate,
     ListenKey,
+    UdpSize,
+    Cookies,
+    CookieSecretFile,
+    Nsid,
     ListenControl,
     Upstream,
     UpstreamName,
@@ -110,6 +116,7 @@ pub enum Id {
     Drain,
     Admin,
     ReadyRequires,
+    Workers,
     Compat,
 }
 
@@ -267,6 +274,8 @@ pub enum Kind {
         /// The largest that is accepted.
         max: u32,
     },
+    /// `auto`, or a number of threads.
+    Workers,
     /// An IPv4 address.
     Ipv4,
     /// An IPv6 address.
@@ -297,7 +306,7 @@ impl Kind {
             Self::Text => "TEXT",
             Self::Pin => "PIN",
             Self::Ip => "IP",
-            Self::Number { .. } => "N",
+            Self::Number { .. } | Self::Workers => "N",
             Self::Ipv4 => "IPv4",
             Self::Ipv6 => "IPv6",
             Self::Switch => "",
@@ -337,6 +346,7 @@ impl Kind {
             Self::Ip => "IP address".into(),
             Self::Interface => "interface, 1 to 15 octets".into(),
             Self::Number { min, max } => format!("{min} to {max}"),
+            Self::Workers => format!("auto, or 1 to {WORKERS_MAX}"),
             Self::Ipv4 => "IPv4 address".into(),
             Self::Ipv6 => "IPv6 address".into(),
             Self::Switch => "no value".into(),

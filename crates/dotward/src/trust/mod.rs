@@ -106,7 +106,7 @@ fn apply(state: &mut State, change: Change, now: Moment) {
 /// Makes `tls` what clients are shown.
 pub(crate) fn replace_listener(state: &mut State, tls: ListenerTls, now: Moment) {
     state.trust.set_listener(tls.certificate(), now);
-    state.listen_tls = Some(tls);
+    state.near.listen_tls.replace(tls);
 }
 
 fn replace_upstream(state: &mut State, upstream: UpstreamId, tls: UpstreamTls, now: Moment) {

@@ -87,7 +87,7 @@ async fn run(
 
 /// Takes one datagram, or the error; the socket stays ready while there is more.
 fn receive(state: &mut State, connection: ConnectionId, socket: &UdpSocket, now: Moment) {
-    let room = state.buffers.datagram();
+    let room = state.near.buffers.datagram();
     let mut try_for = |interest| {
         socket.try_io(interest, || {
             let (octets, _) = rustix::net::recv(socket, &mut *room, RecvFlags::empty())?;
@@ -101,7 +101,7 @@ fn receive(state: &mut State, connection: ConnectionId, socket: &UdpSocket, now:
     };
     match received {
         Ok(octets) => {
-            let message = state.buffers.received(octets);
+            let message = state.near.buffers.received(octets);
             state.engine.handle_datagram(connection, message, now);
         }
         Err(error) => end(state, connection, &error, now),

@@ -182,12 +182,12 @@ fn serve(state: &mut State, connection: ConnectionId, now: Moment) -> bool {
     else {
         return false;
     };
-    let received = stream.read(&mut state.buffers);
+    let received = stream.read(&mut state.near.buffers);
     if !complete_handshake(state, connection, now) {
         return false;
     }
-    if !state.buffers.plain.is_empty() {
-        let octets = &state.buffers.plain;
+    if !state.near.buffers.plain.is_empty() {
+        let octets = &state.near.buffers.plain;
         state.engine.handle_bytes(connection, octets, now);
     }
     if let Some(end) = received.end {
@@ -228,7 +228,7 @@ fn complete_handshake(state: &mut State, connection: ConnectionId, now: Moment) 
     tell_handshake(open, &stream);
     match (&checked, tls, stream.connection()) {
         (Ok(()), Some(tls), Some(connection)) => {
-            if let Some(handshakes) = state.tally.handshakes.get_mut(open.upstream.0) {
+            if let Some(handshakes) = state.handshakes.get_mut(open.upstream.0) {
                 handshakes.add(HandshakeFacts::of(connection), now.since(open.began));
             }
             state

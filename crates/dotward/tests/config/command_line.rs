@@ -84,8 +84,8 @@ fn a_question_is_read_and_its_upstream_replaces_the_configured_ones() {
 fn wrong_usage_ends_with_code_2() {
     let cases: &[&[&str]] = &[
         &["--cache", "64MiB"],
-        &["--workers", "2"],
         &["--admin-port", "9853"],
+        &["--threads", "2"],
         &["--upstrem", "quad9"],
         &["serve"],
         &["query"],

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dotward::config::{Binding, Config, LocalData, PinMode, strategy_word};
+use dotward::config::{Binding, Config, Cookies, LocalData, PinMode, strategy_word};
 
 use crate::{Files, assert_file, good, listeners, samples};
 
@@ -19,6 +19,10 @@ fn shown(config: &Config) -> String {
     let mut text = format!("listeners {}\n", listeners(config));
     let allow: Vec<_> = config.allow.iter().map(ToString::to_string).collect();
     text.push_str(&format!("allow {}\n", allow.join(" ")));
+    let answers = &config.answers;
+    if (answers.udp_size, answers.cookies) != (1232, Cookies::Answer) || answers.nsid.is_some() {
+        writeln!(text, "{answers:?}").expect("a string");
+    }
     let both = [
         ("upstream", &config.upstreams),
         ("bootstrap", &config.bootstrap),
@@ -73,5 +77,6 @@ fn shown(config: &Config) -> String {
         let requires = config.ready_requires;
         writeln!(text, "admin {address}, ready requires {requires:?}").expect("a string");
     }
+    writeln!(text, "workers {:?}", config.workers).expect("a string");
     text
 }

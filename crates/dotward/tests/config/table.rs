@@ -12,6 +12,10 @@ fn values(setting: &Setting) -> String {
 fn identity_files() -> Files {
     crate::identities::files_for(&["/etc/dotward/server", "/etc/dotward/client"])
         .with("/etc/dotward/corp-ca.pem", crate::identities::certificate())
+        .with(
+            "/etc/dotward/cookie-secrets",
+            "e5e973e5a6b2a43f48e7dc849e37bfcf\n",
+        )
         .with("dotward.toml", "")
 }
 

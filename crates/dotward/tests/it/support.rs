@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use dotward::config::{
-    Config, ListenAddress, ListenTransport, LogFormat, LogSettings, Strategy, UpstreamSettings,
+    AnswerSettings, Config, Cookies, ListenAddress, ListenTransport, LogFormat, LogSettings,
+    Strategy, UpstreamSettings, Workers,
 };
 use dotward::run::{Prepared, Proxy, Running};
 use dotward::trust::TrustPace;
@@ -70,6 +71,12 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
         listen_tls: None,
         control: None,
         allow: vec!["127.0.0.0/8".parse().unwrap()],
+        answers: AnswerSettings {
+            udp_size: 1232,
+            cookies: Cookies::Answer,
+            cookie_secrets: None,
+            nsid: None,
+        },
         upstreams,
         strategy: Strategy::Ordered,
         routes: Vec::new(),
@@ -84,6 +91,7 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
         drain: Duration::from_secs(2),
         admin: None,
         ready_requires: dotward::config::ReadyRequires::Start,
+        workers: Workers::Auto,
     }
 }
 

@@ -1,8 +1,9 @@
 //! Plays a scenario against the core, line by line.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 
-use dotward_core::front::{Client, Front, FrontConfig};
+use dotward_core::front::{Client, Front, FrontConfig, OptionsConfig};
 use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords, PolicyConfig};
 use dotward_core::upstream::{ConnectionId, UpstreamConfig, UpstreamId};
 use dotward_core::wire::frame::{FrameReader, append_frame};
@@ -93,6 +94,7 @@ impl Runner {
                     local: LocalRecords::new(self.local.clone()),
                     ..PolicyConfig::default()
                 },
+                options: OptionsConfig::default(),
             });
             self.harness = Some(Harness::new(front, self.upstreams.clone(), [42; 32]));
         }
@@ -146,6 +148,7 @@ impl Runner {
                 .parsed("from")?
                 .unwrap_or_else(|| ([127, 0, 0, 1], 4000).into()),
             transport: message::transport(words),
+            idle: Duration::from_secs(10),
         };
         let messages = match words.at(0)? {
             "ask" => vec![(id, message::query(id, words.at(2)?, words)?)],

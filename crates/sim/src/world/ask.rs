@@ -1,5 +1,7 @@
 //! Clients: what they ask, how often, and what the model says of the reply.
 
+use core::time::Duration;
+
 use dotward_core::front::Client;
 use dotward_core::wire::{Class, Flags, Header, Question, RecordType, Transport};
 
@@ -32,6 +34,7 @@ impl World<'_> {
             transport: self
                 .chance
                 .pick(&[Transport::Udp, Transport::Tcp, Transport::Tls]),
+            idle: Duration::from_secs(10),
         };
         let healthy = self.sites.iter().any(|site| site.healthy);
         let settled = self

@@ -1,7 +1,7 @@
 use super::*;
 use crate::wire::edns::EdeCode;
 use crate::wire::{
-    AskerEdns, Class, Question, RecordType, ResponseComposer, Transport, write_error,
+    AskerEdns, Class, Question, RecordType, ReplyOptions, ResponseComposer, Transport, write_error,
 };
 
 fn question() -> Question {
@@ -15,13 +15,14 @@ fn asker(transport: Transport, edns: Option<AskerEdns>) -> Asker {
         flags,
         question: question(),
         edns,
+        options: ReplyOptions::NONE,
         transport,
     }
 }
 
 fn edns(udp_size: u16) -> Option<AskerEdns> {
     Some(AskerEdns {
-        udp_size,
+        udp_size: udp_size.min(1232),
         dnssec_ok: false,
     })
 }
@@ -195,6 +196,7 @@ fn the_extended_error_is_dropped_before_tc_is_set() {
             rcode: Rcode::NOERROR,
             dnssec_ok: false,
         },
+        &ReplyOptions::NONE,
         Some(ExtendedError {
             code: EdeCode::OTHER,
             text: &text,
@@ -223,6 +225,7 @@ fn extended_rcodes_need_edns_to_be_told() {
             rcode: Rcode(23),
             dnssec_ok: false,
         },
+        &ReplyOptions::NONE,
         None,
         &mut message,
     );

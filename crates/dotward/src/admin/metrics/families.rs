@@ -32,44 +32,46 @@ impl Collector for Facts {
 impl Facts {
     fn questions(&self, page: &mut Page<'_>) -> fmt::Result {
         let mut family = page.counter("dotward_dns_requests", "Messages of clients")?;
-        for (proto, address, qtype, number) in self.tally.queries() {
+        for (proto, address, qtype, number) in self.report.totals.queries() {
             let labels = [("proto", proto), ("family", address), ("type", qtype)];
             family.counter(labels, number)?;
         }
         let mut family = page.counter("dotward_dns_responses", "Replies to clients")?;
-        for (proto, rcode, source, number) in self.tally.responses() {
+        for (proto, rcode, source, number) in self.report.totals.responses() {
             let labels = [("proto", proto), ("rcode", rcode), ("source", source)];
             family.counter(labels, number)?;
         }
         let help = "From the reading of a query to its reply being written";
         let mut family = page.histogram("dotward_dns_request_duration_seconds", help)?;
-        for (source, durations) in self.tally.durations() {
+        for (source, durations) in self.report.totals.durations() {
             family.histogram([("source", source)], durations, NANOS)?;
         }
         let help = "Messages of clients that got no reply";
         let mut family = page.counter("dotward_dns_requests_dropped", help)?;
-        for (reason, number) in self.tally.dropped() {
+        for (reason, number) in self.report.totals.dropped() {
             family.counter([("reason", reason)], number)?;
         }
         let help = "Replies that the system would not send";
         let mut family = page.counter("dotward_dns_responses_lost", help)?;
-        family.counter([], self.lost)?;
+        family.counter([], self.report.totals.lost)?;
         let help = "Clients who wait for an upstream's answer";
         let mut family = page.gauge("dotward_dns_requests_in_flight", help)?;
-        family.gauge([], count_f64(self.in_flight))?;
+        family.gauge([], count_f64(self.report.in_flight))?;
         let help = "Connections of clients, over TCP and TLS";
         let mut family = page.gauge("dotward_client_connections", help)?;
-        family.gauge([], count_f64(self.clients))
+        family.gauge([], as_f64(self.report.totals.streams))
     }
 
     fn engine(&self, page: &mut Page<'_>) -> fmt::Result {
-        let counts = &self.counts;
+        let counts = &self.report.counts;
         let help = "Questions that joined an equal one in flight";
         page.counter("dotward_coalesced", help)?
             .counter([], counts.coalesced)?;
         let help = "Questions refused because a bound was met";
-        page.counter("dotward_requests_shed", help)?
-            .counter([("reason", "questions_in_flight")], counts.overloaded)?;
+        let mut family = page.counter("dotward_requests_shed", help)?;
+        family.counter([("reason", "questions_in_flight")], counts.overloaded)?;
+        let handed = self.report.totals.shed;
+        family.counter([("reason", "way_to_engine")], handed)?;
         let help = "Questions sent to a second upstream because the first was slow: sent, and those it answered first";
         let mut family = page.counter("dotward_hedges", help)?;
         family.counter([("outcome", "sent")], counts.hedged)?;
@@ -79,7 +81,7 @@ impl Facts {
     fn upstream_questions(&self, page: &mut Page<'_>) -> fmt::Result {
         let help = "Queries sent to an upstream, by what became of them";
         let mut family = page.counter("dotward_upstream_requests", help)?;
-        for upstream in &self.upstreams {
+        for upstream in &self.report.upstreams {
             let counts = &upstream.status.counts;
             let known = [
                 ("answered", counts.duration.count()),
@@ -95,7 +97,7 @@ impl Facts {
         }
         let help = "Responses that nobody waited for any more";
         let mut family = page.counter("dotward_upstream_stray_responses", help)?;
-        for upstream in &self.upstreams {
+        for upstream in &self.report.upstreams {
             let labels = [("upstream", upstream.name.as_str())];
             family.counter(labels, upstream.status.counts.stray)?;
         }
@@ -128,7 +130,7 @@ impl Facts {
         })?;
         let help = "The state of the upstream, and while it is down the reason";
         let mut family = page.gauge("dotward_upstream_state", help)?;
-        for upstream in &self.upstreams {
+        for upstream in &self.report.upstreams {
             let reason = upstream.status.reason.map_or("none", |it| it.word());
             let labels = [
                 ("upstream", upstream.name.as_str()),
@@ -154,7 +156,7 @@ impl Facts {
     fn connections(&self, page: &mut Page<'_>) -> fmt::Result {
         let mut family =
             page.gauge("dotward_upstream_connections", "Connections to an upstream")?;
-        for upstream in &self.upstreams {
+        for upstream in &self.report.upstreams {
             let name = upstream.name.as_str();
             let ready = count_f64(upstream.status.ready);
             family.gauge([("upstream", name), ("state", "ready")], ready)?;
@@ -163,7 +165,7 @@ impl Facts {
         }
         let help = "Connections that ended or never came to be, by why";
         let mut family = page.counter("dotward_upstream_connections_closed", help)?;
-        for upstream in &self.upstreams {
+        for upstream in &self.report.upstreams {
             let closed = upstream.status.counts.closed.iter();
             for (reason, number) in closed.filter(|(_, number)| *number > 0) {
                 let labels = [
@@ -188,7 +190,7 @@ impl Facts {
     fn handshakes(&self, page: &mut Page<'_>) -> fmt::Result {
         let help = "Connections that came to be, by how TLS was set up; none for those without TLS";
         let mut family = page.counter("dotward_upstream_connections_opened", help)?;
-        for upstream in &self.upstreams {
+        for upstream in &self.report.upstreams {
             let name = upstream.name.as_str();
             let kinds = upstream.handshakes.kinds();
             let of = |resumed: bool| -> u64 {
@@ -205,7 +207,7 @@ impl Facts {
         }
         let help = "TLS handshakes by version and group of the key exchange; groups with MLKEM withstand a quantum computer";
         let mut family = page.counter("dotward_upstream_tls_handshakes", help)?;
-        for upstream in &self.upstreams {
+        for upstream in &self.report.upstreams {
             for ((version, group), number) in by_version_and_group(upstream) {
                 let labels = [
                     ("upstream", upstream.name.as_str()),
@@ -234,7 +236,7 @@ impl Facts {
         let help = "When the certificate of the TLS listeners ends, since 1970";
         let name = "dotward_listener_certificate_expiry_timestamp_seconds";
         let mut family = page.gauge(name, help)?;
-        match self.listener_ends {
+        match self.report.listener_ends {
             Some(ends) => family.gauge([], time(ends)),
             None => Ok(()),
         }
@@ -247,8 +249,8 @@ impl Facts {
             ("tls", "rustls/aws-lc-rs"),
         ];
         family.gauge(labels, ONE)?;
-        let mut family = page.gauge("dotward_workers", "Workers that told their numbers")?;
-        family.gauge([], count_f64(self.workers))?;
+        let mut family = page.gauge("dotward_workers", "Workers that get new clients")?;
+        family.gauge([], count_f64(self.report.active))?;
         let mut family = page.gauge("dotward_draining", "1 once no more queries are taken")?;
         family.gauge([], yes_no(self.draining))
     }
@@ -298,7 +300,7 @@ impl Facts {
         of: impl Fn(&UpstreamReport) -> Option<f64>,
     ) -> fmt::Result {
         let mut family = page.gauge(name, help)?;
-        for upstream in &self.upstreams {
+        for upstream in &self.report.upstreams {
             if let Some(value) = of(upstream) {
                 family.gauge([("upstream", upstream.name.as_str())], value)?;
             }
@@ -315,7 +317,7 @@ impl Facts {
         of: impl Fn(&UpstreamReport) -> &Histogram,
     ) -> fmt::Result {
         let mut family = page.histogram(name, help)?;
-        for upstream in &self.upstreams {
+        for upstream in &self.report.upstreams {
             let labels = [("upstream", upstream.name.as_str())];
             family.histogram(labels, of(upstream), parts)?;
         }

@@ -8,15 +8,12 @@
 use std::fmt::Write;
 use std::time::SystemTime;
 
-use dotward_core::counts::EngineCounts;
 use hyper::header::HeaderValue;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::registry::Registry;
 
-use super::board::{Board, Report, UpstreamReport};
+use super::board::{Board, Report};
 use super::process::{self, Usage};
-use crate::tally::Tally;
-
 mod families;
 mod writer;
 
@@ -48,13 +45,14 @@ impl Form {
     }
 }
 
-/// The page about what workers told.
-pub(super) fn page<'a>(
-    board: &Board,
-    reports: impl Iterator<Item = &'a Report>,
-    form: Form,
-) -> String {
-    let facts = Facts::of(board, reports);
+/// The page about what the workers told.
+pub(super) fn page(board: &Board, report: Report, form: Form) -> String {
+    let facts = Facts {
+        report,
+        usage: process::usage(),
+        started: board.started,
+        draining: board.is_draining(),
+    };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(facts));
     let mut page = String::new();
@@ -99,57 +97,8 @@ fn without_openmetrics(page: &str) -> String {
 /// Everything the page says.
 #[derive(Debug)]
 struct Facts {
-    tally: Tally,
-    counts: EngineCounts,
-    in_flight: usize,
-    clients: usize,
-    lost: u64,
-    workers: usize,
-    upstreams: Vec<UpstreamReport>,
-    listener_ends: Option<i64>,
+    report: Report,
     usage: Usage,
     started: SystemTime,
     draining: bool,
-}
-
-impl Facts {
-    fn of<'a>(board: &Board, reports: impl Iterator<Item = &'a Report>) -> Self {
-        let mut facts = Self {
-            tally: Tally::new(0),
-            counts: EngineCounts::default(),
-            in_flight: 0,
-            clients: 0,
-            lost: 0,
-            workers: 0,
-            upstreams: Vec::new(),
-            listener_ends: None,
-            usage: process::usage(),
-            started: board.started,
-            draining: board.is_draining(),
-        };
-        for report in reports {
-            facts.add(report);
-        }
-        facts
-    }
-
-    fn add(&mut self, report: &Report) {
-        self.tally.merge(&report.tally);
-        self.counts.merge(&report.counts);
-        self.in_flight += report.in_flight;
-        self.clients += report.clients;
-        self.lost += report.lost;
-        self.workers += 1;
-        self.listener_ends = self.listener_ends.or(report.listener_ends);
-        for upstream in &report.upstreams {
-            match self
-                .upstreams
-                .iter_mut()
-                .find(|it| it.name == upstream.name)
-            {
-                Some(known) => known.merge(upstream),
-                None => self.upstreams.push(upstream.clone()),
-            }
-        }
-    }
 }

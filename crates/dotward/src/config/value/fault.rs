@@ -103,6 +103,11 @@ pub enum ValueFault {
         /// The largest.
         max: u32,
     },
+    /// Neither a number of workers nor the word for as many as are needed.
+    NotWorkers {
+        /// The largest number.
+        max: usize,
+    },
     /// Not a name the kernel takes for an interface.
     NotAnInterface,
     /// Neither a domain nor a network.
@@ -182,6 +187,7 @@ impl fmt::Display for ValueFault {
             Self::NotADuration => f.write_str("no duration"),
             Self::DurationRange { .. } | Self::NotSeconds { .. } => f.write_str("out of range"),
             Self::NotANumber { .. } => f.write_str("not a whole number in range"),
+            Self::NotWorkers { .. } => f.write_str("neither auto nor a number in range"),
             Self::NotAnInterface => f.write_str("not the name of a network interface"),
             Self::NotASuffix { .. } => f.write_str("neither a domain nor a network"),
             Self::Root => f.write_str("every name is below the root"),
@@ -237,6 +243,9 @@ impl ValueFault {
             Self::NotSeconds { max } => format!("write 0 to {max} seconds, or such as 5m"),
             Self::NotANumber { min, max } => {
                 format!("write a whole number from {min} to {max}")
+            }
+            Self::NotWorkers { max } => {
+                format!("write auto, or a whole number from 1 to {max}")
             }
             Self::NotAnInterface => {
                 "write the name that `ip link` shows, such as wg0: 1 to 15 octets".into()

@@ -11,7 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use rustls::pki_types::ServerName;
 
-use super::{Name, Suffix};
+use super::{Name, Suffix, Workers};
 use crate::presets::Preset;
 use crate::settings::Kind;
 
@@ -55,6 +55,7 @@ pub(crate) enum Value {
     Endpoint(Endpoint),
     Ip(IpAddr),
     Number(u32),
+    Workers(Workers),
     Ipv4(Ipv4Addr),
     Ipv6(Ipv6Addr),
     Switch,
@@ -98,6 +99,7 @@ pub(crate) fn parse(kind: Kind, text: &str) -> Result<Value, ValueFault> {
         Kind::Ip => scalar::ip(text).map(Value::Ip),
         Kind::Interface => scalar::interface(text).map(Value::Text),
         Kind::Number { min, max } => scalar::number(text, min, max).map(Value::Number),
+        Kind::Workers => scalar::workers(text).map(Value::Workers),
         Kind::Ipv4 => scalar::ipv4(text).map(Value::Ipv4),
         Kind::Ipv6 => scalar::ipv6(text).map(Value::Ipv6),
         Kind::Switch => Ok(Value::Switch),

@@ -1,10 +1,12 @@
 //! Words, numbers, durations, names of records.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU8;
 use std::time::Duration;
 
 use super::{Family, ValueFault};
-use crate::config::Name;
+use crate::config::{Name, Workers};
+use crate::limits::WORKERS_MAX;
 
 /// The longest text of a local TXT record, in octets. Sixteen character-strings: more than any known use
 /// needs, and few enough that one answer stays far below the 65535 octets of a message.
@@ -124,6 +126,19 @@ pub(super) fn interface(text: &str) -> Result<String, ValueFault> {
     } else {
         Err(ValueFault::NotAnInterface)
     }
+}
+
+/// A number of workers, or the word for as many as are needed.
+pub(super) fn workers(text: &str) -> Result<Workers, ValueFault> {
+    if text.eq_ignore_ascii_case("auto") {
+        return Ok(Workers::Auto);
+    }
+    let digits = text.bytes().all(|octet| octet.is_ascii_digit());
+    let number = text.parse::<NonZeroU8>().ok().filter(|_| digits);
+    number
+        .filter(|number| usize::from(number.get()) <= WORKERS_MAX)
+        .map(Workers::Number)
+        .ok_or(ValueFault::NotWorkers { max: WORKERS_MAX })
 }
 
 /// Digits, or hexadecimal ones after `0x`, as routing rules write marks.

@@ -8,6 +8,7 @@ use socket2::SockRef;
 
 use super::*;
 use crate::limits::READ_PER_TURN;
+use crate::worker::State;
 
 /// Octets of the proxy's receive buffer, so that the kernel hides little of what was read; it grants twice that.
 const RECEIVE_BUFFER: usize = 16 * 1024;
@@ -36,8 +37,9 @@ async fn pair() -> Pair {
     let who = Client {
         address,
         transport: Transport::Tcp,
+        idle: CLIENT_IDLE,
     };
-    let (key, _) = state.clients.admit(stream, who, clock::now());
+    let (key, _) = state.near.clients.admit(stream, who, clock::now());
     Pair {
         state,
         key,
@@ -70,12 +72,13 @@ async fn a_client_that_never_pauses_is_read_only_when_no_whole_query_of_it_waits
         let rest = stream.get(written % frame.len()..).unwrap();
         written += pair.client.write(rest).unwrap_or(0);
         pair.source.readable().await.unwrap();
-        serve(&mut pair.state, pair.key, clock::now());
-        pair.state.clients.reply(pair.key, &[0; 12]);
-        pair.state.clients.flush();
+        let state = &mut pair.state;
+        serve(&mut state.near, &mut state.engine, pair.key, clock::now());
+        state.near.clients.reply(pair.key, &[0; 12]);
+        state.near.clients.flush();
         replied += 1;
     }
-    let client = pair.state.clients.streams.get(pair.key).unwrap();
+    let client = pair.state.near.clients.streams.get(pair.key).unwrap();
     let taken = (replied + client.in_flight) * frame.len();
     // One turn's worth in the reader, the rest in the kernel.
     let inside = written - taken;

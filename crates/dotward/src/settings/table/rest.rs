@@ -111,6 +111,22 @@ pub(super) const ROWS: &[Setting] = &[
         ..ROW
     },
     Setting {
+        id: Id::Workers,
+        key: key("runtime", "workers"),
+        flag: Some("workers"),
+        variable: Some("DOTWARD_WORKERS"),
+        kind: Kind::Workers,
+        default: Default::Values(&["auto"]),
+        example: "2",
+        group: Group::Expert,
+        help: "Threads that answer: a number, or auto",
+        detail: "auto is one thread, and more up to the number of cores while it is busy; they leave again when they are not needed. A number is \
+                 how many there always are, 64 at most. Each thread receives from UDP sockets of its own and answers what needs no upstream; \
+                 upstreams are asked by the first one.",
+        rare: true,
+        ..ROW
+    },
+    Setting {
         id: Id::Drain,
         key: key("runtime", "drain"),
         flag: Some("drain"),

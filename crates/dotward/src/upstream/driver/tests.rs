@@ -13,7 +13,8 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::clock;
 use crate::listen::stream::ClientKey;
-use crate::worker::{Asked, ReplyTo};
+use crate::near::{ReplyTo, Way};
+use crate::worker::Asked;
 
 /// No wait of a test is longer.
 const BOUND: Duration = Duration::from_secs(10);
@@ -27,6 +28,14 @@ struct Pair {
 }
 
 /// Gives the engine a question.
+fn reply_to() -> ReplyTo {
+    ReplyTo {
+        way: Way::Stream(ClientKey::default()),
+        transport: Transport::Tcp,
+        since: clock::now(),
+    }
+}
+
 fn submit(state: &mut State, number: usize) {
     let name = format!("a-name-of-some-length-to-fill-the-buffer-{number}.example");
     let question = Question::new(&name.parse().unwrap(), RecordType::A, Class::IN);
@@ -41,20 +50,21 @@ fn submit(state: &mut State, number: usize) {
     let client = Client {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 5353)),
         transport: Transport::Tcp,
+        idle: Duration::ZERO,
     };
-    let verdict = state
-        .front
-        .handle_query(&message, &client, clock::now(), &mut state.reply);
+    let (near, now) = (&mut state.near, clock::now());
+    let verdict = near.front.handle_query(
+        &message,
+        &client,
+        now,
+        clock::wall_seconds(),
+        &mut near.reply,
+    );
     let Verdict::Forward(request) = verdict else {
         panic!("{verdict:?}");
     };
-    let to = ReplyTo::Stream(ClientKey::default());
-    let asked = Asked {
-        to,
-        transport: Transport::Udp,
-        since: clock::now(),
-    };
-    state.engine.submit(request, asked, clock::now());
+    let to = Asked::Here(reply_to());
+    state.engine.submit(request, to, clock::now());
 }
 
 /// A connection the engine asked for, without TLS, in the phase that `phase` makes of its stream.

@@ -1,0 +1,202 @@
+//! A worker beside the first: a thread of its own that answers what can be answered without an upstream.
+//!
+//! Promises: what it cannot answer goes to the first worker in one hand-over for each batch, and the replies leave through its own
+//! sockets; when the hand-over is full the client is told so.
+//!
+//! It is never ended while the program serves. One that is to leave gives its UDP sockets to the others and gets no more clients; it
+//! goes on with the streams it has, and its thread sleeps when they are gone. So a worker can leave without losing anything.
+//!
+//! Deliberately absent: engine, upstream connections, timers of questions: the first worker's.
+
+use std::cell::RefCell;
+use std::io;
+use std::mem;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use dotward_core::exchange::Request;
+use dotward_core::time::Moment;
+use tokio::net::TcpStream;
+
+use super::Supplies;
+use super::busy::BusyWatch;
+use super::link::{Handed, Inbox, Instruction, Link};
+use super::readers::{Readers, UdpSockets};
+use crate::clock;
+use crate::listen::stream;
+use crate::near::{Far, Host, Near, ReplyTo};
+use crate::run::local_runtime;
+use crate::signal::Ready;
+
+/// What a further worker begins with.
+pub(crate) struct Kit {
+    /// Its place among all workers; the first one has 0.
+    pub(crate) number: usize,
+    pub(crate) link: Arc<Link>,
+    pub(crate) supplies: Supplies,
+    pub(crate) sockets: UdpSockets,
+}
+
+/// Starts the thread and waits until it can serve.
+pub(crate) fn start(kit: Kit) -> io::Result<JoinHandle<()>> {
+    let (ready, started) = mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new()
+        .name(format!("worker {}", kit.number + 1))
+        .spawn(move || match local_runtime() {
+            Ok(runtime) => {
+                report(&ready, Ok(()));
+                runtime.block_on(run(kit));
+            }
+            Err(error) => report(&ready, Err(error)),
+        })?;
+    match started.recv() {
+        Ok(Ok(())) => Ok(thread),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(io::Error::other("a worker ended at once")),
+    }
+}
+
+fn report(ready: &mpsc::SyncSender<io::Result<()>>, result: io::Result<()>) {
+    // Who started the thread waits for exactly this.
+    drop(ready.send(result));
+}
+
+/// The state of a further worker and its way to the first.
+struct Further {
+    link: Arc<Link>,
+    state: RefCell<State>,
+}
+
+struct State {
+    near: Near,
+    hand: Hand,
+    draining: bool,
+    busy: BusyWatch,
+}
+
+/// Collects what is to be handed over.
+struct Hand {
+    batch: Vec<Handed>,
+    /// Questions of this worker that the engine has, or that wait for it.
+    in_flight: usize,
+}
+
+impl Far for Hand {
+    fn forward(&mut self, request: Request, to: ReplyTo, _: Moment) {
+        self.batch.push((request, to));
+        self.in_flight += 1;
+    }
+}
+
+impl State {
+    /// Hands over what this turn brought. What does not fit is refused.
+    fn settle(&mut self, link: &Link) {
+        if !self.hand.batch.is_empty() {
+            link.hand_over(&mut self.hand.batch);
+            for (request, to) in self.hand.batch.drain(..) {
+                self.hand.in_flight -= 1;
+                self.near.counters.shed.add(1);
+                let mut reply = mem::take(&mut self.near.reply);
+                self.near.front.refuse_overloaded(&request, &mut reply);
+                self.near.deliver(to, &reply, to.since);
+                self.near.reply = reply;
+            }
+        }
+        self.near.flush();
+        if self.draining && self.hand.in_flight == 0 && self.near.owes_nothing() {
+            link.report_quiet();
+        }
+    }
+}
+
+impl Host for Further {
+    type Far = Hand;
+
+    fn near_turn<R>(self: &Rc<Self>, input: impl FnOnce(&mut Near, &mut Hand, Moment) -> R) -> R {
+        let now = clock::now();
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        let result = input(&mut state.near, &mut state.hand, now);
+        // The first worker looks at the counters when it is time for it.
+        state.busy.handle_turn(now, &state.near.counters);
+        state.settle(&self.link);
+        state.near.end_turn(now);
+        result
+    }
+}
+
+/// Serves until told to close.
+async fn run(kit: Kit) {
+    let near = kit.supplies.near(Arc::clone(&kit.link.counters));
+    let nudge = Rc::clone(&near.nudge);
+    let worker = Rc::new(Further {
+        link: kit.link,
+        state: RefCell::new(State {
+            near,
+            hand: Hand {
+                batch: Vec::new(),
+                in_flight: 0,
+            },
+            draining: false,
+            busy: BusyWatch::default(),
+        }),
+    });
+    let mut readers = Readers::open(&worker, kit.sockets, kit.number);
+    let mut inbox = Inbox::default();
+    loop {
+        tokio::select! {
+            () = worker.link.told() => {}
+            ready = nudge.poked(None) => debug_assert!(ready == Ready::Io),
+        }
+        worker.link.take_inbox(&mut inbox);
+        worker.near_turn(|near, hand, now| {
+            hand.in_flight -= inbox.replies.len();
+            inbox
+                .replies
+                .drain(|to, message| near.deliver(to, message, now));
+        });
+        for instruction in inbox.instructions.drain(..) {
+            if !follow(&worker, &mut readers, instruction).await {
+                return;
+            }
+        }
+    }
+}
+
+/// False when the end has come.
+async fn follow(worker: &Rc<Further>, readers: &mut Readers, instruction: Instruction) -> bool {
+    match instruction {
+        Instruction::Share { active } => {
+            if let Err(error) = readers.share(worker, active) {
+                tracing::error!(%error, "a worker cannot read its sockets; the first one does");
+                worker.link.report_failed();
+            }
+        }
+        Instruction::Admit {
+            socket,
+            address,
+            tls,
+        } => match TcpStream::from_std(socket) {
+            Ok(socket) => stream::admit(worker, socket, address, tls),
+            Err(error) => tracing::debug!(%error, %address, "a client is let go"),
+        },
+        Instruction::Beat => worker.link.counters.beats.add(1),
+        Instruction::Front(front) => worker.near_turn(|near, _, _| near.front = front),
+        Instruction::Drain => {
+            readers.stop();
+            // The readers' tasks take what had arrived before the order.
+            tokio::task::yield_now().await;
+            worker.near_turn(|near, _, _| near.clients.stop_reading());
+            worker.state.borrow_mut().draining = true;
+            worker.near_turn(|_, _, _| ());
+        }
+        Instruction::Close => {
+            readers.stop();
+            worker.state.borrow_mut().near.clients.close_all();
+            return false;
+        }
+    }
+    true
+}

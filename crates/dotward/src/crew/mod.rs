@@ -1,0 +1,291 @@
+//! The workers: the first one, which is a whole proxy, and those that help it when it is busy.
+//!
+//! Promises:
+//! - At ordinary load the first worker is alone: a question wakes one thread.
+//! - Further workers answer what needs no upstream; everything else is decided by the one engine, so that equal questions are asked
+//!   once and each upstream has few connections.
+//! - Workers join and leave without losing a query, a connection or a reply (see `readers`, `further`).
+//!
+//! Deliberately absent: listeners' sockets being made, configuration, signals.
+
+pub(crate) mod busy;
+mod further;
+pub(crate) mod link;
+mod readers;
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{JoinHandle, available_parallelism};
+use std::time::Duration;
+
+use dotward_core::front::Front;
+use dotward_core::policy::Acl;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use crate::clock;
+use crate::config::Workers;
+use crate::counters::Counters;
+use crate::limits::{LEAVE_LOOK, WORKERS_MAX};
+use crate::listen::places::Places;
+use crate::listen::stream::{self, Clients};
+use crate::near::{Host, Near, SharedListenerTls};
+use crate::signal::Ready;
+use crate::worker::{self, State, Worker};
+
+use busy::Balance;
+use link::{Instruction, Link};
+use readers::Readers;
+
+pub(crate) use readers::UdpSockets;
+
+/// How many workers there may be.
+pub(crate) fn most(workers: Workers) -> usize {
+    match workers {
+        Workers::Auto => available_parallelism().map_or(1, NonZeroUsize::get),
+        Workers::Number(number) => usize::from(number.get()),
+    }
+    .min(WORKERS_MAX)
+}
+
+/// What every worker's near side is made of.
+#[derive(Clone)]
+pub(crate) struct Supplies {
+    pub(crate) front: Arc<Front>,
+    pub(crate) allow: Acl,
+    pub(crate) places: Arc<Places>,
+    pub(crate) listen_tls: SharedListenerTls,
+}
+
+impl Supplies {
+    /// The near side of a worker that counts there.
+    pub(crate) fn near(&self, counters: Arc<Counters>) -> Near {
+        Near::new(
+            Arc::clone(&self.front),
+            Clients::new(self.allow.clone(), Arc::clone(&self.places)),
+            self.listen_tls.clone(),
+            counters,
+        )
+    }
+}
+
+/// All workers.
+pub(crate) struct Crew {
+    first: Rc<Worker>,
+    supplies: RefCell<Supplies>,
+    sockets: UdpSockets,
+    /// What the first worker reads.
+    readers: RefCell<Readers>,
+    threads: RefCell<Vec<JoinHandle<()>>>,
+    links: RefCell<Vec<Arc<Link>>>,
+    /// Poked by further workers.
+    called: Arc<Notify>,
+    balance: RefCell<Balance>,
+    draining: Cell<bool>,
+}
+
+impl Crew {
+    /// The first worker and as many more as `workers` demands at once. To be called within the first worker's runtime.
+    pub(crate) fn start(
+        first: Rc<Worker>,
+        workers: Workers,
+        sockets: UdpSockets,
+        supplies: Supplies,
+    ) -> io::Result<Rc<Self>> {
+        let readers = Readers::open(&first, Arc::clone(&sockets), 0);
+        let crew = Rc::new(Self {
+            balance: RefCell::new(Balance::new(most(workers), clock::now())),
+            first,
+            supplies: RefCell::new(supplies),
+            sockets,
+            readers: RefCell::new(readers),
+            threads: RefCell::default(),
+            links: RefCell::default(),
+            called: Arc::default(),
+            draining: Cell::new(false),
+        });
+        let active = match workers {
+            Workers::Auto => 1,
+            Workers::Number(_) => most(workers),
+        };
+        crew.set_active(active)?;
+        tokio::task::spawn_local(run(Rc::clone(&crew), workers));
+        Ok(crew)
+    }
+
+    /// The first worker.
+    pub(crate) fn first(&self) -> &Rc<Worker> {
+        &self.first
+    }
+
+    /// Has every worker judge queries by `front` from now on.
+    #[expect(dead_code, reason = "for whoever reads the configuration again")]
+    pub(crate) fn replace_front(&self, front: &Arc<Front>) {
+        self.supplies.borrow_mut().front = Arc::clone(front);
+        self.first
+            .near_turn(|near, _, _| near.front = Arc::clone(front));
+        for link in self.links.borrow().iter() {
+            link.tell(Instruction::Front(Arc::clone(front)));
+        }
+    }
+
+    /// Has the first `active` workers work, and starts those that are missing.
+    fn set_active(&self, active: usize) -> io::Result<()> {
+        while self.links.borrow().len() + 1 < active {
+            self.hire()?;
+        }
+        self.first.turn(|state, _, _| state.active = active);
+        self.readers.borrow_mut().share(&self.first, active)?;
+        for link in self.links.borrow().iter() {
+            link.tell(Instruction::Share { active });
+        }
+        Ok(())
+    }
+
+    /// Starts one more worker.
+    fn hire(&self) -> io::Result<()> {
+        let link = Arc::new(Link::new(Arc::clone(&self.called)));
+        let thread = further::start(further::Kit {
+            number: self.links.borrow().len() + 1,
+            link: Arc::clone(&link),
+            supplies: self.supplies.borrow().clone(),
+            sockets: Arc::clone(&self.sockets),
+        })?;
+        self.threads.borrow_mut().push(thread);
+        self.links.borrow_mut().push(Arc::clone(&link));
+        self.first
+            .turn(|state, _, _| state.further.push(worker::Further::new(link)));
+        Ok(())
+    }
+
+    /// Sees how busy everybody is and acts on it.
+    fn look(&self) {
+        let now = clock::now();
+        let own = self.first.turn(|state, _, now| {
+            state.busy.look(now, &state.near.counters);
+            state.near.counters.cpu.get()
+        });
+        let links = self.links.borrow();
+        let further: u64 = links.iter().map(|link| link.counters.cpu.get()).sum();
+        drop(links);
+        let spent = Duration::from_nanos(own.saturating_add(further));
+        let before = self.balance.borrow().active();
+        if !self.balance.borrow_mut().look(spent, now) {
+            return;
+        }
+        let active = self.balance.borrow().active();
+        match self.set_active(active) {
+            Ok(()) => tracing::info!(before, active, "the number of active workers changed"),
+            Err(error) => {
+                tracing::error!(%error, "no more workers can be had");
+                self.work_alone();
+            }
+        }
+    }
+
+    /// The first worker does everything from now on.
+    fn work_alone(&self) {
+        self.balance.borrow_mut().give_up();
+        if let Err(error) = self.set_active(1) {
+            tracing::error!(%error, "UDP sockets are not read");
+        }
+    }
+
+    /// Takes no more queries, and waits until what is in flight is answered, at most `limit`. Gives back how many questions were not.
+    pub(crate) async fn drain(&self, limit: Duration) -> usize {
+        self.draining.set(true);
+        self.readers.borrow_mut().stop();
+        for link in self.links.borrow().iter() {
+            link.tell(Instruction::Drain);
+        }
+        // The readers' tasks take what had arrived before the order.
+        tokio::task::yield_now().await;
+        self.first.drain(limit).await
+    }
+
+    /// Says goodbye to everybody and waits for the threads to end.
+    pub(crate) fn close(&self) {
+        self.first.close();
+        for link in self.links.borrow().iter() {
+            link.tell(Instruction::Close);
+        }
+        for thread in self.threads.borrow_mut().drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a worker panicked");
+            }
+        }
+    }
+}
+
+/// Serves what further workers call for, and watches how busy everybody is. Ends with the first worker.
+async fn run(crew: Rc<Crew>, workers: Workers) {
+    let auto = workers == Workers::Auto;
+    loop {
+        let fewer = auto && crew.balance.borrow().active() > 1;
+        let sleep = async {
+            if fewer {
+                tokio::time::sleep(LEAVE_LOOK).await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+        };
+        let look = tokio::select! {
+            () = crew.called.notified() => {
+                crew.first.turn(|state, _, now| state.take_handed(now));
+                let failed = crew.links.borrow().iter().any(|link| link.take_failed());
+                if failed {
+                    crew.work_alone();
+                }
+                false
+            }
+            ready = crew.first.crew().poked(None) => {
+                if ready == Ready::Stopped {
+                    return;
+                }
+                true
+            }
+            () = sleep => true,
+        };
+        if look && auto && !crew.draining.get() {
+            crew.look();
+        }
+    }
+}
+
+/// Serves a client that connected, by the active worker that has the fewest; when all places are taken by the one that has the most,
+/// because only it can make room.
+pub(crate) fn place(first: &Rc<Worker>, socket: TcpStream, address: SocketAddr, tls: bool) {
+    let Some(link) = first.turn(|state, _, _| choose(state)) else {
+        stream::admit(first, socket, address, tls);
+        return;
+    };
+    match socket.into_std() {
+        Ok(socket) => link.tell(Instruction::Admit {
+            socket,
+            address,
+            tls,
+        }),
+        Err(error) => tracing::debug!(%error, %address, "a client is let go"),
+    }
+}
+
+/// The worker for the next client; `None` for the first one.
+fn choose(state: &State) -> Option<Arc<Link>> {
+    let full = state.near.clients.are_full();
+    let mut chosen = (state.near.clients.count(), None);
+    for further in state.further.iter().take(state.active.saturating_sub(1)) {
+        // One that does not keep up gets no more.
+        let Some(streams) = further.link.streams() else {
+            continue;
+        };
+        let (most, _) = chosen;
+        if if full { streams > most } else { streams < most } {
+            chosen = (streams, Some(&further.link));
+        }
+    }
+    chosen.1.map(Arc::clone)
+}

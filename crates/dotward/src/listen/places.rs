@@ -1,0 +1,42 @@
+//! How many client streams there may be, of all workers together.
+//!
+//! Promises: the bound holds up to one stream for each worker that admits one at the same moment.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Places for client streams, shared by all workers.
+#[derive(Debug)]
+pub(crate) struct Places {
+    most: usize,
+    taken: AtomicUsize,
+}
+
+impl Places {
+    /// So many places, none taken.
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            most,
+            taken: AtomicUsize::new(0),
+        }
+    }
+
+    /// Whether somebody has to go before the next one comes.
+    pub(crate) fn are_full(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) >= self.most
+    }
+
+    /// Streams open at the moment.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Takes a place.
+    pub(crate) fn take(&self) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Gives places back.
+    pub(crate) fn give_back(&self, places: usize) {
+        self.taken.fetch_sub(places, Ordering::Relaxed);
+    }
+}

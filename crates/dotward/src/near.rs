@@ -1,0 +1,201 @@
+//! What every worker has of the near side, and what listeners need of the worker they serve.
+//!
+//! The first worker keeps the engine beside its [`Near`], further ones keep the way to it (see `crew`); a listener does not know
+//! which of them it serves, only that questions go to a [`Far`].
+//!
+//! Promises: what is answered here touches nothing of the far side.
+//!
+//! Deliberately absent: waiting, upstreams, any look into messages.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use dotward_core::exchange::Request;
+use dotward_core::front::Front;
+use dotward_core::time::{Moment, WallSeconds};
+use dotward_core::wire::Transport;
+use dotward_udp::LocalAddress;
+
+use crate::clock;
+use crate::counters::Counters;
+use crate::limits::WALL_READ_EVERY;
+use crate::listen::stream::{ClientKey, Clients};
+use crate::listen::udp::UdpPort;
+use crate::signal::Signal;
+use crate::stream::ReadBuffers;
+use crate::tally::{AtOnce, Source};
+use crate::tls::server::ListenerTls;
+
+/// What is kept of a client who waits: where its reply goes, within one worker, and what is counted of it then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReplyTo {
+    pub(crate) way: Way,
+    /// Over what the query came.
+    pub(crate) transport: Transport,
+    /// When it was read.
+    pub(crate) since: Moment,
+}
+
+/// Where a reply goes, within one worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Way {
+    /// Out of a UDP socket.
+    Udp {
+        /// Which of the worker's ports.
+        port: usize,
+        /// To whom.
+        peer: SocketAddr,
+        /// From which address of ours.
+        local: LocalAddress,
+    },
+    /// Into a client's stream, if it still exists.
+    Stream(ClientKey),
+}
+
+/// Who answers what cannot be answered here.
+pub(crate) trait Far {
+    /// Takes a question. Exactly one reply for `to` follows, at once or later, by [`Near::deliver`]. To be called through
+    /// [`Near::forward`], so that the turn knows of it.
+    fn forward(&mut self, request: Request, to: ReplyTo, now: Moment);
+}
+
+/// A worker, as its listeners see it.
+pub(crate) trait Host: Sized + 'static {
+    /// Where its questions go.
+    type Far: Far;
+
+    /// Takes an input of clients and does everything that follows from it: replies leave, questions are on their way.
+    fn near_turn<R>(
+        self: &Rc<Self>,
+        input: impl FnOnce(&mut Near, &mut Self::Far, Moment) -> R,
+    ) -> R;
+}
+
+/// The near side of one worker.
+pub(crate) struct Near {
+    pub(crate) front: Arc<Front>,
+    /// One for each UDP address, in the order of the configuration.
+    pub(crate) ports: Vec<UdpPort>,
+    pub(crate) clients: Clients,
+    pub(crate) buffers: ReadBuffers,
+    /// A reply that needs no upstream, being written.
+    pub(crate) reply: Vec<u8>,
+    pub(crate) listen_tls: SharedListenerTls,
+    pub(crate) counters: Arc<Counters>,
+    /// Replies of this turn whose time is to be counted.
+    pub(crate) at_once: AtOnce,
+    /// Asks for a turn in which what waits is flushed.
+    pub(crate) nudge: Rc<Signal>,
+    /// Something was forwarded in this turn.
+    forwarded: bool,
+    /// The wall clock, for the age of cookies, and when it was read: at most [`WALL_READ_EVERY`] ago.
+    wall: (WallSeconds, Option<Moment>),
+}
+
+impl Near {
+    /// A near side without sockets.
+    pub(crate) fn new(
+        front: Arc<Front>,
+        clients: Clients,
+        listen_tls: SharedListenerTls,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self {
+            front,
+            ports: Vec::new(),
+            clients,
+            buffers: ReadBuffers::default(),
+            reply: Vec::new(),
+            listen_tls,
+            counters,
+            at_once: AtOnce::default(),
+            nudge: Rc::default(),
+            forwarded: false,
+            wall: (WallSeconds::default(), None),
+        }
+    }
+
+    /// The wall clock, a second late at most.
+    pub(crate) fn wall(&mut self, now: Moment) -> WallSeconds {
+        let (wall, read) = &mut self.wall;
+        if read.is_none_or(|read| now.since(read) >= WALL_READ_EVERY) {
+            *read = Some(now);
+            *wall = clock::wall_seconds();
+        }
+        *wall
+    }
+
+    /// Gives a question to whoever can answer it.
+    pub(crate) fn forward(
+        &mut self,
+        far: &mut impl Far,
+        request: Request,
+        to: ReplyTo,
+        now: Moment,
+    ) {
+        self.counters.forwarded.add(1);
+        self.forwarded = true;
+        far.forward(request, to, now);
+    }
+
+    /// Whether anything was forwarded since the last call.
+    pub(crate) fn take_forwarded(&mut self) -> bool {
+        std::mem::take(&mut self.forwarded)
+    }
+
+    /// Appends a reply to what leaves with the next [`Near::flush`].
+    pub(crate) fn deliver(&mut self, to: ReplyTo, message: &[u8], now: Moment) {
+        let took = now.since(to.since);
+        let tally = &self.counters.tally;
+        tally.add_reply((to.transport, Source::Upstream), message, took);
+        match to.way {
+            Way::Udp { port, peer, local } => {
+                if let Some(port) = self.ports.get_mut(port) {
+                    port.push(message, peer, local);
+                }
+            }
+            Way::Stream(key) => self.clients.reply(key, message),
+        }
+    }
+
+    /// Sends all replies that wait: one system call for each UDP port and each stream.
+    pub(crate) fn flush(&mut self) {
+        self.clients.flush();
+        let streams = u64::try_from(self.clients.count()).unwrap_or_default();
+        self.counters.streams.set(streams);
+        for port in &mut self.ports {
+            port.flush();
+        }
+    }
+
+    /// Counts how long the replies of a turn took that began at `now`. Once a turn, after they left.
+    pub(crate) fn end_turn(&mut self, now: Moment) {
+        if !self.at_once.is_empty() {
+            let took = clock::now().since(now);
+            self.counters.tally.end_turn(&mut self.at_once, took);
+        }
+    }
+
+    /// Whether no reply waits here.
+    pub(crate) fn owes_nothing(&self) -> bool {
+        self.clients.owes_nothing() && self.ports.iter().all(UdpPort::owes_nothing)
+    }
+}
+
+/// What TLS listeners show, for all workers: replaced when its files change, read once for each client that connects.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SharedListenerTls(Arc<RwLock<Option<ListenerTls>>>);
+
+impl SharedListenerTls {
+    /// Makes `tls` what clients are shown from now on.
+    pub(crate) fn replace(&self, tls: ListenerTls) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(tls);
+    }
+
+    /// The server's side of a connection, for a client of a TLS listener; `None` where there is nothing to show.
+    pub(crate) fn accept(&self) -> Option<Result<rustls::Connection, rustls::Error>> {
+        let tls = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        tls.as_ref().map(ListenerTls::accept)
+    }
+}
