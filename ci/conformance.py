@@ -26,7 +26,7 @@ DOTWARD = os.path.abspath(os.environ.get("DOTWARD", "target/release/dotward"))
 PROJECT = os.path.dirname(HERE)
 PAGE = "docs/conformance.md"
 TLS_NAME = "dot.test"
-UPSTREAM_PORT, SECOND_PORT = 8531, 8532
+UPSTREAM_PORT, SECOND_PORT, OLD_PORT = 8531, 8532, 8533
 
 # met: holds as written. part: what is checked holds, the page says what is missing. open: does not hold; its check, if there is
 # one, has to fail. design: true of the whole construction, nothing to be asked for on the wire.
@@ -38,6 +38,8 @@ class Lab:
     """The program under test, in front of upstreams whose answers the checks write."""
 
     LOCAL = "here.local.example"
+    #: names below it go to an upstream of their own, `old`
+    OLD = "old.example"
     PAIR_PORT, WILDCARD_PORT = 5301, 5302
     # The second program has the same secrets, requires cookies, and has a name. The secret in use is that of RFC 9018 appendix A.1.
     SECRETS = [bytes.fromhex("e5e973e5a6b2a43f48e7dc849e37bfcf"), bytes(range(16))]
@@ -49,6 +51,7 @@ class Lab:
         self.ca = authority.certificate
         self.upstream = Upstream(UPSTREAM_PORT, identity)
         self.second = Upstream(SECOND_PORT, identity)
+        self.old = Upstream(OLD_PORT, identity)
         specs = [f"tls://{TLS_NAME}@127.0.0.1:{port}" for port in (UPSTREAM_PORT, SECOND_PORT)]
         main = f"""
 upstream = ["{specs[0]}"]
@@ -63,6 +66,9 @@ ca_file = "{self.ca}"
 [[local]]
 name = "{self.LOCAL}"
 a = ["192.0.2.7"]
+[[route]]
+suffix = "{self.OLD}"
+to = "tls://{TLS_NAME}@127.0.0.1:{OLD_PORT}"
 """
         pair = f"""
 strategy = "ordered"

@@ -102,10 +102,16 @@ def every_client_gets_an_opt_of_its_own(lab):
 
 
 @row("C09")
-def an_upstream_without_edns_is_asked_again_without(lab):
-    name = fresh("c09")
-    lab.upstream.rule(name, lambda asked: respond(asked, rcode=FORMERR) if asked.opt else usual(asked))
-    equal(udp(query(name)).rcode, NOERROR, "RCODE")
+def an_upstream_without_edns_is_asked_again_without_and_remembered(lab):
+    def old(asked):
+        return respond(asked, rcode=FORMERR) if asked.opt else usual(asked)
+
+    for number, sent in enumerate(([True, False], [False])):
+        name = f"{fresh('c09')}.{lab.OLD}"
+        lab.old.rule(name, old)
+        reply = udp(query(name, edns=opt(flags=DO)))
+        equal((reply.rcode, any(r.section == 0 for r in reply.records), reply.opt is not None), (NOERROR, True, True), "RCODE, has answers, has OPT")
+        equal([bool(seen.message.opt) for seen in lab.old.queries(name)], sent, f"queries with OPT, question {number + 1}")
 
 
 @row("C11")

@@ -141,6 +141,9 @@ pub const RETRY_AFTER_ALONE_MAX: Duration = Duration::from_millis(800);
 /// look, but not so often that clients feel it.
 pub const RTT_HALF_LIFE: Duration = Duration::from_secs(30);
 
+/// How long an upstream that answered without EDNS what it had refused with it is asked without (unbound: 15 minutes).
+pub const WITHOUT_EDNS: Duration = Duration::from_secs(900);
+
 /// Records in one query beside its question. Real ones carry an OPT record, a signature, and for a zone transfer a SOA; each record costs a
 /// walk through its name.
 pub const QUERY_RECORDS_MAX: usize = 16;
@@ -148,8 +151,11 @@ pub const QUERY_RECORDS_MAX: usize = 16;
 /// Events kept for a shell that does not fetch them.
 pub const EVENTS_MAX: usize = 1_024;
 
-/// Octets to which queries are padded (RFC 8467 section 4.1).
+/// Octets to which queries are padded (RFC 8467 section 4.1), unless the configuration says otherwise.
 pub const QUERY_PADDING_BLOCK: usize = 128;
+
+/// Octets to which queries may be padded at most: a block that most queries already fill several times over.
+pub const QUERY_PADDING_BLOCK_MAX: usize = 512;
 
 /// Aliases followed inside local records.
 pub const LOCAL_ALIASES_MAX: usize = 8;

@@ -49,6 +49,8 @@ pub(crate) struct Counters {
     pub(crate) stale: Counter,
     /// Datagrams longer than any query.
     pub(crate) cut: Counter,
+    /// Datagrams of load balancers without a PROXY header.
+    pub(crate) headless: Counter,
     /// Questions that found the way to the engine full and got SERVFAIL.
     pub(crate) shed: Counter,
     /// Replies over UDP that found no room or that the kernel refused.

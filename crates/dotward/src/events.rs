@@ -95,6 +95,10 @@ impl EventLog {
                 upstream = self.name(upstream),
                 "upstream does not answer; questions go to another connection or upstream as well"
             ),
+            Event::UpstreamWithoutEdns { upstream } => tracing::warn!(
+                upstream = self.name(upstream),
+                "upstream knows no EDNS; it is asked without, so no DNSSEC records and no padding"
+            ),
             Event::UpstreamDown { upstream, reason } => self.write_down(upstream, reason),
         }
     }

@@ -102,6 +102,15 @@ pub(crate) const UPSTREAM_UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// TLS sessions kept per upstream for resumption: a few tickets for each of a few addresses.
 pub(crate) const TLS_SESSIONS: usize = 32;
 
+/// A client that connected has this long for what comes before its first query: a PROXY header where one is due, and the TLS
+/// handshake. Two round trips to the moon; dnsdist gives 5 s.
+pub(crate) const CLIENT_OPENING: Duration = Duration::from_secs(5);
+
+/// A key makes session tickets for this long and opens them for as long again. Within it a key that leaks opens what was said
+/// (RFC 9325 section 3.4 asks for a change at least every week); shorter costs clients that come now and then a full handshake. No longer
+/// than rustls's own keys, which change after six hours.
+pub(crate) const TICKET_KEY_LIFE: Duration = Duration::from_secs(6 * 3600);
+
 /// Pause between looks at the files of certificates and keys: a renewed certificate is in use after that and a tenth. Shorter wakes
 /// an idle machine for nothing; tools that renew leave hours.
 pub(crate) const TRUST_FILES_LOOK: Duration = Duration::from_secs(10);

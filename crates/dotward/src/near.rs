@@ -13,9 +13,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use dotward_core::exchange::Request;
 use dotward_core::front::Front;
+use dotward_core::policy::Acl;
 use dotward_core::time::{Moment, WallSeconds};
 use dotward_core::wire::Transport;
 use dotward_udp::LocalAddress;
+use rustls::Connection;
+use rustls::pki_types::UnixTime;
 
 use crate::clock;
 use crate::counters::Counters;
@@ -82,6 +85,8 @@ pub(crate) struct Near {
     /// A reply that needs no upstream, being written.
     pub(crate) reply: Vec<u8>,
     pub(crate) listen_tls: SharedListenerTls,
+    /// Whose PROXY headers say who asks.
+    pub(crate) balancers: Acl,
     pub(crate) counters: Arc<Counters>,
     /// Replies of this turn whose time is to be counted.
     pub(crate) at_once: AtOnce,
@@ -108,6 +113,7 @@ impl Near {
             buffers: ReadBuffers::default(),
             reply: Vec::new(),
             listen_tls,
+            balancers: Acl::new(&[]),
             counters,
             at_once: AtOnce::default(),
             nudge: Rc::default(),
@@ -177,6 +183,24 @@ impl Near {
         }
     }
 
+    /// Closes the streams of clients whose certificates would not be believed now. A handshake under way, in which the certificate
+    /// is still to come, may go on where it is judged by the same trust.
+    pub(crate) fn let_go_of_distrusted(&mut self, same_trust: bool) {
+        let tls = self.listen_tls.0.read();
+        let tls = tls.unwrap_or_else(PoisonError::into_inner);
+        let Some(tls) = &*tls else {
+            return;
+        };
+        let date = UnixTime::now();
+        let closed = self.clients.retain_tls(|it| match it.is_handshaking() {
+            true => same_trust,
+            false => tls.examine(it, date).is_ok(),
+        });
+        if closed > 0 {
+            tracing::info!(closed, "clients let go whose certificates hold no longer");
+        }
+    }
+
     /// Whether no reply waits here.
     pub(crate) fn owes_nothing(&self) -> bool {
         self.clients.owes_nothing() && self.ports.iter().all(UdpPort::owes_nothing)
@@ -188,13 +212,30 @@ impl Near {
 pub(crate) struct SharedListenerTls(Arc<RwLock<Option<ListenerTls>>>);
 
 impl SharedListenerTls {
-    /// Makes `tls` what clients are shown from now on.
-    pub(crate) fn replace(&self, tls: ListenerTls) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(tls);
+    /// Makes `tls` what clients are shown from now on. False when it trusts other clients than what it replaces.
+    pub(crate) fn replace(&self, tls: ListenerTls) -> bool {
+        let mut place = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(before) = &*place else {
+            *place = Some(tls);
+            return true;
+        };
+        let same_trust = tls.trusts_whom(before);
+        *place = Some(tls.succeeding(before));
+        same_trust
+    }
+
+    /// What is left to check of a client's handshake that is over.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the client's certificate.
+    pub(crate) fn check(&self, connection: &Connection) -> Result<(), rustls::Error> {
+        let tls = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        tls.as_ref().map_or(Ok(()), |it| it.check(connection))
     }
 
     /// The server's side of a connection, for a client of a TLS listener; `None` where there is nothing to show.
-    pub(crate) fn accept(&self) -> Option<Result<rustls::Connection, rustls::Error>> {
+    pub(crate) fn accept(&self) -> Option<Result<Connection, rustls::Error>> {
         let tls = self.0.read().unwrap_or_else(PoisonError::into_inner);
         tls.as_ref().map(ListenerTls::accept)
     }

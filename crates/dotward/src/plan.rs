@@ -89,6 +89,8 @@ fn upstream(settings: &UpstreamSettings) -> UpstreamConfig {
         tier: settings.tier.unwrap_or(1),
         weight: settings.weight.into(),
         keep_warm: settings.keep_warm.into(),
+        edns: settings.edns,
+        padding: settings.padding,
         ..UpstreamConfig::new(settings.name.clone(), settings.endpoints.clone())
     }
 }

@@ -29,9 +29,9 @@ use crate::crew::{self, Crew, Supplies};
 use crate::descriptors;
 use crate::events::EventLog;
 use crate::limits::{CLIENT_STREAMS, CONTROL_CONNECTIONS};
+use crate::listen::accept;
 use crate::listen::places::Places;
 use crate::listen::sockets::{self, Bound};
-use crate::listen::stream;
 use crate::near::SharedListenerTls;
 use crate::network;
 use crate::plan;
@@ -105,7 +105,7 @@ impl Prepared {
         let mut faults = Vec::new();
         let sockets = bind_all(&config, &mut faults);
         let listen_tls = config.listen_tls.as_ref().and_then(|identity| {
-            ListenerTls::from_files(&identity.certificate_file, &identity.key_file)
+            ListenerTls::from_files(identity)
                 .map_err(|error| faults.push(StartFault::ListenTls(error)))
                 .ok()
         });
@@ -337,7 +337,7 @@ impl Service {
                     let signal = Rc::new(Signal::default());
                     let listener = TcpListener::from_std(socket)?;
                     let accept =
-                        stream::accept(Rc::clone(&worker), listener, tls, Rc::clone(&signal));
+                        accept::accept(Rc::clone(&worker), listener, tls, Rc::clone(&signal));
                     tokio::task::spawn_local(accept);
                     listeners.push(signal);
                 }
@@ -427,6 +427,7 @@ fn supplies(config: &Config) -> io::Result<Supplies> {
     Ok(Supplies {
         front: Arc::new(plan::front(config, cookie_secret()?)),
         allow: Acl::new(&config.allow),
+        balancers: Acl::new(&config.proxy_from),
         places: Arc::new(Places::new(places)),
         listen_tls: SharedListenerTls::default(),
     })

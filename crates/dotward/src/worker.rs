@@ -27,7 +27,7 @@ use slotmap::SecondaryMap;
 use crate::clock::{self, SleepWatch};
 use crate::config::Binding;
 use crate::crew::busy::BusyWatch;
-use crate::crew::link::{Handed, Link};
+use crate::crew::link::{Handed, Instruction, Link};
 use crate::events::EventLog;
 use crate::limits::SLEEP_NOTICED;
 use crate::near::{Far, Host, Near, ReplyTo};
@@ -175,6 +175,14 @@ impl State {
             *tls = Rc::new(tls.without_sessions());
         }
         self.engine.handle_network_change(now);
+    }
+
+    /// Closes the streams of clients, of all workers, whose certificates would not be believed now.
+    pub(crate) fn let_go_of_clients(&mut self, same_trust: bool) {
+        self.near.let_go_of_distrusted(same_trust);
+        for further in &self.further {
+            further.link.tell(Instruction::LetGo { same_trust });
+        }
     }
 
     /// Before anything else in a turn: what stood before a sleep may look alive and not be. The second clock is read only when so
@@ -362,9 +370,10 @@ impl Worker {
         }
     }
 
-    /// Whether a client with this address may have a stream.
-    pub(crate) fn allows(&self, address: IpAddr) -> bool {
-        self.state.borrow().near.clients.allows(address)
+    /// Whether whoever connects from this address is heard: a client that may ask, or a load balancer.
+    pub(crate) fn hears(&self, address: IpAddr) -> bool {
+        let near = &self.state.borrow().near;
+        near.clients.allows(address) || near.balancers.contains(address)
     }
 
     /// What the task that watches the network waits for.

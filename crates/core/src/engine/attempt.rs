@@ -9,14 +9,14 @@ use smallvec::SmallVec;
 
 use super::{Engine, Owner, UpstreamId};
 use crate::exchange::{Attempt, ExchangeId, Held, Waiter};
-use crate::limits::{QUERY_PADDING_BLOCK, SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
+use crate::limits::{SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
 use crate::upstream::{
     CloseReason, Connection, ConnectionId, GroupId, HealthState, Protocol, Standing, Strategy,
     Upstream,
 };
-use crate::wire::{ResponseView, render_reply, write_query};
+use crate::wire::{ResponseView, render_reply, write_query, write_query_without_edns};
 
 /// Which upstreams come into question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,7 +191,7 @@ impl<C> Engine<C> {
         connection: ConnectionId,
         now: Moment,
     ) -> bool {
-        let padding = self.padding_for(upstream);
+        let (opt_used, padding) = self.opt_for(upstream, now);
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return false;
         };
@@ -204,9 +204,15 @@ impl<C> Engine<C> {
             return false;
         };
         let question = exchange.question.view();
-        let keepalive = !state.asked_keepalive && !state.is_datagram();
-        let options = exchange.query_options(keepalive, padding);
-        write_query(question, options, &mut self.scratch);
+        let edns = opt_used && !tried.refused_edns;
+        if edns {
+            let keepalive = !state.asked_keepalive && !state.is_datagram();
+            let options = exchange.query_options(keepalive, padding);
+            write_query(question, options, &mut self.scratch);
+        } else {
+            let checking_disabled = exchange.checking_disabled();
+            write_query_without_edns(question, checking_disabled, &mut self.scratch);
+        }
         let Some(message_id) = state.submit(
             Owner::Exchange(id),
             question,
@@ -216,12 +222,13 @@ impl<C> Engine<C> {
         ) else {
             return false;
         };
-        state.asked_keepalive = true;
+        state.asked_keepalive |= edns;
         let attempt = Attempt {
             upstream,
             connection,
             id: message_id,
             sent: now,
+            edns,
         };
         exchange.begin_attempt(attempt);
         let patience = self.upstreams[upstream.0].rtt.hedge_after();
@@ -346,10 +353,10 @@ impl<C> Engine<C> {
         self.replies.push(waiter.client, &self.scratch);
     }
 
-    /// Queries are padded where nobody can read them, and nowhere else (RFC 7830 section 6).
-    pub(super) fn padding_for(&self, upstream: UpstreamId) -> Option<usize> {
-        let protocol = self.upstreams.get(upstream.0)?.protocol;
-        (protocol == Protocol::Tls).then_some(QUERY_PADDING_BLOCK)
+    /// Whether a query to `upstream` carries an OPT record, and to what it is padded if so.
+    pub(super) fn opt_for(&self, upstream: UpstreamId, now: Moment) -> (bool, Option<usize>) {
+        let state = self.upstreams.get(upstream.0);
+        state.map_or((true, None), |state| (state.opt.is_on(now), state.padding))
     }
 
     /// Nobody waits for these any more.

@@ -85,6 +85,11 @@ pub enum Event {
         /// Which.
         upstream: UpstreamId,
     },
+    /// The upstream knows nothing of EDNS and is asked without it for a while.
+    UpstreamWithoutEdns {
+        /// Which.
+        upstream: UpstreamId,
+    },
     /// No connection to the upstream can be made.
     UpstreamDown {
         /// Which.

@@ -15,7 +15,9 @@ use crate::time::Moment;
 use crate::upstream::{
     CloseReason, Connection, ConnectionId, Due, GroupId, Probe, Protocol, UpstreamId,
 };
-use crate::wire::{Class, Name, QueryOptions, Question, RecordType, write_query};
+use crate::wire::{
+    Class, Name, QueryOptions, Question, RecordType, write_query, write_query_without_edns,
+};
 
 impl<C> Engine<C> {
     /// Opens a stream, unless there are enough, or enough are being opened already: a third dial is begun only when the latest has
@@ -383,13 +385,18 @@ impl<C> Engine<C> {
             return;
         };
         let question = Question::new(&Name::root(), RecordType::NS, Class::IN);
-        let options = QueryOptions {
-            checking_disabled: false,
-            dnssec_ok: false,
-            keepalive: false,
-            padding: self.padding_for(upstream),
-        };
-        write_query(question.view(), options, &mut self.scratch);
+        let (edns, padding) = self.opt_for(upstream, now);
+        if edns {
+            let options = QueryOptions {
+                checking_disabled: false,
+                dnssec_ok: false,
+                keepalive: false,
+                padding,
+            };
+            write_query(question.view(), options, &mut self.scratch);
+        } else {
+            write_query_without_edns(question.view(), false, &mut self.scratch);
+        }
         let Some(state) = self.connections.get_mut(connection) else {
             return;
         };
@@ -450,6 +457,7 @@ impl<C> Engine<C> {
             }
             state.endpoints.forget(now);
             state.health.forget(now);
+            state.opt.forget();
             state.probe = None;
         }
         let all: Vec<ConnectionId> = self.connections.keys().collect();

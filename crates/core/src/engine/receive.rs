@@ -6,7 +6,7 @@ use super::{Engine, Owner};
 use crate::exchange::{Attempt, ExchangeId};
 use crate::limits::QUESTION_BUDGET;
 use crate::time::Moment;
-use crate::upstream::{Accepted, CloseReason, ConnectionId, Protocol, UpstreamId};
+use crate::upstream::{Accepted, CloseReason, ConnectionId, Protocol, UpstreamId, refuses_edns};
 use crate::wire::edns::{EdeCode, Edns};
 use crate::wire::{Rcode, ReplyOrigin, ResponseView, render_reply};
 
@@ -114,6 +114,9 @@ impl<C> Engine<C> {
         if response.header().flags.truncated() && self.asks_over_stream(exchange_id, attempt, now) {
             return;
         }
+        if self.asks_without_edns(exchange_id, attempt, response, now) {
+            return;
+        }
         let Some(exchange) = self.exchanges.get_mut(exchange_id) else {
             return;
         };
@@ -155,6 +158,36 @@ impl<C> Engine<C> {
         exchange.needs_stream = true;
         let connection = self.connection_for(id, upstream, now);
         connection.is_some_and(|connection| self.submit_to(id, upstream, connection, now))
+    }
+
+    /// Asks an upstream that seems to know nothing of EDNS once more, without, and remembers it when that was the reason (RFC 6891
+    /// section 7). `false` when the response stands.
+    fn asks_without_edns(
+        &mut self,
+        id: ExchangeId,
+        attempt: Attempt,
+        response: &ResponseView<'_>,
+        now: Moment,
+    ) -> bool {
+        let upstream = attempt.upstream;
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return false;
+        };
+        match (attempt.edns, refuses_edns(response)) {
+            (true, true) if !exchange.tried(upstream).refused_edns => {
+                exchange.note_refused_edns(upstream);
+                let connection = self.connection_for(id, upstream, now);
+                connection.is_some_and(|connection| self.submit_to(id, upstream, connection, now))
+            }
+            (false, false) if exchange.tried(upstream).refused_edns => {
+                let state = self.upstreams.get_mut(upstream.0);
+                if state.is_some_and(|state| state.opt.handle_answered_without(now)) {
+                    self.events.push(Event::UpstreamWithoutEdns { upstream });
+                }
+                false
+            }
+            (true | false, true | false) => false,
+        }
     }
 
     fn origin_of(&self, upstream: UpstreamId) -> ReplyOrigin {

@@ -79,6 +79,7 @@ impl<C> Engine<C> {
             heard: state.heard,
             probed: state.probe.map(|probe| probe.sent),
             counts: state.counts,
+            edns: state.opt.is_on(now),
         })
     }
 

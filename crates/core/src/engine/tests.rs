@@ -14,6 +14,7 @@ use crate::wire::{
 
 mod clear_text;
 mod counts;
+mod edns;
 mod failures;
 mod groups;
 mod lifecycle;

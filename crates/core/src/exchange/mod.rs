@@ -41,6 +41,8 @@ pub(crate) struct Attempt {
     pub(crate) connection: ConnectionId,
     pub(crate) id: u16,
     pub(crate) sent: Moment,
+    /// Whether it went out with an OPT record.
+    pub(crate) edns: bool,
 }
 
 /// What was tried with one upstream.
@@ -53,6 +55,8 @@ pub(crate) struct Tried {
     pub(crate) failed_dials: u8,
     /// Whether it gave a poor answer.
     pub(crate) declined: bool,
+    /// Whether it refused the question for its OPT record, as it seems.
+    pub(crate) refused_edns: bool,
 }
 
 impl Tried {
@@ -62,6 +66,7 @@ impl Tried {
             sends: 0,
             failed_dials: 0,
             declined: false,
+            refused_edns: false,
         }
     }
 }
@@ -149,6 +154,11 @@ impl<C> Exchange<C> {
         }
     }
 
+    /// Whether the question is asked with CD.
+    pub(crate) fn checking_disabled(&self) -> bool {
+        self.checking_disabled
+    }
+
     /// What was tried with `upstream` so far.
     pub(crate) fn tried(&self, upstream: UpstreamId) -> Tried {
         let found = self.tried.iter().find(|tried| tried.upstream == upstream);
@@ -170,6 +180,11 @@ impl<C> Exchange<C> {
     /// The upstream gave a poor answer.
     pub(crate) fn note_declined(&mut self, upstream: UpstreamId) {
         self.tried_mut(upstream).declined = true;
+    }
+
+    /// The upstream seems to know nothing of EDNS.
+    pub(crate) fn note_refused_edns(&mut self, upstream: UpstreamId) {
+        self.tried_mut(upstream).refused_edns = true;
     }
 
     /// Times the question went out for its group, to whomever.

@@ -11,6 +11,7 @@ mod endpoints;
 mod health;
 mod idle;
 mod in_flight;
+mod opt_use;
 mod rtt;
 mod select;
 
@@ -21,7 +22,10 @@ use slotmap::new_key_type;
 use smallvec::SmallVec;
 
 use crate::counts::UpstreamCounts;
-use crate::limits::{CONNECTIONS_PER_UPSTREAM_MAX, KEEP_WARM_MAX, PROBE_TIMEOUT};
+use crate::limits::{
+    CONNECTIONS_PER_UPSTREAM_MAX, KEEP_WARM_MAX, PROBE_TIMEOUT, QUERY_PADDING_BLOCK,
+    QUERY_PADDING_BLOCK_MAX,
+};
 use crate::time::Moment;
 
 pub use close::{CloseReason, TlsFault};
@@ -31,6 +35,7 @@ pub(crate) use endpoints::Endpoints;
 pub use health::HealthState;
 pub(crate) use health::{Health, Standing};
 pub(crate) use idle::IdleLimit;
+pub(crate) use opt_use::{OptUse, refuses_edns};
 pub(crate) use rtt::Rtt;
 pub use select::Strategy;
 pub(crate) use select::{Candidate, Selector};
@@ -80,6 +85,11 @@ pub struct UpstreamConfig {
     pub weight: u32,
     /// Connections kept open though nobody asks; at most [`KEEP_WARM_MAX`].
     pub keep_warm: usize,
+    /// Whether queries carry an OPT record (RFC 6891); without one there is no padding either.
+    pub edns: bool,
+    /// Octets to whose multiple encrypted queries are padded (RFC 8467 section 4.1), at most [`QUERY_PADDING_BLOCK_MAX`]; 0 for no padding.
+    /// Clear-text ones never are.
+    pub padding: usize,
 }
 
 impl UpstreamConfig {
@@ -93,6 +103,8 @@ impl UpstreamConfig {
             tier: 0,
             weight: 1,
             keep_warm: 0,
+            edns: true,
+            padding: QUERY_PADDING_BLOCK,
         }
     }
 }
@@ -156,6 +168,8 @@ pub struct UpstreamStatus {
     pub probed: Option<Moment>,
     /// What was counted of it.
     pub counts: UpstreamCounts,
+    /// Whether it is asked with EDNS.
+    pub edns: bool,
 }
 
 /// A question of our own that finds out whether an upstream works.
@@ -180,6 +194,9 @@ pub(crate) struct Upstream {
     pub(crate) health: Health,
     pub(crate) rtt: Rtt,
     pub(crate) idle: IdleLimit,
+    pub(crate) opt: OptUse,
+    /// Octets of a block of padding; `None` where queries are not padded.
+    pub(crate) padding: Option<usize>,
     pub(crate) probe: Option<Probe>,
     /// When it last responded.
     pub(crate) heard: Option<Moment>,
@@ -190,6 +207,8 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     pub(crate) fn new(config: UpstreamConfig) -> Self {
+        // Queries are padded where nobody can read them, and nowhere else (RFC 7830 section 6).
+        let padded = config.protocol == Protocol::Tls && config.padding > 0;
         Self {
             protocol: config.protocol,
             tier: config.tier,
@@ -202,6 +221,8 @@ impl Upstream {
             health: Health::default(),
             rtt: Rtt::default(),
             idle: IdleLimit::default(),
+            opt: OptUse::new(config.edns),
+            padding: padded.then_some(config.padding.min(QUERY_PADDING_BLOCK_MAX)),
             probe: None,
             heard: None,
             counts: UpstreamCounts::default(),

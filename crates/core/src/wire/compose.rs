@@ -27,21 +27,7 @@ pub struct QueryOptions {
 /// Writes the query for `question` with ID 0, which the connection overwrites. RD and AD are set: we always want recursion,
 /// and always want to know whether the upstream validated; who of the askers learns it is decided at the reply.
 pub fn write_query(question: QuestionRef<'_>, options: QueryOptions, out: &mut Vec<u8>) {
-    let flags = Flags::NONE
-        .with_recursion_desired(true)
-        .with_authentic_data(true)
-        .with_checking_disabled(options.checking_disabled);
-    let header = Header {
-        id: 0,
-        flags,
-        questions: 1,
-        answers: 0,
-        authorities: 0,
-        additionals: 1,
-    };
-    out.clear();
-    out.extend_from_slice(&header.octets());
-    out.extend_from_slice(question.octets());
+    write_asking(question, options.checking_disabled, 1, out);
     let fields = OptFields {
         rcode: Rcode::NOERROR,
         dnssec_ok: options.dnssec_ok,
@@ -53,6 +39,38 @@ pub fn write_query(question: QuestionRef<'_>, options: QueryOptions, out: &mut V
     if let Some(block) = options.padding {
         opt.pad_to(block);
     }
+}
+
+/// Writes the same query for an upstream that knows nothing of EDNS.
+pub fn write_query_without_edns(
+    question: QuestionRef<'_>,
+    checking_disabled: bool,
+    out: &mut Vec<u8>,
+) {
+    write_asking(question, checking_disabled, 0, out);
+}
+
+fn write_asking(
+    question: QuestionRef<'_>,
+    checking_disabled: bool,
+    additionals: u16,
+    out: &mut Vec<u8>,
+) {
+    let flags = Flags::NONE
+        .with_recursion_desired(true)
+        .with_authentic_data(true)
+        .with_checking_disabled(checking_disabled);
+    let header = Header {
+        id: 0,
+        flags,
+        questions: 1,
+        answers: 0,
+        authorities: 0,
+        additionals,
+    };
+    out.clear();
+    out.extend_from_slice(&header.octets());
+    out.extend_from_slice(question.octets());
 }
 
 /// Writes a reply that has no records: an error of our own.

@@ -31,6 +31,7 @@ mod numbers;
 mod octets;
 mod options;
 pub mod peek;
+pub mod proxy;
 mod query;
 mod question;
 mod records;
@@ -39,7 +40,7 @@ mod response;
 pub use asker::{Asker, AskerEdns, Transport};
 pub use compose::{
     QueryOptions, ResponseComposer, write_cookie, write_error, write_fault, write_query,
-    write_truncated,
+    write_query_without_edns, write_truncated,
 };
 pub use edit::{Canonical, Counts, ReplyOrigin, Ttls, render_reply};
 pub use error::WireError;

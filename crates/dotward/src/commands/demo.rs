@@ -369,6 +369,7 @@ fn config(
     Config {
         listeners,
         listen_tls: None,
+        proxy_from: Vec::new(),
         control: None,
         allow: ["127.0.0.0/8", "::1/128"]
             .iter()

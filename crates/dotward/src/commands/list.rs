@@ -132,6 +132,8 @@ pub(crate) fn upstream_json(upstream: &UpstreamSettings) -> Value {
         "tier": upstream.tier,
         "weight": upstream.weight,
         "keep_warm": upstream.keep_warm,
+        "edns": upstream.edns,
+        "padding": upstream.padding,
     })
 }
 

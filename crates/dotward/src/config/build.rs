@@ -54,8 +54,9 @@ pub(crate) fn build(
             .map(|(listener, _)| listener)
             .collect(),
         listen_tls,
+        allow: networks(parts.values, Id::ListenAllow),
+        proxy_from: proxy_from(parts.values, warnings),
         control: control(parts.values),
-        allow: allow(parts.values),
         answers: answers::build(parts, faults)?,
         upstreams: far.upstreams,
         strategy: routes::strategy(parts.values, Id::Strategy).unwrap_or_default(),
@@ -120,6 +121,11 @@ fn listen_tls(
 ) -> Option<ServerIdentity> {
     let before = faults.len();
     let pair = pair(parts.values, [Id::ListenCertificate, Id::ListenKey], faults);
+    let client_ca = named_file(parts.values, Id::ListenClientCa);
+    let fault = client_ca
+        .as_ref()
+        .and_then(|it| files::check_roots(it, parts.files).err());
+    faults.extend(fault);
     let tls = listeners
         .iter()
         .find(|(it, _)| it.transport == ListenTransport::Tls);
@@ -134,12 +140,16 @@ fn listen_tls(
             Some(ServerIdentity {
                 certificate_file: certificate.path,
                 key_file: key.path,
+                client_ca_file: client_ca.map(|it| it.path),
             })
         }
         (None, Some((listener, place))) if faults.len() == before => {
             let listener = listener.address.to_string();
             faults.push(Fault::new(place, Problem::NoListenCertificate { listener }));
             None
+        }
+        (None, None) if faults.len() == before => {
+            client_ca.and_then(|it| alone(&it, Id::ListenCertificate, faults))
         }
         (None, _) => None,
     }
@@ -220,12 +230,23 @@ fn ready_requires(values: &Values) -> ReadyRequires {
     }
 }
 
-fn allow(values: &Values) -> Vec<ipnet::IpNet> {
+/// Load balancers. To believe everybody is a mistake more often than not, and is told.
+fn proxy_from(values: &Values, warnings: &mut Vec<Warning>) -> Vec<ipnet::IpNet> {
+    let of_everybody = |parsed: &&Parsed| matches!(&parsed.value, Value::Networks(networks) if networks.iter().any(|it| it.prefix_len() == 0));
+    if let Some(parsed) = values.all(Id::ListenProxyFrom).iter().find(of_everybody) {
+        let place = parsed.place.clone();
+        warnings.push(Warning::ProxyFromEverybody { place });
+    }
+    networks(values, Id::ListenProxyFrom)
+}
+
+/// The networks of a list, each once.
+fn networks(values: &Values, id: Id) -> Vec<ipnet::IpNet> {
     let mut seen = BTreeSet::new();
-    let mut allow = Vec::new();
-    for parsed in values.all(Id::ListenAllow) {
+    let mut all = Vec::new();
+    for parsed in values.all(id) {
         if let Value::Networks(networks) = &parsed.value {
-            allow.extend(
+            all.extend(
                 networks
                     .iter()
                     .copied()
@@ -233,7 +254,7 @@ fn allow(values: &Values) -> Vec<ipnet::IpNet> {
             );
         }
     }
-    allow
+    all
 }
 
 /// The control socket; `None` when it is off, or nobody said anything.

@@ -237,10 +237,14 @@ impl Walk<'_> {
     fn text(&mut self, setting: &Setting, value: &Spanned<DeValue<'_>>) -> Option<Given> {
         let text = match (value.get_ref(), setting.kind) {
             (DeValue::String(text), kind) if takes_strings(kind) => text.to_string(),
-            (DeValue::Boolean(value), Kind::YesNo) => value.to_string(),
+            (DeValue::Boolean(value), Kind::YesNo | Kind::Padding) => value.to_string(),
             (
                 DeValue::Integer(number),
-                Kind::Port | Kind::Seconds { .. } | Kind::Number { .. } | Kind::Workers,
+                Kind::Port
+                | Kind::Seconds { .. }
+                | Kind::Number { .. }
+                | Kind::Workers
+                | Kind::Padding,
             ) => {
                 let decimal = i128::from_str_radix(number.as_str(), number.radix());
                 decimal.map_or_else(|_| number.as_str().to_owned(), |number| number.to_string())
@@ -290,12 +294,16 @@ impl Walk<'_> {
 }
 
 fn takes_strings(kind: Kind) -> bool {
-    !matches!(kind, Kind::Port | Kind::Number { .. } | Kind::YesNo)
+    !matches!(
+        kind,
+        Kind::Port | Kind::Number { .. } | Kind::YesNo | Kind::Padding
+    )
 }
 
 fn expected(setting: &Setting) -> String {
     match (setting.kind, setting.many) {
         (Kind::YesNo, _) => "`true` or `false`, without quotes".into(),
+        (Kind::Padding, _) => "`true`, `false`, or a number such as 128".into(),
         (Kind::Port | Kind::Seconds { .. } | Kind::Number { .. }, _) => {
             format!("a number such as {}", setting.example)
         }

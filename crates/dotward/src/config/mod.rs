@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use dotward_core::limits::QUERY_PADDING_BLOCK;
 use dotward_core::policy::reverse_zones;
 use ipnet::IpNet;
 use rustls::pki_types::ServerName;
@@ -73,6 +74,8 @@ pub struct Config {
     pub control: Option<PathBuf>,
     /// The networks whose clients are answered.
     pub allow: Vec<IpNet>,
+    /// The networks of load balancers, whose PROXY headers say who asks.
+    pub proxy_from: Vec<IpNet>,
     /// What clients are told beside the answer.
     pub answers: AnswerSettings,
     /// The resolvers asked, in order of preference; names are unique, and at least one has a tier.
@@ -153,13 +156,15 @@ pub struct AnswerSettings {
     pub nsid: Option<String>,
 }
 
-/// Certificate chain and key of the TLS listeners, both PEM files.
+/// Certificate chain and key of the TLS listeners, and the roots of their clients', all PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerIdentity {
     /// The chain, the server's own certificate first.
     pub certificate_file: PathBuf,
     /// The private key of the first certificate.
     pub key_file: PathBuf,
+    /// Roots of the certificates clients have to show; `None` asks for none.
+    pub client_ca_file: Option<PathBuf>,
 }
 
 /// Certificate chain and key shown to an upstream that asks for them, both PEM files.
@@ -226,6 +231,10 @@ pub struct UpstreamSettings {
     pub weight: u8,
     /// Connections kept open while nobody asks.
     pub keep_warm: u8,
+    /// Whether queries carry an OPT record.
+    pub edns: bool,
+    /// Octets to whose multiple queries are padded; 0 for no padding. Clear-text ones never are.
+    pub padding: usize,
     /// Where to connect to. Empty only if `tls_name` is a DNS name to be found by bootstrap.
     pub endpoints: Vec<SocketAddr>,
     /// The port of endpoints found by bootstrap.
@@ -369,6 +378,8 @@ impl UpstreamSettings {
             tier: Some(1),
             weight: 1,
             keep_warm: 0,
+            edns: true,
+            padding: QUERY_PADDING_BLOCK,
             endpoints,
             port,
             tls_name: None,

@@ -253,6 +253,7 @@ impl Work<'_> {
         let ids = [Id::UpstreamClientCert, Id::UpstreamClientKey];
         let client_identity = self.identity(&values, ids);
         self.refuse_two_sources(&values);
+        self.refuse_padding_without_edns(&values);
         if entry.faulty || self.faults.len() > before {
             return None;
         }
@@ -270,6 +271,8 @@ impl Work<'_> {
         settings.tier = fields.tier;
         settings.weight = fields.weight.unwrap_or(settings.weight);
         settings.keep_warm = fields.keep_warm.unwrap_or(settings.keep_warm);
+        settings.edns = fields.edns.unwrap_or(settings.edns);
+        settings.padding = fields.padding.unwrap_or(settings.padding);
         settings.pin_mode = self.pin_mode_for(settings.tls_name.as_ref(), fields.pin_mode);
         settings.binding = fields.binding;
         let named = fields.name.is_some();
@@ -347,6 +350,19 @@ impl Work<'_> {
                     .push(Fault::new(&parsed.place, Problem::Conflict { one, other }));
             }
             known.push(address);
+        }
+    }
+
+    /// Padding is an EDNS option.
+    fn refuse_padding_without_edns(&mut self, values: &Values) {
+        let off = |parsed: &&Parsed| parsed.value == Value::YesNo(false);
+        let padded = |parsed: &&Parsed| parsed.value != Value::Number(0);
+        let edns = values.one(Id::UpstreamEdns).filter(off);
+        let padding = values.one(Id::UpstreamPadding).filter(padded);
+        if let (Some(_), Some(padding)) = (edns, padding) {
+            let (one, other) = ("edns = false".to_owned(), "padding".to_owned());
+            self.faults
+                .push(Fault::new(&padding.place, Problem::Conflict { one, other }));
         }
     }
 

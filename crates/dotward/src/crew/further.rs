@@ -25,7 +25,7 @@ use super::busy::BusyWatch;
 use super::link::{Handed, Inbox, Instruction, Link};
 use super::readers::{Readers, UdpSockets};
 use crate::clock;
-use crate::listen::stream;
+use crate::listen::accept;
 use crate::near::{Far, Host, Near, ReplyTo};
 use crate::run::local_runtime;
 use crate::signal::Ready;
@@ -179,10 +179,13 @@ async fn follow(worker: &Rc<Further>, readers: &mut Readers, instruction: Instru
             address,
             tls,
         } => match TcpStream::from_std(socket) {
-            Ok(socket) => stream::admit(worker, socket, address, tls),
+            Ok(socket) => accept::admit(worker, socket, address, tls),
             Err(error) => tracing::debug!(%error, %address, "a client is let go"),
         },
         Instruction::Beat => worker.link.counters.beats.add(1),
+        Instruction::LetGo { same_trust } => {
+            worker.near_turn(|near, _, _| near.let_go_of_distrusted(same_trust));
+        }
         Instruction::Front(front) => worker.near_turn(|near, _, _| near.front = front),
         Instruction::Drain => {
             readers.stop();

@@ -45,6 +45,11 @@ pub(crate) enum Instruction {
     },
     /// Give a sign of life.
     Beat,
+    /// Close the streams of clients whose certificates are good no longer.
+    LetGo {
+        /// Whether the same clients are trusted as before.
+        same_trust: bool,
+    },
     /// Queries are judged by this from now on.
     Front(Arc<Front>),
     /// Take no more queries, answer what is in flight, and say when that is done.

@@ -3,7 +3,9 @@
 //! Promises: the same three steps for every transport: the front judges a message, the engine gets what is to be forwarded, the worker
 //! writes replies. No message is looked into here.
 
+pub(crate) mod accept;
 mod holder;
+mod opening;
 pub(crate) mod places;
 pub mod sockets;
 mod source;

@@ -3,7 +3,7 @@
 //! Promises: a batch is received with one system call and its replies leave with one; a reply leaves from the address its query was
 //! sent to (RFC 2181 section 4.1); receiving never ends because of an error, nor spins; a datagram that was cut is dropped; a query
 //! that waited in the socket for as long as a client waits for its reply (the process was stopped, or flooded) is discarded,
-//! because nobody would believe the reply to be in time.
+//! because nobody would believe the reply to be in time; a datagram of a load balancer begins with a PROXY header or is dropped.
 //!
 //! Deliberately absent: fragments, larger sizes and truncation, which the front and the engine decide.
 
@@ -18,7 +18,7 @@ use std::{fmt, io};
 use dotward_core::front::Client;
 use dotward_core::limits::QUESTION_BUDGET;
 use dotward_core::time::Moment;
-use dotward_core::wire::Transport;
+use dotward_core::wire::{Transport, proxy};
 use dotward_udp::{BatchSocket, Datagram, LocalAddress, PushError, RecvBatch, SendBatch};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -279,13 +279,23 @@ fn is_stale(datagram: &Datagram<'_>, stale: Duration) -> bool {
 
 fn take(near: &mut Near, far: &mut impl Far, port: usize, datagram: Datagram<'_>, now: Moment) {
     let (peer, local) = (datagram.meta.peer, datagram.meta.local);
+    let (mut message, mut address) = (datagram.bytes, peer);
+    if near.balancers.contains(peer.ip()) {
+        let Ok(header) = proxy::parse_datagram(message) else {
+            near.counters.headless.add(1);
+            return;
+        };
+        message = message.get(header.len..).unwrap_or_default();
+        let source = header.source.unwrap_or(peer);
+        address = SocketAddr::new(source.ip().to_canonical(), source.port());
+    }
     let client = Client {
-        address: peer,
+        address,
         transport: Transport::Udp,
         idle: Duration::ZERO,
     };
     let to = || Way::Udp { port, peer, local };
-    if take_query(near, far, datagram.bytes, &client, to, now) == Taken::Reply
+    if take_query(near, far, message, &client, to, now) == Taken::Reply
         && let Some(port) = near.ports.get_mut(port)
     {
         port.push(&near.reply, peer, local);

@@ -23,6 +23,7 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
             transport: ListenTransport::Udp,
         }],
         listen_tls: None,
+        proxy_from: Vec::new(),
         control: None,
         allow: vec!["127.0.0.0/8".parse().unwrap()],
         answers: crate::config::AnswerSettings {

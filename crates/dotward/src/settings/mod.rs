@@ -67,6 +67,8 @@ pub enum Id {
     ListenAllow,
     ListenCertificate,
     ListenKey,
+    ListenClientCa,
+    ListenProxyFrom,
     UdpSize,
     Cookies,
     CookieSecretFile,
@@ -85,6 +87,8 @@ pub enum Id {
     UpstreamTier,
     UpstreamWeight,
     UpstreamKeepWarm,
+    UpstreamEdns,
+    UpstreamPadding,
     Strategy,
     Route,
     RouteSuffix,
@@ -249,6 +253,8 @@ pub enum Kind {
     },
     /// `true` or `false`.
     YesNo,
+    /// `true`, `false`, or octets.
+    Padding,
     /// A word for people: letters, digits, `.`, `_`, `-`; 1 to 64 of them.
     Label,
     /// The name of a preset.
@@ -295,6 +301,7 @@ impl Kind {
             Self::Suffix => "SUFFIX",
             Self::Target => "NAME",
             Self::YesNo => "BOOL",
+            Self::Padding => "BOOL|N",
             Self::Path => "FILE",
             Self::Choice(_) => "WORD",
             Self::Duration { .. } => "DUR",
@@ -327,6 +334,7 @@ impl Kind {
             Self::Suffix => "domain name, address or CIDR network".into(),
             Self::Target => "name of an upstream, or SPEC".into(),
             Self::YesNo => "`true` or `false`".into(),
+            Self::Padding => "`true`, `false`, or 16 to 512 octets".into(),
             Self::Path => "path".into(),
             Self::Choice(words) => words.join(", "),
             Self::Duration { min, max } => format!(

@@ -19,6 +19,10 @@ fn shown(config: &Config) -> String {
     let mut text = format!("listeners {}\n", listeners(config));
     let allow: Vec<_> = config.allow.iter().map(ToString::to_string).collect();
     text.push_str(&format!("allow {}\n", allow.join(" ")));
+    if !config.proxy_from.is_empty() {
+        let from: Vec<_> = config.proxy_from.iter().map(ToString::to_string).collect();
+        writeln!(text, "proxy from {}", from.join(" ")).expect("a string");
+    }
     let answers = &config.answers;
     if (answers.udp_size, answers.cookies) != (1232, Cookies::Answer) || answers.nsid.is_some() {
         writeln!(text, "{answers:?}").expect("a string");
@@ -37,6 +41,9 @@ fn shown(config: &Config) -> String {
                 write!(text, " tier {tier:?} weight {weight} warm {warm}").expect("a string");
             }
             text.push('\n');
+            if (it.edns, it.padding) != (true, 128) {
+                writeln!(text, "  edns {}, padding {}", it.edns, it.padding).expect("a string");
+            }
             let (mode, binding) = (it.pin_mode, &it.binding);
             if mode != PinMode::default() || *binding != Binding::default() {
                 writeln!(text, "  pins {mode:?}, {binding:?}").expect("a string");

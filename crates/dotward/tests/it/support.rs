@@ -69,6 +69,7 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
     Config {
         listeners: vec![listen(ListenTransport::Udp), listen(ListenTransport::Tcp)],
         listen_tls: None,
+        proxy_from: Vec::new(),
         control: None,
         allow: vec!["127.0.0.0/8".parse().unwrap()],
         answers: AnswerSettings {

@@ -12,6 +12,7 @@ pub(super) fn event_name(event: &Event) -> &'static str {
         Event::ResponseStray { .. } => "stray",
         Event::UpstreamUp { .. } => "up",
         Event::UpstreamSuspect { .. } => "suspect",
+        Event::UpstreamWithoutEdns { .. } => "without-edns",
         Event::UpstreamDown { .. } => "down",
     }
 }

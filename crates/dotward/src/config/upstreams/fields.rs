@@ -23,6 +23,8 @@ pub(super) struct Fields {
     pub(super) tier: Option<u8>,
     pub(super) weight: Option<u8>,
     pub(super) keep_warm: Option<u8>,
+    pub(super) edns: Option<bool>,
+    pub(super) padding: Option<usize>,
     pub(super) binding: Binding,
 }
 
@@ -54,6 +56,12 @@ impl Fields {
         fields.tier = number(values, Id::UpstreamTier);
         fields.weight = number(values, Id::UpstreamWeight);
         fields.keep_warm = number(values, Id::UpstreamKeepWarm);
+        if let Some(Value::YesNo(edns)) = value(values, Id::UpstreamEdns) {
+            fields.edns = Some(*edns);
+        }
+        if let Some(Value::Number(block)) = value(values, Id::UpstreamPadding) {
+            fields.padding = usize::try_from(*block).ok();
+        }
         fields.pin_mode = pin_mode(values, Id::UpstreamPinMode);
         fields.binding = binding(values);
         fields

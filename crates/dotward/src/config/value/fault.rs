@@ -103,6 +103,8 @@ pub enum ValueFault {
         /// The largest.
         max: u32,
     },
+    /// Neither `true` nor `false` nor a block of padding in range.
+    NotAPadding,
     /// Neither a number of workers nor the word for as many as are needed.
     NotWorkers {
         /// The largest number.
@@ -198,6 +200,7 @@ impl fmt::Display for ValueFault {
             Self::AddressWithoutScheme { address } => {
                 write!(f, "nothing says what is spoken with {address}")
             }
+            Self::NotAPadding => f.write_str("no block of padding"),
             Self::NotALabel => f.write_str("not fit for a name in logs and metrics"),
             Self::TextLength => f.write_str("a text has 1 to 4096 octets"),
             Self::NotADomainName => f.write_str("no domain name"),
@@ -243,6 +246,9 @@ impl ValueFault {
             Self::NotSeconds { max } => format!("write 0 to {max} seconds, or such as 5m"),
             Self::NotANumber { min, max } => {
                 format!("write a whole number from {min} to {max}")
+            }
+            Self::NotAPadding => {
+                "write `true` (128 octets), `false`, or 16 to 512 octets".into()
             }
             Self::NotWorkers { max } => {
                 format!("write auto, or a whole number from 1 to {max}")

@@ -84,6 +84,7 @@ pub(crate) fn parse(kind: Kind, text: &str) -> Result<Value, ValueFault> {
         Kind::Suffix => suffix::parse(text).map(Value::Suffix),
         Kind::Target => Ok(Value::Text(text.to_owned())),
         Kind::YesNo => scalar::yes_no(text).map(Value::YesNo),
+        Kind::Padding => scalar::padding(text).map(Value::Number),
         Kind::Path => Ok(Value::Path(PathBuf::from(text))),
         Kind::Choice(words) => scalar::choice(words, text).map(Value::Word),
         Kind::Duration { min, max } => scalar::duration(text, min, max).map(Value::Duration),

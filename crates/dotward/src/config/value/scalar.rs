@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU8;
 use std::time::Duration;
 
+use dotward_core::limits::{QUERY_PADDING_BLOCK, QUERY_PADDING_BLOCK_MAX};
+
 use super::{Family, ValueFault};
 use crate::config::{Name, Workers};
 use crate::limits::WORKERS_MAX;
@@ -14,6 +16,9 @@ const RECORD_TEXT_MAX: usize = 4096;
 
 /// The longest name of a network interface, without the zero octet behind it (`IFNAMSIZ`).
 const INTERFACE_MAX: usize = 15;
+
+/// The smallest block of padding, in octets: below it, lengths tell nearly as much as without.
+const PADDING_MIN: u32 = 16;
 
 /// The longest name of an upstream. It becomes a metric label and a part of log lines.
 const LABEL_MAX: usize = 64;
@@ -78,6 +83,16 @@ pub(super) fn yes_no(text: &str) -> Result<bool, ValueFault> {
     text.parse().map_err(|_| ValueFault::NotOneOf {
         words: &["true", "false"],
     })
+}
+
+/// Octets of a block; 0 for no padding.
+pub(super) fn padding(text: &str) -> Result<u32, ValueFault> {
+    let most = u32::try_from(QUERY_PADDING_BLOCK_MAX).unwrap_or(u32::MAX);
+    match text {
+        "true" => Ok(u32::try_from(QUERY_PADDING_BLOCK).unwrap_or(u32::MAX)),
+        "false" => Ok(0),
+        text => number(text, PADDING_MIN, most).map_err(|_| ValueFault::NotAPadding),
+    }
 }
 
 pub(super) fn label(text: &str) -> Result<String, ValueFault> {

@@ -181,6 +181,28 @@ pub(super) const ROWS: &[Setting] = &[
         ..ROW
     },
     Setting {
+        id: Id::UpstreamEdns,
+        key: field("upstream", "edns"),
+        kind: Kind::YesNo,
+        default: Default::Nothing("true"),
+        example: "false",
+        group: Group::Upstreams,
+        help: "Whether queries carry an OPT record (EDNS)",
+        detail: "An upstream that knows no EDNS is found out and asked without it; this saves the finding out. Without EDNS there are no DNSSEC \
+                 records and no padding. What clients put into theirs (client subnet, cookies, unknown options) never leaves this machine.",
+        ..ROW
+    },
+    Setting {
+        id: Id::UpstreamPadding,
+        key: field("upstream", "padding"),
+        kind: Kind::Padding,
+        default: Default::Nothing("true"),
+        example: "false",
+        group: Group::Upstreams,
+        help: "Pad queries to a multiple of so many octets, so that their length does not tell the name; true means 128",
+        ..ROW
+    },
+    Setting {
         id: Id::Strategy,
         key: top("strategy"),
         flag: Some("strategy"),
