@@ -25,7 +25,7 @@ pub fn command() -> Command {
         ]))
         .after_long_help(long_ending())
         .subcommand_help_heading(format!(
-            "Commands (none: run; to a running program: {}, healthcheck; for packages: man, completions)",
+            "Commands (none: run; others: {}, healthcheck, man, completions)",
             remote::names().join(", ")
         ))
         .disable_help_subcommand(true)
