@@ -210,8 +210,6 @@ impl Default for UpstreamCounts {
 /// What an engine counts besides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EngineCounts {
-    /// Questions that joined an equal one in flight.
-    pub coalesced: u64,
     /// Questions refused because there was no room for them.
     pub overloaded: u64,
     /// Questions sent a second time because the first upstream took longer than usual.

@@ -45,6 +45,8 @@ pub(crate) struct Counters {
     pub(crate) forwarded: Counter,
     /// Messages that get no reply: malformed from strangers, responses, less than a header.
     pub(crate) dropped: Counter,
+    /// Queries over UDP above the rate of one client network, told to come over TCP or not answered.
+    pub(crate) limited: Counter,
     /// Datagrams that waited in the socket for longer than a client waits for its reply.
     pub(crate) stale: Counter,
     /// Datagrams longer than any query.

@@ -34,15 +34,6 @@ pub(crate) const CLIENTS_BACKLOG: usize = 32 * 1024 * 1024;
 /// us (RFC 7766 section 6.2.1.1), small beside what all clients share.
 pub(crate) const CLIENT_IN_FLIGHT: usize = 512;
 
-/// Client streams open at once, TCP and TLS together. The next one takes the place of the one that is idle longest.
-/// Fewer when the system grants fewer descriptors. Each costs one and about 2 KiB, a TLS one about 20 KiB; dnsdist's default is 1000 per thread.
-pub(crate) const CLIENT_STREAMS: usize = 2048;
-
-/// Client streams open at once from one IPv4 address or one IPv6 /64; the next one takes the place of the one of them that is idle
-/// longest. More than a resolver behind us or a household behind one address opens, and few enough that no single source takes
-/// all [`CLIENT_STREAMS`].
-pub(crate) const CLIENT_STREAMS_PER_SOURCE: usize = 100;
-
 /// Descriptors kept from clients for ourselves: standard streams, event loop, signals, netlink, log, and files that are read again.
 /// Those of listeners and upstreams come on top.
 pub(crate) const DESCRIPTORS_OF_OUR_OWN: usize = 32;
@@ -198,6 +189,9 @@ pub(crate) const LOG_LINES: usize = 4096;
 /// Longest that the end of the process waits for the log to take what is left. A disk that works needs milliseconds.
 pub(crate) const LOG_END: Duration = Duration::from_secs(1);
 
+/// Pause between lines about something that happens again and again, such as queries above a rate: enough to see it last, too few to
+/// fill a disk.
+pub(crate) const REPEATS_TOLD: Duration = Duration::from_secs(60);
 /// How old the reading of the wall clock may be that the age of cookies is told by, which is counted in seconds.
 pub(crate) const WALL_READ_EVERY: Duration = Duration::from_secs(1);
 

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use dotward_core::exchange::Request;
+use dotward_core::exchange::{Asked, Request};
 use dotward_core::front::Front;
 use dotward_core::policy::Acl;
 use dotward_core::time::{Moment, WallSeconds};
@@ -22,6 +22,7 @@ use rustls::pki_types::UnixTime;
 
 use crate::clock;
 use crate::counters::Counters;
+use crate::events::Repeats;
 use crate::limits::WALL_READ_EVERY;
 use crate::listen::stream::{ClientKey, Clients};
 use crate::listen::udp::UdpPort;
@@ -61,6 +62,10 @@ pub(crate) trait Far {
     /// Takes a question. Exactly one reply for `to` follows, at once or later, by [`Near::deliver`]. To be called through
     /// [`Near::forward`], so that the turn knows of it.
     fn forward(&mut self, request: Request, to: ReplyTo, now: Moment);
+
+    /// Takes a question whose answer is kept and should be a newer one. Nobody waits for it, and it may be dropped. To be called through
+    /// [`Near::refresh`].
+    fn refresh(&mut self, asked: Asked, now: Moment);
 }
 
 /// A worker, as its listeners see it.
@@ -94,6 +99,8 @@ pub(crate) struct Near {
     pub(crate) nudge: Rc<Signal>,
     /// Something was forwarded in this turn.
     forwarded: bool,
+    /// Queries above a rate, as they are told of.
+    limited: Repeats,
     /// The wall clock, for the age of cookies, and when it was read: at most [`WALL_READ_EVERY`] ago.
     wall: (WallSeconds, Option<Moment>),
 }
@@ -118,6 +125,7 @@ impl Near {
             at_once: AtOnce::default(),
             nudge: Rc::default(),
             forwarded: false,
+            limited: Repeats::default(),
             wall: (WallSeconds::default(), None),
         }
     }
@@ -145,6 +153,23 @@ impl Near {
         far.forward(request, to, now);
     }
 
+    /// Has an answer that is kept asked for once more.
+    pub(crate) fn refresh(&mut self, far: &mut impl Far, asked: Asked, now: Moment) {
+        self.forwarded = true;
+        far.refresh(asked, now);
+    }
+
+    /// A query was above its network's rate.
+    pub(crate) fn note_limited(&mut self, now: Moment) {
+        self.counters.limited.add(1);
+        if let Some(queries) = self.limited.note(now) {
+            tracing::warn!(
+                queries,
+                "queries over UDP above the rate of one client network (limits.rate, limits.octets); told to use TCP or dropped"
+            );
+        }
+    }
+
     /// Whether anything was forwarded since the last call.
     pub(crate) fn take_forwarded(&mut self) -> bool {
         std::mem::take(&mut self.forwarded)
@@ -158,6 +183,7 @@ impl Near {
         match to.way {
             Way::Udp { port, peer, local } => {
                 if let Some(port) = self.ports.get_mut(port) {
+                    self.front.handle_sent(peer.ip(), message.len(), now);
                     port.push(message, peer, local);
                 }
             }
@@ -173,6 +199,12 @@ impl Near {
         for port in &mut self.ports {
             port.flush();
         }
+    }
+
+    /// Counts the reply that was written: it leaves in the turn its query came in.
+    pub(crate) fn count_at_once(&mut self, transport: Transport, source: Source) {
+        let (tally, kind) = (&self.counters.tally, (transport, source));
+        tally.add_reply_at_once(kind, &self.reply, &mut self.at_once);
     }
 
     /// Counts how long the replies of a turn took that began at `now`. Once a turn, after they left.

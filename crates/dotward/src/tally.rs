@@ -80,17 +80,20 @@ fn rcode_place(reply: &[u8]) -> usize {
 pub(crate) enum Source {
     /// Decided here: local records, special names, refusals.
     Local,
-    /// Asked for: an upstream's answer, or the failure of all of them.
+    /// Kept from before.
+    Cache,
+    /// Asked for: an upstream's answer, stale data in its place, or the failure of all of them.
     Upstream,
 }
 
 impl Source {
-    pub(crate) const ALL: [Self; 2] = [Self::Local, Self::Upstream];
+    pub(crate) const ALL: [Self; 3] = [Self::Local, Self::Cache, Self::Upstream];
 
     /// Its name.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Local => "local",
+            Self::Cache => "cache",
             Self::Upstream => "upstream",
         }
     }
@@ -111,7 +114,14 @@ fn transport_place(transport: Transport) -> usize {
 }
 
 /// Why messages got no reply.
-pub(crate) const DROPPED: [&str; 5] = ["not_allowed", "response", "runt", "waited", "too_long"];
+pub(crate) const DROPPED: [&str; 6] = [
+    "not_allowed",
+    "response",
+    "runt",
+    "limited",
+    "waited",
+    "too_long",
+];
 
 /// The counts of one worker, written by its thread only and read by any.
 #[derive(Debug, Default)]
@@ -195,6 +205,11 @@ impl Tally {
             DropReason::Runt => 2,
         };
         self.dropped[place].add(1);
+    }
+
+    /// A message got no reply because its client got enough of them.
+    pub(crate) fn add_limited(&self) {
+        self.dropped[3].add(1);
     }
 
     /// A turn ends `took` after its messages were read.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dotward_core::engine::{Action, Engine, Replies};
-use dotward_core::exchange::Request;
+use dotward_core::exchange::{self, Request};
 use dotward_core::time::Moment;
 use dotward_core::upstream::{ConnectionId, Protocol};
 use slotmap::SecondaryMap;
@@ -55,6 +55,10 @@ pub(crate) enum Asked {
 impl Far for Engine<Asked> {
     fn forward(&mut self, request: Request, to: ReplyTo, now: Moment) {
         self.submit(request, Asked::Here(to), now);
+    }
+
+    fn refresh(&mut self, asked: exchange::Asked, now: Moment) {
+        Self::refresh(self, asked, now);
     }
 }
 
@@ -141,8 +145,9 @@ impl State {
     /// A state without sockets in front of one upstream, in which loopback may ask.
     #[cfg(test)]
     pub(crate) fn for_test() -> Self {
+        use dotward_core::cache::Cache;
         use dotward_core::engine::EngineConfig;
-        use dotward_core::front::{Front, FrontConfig, OptionsConfig};
+        use dotward_core::front::{Deny, Front, FrontConfig, OptionsConfig};
         use dotward_core::policy::{Acl, PolicyConfig};
         use dotward_core::upstream::{Strategy, UpstreamConfig};
 
@@ -156,13 +161,16 @@ impl State {
         let front = Front::new(FrontConfig {
             allow: Acl::new(&allow),
             policy: PolicyConfig::default(),
+            cache: Arc::new(Cache::off()),
             options: OptionsConfig::default(),
+            deny: Deny::default(),
+            rate: None,
         });
         let engine = Engine::new(EngineConfig::new(upstreams, Strategy::Ordered), [7; 32]);
         let events = EventLog::new(vec!["test".to_owned()]);
         let near = Near::new(
             Arc::new(front),
-            Clients::new(Acl::new(&allow), Arc::new(Places::new(8))),
+            Clients::new(Acl::new(&allow), Arc::new(Places::new(8, 8))),
             SharedListenerTls::default(),
             Arc::default(),
         );
@@ -296,9 +304,14 @@ impl State {
     pub(crate) fn take_handed(&mut self, now: Moment) {
         for (worker, further) in self.further.iter().enumerate() {
             further.link.take_questions(&mut self.handed);
-            for (request, to) in self.handed.drain(..) {
-                self.engine
-                    .submit(request, Asked::Further { worker, to }, now);
+            for handed in self.handed.drain(..) {
+                match handed {
+                    Handed::Question(request, to) => {
+                        let asked = Asked::Further { worker, to };
+                        self.engine.submit(request, asked, now);
+                    }
+                    Handed::Refresh(asked) => self.engine.refresh(asked, now),
+                }
             }
         }
     }

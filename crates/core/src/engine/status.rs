@@ -5,6 +5,7 @@
 use core::net::SocketAddr;
 
 use super::Engine;
+use crate::cache::CacheStats;
 use crate::counts::EngineCounts;
 use crate::time::Moment;
 use crate::upstream::{
@@ -41,6 +42,12 @@ impl<C> Engine<C> {
     #[must_use]
     pub fn counts(&self) -> EngineCounts {
         self.counts
+    }
+
+    /// What the cache has done so far.
+    #[must_use]
+    pub fn cache_stats(&self) -> CacheStats {
+        self.cache.stats()
     }
 
     /// How many upstreams there are.

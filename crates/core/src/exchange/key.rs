@@ -9,23 +9,23 @@ use core::hash::BuildHasher;
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
-use super::Request;
+use super::Asked;
 
 /// A question in the form in which it is compared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ExchangeKey(SmallVec<[u8; 64]>);
 
 impl ExchangeKey {
-    pub(crate) fn new(request: &Request) -> Self {
-        let asker = &request.asker;
-        let mut octets: SmallVec<[u8; 64]> = SmallVec::from_slice(asker.question.octets());
+    pub(crate) fn new(asked: &Asked) -> Self {
+        let question = &asked.question;
+        let mut octets: SmallVec<[u8; 64]> = SmallVec::from_slice(question.octets());
         // Type and class are folded along; that is undone by appending them as they are.
         octets.make_ascii_lowercase();
-        octets.extend_from_slice(&asker.question.qtype().0.to_be_bytes());
-        octets.extend_from_slice(&asker.question.qclass().0.to_be_bytes());
-        let flags = u8::from(asker.dnssec_ok()) | u8::from(asker.flags.checking_disabled()) << 1;
+        octets.extend_from_slice(&question.qtype().0.to_be_bytes());
+        octets.extend_from_slice(&question.qclass().0.to_be_bytes());
+        let flags = u8::from(asked.dnssec_ok) | u8::from(asked.checking_disabled) << 1;
         octets.push(flags);
-        octets.extend_from_slice(&request.group.0.to_be_bytes());
+        octets.extend_from_slice(&asked.group.0.to_be_bytes());
         Self(octets)
     }
 
@@ -77,10 +77,7 @@ mod tests {
             options: crate::wire::ReplyOptions::NONE,
             transport: Transport::Udp,
         };
-        ExchangeKey::new(&Request {
-            asker,
-            group: GroupId(0),
-        })
+        ExchangeKey::new(&Asked::new(&asker, GroupId(0)))
     }
 
     #[test]

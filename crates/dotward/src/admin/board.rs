@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use dotward_core::cache::CacheStats;
 use dotward_core::counts::EngineCounts;
 use dotward_core::time::Moment;
 use dotward_core::upstream::{GroupId, UpstreamId, UpstreamStatus};
@@ -47,6 +48,7 @@ struct Signs {
 pub(crate) struct Report {
     pub(super) totals: Totals,
     pub(super) counts: EngineCounts,
+    pub(super) cache: CacheStats,
     /// Clients who wait for an upstream.
     pub(super) in_flight: usize,
     pub(super) upstreams: Vec<UpstreamReport>,
@@ -96,6 +98,7 @@ impl Report {
         Self {
             totals,
             counts: engine.counts(),
+            cache: engine.cache_stats(),
             in_flight: engine.in_flight(),
             upstreams: (0..engine.upstreams())
                 .filter_map(|place| UpstreamReport::of(state, UpstreamId(place), now))

@@ -3,11 +3,11 @@
 //! Every part is built even when another is at fault, so that all faults are found; a part whose
 //! own values did not parse is not blamed a second time for missing them.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dotward_core::front::Deny;
 use tracing::level_filters::LevelFilter;
 
 use super::answers;
@@ -15,6 +15,7 @@ use super::fault::{Fault, Problem};
 use super::file::FileSettings;
 use super::files::{self, NamedFile, ReadFiles};
 use super::layers::{Layers, Level, Parsed, Values};
+use super::limits::{self, LimitSettings};
 use super::local;
 use super::place::Place;
 use super::report::Warning;
@@ -22,8 +23,8 @@ use super::routes;
 use super::upstreams;
 use super::value::{ListenText, Value};
 use super::{
-    Config, ListenAddress, ListenTransport, LogFormat, LogSettings, ReadyRequires, ServerIdentity,
-    Workers,
+    CacheSettings, Config, ListenAddress, ListenTransport, LogFormat, LogSettings, ReadyRequires,
+    ServerIdentity, Workers,
 };
 use crate::settings::{Id, Setting};
 
@@ -54,7 +55,9 @@ pub(crate) fn build(
             .map(|(listener, _)| listener)
             .collect(),
         listen_tls,
-        allow: networks(parts.values, Id::ListenAllow),
+        allow: limits::networks(parts.values, Id::ListenAllow),
+        deny: deny(parts.values),
+        limits: LimitSettings::of(parts.values)?,
         proxy_from: proxy_from(parts.values, warnings),
         control: control(parts.values),
         answers: answers::build(parts, faults)?,
@@ -63,9 +66,10 @@ pub(crate) fn build(
         routes: far.routes,
         forward_special,
         local,
+        cache: cache(parts.values)?,
         bootstrap: far.bootstrap,
         log: log(parts.values),
-        drain: drain(parts.values)?,
+        drain: duration(parts.values, Id::Drain)?,
         admin,
         ready_requires: ready_requires(parts.values),
         workers: workers(parts.values)?,
@@ -230,6 +234,13 @@ fn ready_requires(values: &Values) -> ReadyRequires {
     }
 }
 
+fn deny(values: &Values) -> Deny {
+    match values.word(Id::ListenDeny) {
+        Some("silent") => Deny::Silence,
+        Some(_) | None => Deny::Refuse,
+    }
+}
+
 /// Load balancers. To believe everybody is a mistake more often than not, and is told.
 fn proxy_from(values: &Values, warnings: &mut Vec<Warning>) -> Vec<ipnet::IpNet> {
     let of_everybody = |parsed: &&Parsed| matches!(&parsed.value, Value::Networks(networks) if networks.iter().any(|it| it.prefix_len() == 0));
@@ -237,24 +248,29 @@ fn proxy_from(values: &Values, warnings: &mut Vec<Warning>) -> Vec<ipnet::IpNet>
         let place = parsed.place.clone();
         warnings.push(Warning::ProxyFromEverybody { place });
     }
-    networks(values, Id::ListenProxyFrom)
+    limits::networks(values, Id::ListenProxyFrom)
 }
 
-/// The networks of a list, each once.
-fn networks(values: &Values, id: Id) -> Vec<ipnet::IpNet> {
-    let mut seen = BTreeSet::new();
-    let mut all = Vec::new();
-    for parsed in values.all(id) {
-        if let Value::Networks(networks) = &parsed.value {
-            all.extend(
-                networks
-                    .iter()
-                    .copied()
-                    .filter(|network| seen.insert(*network)),
-            );
+fn cache(values: &Values) -> Option<CacheSettings> {
+    let seconds = |id| {
+        if let Value::Seconds(seconds) = values.one(id)?.value {
+            Some(seconds)
+        } else {
+            None
         }
-    }
-    all
+    };
+    let max_ttl = seconds(Id::CacheMaxTtl)?;
+    let Value::Size(size) = values.one(Id::CacheSize)?.value else {
+        return None;
+    };
+    Some(CacheSettings {
+        size,
+        stale: duration(values, Id::CacheStale)?,
+        min_ttl: seconds(Id::CacheMinTtl)?.min(max_ttl),
+        max_ttl,
+        negative_ttl: seconds(Id::CacheNegativeTtl)?,
+        prefetch: values.one(Id::CachePrefetch)?.value == Value::YesNo(true),
+    })
 }
 
 /// The control socket; `None` when it is off, or nobody said anything.
@@ -294,8 +310,8 @@ fn is_stderr(parsed: &Parsed) -> bool {
     parsed.value == Value::Path(PathBuf::from("stderr"))
 }
 
-fn drain(values: &Values) -> Option<Duration> {
-    if let Value::Duration(duration) = values.one(Id::Drain)?.value {
+fn duration(values: &Values, id: Id) -> Option<Duration> {
+    if let Value::Duration(duration) = values.one(id)?.value {
         Some(duration)
     } else {
         None

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dotward_core::engine::Replies;
-use dotward_core::exchange::Request;
+use dotward_core::exchange::{Asked, Request};
 use dotward_core::front::Front;
 use tokio::sync::Notify;
 
@@ -23,8 +23,14 @@ use crate::counters::Counters;
 use crate::limits::{HANDED_OVER, PLACED_STREAMS};
 use crate::near::ReplyTo;
 
-/// A question on its way to the engine, and where its reply goes within the worker it is from.
-pub(crate) type Handed = (Request, ReplyTo);
+/// What is on its way to the engine.
+#[derive(Debug)]
+pub(crate) enum Handed {
+    /// A question, and where its reply goes within the worker it is from.
+    Question(Request, ReplyTo),
+    /// A question nobody waits for.
+    Refresh(Asked),
+}
 
 /// What the first worker tells a further one.
 #[derive(Debug)]

@@ -37,9 +37,29 @@ fn take_query(
     {
         Verdict::Reply => {
             near.counters.answered_here.add(1);
-            let (tally, kind) = (&near.counters.tally, (transport, Source::Local));
-            tally.add_reply_at_once(kind, &near.reply, &mut near.at_once);
+            near.count_at_once(transport, Source::Local);
             Taken::Reply
+        }
+        Verdict::Cached => {
+            near.counters.answered_here.add(1);
+            near.count_at_once(transport, Source::Cache);
+            Taken::Reply
+        }
+        Verdict::ReplyAndRefresh(asked) => {
+            near.counters.answered_here.add(1);
+            near.count_at_once(transport, Source::Cache);
+            near.refresh(far, asked, now);
+            Taken::Reply
+        }
+        Verdict::Limited { reply } => {
+            near.note_limited(now);
+            if reply {
+                near.count_at_once(transport, Source::Local);
+                Taken::Reply
+            } else {
+                near.counters.tally.add_limited();
+                Taken::Dropped
+            }
         }
         Verdict::Drop(reason) => {
             near.counters.dropped.add(1);

@@ -32,7 +32,7 @@ use super::places::Places;
 use super::source::Source;
 use super::{Taken, take_query};
 use crate::clock;
-use crate::limits::{CLIENT_BACKLOG, CLIENT_IN_FLIGHT, CLIENT_STREAMS_PER_SOURCE, CLIENTS_BACKLOG};
+use crate::limits::{CLIENT_BACKLOG, CLIENT_IN_FLIGHT, CLIENTS_BACKLOG};
 use crate::near::{Far, Host, Near, Way};
 use crate::signal::{Ready, Signal, Wants};
 use crate::stream::{Stream, StreamEnd};
@@ -253,7 +253,7 @@ impl Clients {
     pub(super) fn make_room_of(&mut self, address: IpAddr) -> bool {
         let source = Source::of(address);
         let of_source = |client: &ClientStream| Source::of(client.client.address.ip()) == source;
-        let enough = CLIENT_STREAMS_PER_SOURCE;
+        let enough = self.places.per_source();
         if self.streams.len() < enough
             || self.streams.values().filter(|it| of_source(it)).count() < enough
         {

@@ -3,7 +3,7 @@
 //! Promises: a batch is received with one system call and its replies leave with one; a reply leaves from the address its query was
 //! sent to (RFC 2181 section 4.1); receiving never ends because of an error, nor spins; a datagram that was cut is dropped; a query
 //! that waited in the socket for as long as a client waits for its reply (the process was stopped, or flooded) is discarded,
-//! because nobody would believe the reply to be in time; a datagram of a load balancer begins with a PROXY header or is dropped.
+//! because nobody would believe the reply to be in time; a datagram from port 0 or from ourselves is dropped unread; one of a load balancer begins with a PROXY header or is dropped.
 //!
 //! Deliberately absent: fragments, larger sizes and truncation, which the front and the engine decide.
 
@@ -69,6 +69,8 @@ impl Source for Socket {
 /// through the worker's own, whichever their queries came through.
 pub(crate) struct UdpPort {
     socket: Arc<BatchSocket>,
+    /// Where it is bound, as far as the kernel says.
+    bound: Option<SocketAddr>,
     replies: SendBatch,
     /// Asks for a turn.
     nudge: Rc<Signal>,
@@ -164,8 +166,10 @@ impl UdpPort {
 
 /// Makes `socket` the one through which the worker replies from its address. Gives back the port's place.
 pub(crate) fn open(near: &mut Near, socket: Arc<BatchSocket>) -> usize {
+    let bound = socket.local_addr().ok();
     near.ports.push(UdpPort {
         socket,
+        bound,
         replies: SendBatch::new(),
         nudge: Rc::clone(&near.nudge),
         waits_for_room: Rc::default(),
@@ -279,6 +283,11 @@ fn is_stale(datagram: &Datagram<'_>, stale: Duration) -> bool {
 
 fn take(near: &mut Near, far: &mut impl Far, port: usize, datagram: Datagram<'_>, now: Moment) {
     let (peer, local) = (datagram.meta.peer, datagram.meta.local);
+    let own = near.ports.iter().filter_map(|port| port.bound);
+    if !can_be_answered(own, peer, local) {
+        tracing::trace!(%peer, "a sender that cannot be a client");
+        return;
+    }
     let (mut message, mut address) = (datagram.bytes, peer);
     if near.balancers.contains(peer.ip()) {
         let Ok(header) = proxy::parse_datagram(message) else {
@@ -298,8 +307,22 @@ fn take(near: &mut Near, far: &mut impl Far, port: usize, datagram: Datagram<'_>
     if take_query(near, far, message, &client, to, now) == Taken::Reply
         && let Some(port) = near.ports.get_mut(port)
     {
+        near.front.handle_sent(address.ip(), near.reply.len(), now);
         port.push(&near.reply, peer, local);
     }
+}
+
+/// Port 0 is nobody's, and a datagram that says to come from one of our own sockets is forged: the reply would come back to us.
+fn can_be_answered(
+    mut own: impl Iterator<Item = SocketAddr>,
+    peer: SocketAddr,
+    local: LocalAddress,
+) -> bool {
+    let is_own = |own: SocketAddr| {
+        own.port() == peer.port()
+            && (own.ip() == peer.ip() || own.ip().is_unspecified() && local.ip() == Some(peer.ip()))
+    };
+    peer.port() != 0 && !own.any(is_own)
 }
 
 #[cfg(test)]
@@ -312,6 +335,25 @@ mod tests {
     use super::*;
     use crate::run::local_runtime;
     use crate::worker::{State, Worker};
+
+    #[test]
+    fn who_cannot_be_a_client_is_not_answered() {
+        let own = ["127.0.0.1:53", "0.0.0.0:5353"].map(|text| text.parse().unwrap());
+        let cases = [
+            ("127.0.0.1:53", "127.0.0.1", false),
+            ("127.0.0.1:53", "192.0.2.1", false),
+            ("192.0.2.1:5353", "192.0.2.1", false),
+            ("192.0.2.2:5353", "192.0.2.1", true),
+            ("192.0.2.1:53", "192.0.2.1", true),
+            ("127.0.0.1:4000", "127.0.0.1", true),
+            ("127.0.0.1:0", "127.0.0.1", false),
+        ];
+        for (peer, to, expected) in cases {
+            let local = LocalAddress::new(to.parse().unwrap(), 0);
+            let answered = can_be_answered(own.into_iter(), peer.parse().unwrap(), local);
+            assert_eq!(answered, expected, "{peer} to {to}");
+        }
+    }
 
     fn cpu_time() -> Duration {
         let spent = clock_gettime(ClockId::ThreadCPUTime);

@@ -16,6 +16,7 @@ mod client_certificates;
 mod clients;
 mod commands;
 mod control;
+mod door;
 mod dot_listener;
 mod forwarding;
 mod generated;

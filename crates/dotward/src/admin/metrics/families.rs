@@ -19,6 +19,7 @@ impl Collector for Facts {
         let mut page = Page(encoder);
         self.questions(&mut page)?;
         self.engine(&mut page)?;
+        self.cache(&mut page)?;
         self.upstream_questions(&mut page)?;
         self.upstream_health(&mut page)?;
         self.connections(&mut page)?;
@@ -66,7 +67,7 @@ impl Facts {
         let counts = &self.report.counts;
         let help = "Questions that joined an equal one in flight";
         page.counter("dotward_coalesced", help)?
-            .counter([], counts.coalesced)?;
+            .counter([], self.report.cache.coalesced)?;
         let help = "Questions refused because a bound was met";
         let mut family = page.counter("dotward_requests_shed", help)?;
         family.counter([("reason", "questions_in_flight")], counts.overloaded)?;
@@ -76,6 +77,37 @@ impl Facts {
         let mut family = page.counter("dotward_hedges", help)?;
         family.counter([("outcome", "sent")], counts.hedged)?;
         family.counter([("outcome", "won")], counts.hedges_won)
+    }
+
+    fn cache(&self, page: &mut Page<'_>) -> fmt::Result {
+        const MEMORY: (&str, &str) = ("level", "memory");
+        let stats = &self.report.cache;
+        let help =
+            "Questions looked up in the cache, by what was found; failure is one that was kept";
+        let mut family = page.counter("dotward_cache_requests", help)?;
+        let results = [
+            ("hit", stats.hits),
+            ("stale", stats.stale),
+            ("failure", stats.failures),
+            ("miss", stats.misses),
+        ];
+        for (result, number) in results {
+            family.counter([MEMORY, ("result", result)], number)?;
+        }
+        let help = "Answers refreshed ahead of their end";
+        let mut family = page.counter("dotward_cache_prefetches", help)?;
+        family.counter([MEMORY], stats.prefetches)?;
+        let mut family = page.counter("dotward_cache_inserts", "Answers stored")?;
+        family.counter([MEMORY], stats.inserts)?;
+        let help = "Answers that had to make room";
+        let mut family = page.counter("dotward_cache_evictions", help)?;
+        family.counter([MEMORY], stats.evictions)?;
+        let mut family = page.gauge("dotward_cache_entries", "Answers kept")?;
+        family.gauge([MEMORY], count_f64(stats.entries))?;
+        let mut family = page.gauge("dotward_cache_size_bytes", "Memory they take")?;
+        family.gauge([MEMORY], count_f64(stats.octets))?;
+        let mut family = page.gauge("dotward_cache_limit_bytes", "Memory there is for them")?;
+        family.gauge([MEMORY], count_f64(stats.limit))
     }
 
     fn upstream_questions(&self, page: &mut Page<'_>) -> fmt::Result {

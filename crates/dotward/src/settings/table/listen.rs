@@ -61,6 +61,20 @@ pub(super) const ROWS: &[Setting] = &[
         ..ROW
     },
     Setting {
+        id: Id::ListenDeny,
+        key: key("listen", "deny"),
+        flag: Some("deny"),
+        variable: Some("DOTWARD_DENY"),
+        kind: Kind::Choice(&["refuse", "silent"]),
+        default: Default::Values(&["refuse"]),
+        example: "\"silent\"",
+        group: Group::Listen,
+        help: "What others get: refuse (REFUSED, a few a second) or silent",
+        detail: "Over TCP and TLS they are hung up on in both cases.",
+        rare: true,
+        ..ROW
+    },
+    Setting {
         id: Id::ListenCertificate,
         key: key("listen", "certificate"),
         flag: Some("listen-cert"),
