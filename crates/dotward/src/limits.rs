@@ -121,6 +121,10 @@ pub(crate) const SLEEP_NOTICED: Duration = Duration::from_secs(1);
 /// Pause between two log lines about want of descriptors, ports or memory for connections to upstreams.
 pub(crate) const SHORTAGE_REPEAT: Duration = Duration::from_secs(60);
 
+/// How long the wall clock is reckoned from one reading of it. Cookies count in seconds; before a datagram is
+/// discarded for its age the clock is read again.
+pub(crate) const WALL_CLOCK_KEPT: Duration = Duration::from_secs(1);
+
 /// Pause between the first news of a change in the network and the look at what it means. A change comes as a volley of
 /// messages (link, addresses, routes); longer keeps connections that are dead already.
 pub(crate) const NETWORK_SETTLE: Duration = Duration::from_millis(100);
@@ -192,8 +196,6 @@ pub(crate) const LOG_END: Duration = Duration::from_secs(1);
 /// Pause between lines about something that happens again and again, such as queries above a rate: enough to see it last, too few to
 /// fill a disk.
 pub(crate) const REPEATS_TOLD: Duration = Duration::from_secs(60);
-/// How old the reading of the wall clock may be that the age of cookies is told by, which is counted in seconds.
-pub(crate) const WALL_READ_EVERY: Duration = Duration::from_secs(1);
 
 /// Octets of one request over the control socket: the longest name in presentation form (1004 characters, RFC 1035 section 5.1) with the
 /// words around it.

@@ -30,7 +30,7 @@ fn take_query(
     let transport = client.transport;
     near.counters.queries(transport).add(1);
     near.counters.tally.add_query(client, message);
-    let wall = near.wall(now);
+    let wall = near.wall_seconds(now);
     match near
         .front
         .handle_query(message, client, now, wall, &mut near.reply)
