@@ -20,7 +20,7 @@ use dotward_udp::LocalAddress;
 use rustls::Connection;
 use rustls::pki_types::UnixTime;
 
-use crate::clock::WallClock;
+use crate::clock::{self, WallClock};
 use crate::counters::Counters;
 use crate::events::Repeats;
 use crate::listen::stream::{ClientKey, Clients};
