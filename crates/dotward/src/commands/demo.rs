@@ -399,6 +399,7 @@ fn config(
         drain: Duration::from_secs(2),
         admin: None,
         ready_requires: ReadyRequires::default(),
+        sandbox: false,
         workers: Workers::Auto,
     }
 }

@@ -72,6 +72,7 @@ pub(crate) fn build(
         drain: duration(parts.values, Id::Drain)?,
         admin,
         ready_requires: ready_requires(parts.values),
+        sandbox: sandbox(parts.values),
         workers: workers(parts.values)?,
     })
 }
@@ -308,6 +309,11 @@ fn log(values: &Values) -> LogSettings {
 
 fn is_stderr(parsed: &Parsed) -> bool {
     parsed.value == Value::Path(PathBuf::from("stderr"))
+}
+
+fn sandbox(values: &Values) -> bool {
+    let said = values.one(Id::Sandbox).map(|parsed| &parsed.value);
+    said != Some(&Value::YesNo(false))
 }
 
 fn duration(values: &Values, id: Id) -> Option<Duration> {

@@ -107,6 +107,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// When the proxy calls itself ready.
     pub ready_requires: ReadyRequires,
+    /// Whether the program gives up what it does not need once it serves.
+    pub sandbox: bool,
     /// How many threads answer queries.
     pub workers: Workers,
 }

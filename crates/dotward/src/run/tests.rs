@@ -55,6 +55,7 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
         drain: Duration::from_secs(2),
         admin: None,
         ready_requires: crate::config::ReadyRequires::Start,
+        sandbox: false,
         workers: Workers::Auto,
     }
 }

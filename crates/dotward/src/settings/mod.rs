@@ -135,6 +135,8 @@ pub enum Id {
     Drain,
     Admin,
     ReadyRequires,
+    Sandbox,
+    NoSandbox,
     Workers,
     Compat,
 }

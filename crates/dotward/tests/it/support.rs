@@ -95,6 +95,7 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
         drain: Duration::from_secs(2),
         admin: None,
         ready_requires: dotward::config::ReadyRequires::Start,
+        sandbox: false,
         workers: Workers::Auto,
     }
 }
