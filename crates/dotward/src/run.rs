@@ -8,7 +8,7 @@
 //! Deliberately absent: reading configurations, exit codes.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, watch};
 
 use crate::admin::{self, Admin, Board};
-use crate::config::{Binding, Config, ListenAddress, ListenTransport, own_endpoint};
+use crate::config::{Binding, Config, ListenAddress, ListenTransport};
 use crate::control::{self, ControlSocket, Desk, Facts};
 use crate::crew::{self, Crew, Supplies};
 use crate::descriptors;
@@ -44,9 +44,9 @@ use crate::tls::client::UpstreamTls;
 use crate::tls::server::ListenerTls;
 use crate::trust::{self, TrustPace};
 use crate::upstream::bootstrap;
-use crate::upstream::dial;
 use crate::worker::{State, Worker};
 
+mod checks;
 mod fault;
 mod proxy;
 
@@ -124,7 +124,7 @@ impl Prepared {
                 }),
             }
         }
-        check_bindings(&config, &mut faults);
+        checks::bindings(&config, &mut faults);
         let prepared = Self::assemble(config, sockets, listen_tls, upstreams, faults)?;
         Ok(Self {
             from_files: true,
@@ -168,7 +168,7 @@ impl Prepared {
         upstreams: Vec<Option<UpstreamTls>>,
         mut faults: Vec<StartFault>,
     ) -> Result<Self, StartError> {
-        refuse_loops(&config, &sockets, &mut faults);
+        checks::loops(&config, &sockets, &mut faults);
         let admin = config.admin.and_then(|address| {
             let fault = |error| faults.push(StartFault::Admin { address, error });
             admin::bind(address).map_err(fault).ok()
@@ -255,23 +255,6 @@ impl Prepared {
         serving.crew.close();
         drop(control);
         Ok(Ended { unanswered })
-    }
-}
-
-/// What is not permitted is a fault; an interface or an address that is not there may come.
-fn check_bindings(config: &Config, faults: &mut Vec<StartFault>) {
-    for upstream in &config.upstreams {
-        let name = &upstream.name;
-        match dial::check(&upstream.binding) {
-            Ok(()) => {}
-            Err(error) if error.is_permanent() => faults.push(StartFault::Binding {
-                upstream: name.clone(),
-                error,
-            }),
-            Err(error) => {
-                tracing::warn!(upstream = name, %error, "it is tried again with every connection");
-            }
-        }
     }
 }
 
@@ -445,38 +428,6 @@ fn supplies(config: &Config, cache: Arc<Cache>) -> io::Result<Supplies> {
         balancers: Acl::new(&config.proxy_from),
         listen_tls: SharedListenerTls::default(),
     })
-}
-
-/// Refuses upstreams that are this very proxy: a question to one would come back for ever.
-fn refuse_loops(config: &Config, sockets: &[(ListenAddress, Bound)], faults: &mut Vec<StartFault>) {
-    let bound = |(listen, socket): &(ListenAddress, Bound)| {
-        let address = socket.local_addr().ok()?;
-        Some(ListenAddress { address, ..*listen })
-    };
-    let listeners: Vec<_> = sockets.iter().filter_map(bound).collect();
-    for upstream in &config.upstreams {
-        if let Some(endpoint) = own_endpoint(&listeners, upstream, is_own_address) {
-            let upstream = upstream.name.clone();
-            faults.push(StartFault::Loop { upstream, endpoint });
-        }
-    }
-}
-
-/// Whether the address is one of this machine's: the kernel reaches those from the same address, but for loopback ones. Nothing is sent.
-fn is_own_address(ip: IpAddr) -> bool {
-    if ip.is_loopback() {
-        return true;
-    }
-    let unspecified: IpAddr = match ip {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let source = UdpSocket::bind((unspecified, 0)).and_then(|socket| {
-        // Any port will do, but 0.
-        socket.connect((ip, 9))?;
-        socket.local_addr()
-    });
-    source.is_ok_and(|source| source.ip() == ip)
 }
 
 fn bindings(config: &Config) -> Vec<Rc<Binding>> {
