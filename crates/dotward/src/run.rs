@@ -20,22 +20,18 @@ use dotward_core::upstream::Protocol;
 use dotward_udp::BatchSocket;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
-use crate::admin::{self, Admin, Board};
 use crate::config::{Binding, Config, ListenAddress, ListenTransport};
-use crate::control::{self, ControlSocket, Desk, Facts};
 use crate::crew::{self, Crew, Supplies};
 use crate::descriptors;
 use crate::events::EventLog;
-use crate::limits::CONTROL_CONNECTIONS;
 use crate::listen::accept;
 use crate::listen::places::Places;
 use crate::listen::sockets::{self, Bound};
 use crate::near::SharedListenerTls;
 use crate::network;
 use crate::plan;
-use crate::post;
 use crate::presets;
 use crate::sandbox::{self, Needs};
 use crate::service;
@@ -47,9 +43,11 @@ use crate::upstream::bootstrap;
 use crate::worker::{State, Worker};
 
 mod checks;
+mod companions;
 mod fault;
 mod proxy;
 
+use companions::{Plans, Provisions};
 pub use fault::{StartError, StartFault};
 pub use proxy::{Proxy, Running};
 
@@ -76,8 +74,7 @@ pub struct Ended {
 pub struct Prepared {
     config: Config,
     sockets: Vec<(ListenAddress, Bound)>,
-    admin: Option<std::net::TcpListener>,
-    control: Option<ControlSocket>,
+    provisions: Provisions,
     listen_tls: Option<ListenerTls>,
     /// One for each upstream of the configuration; `None` for those spoken to in the clear.
     upstreams: Vec<Option<UpstreamTls>>,
@@ -169,23 +166,13 @@ impl Prepared {
         mut faults: Vec<StartFault>,
     ) -> Result<Self, StartError> {
         checks::loops(&config, &sockets, &mut faults);
-        let admin = config.admin.and_then(|address| {
-            let fault = |error| faults.push(StartFault::Admin { address, error });
-            admin::bind(address).map_err(fault).ok()
-        });
+        let provisions = Provisions::new(&config, &mut faults);
         let seed = random().map_err(|error| faults.push(StartFault::System(error)));
-        let control = config.control.as_deref().and_then(|path| {
-            let socket = ControlSocket::bind(path);
-            socket
-                .map_err(|error| faults.push(StartFault::Control(error)))
-                .ok()
-        });
         match (faults.is_empty(), seed) {
             (true, Ok(seed)) => Ok(Self {
                 config,
                 sockets,
-                admin,
-                control,
+                provisions,
                 listen_tls,
                 upstreams,
                 from_files: false,
@@ -222,7 +209,7 @@ impl Prepared {
 
     /// Where metrics and health are told.
     pub fn admin(&self) -> Option<SocketAddr> {
-        self.admin.as_ref()?.local_addr().ok()
+        self.provisions.admin()
     }
 
     /// Serves until `orders` says otherwise. To be run within the runtime of [`local_runtime`].
@@ -233,18 +220,16 @@ impl Prepared {
     pub async fn serve(mut self, mut orders: watch::Receiver<Order>) -> io::Result<Ended> {
         let drain = self.config.drain;
         let (by_control, mut asked) = watch::channel(Order::Serve);
-        let control = self.control.take();
-        let facts = Facts::new(&self.config, self.listening());
+        let plans = Plans::of(&mut self);
         let serving = Service::start(self)?;
-        let control =
-            control.map(|socket| serving.serve_control(socket, facts, by_control.clone(), drain));
-        let control = control.transpose()?;
+        let companions = plans.start(serving.crew.first(), &serving.cache, by_control.clone())?;
         service::tell_ready();
         let order = tokio::select! {
             order = next_order(&mut orders) => order,
             order = next_order(&mut asked) => order,
         };
         service::tell_stopping();
+        companions.tell_draining();
         let unanswered = match order {
             Order::Serve | Order::Drain => tokio::select! {
                 unanswered = serving.drain(drain) => unanswered,
@@ -253,7 +238,7 @@ impl Prepared {
             Order::Abort => serving.crew.first().in_flight(),
         };
         serving.crew.close();
-        drop(control);
+        drop(companions);
         Ok(Ended { unanswered })
     }
 }
@@ -290,11 +275,9 @@ async fn aborted(orders: &mut watch::Receiver<Order>) {
 /// The workers and what listens for them.
 struct Service {
     crew: Rc<Crew>,
+    cache: Arc<Cache>,
     /// The listeners of streams.
     listeners: Vec<Rc<Signal>>,
-    board: Arc<Board>,
-    /// Told last that it ends.
-    _admin: Option<Admin>,
 }
 
 impl Service {
@@ -302,8 +285,7 @@ impl Service {
         let Prepared {
             config,
             sockets,
-            admin,
-            control: _,
+            provisions: _,
             listen_tls,
             upstreams,
             from_files,
@@ -314,7 +296,7 @@ impl Service {
         let supplies = supplies(&config, Arc::clone(&cache))?;
         let state = State::new(
             supplies.near(Arc::default()),
-            Engine::new(plan::engine(&config, cache), seed),
+            Engine::new(plan::engine(&config, Arc::clone(&cache)), seed),
             upstreams.into_iter().map(|tls| tls.map(Rc::new)).collect(),
             bindings(&config),
             EventLog::new(config.upstreams.iter().map(|u| u.name.clone()).collect()),
@@ -339,9 +321,6 @@ impl Service {
                 }
             }
         }
-        if let Some(address) = admin.as_ref().and_then(|it| it.local_addr().ok()) {
-            tracing::info!(%address, "metrics and health at http://{address}");
-        }
         for line in presets::start_lines(&config) {
             tracing::info!("{line}");
         }
@@ -350,43 +329,15 @@ impl Service {
         bootstrap::start(&worker, &config);
         trust::start(&worker, &config, from_files, pace);
         network::start(&worker);
-        let (post, inbox) = post::open();
-        inbox.serve(&worker);
-        let board = Arc::new(Board::new(post, config.ready_requires));
-        let admin = Admin::start(admin, Arc::clone(&board), service::watchdog());
         Ok(Self {
             crew,
+            cache,
             listeners,
-            board,
-            _admin: admin?,
         })
-    }
-
-    /// Serves the control socket from a thread of its own; what is asked of the worker is answered here.
-    fn serve_control(
-        &self,
-        socket: ControlSocket,
-        facts: Facts,
-        orders: watch::Sender<Order>,
-        drain: Duration,
-    ) -> io::Result<control::Server> {
-        let path = socket.path().display().to_string();
-        let (questions, asked) = mpsc::channel(CONTROL_CONNECTIONS);
-        let answering = control::answer_questions(Rc::clone(self.crew.first()), facts, asked);
-        tokio::task::spawn_local(answering);
-        let desk = Desk {
-            worker: questions,
-            orders,
-            drain,
-        };
-        let server = control::start(socket, desk)?;
-        tracing::info!(path, "control socket");
-        Ok(server)
     }
 
     async fn drain(&self, limit: Duration) -> usize {
         let began = Instant::now();
-        self.board.set_draining();
         for listener in &self.listeners {
             listener.stop();
         }

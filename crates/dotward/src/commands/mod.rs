@@ -1,5 +1,6 @@
 //! What the commands do.
 
+mod cache;
 pub mod check;
 pub mod demo;
 pub mod explain;
@@ -7,7 +8,7 @@ pub mod generated;
 pub mod healthcheck;
 pub mod list;
 pub mod query;
-mod records;
+pub(crate) mod records;
 pub mod remote;
 mod status;
 pub mod version;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use crate::control::ControlBindError;
 use crate::listen::sockets::BindError;
+use crate::shared::StoreError;
 use crate::tls::TlsSetupError;
 use crate::upstream::dial::BindingError;
 
@@ -23,6 +24,8 @@ pub enum StartFault {
     },
     /// There is no control socket.
     Control(ControlBindError),
+    /// The shared cache cannot be used as it is configured.
+    SharedCache(StoreError),
     /// Certificate or key of the TLS listeners cannot be used.
     ListenTls(TlsSetupError),
     /// The TLS settings of an upstream cannot be used.
@@ -59,6 +62,7 @@ impl fmt::Display for StartFault {
                 "cannot listen on {address} for metrics and health: {error}\n  fix:     give --admin another address or port, or off"
             ),
             Self::Control(error) => error.fmt(f),
+            Self::SharedCache(error) => write!(f, "shared cache: {error}"),
             Self::ListenTls(error) => write!(f, "TLS listeners: {error}"),
             Self::UpstreamTls { upstream, error } => write!(f, "upstream {upstream}: {error}"),
             Self::Binding { upstream, error } => write!(f, "upstream {upstream}: {error}"),
