@@ -17,7 +17,7 @@ pub use cookie::{COOKIE_SECRET_LEN, CookieSecrets};
 pub use options::{Cookies, OptionsConfig};
 
 use crate::cache::{Answered, Cache};
-use crate::exchange::{Asked, Request};
+use crate::exchange::{Asked, Request, Source};
 use crate::outcome::{Failure, Refusal};
 use crate::policy::{Acl, Decision, Policy, PolicyConfig};
 use crate::rate::{Pace, RateConfig, RateLimiter};
@@ -200,7 +200,8 @@ impl Front {
         };
         match decision {
             Decision::Forward { group, route: _ } => {
-                self.answer_or_forward(&asker, group, now, reply)
+                let source = Source::of(client.address.ip());
+                self.answer_or_forward(&asker, (group, source), now, reply)
             }
             Decision::Local | Decision::Special { .. } => {
                 self.reply_locally(&asker, decision, reply)
@@ -212,7 +213,7 @@ impl Front {
     fn answer_or_forward(
         &self,
         asker: &Asker<QuestionRef<'_>>,
-        group: GroupId,
+        (group, source): (GroupId, Source),
         now: Moment,
         reply: &mut Vec<u8>,
     ) -> Verdict {
@@ -228,6 +229,7 @@ impl Front {
         Verdict::Forward(Request {
             asker: asker.to_owned(),
             group,
+            source,
             stale,
         })
     }

@@ -156,6 +156,9 @@ impl<C> Engine<C> {
                 return self.refresh(asked, now);
             }
         }
+        if let Some(oldest) = self.exchanges.oldest_in_the_way(&request, now) {
+            self.shed(oldest, now);
+        }
         match self.exchanges.join(request, client, now) {
             Joined::Began(id) => {
                 self.hedges.handle_question();

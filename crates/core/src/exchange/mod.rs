@@ -6,6 +6,7 @@
 //! Deliberately absent: where the question goes and when it goes again (see [`engine`](crate::engine)).
 
 mod key;
+mod share;
 mod table;
 
 use smallvec::SmallVec;
@@ -15,6 +16,8 @@ use crate::upstream::{CloseReason, ConnectionId, GroupId, UpstreamId};
 use crate::wire::{
     AsQuestion, Asker, QueryOptions, Question, ReplyOrigin, ResponseView, Transport,
 };
+
+pub use share::Source;
 
 pub(crate) use key::{ExchangeKey, KeyHasher};
 pub(crate) use table::{ExchangeId, ExchangeTable, Joined};
@@ -26,6 +29,8 @@ pub struct Request {
     pub asker: Asker,
     /// Which upstreams may be asked.
     pub group: GroupId,
+    /// Who counts as its client when room is short.
+    pub source: Source,
     /// Whether an answer past its time is kept, for the case that nobody has a newer one.
     pub stale: bool,
 }
@@ -62,6 +67,7 @@ pub(crate) struct Waiter<C> {
     pub(crate) asker: Asker,
     pub(crate) client: C,
     pub(crate) deadline: Moment,
+    pub(crate) source: Source,
     /// Whether it would rather have an answer past its time than wait until its deadline.
     pub(crate) stale: bool,
 }
