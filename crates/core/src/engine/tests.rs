@@ -20,6 +20,7 @@ mod failures;
 mod groups;
 mod lifecycle;
 mod questions;
+mod signed;
 
 /// An engine, what came out of it, and a clock that moves only when told.
 struct Bench {
@@ -123,6 +124,7 @@ impl Bench {
             group,
             source: crate::exchange::Source::of([192, 0, 2, 1].into()),
             stale: false,
+            signed: None,
         };
         self.engine.submit(request, client, self.now);
         self.settle();

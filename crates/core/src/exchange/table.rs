@@ -9,7 +9,9 @@ use smallvec::SmallVec;
 
 use super::share::{Shares, Source};
 use super::{Asked, Attempt, Exchange, ExchangeKey, KeyHasher, Request, Waiter};
-use crate::limits::{EXCHANGES_MAX, SHED_AFTER, STALE_AFTER, WAITERS_PER_EXCHANGE_MAX};
+use crate::limits::{
+    EXCHANGES_MAX, SHED_AFTER, SIGNED_EXCHANGES_MAX, STALE_AFTER, WAITERS_PER_EXCHANGE_MAX,
+};
 use crate::time::Moment;
 use crate::wire::{Asker, Transport};
 
@@ -41,6 +43,8 @@ pub(crate) struct ExchangeTable<C> {
     budget: Duration,
     waiters: usize,
     shares: Shares,
+    /// Exchanges of signed queries.
+    signed: usize,
 }
 
 impl<C> ExchangeTable<C> {
@@ -53,6 +57,7 @@ impl<C> ExchangeTable<C> {
             stale: VecDeque::new(),
             budget,
             waiters: 0,
+            signed: 0,
         }
     }
 
@@ -95,6 +100,7 @@ impl<C> ExchangeTable<C> {
             group,
             source,
             stale,
+            signed,
         } = request;
         let asked = Asked::new(&asker, group);
         let key = ExchangeKey::new(&asked);
@@ -105,7 +111,12 @@ impl<C> ExchangeTable<C> {
             source,
             stale,
         };
-        if let Some(&id) = self.index.get(&key)
+        let is_signed = signed.is_some();
+        if is_signed && self.signed >= SIGNED_EXCHANGES_MAX {
+            return Joined::Full(waiter.asker, waiter.client);
+        }
+        if !is_signed
+            && let Some(&id) = self.index.get(&key)
             && let Some(exchange) = self.exchanges.get_mut(id)
             && now.since(exchange.began) < self.budget / 2
         {
@@ -121,10 +132,15 @@ impl<C> ExchangeTable<C> {
         if !self.shares.admits(source, left) {
             return Joined::Full(waiter.asker, waiter.client);
         }
-        let mut exchange = Exchange::new(key.clone(), asked, waiter.asker.transport, now);
+        let transport = waiter.asker.transport;
+        let mut exchange = Exchange::new(key.clone(), asked, signed, transport, now);
         exchange.waiters.push(waiter);
         let id = self.exchanges.insert(exchange);
-        self.index.insert(key, id);
+        if is_signed {
+            self.signed += 1;
+        } else {
+            self.index.insert(key, id);
+        }
         self.note_waiter(id, source, stale, now);
         Joined::Began(id)
     }
@@ -136,7 +152,7 @@ impl<C> ExchangeTable<C> {
         if self.index.contains_key(&key) || self.exchanges.len() >= EXCHANGES_MAX / 2 {
             return None;
         }
-        let exchange = Exchange::new(key.clone(), asked, Transport::Udp, now);
+        let exchange = Exchange::new(key.clone(), asked, None, Transport::Udp, now);
         let id = self.exchanges.insert(exchange);
         self.index.insert(key, id);
         self.deadlines.push_back((now + self.budget, id));
@@ -170,7 +186,7 @@ impl<C> ExchangeTable<C> {
             return None;
         }
         let key = ExchangeKey::new(&Asked::new(&request.asker, request.group));
-        if self.index.contains_key(&key) {
+        if request.signed.is_none() && self.index.contains_key(&key) {
             return None;
         }
         self.drop_finished();
@@ -226,6 +242,7 @@ impl<C> ExchangeTable<C> {
     pub(crate) fn remove(&mut self, id: ExchangeId) -> Option<Exchange<C>> {
         let exchange = self.exchanges.remove(id)?;
         self.note_gone(&exchange.waiters);
+        self.signed -= usize::from(exchange.signed().is_some());
         self.close_to_joiners(&exchange.key, id);
         self.drop_finished();
         Some(exchange)
@@ -312,6 +329,7 @@ mod tests {
             group: GroupId(0),
             source: source(1),
             stale: false,
+            signed: None,
         }
     }
 
