@@ -64,7 +64,10 @@ async fn allocations(queries: u16, over_tcp: bool) -> u64 {
 
 #[tokio::test]
 async fn a_cached_answer_over_udp_allocates_nothing() {
-    let (few, many) = (allocations(FEW, false).await, allocations(MANY, false).await);
+    let (few, many) = (
+        allocations(FEW, false).await,
+        allocations(MANY, false).await,
+    );
     assert!(many <= few + ASIDE, "{few} with {FEW}, {many} with {MANY}");
 }
 
