@@ -331,6 +331,7 @@ fn the_answer_to_a_signed_query_is_neither_looked_up_nor_given_away() {
     let request = Request {
         asker,
         group: GroupId::DEFAULT,
+        source: crate::exchange::Source::of([192, 0, 2, 1].into()),
         stale: false,
         signed: crate::exchange::SignedQuery::of(&view),
     };
