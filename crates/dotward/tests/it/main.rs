@@ -10,6 +10,7 @@
 mod support;
 
 mod admin;
+mod allocations;
 mod binding;
 mod bootstrap;
 mod client_certificates;
