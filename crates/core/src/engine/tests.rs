@@ -21,6 +21,7 @@ mod groups;
 mod kept;
 mod lifecycle;
 mod questions;
+mod shared;
 mod signed;
 
 /// An engine, what came out of it, and a clock that moves only when told.
