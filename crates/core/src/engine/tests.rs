@@ -19,6 +19,7 @@ mod counts;
 mod edns;
 mod failures;
 mod groups;
+mod kept;
 mod lifecycle;
 mod questions;
 mod shared;
