@@ -36,14 +36,15 @@ use crate::plan;
 use crate::presets;
 use crate::privileges;
 use crate::sandbox::{self, Needs};
+use crate::service;
 use crate::signal::Signal;
 use crate::tls::client::UpstreamTls;
 use crate::tls::server::ListenerTls;
 use crate::trust::{self, TrustPace};
 use crate::upstream::bootstrap;
-use crate::upstream::dial;
 use crate::worker::{State, Worker};
 
+mod checks;
 mod companions;
 mod fault;
 mod ports;
@@ -149,7 +150,7 @@ impl Prepared {
                 }),
             }
         }
-        check_bindings(&config, &mut faults);
+        checks::bindings(&config, &mut faults);
         let prepared = Self::assemble(config, sockets, listen_tls, upstreams, faults)?;
         Ok(Self {
             from_files: true,
@@ -173,7 +174,7 @@ impl Prepared {
             return Err(StartError { faults });
         }
         let mut faults = Vec::new();
-        check_bindings(&self.config, &mut faults);
+        checks::bindings(&self.config, &mut faults);
         if !faults.is_empty() {
             return Err(StartError { faults });
         }
@@ -217,7 +218,7 @@ impl Prepared {
         upstreams: Vec<Option<UpstreamTls>>,
         mut faults: Vec<StartFault>,
     ) -> Result<Self, StartError> {
-        ports::refuse_loops(&config, &sockets, &mut faults);
+        checks::loops(&config, &sockets, &mut faults);
         let provisions = Provisions::new(&config, &mut faults);
         let seed = random().map_err(|error| faults.push(StartFault::System(error)));
         match (faults.is_empty(), seed) {
@@ -264,6 +265,11 @@ impl Prepared {
             .collect()
     }
 
+    /// Where metrics and health are told.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.provisions.admin()
+    }
+
     /// Serves until `orders` says otherwise. To be run within the runtime of [`local_runtime`].
     ///
     /// # Errors
@@ -273,39 +279,25 @@ impl Prepared {
         let drain = self.config.drain;
         let (by_control, mut asked) = watch::channel(Order::Serve);
         let plans = Plans::of(&mut self);
-        let service = Service::start(self)?;
-        let companions = plans.start(service.crew.first(), &service.cache, by_control.clone())?;
+        let serving = Service::start(self)?;
+        let companions = plans.start(serving.crew.first(), &serving.cache, by_control.clone())?;
+        service::tell_ready();
         let order = tokio::select! {
             order = next_order(&mut orders) => order,
             order = next_order(&mut asked) => order,
         };
+        service::tell_stopping();
+        companions.tell_draining();
         let unanswered = match order {
             Order::Serve | Order::Drain => tokio::select! {
-                unanswered = service.drain(drain) => unanswered,
-                () = aborted(&mut orders) => service.crew.first().in_flight(),
+                unanswered = serving.drain(drain) => unanswered,
+                () = aborted(&mut orders) => serving.crew.first().in_flight(),
             },
-            Order::Abort => service.crew.first().in_flight(),
+            Order::Abort => serving.crew.first().in_flight(),
         };
-        service.crew.close();
+        serving.crew.close();
         drop(companions);
         Ok(Ended { unanswered })
-    }
-}
-
-/// What is not permitted is a fault; an interface or an address that is not there may come.
-fn check_bindings(config: &Config, faults: &mut Vec<StartFault>) {
-    for upstream in &config.upstreams {
-        let name = &upstream.name;
-        match dial::check(&upstream.binding) {
-            Ok(()) => {}
-            Err(error) if error.is_permanent() => faults.push(StartFault::Binding {
-                upstream: name.clone(),
-                error,
-            }),
-            Err(error) => {
-                tracing::warn!(upstream = name, %error, "it is tried again with every connection");
-            }
-        }
     }
 }
 

@@ -15,9 +15,11 @@ use crate::wire::{
 use std::sync::Arc;
 
 mod clear_text;
+mod counts;
 mod edns;
 mod failures;
 mod groups;
+mod kept;
 mod lifecycle;
 mod questions;
 mod shared;
@@ -123,6 +125,7 @@ impl Bench {
         let request = Request {
             asker,
             group,
+            source: crate::exchange::Source::of([192, 0, 2, 1].into()),
             stale: false,
             signed: None,
         };

@@ -7,6 +7,7 @@
 //! Deliberately absent: where the question goes and when it goes again (see [`engine`](crate::engine)).
 
 mod key;
+mod share;
 mod signed;
 mod table;
 
@@ -18,6 +19,7 @@ use crate::wire::{
     AsQuestion, Asker, QueryOptions, Question, ReplyOrigin, ResponseView, Transport,
 };
 
+pub use share::Source;
 pub use signed::SignedQuery;
 
 pub(crate) use key::{ExchangeKey, KeyHasher};
@@ -30,6 +32,8 @@ pub struct Request {
     pub asker: Asker,
     /// Which upstreams may be asked.
     pub group: GroupId,
+    /// Who counts as its client when room is short.
+    pub source: Source,
     /// The query itself, when it is signed: it goes out as it is, for this client alone.
     pub signed: Option<SignedQuery>,
     /// Whether an answer past its time is kept, for the case that nobody has a newer one.
@@ -68,6 +72,7 @@ pub(crate) struct Waiter<C> {
     pub(crate) asker: Asker,
     pub(crate) client: C,
     pub(crate) deadline: Moment,
+    pub(crate) source: Source,
     /// Whether it would rather have an answer past its time than wait until its deadline.
     pub(crate) stale: bool,
 }
@@ -139,6 +144,8 @@ pub(crate) struct Exchange<C> {
     pub(crate) needs_stream: bool,
     /// Whether a message came that should have been the response and was not.
     pub(crate) disputed: bool,
+    /// The connection that was too slow, when the question was sent elsewhere for that.
+    pub(crate) hedged_on: Option<ConnectionId>,
     /// Why the last connection it relied on ended.
     pub(crate) lost_to: Option<CloseReason>,
 }
@@ -167,6 +174,7 @@ impl<C> Exchange<C> {
             held: None,
             needs_stream,
             disputed: false,
+            hedged_on: None,
             lost_to: None,
         }
     }

@@ -27,7 +27,7 @@ use tokio::net::UdpSocket;
 use super::{Taken, take_query};
 use crate::counters::Counters;
 use crate::limits::{LAST_BATCHES, RECEIVE_PAUSE};
-use crate::near::{Far, Host, Near, ReplyTo};
+use crate::near::{Far, Host, Near, Way};
 use crate::signal::{Ready, Signal, Source, Wants};
 
 /// A socket in the event loop of the worker that reads it.
@@ -228,9 +228,12 @@ async fn run<H: Host>(host: Rc<H>, socket: Socket, signal: Rc<Signal>, port: usi
     }
     // What had arrived before the order to stop is answered.
     for _ in 0..LAST_BATCHES {
-        if receive(&host, &socket, &mut batch, port) == Received::All {
+        // Asked of the kernel: the event loop may not know yet of what arrived last.
+        let received = socket.batched.get_ref().recv(&mut batch);
+        if received.is_err() || batch.is_empty() {
             return;
         }
+        take_all(&host, &batch, port);
     }
 }
 
@@ -274,24 +277,29 @@ fn receive<H: Host>(host: &Rc<H>, socket: &Socket, batch: &mut RecvBatch, port: 
         Ok(()) | Err(_) => {}
     }
     if fresh {
-        host.near_turn(|near, far, now| {
-            let wall = near.wall.about(now);
-            for datagram in batch.iter() {
-                if datagram.meta.truncated {
-                    near.counters.cut.add(1);
-                } else if is_stale(&datagram, wall) && is_stale(&datagram, near.wall.exactly(now)) {
-                    near.counters.stale.add(1);
-                } else {
-                    take(near, far, port, datagram, now);
-                }
-            }
-        });
+        take_all(host, batch, port);
     }
     if fresh && batch.is_full() {
         Received::Some
     } else {
         Received::All
     }
+}
+
+/// Takes every query of a batch.
+fn take_all<H: Host>(host: &Rc<H>, batch: &RecvBatch, port: usize) {
+    host.near_turn(|near, far, now| {
+        let wall = near.wall.about(now);
+        for datagram in batch.iter() {
+            if datagram.meta.truncated {
+                near.counters.cut.add(1);
+            } else if is_stale(&datagram, wall) && is_stale(&datagram, near.wall.exactly(now)) {
+                near.counters.stale.add(1);
+            } else {
+                take(near, far, port, datagram, now);
+            }
+        }
+    });
 }
 
 /// Whether the datagram waited for longer than its client does. After a jump of the wall clock that is wrong for what waits in the socket
@@ -323,7 +331,7 @@ fn take(near: &mut Near, far: &mut impl Far, port: usize, datagram: Datagram<'_>
         transport: Transport::Udp,
         idle: Duration::ZERO,
     };
-    let to = || ReplyTo::Udp { port, peer, local };
+    let to = || Way::Udp { port, peer, local };
     if take_query(near, far, message, &client, to, now) == Taken::Reply
         && let Some(port) = near.ports.get_mut(port)
     {

@@ -17,6 +17,13 @@ use crate::upstream::dial::BindingError;
 pub enum StartFault {
     /// A socket could not be bound.
     Bind(BindError),
+    /// The admin listener could not be bound.
+    Admin {
+        /// Where it was to be.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
     /// There is no control socket.
     Control(ControlBindError),
     /// The shared cache cannot be used as it is configured.
@@ -64,6 +71,10 @@ impl fmt::Display for StartFault {
                 f,
                 "the service manager passes a TLS listener on {address}, and there is no certificate to show\n  fix:     give \
                  listen.certificate and listen.key"
+            ),
+            Self::Admin { address, error } => write!(
+                f,
+                "cannot listen on {address} for metrics and health: {error}\n  fix:     give --admin another address or port, or off"
             ),
             Self::Control(error) => error.fmt(f),
             Self::SharedCache(error) => write!(f, "shared cache: {error}"),

@@ -9,6 +9,8 @@
 
 mod support;
 
+mod admin;
+mod allocations;
 mod binding;
 mod bootstrap;
 mod client_certificates;
@@ -18,6 +20,7 @@ mod control;
 mod door;
 mod dot_listener;
 mod forwarding;
+mod generated;
 mod handover;
 mod network;
 mod pieces;
