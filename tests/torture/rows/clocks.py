@@ -10,6 +10,8 @@ from subjects import FAKETIME
 DAY, YEAR = 86_400, 31_557_600
 #: Seconds a process is stopped under load (T49), and sleeps (T47).
 PAUSE, SLEEP = 5, 3
+#: Seconds of nothing (IDLE), between looks at certificate files, and wake-ups that the end of an idle connection may take.
+IDLE, IDLE_FULL, FILES_LOOK, CLOSING = 30, 150, 10, 3
 
 
 class WallClock:
@@ -43,7 +45,7 @@ def boot_without_clock(play):
         right = play.moment()
         play.sleep(AFTER + 3)
     play.all_servfail(load.history.until(right - 0.1), (23,), "in 2015: ")
-    play.expect("no DNS before the certificate is valid", octets == 0, octets)
+    play.expect("no DNS before the certificate is valid", octets == 0, octets, law=True)
     play.all_good(load.history.since(right + 5), "5 s after: ")
     with open(play.subject.log) as file:
         play.expect("the log says it is the clock", "clock" in file.read(), "no line about the clock")
@@ -101,3 +103,28 @@ def stopped(play):
     play.all_good(load.history.since(go))
     play.within(load.history.since(go), 500, "afterwards ")
     play.note(f"{paused.lost} of {len(paused)} questions of the pause discarded")
+
+
+def wake_ups(pid):
+    """How often the threads of a process went to sleep so far, which is how often they woke up."""
+    count = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/status") as file:
+            count += next(int(line.split()[1]) for line in file if line.startswith("voluntary_ctxt_switches:"))
+    return count
+
+
+@row("IDLE", "nothing at all: one upstream, nobody asks", "no wake-up but for looks at files every 10 s, and the end of the idle connection",
+     seconds=IDLE + 5, full=IDLE_FULL + 5)
+def idle(play):
+    u1 = play.upstream(1)
+    play.start(u1, warm=True)
+    pid = play.subject.program.pid
+    seconds = IDLE_FULL if play.full else IDLE
+    before = wake_ups(pid)
+    play.sleep(seconds)
+    count = wake_ups(pid) - before
+    # One more of each than fits, since nobody knows where in their turn they are, and the connection that is not needed any more.
+    allowed = seconds // FILES_LOOK + 1 + CLOSING
+    play.expect(f"at most {allowed} wake-ups in {seconds} s", count <= allowed, count)
+    play.note(f"{count} wake-ups in {seconds} s")
