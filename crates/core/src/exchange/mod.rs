@@ -10,6 +10,7 @@ mod table;
 
 use smallvec::SmallVec;
 
+use crate::limits::STREAM_WAITERS_PER_EXCHANGE_MAX;
 use crate::time::Moment;
 use crate::upstream::{CloseReason, ConnectionId, GroupId, UpstreamId};
 use crate::wire::{Asker, QueryOptions, Question, ReplyOrigin, ResponseView, Transport};
@@ -92,6 +93,8 @@ pub(crate) struct Exchange<C> {
     checking_disabled: bool,
     dnssec_ok: bool,
     pub(crate) waiters: SmallVec<[Waiter<C>; 1]>,
+    /// Clients who joined over a stream, those given up included.
+    stream_waiters: usize,
     pub(crate) attempts: SmallVec<[Attempt; 2]>,
     tried: SmallVec<[Tried; 2]>,
     /// A response that is an answer, but a poor one: kept in case nobody has a better.
@@ -122,6 +125,7 @@ impl<C> Exchange<C> {
             question: asker.question.clone(),
             checking_disabled: asker.flags.checking_disabled(),
             dnssec_ok: asker.dnssec_ok(),
+            stream_waiters: usize::from(needs_stream),
             waiters: SmallVec::from_iter([Waiter {
                 asker,
                 client,
@@ -134,6 +138,17 @@ impl<C> Exchange<C> {
             disputed: false,
             lost_to: None,
         }
+    }
+
+    /// Whether a client who asks by `transport` may wait for this one too. Over datagrams the answer is cut to their size.
+    pub(crate) fn has_room_for(&self, transport: Transport) -> bool {
+        transport == Transport::Udp || self.stream_waiters < STREAM_WAITERS_PER_EXCHANGE_MAX
+    }
+
+    /// Another client waits.
+    pub(crate) fn join(&mut self, waiter: Waiter<C>) {
+        self.stream_waiters += usize::from(waiter.asker.transport != Transport::Udp);
+        self.waiters.push(waiter);
     }
 
     /// The name in folded wire form.
