@@ -1,26 +1,31 @@
 //! The near side: from a client's octets to a reply, or to a question for the engine.
 //!
-//! A [`Front`] never changes after it was made, so any number of workers share one without a lock. Nothing here waits: the time is needed
-//! only for the age of what is kept, the wall clock for that of cookies.
+//! A [`Front`] never changes after it was made, but for what it counts of rates, so any number of workers share one without a lock.
+//! The access list comes before everything else (RFC 5625 section 6.2). Nothing here waits: the time is needed only for rates and for
+//! the age of what is kept, the wall clock for that of cookies.
 //!
 //! Deliberately absent: sockets and framing (the shell's), and everything about upstreams (the engine's).
 
 mod cookie;
 mod options;
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
+use std::sync::Arc;
 
 pub use cookie::{COOKIE_SECRET_LEN, CookieSecrets};
 pub use options::{Cookies, OptionsConfig};
 
-use crate::exchange::Request;
+use crate::cache::{Answered, Cache};
+use crate::exchange::{Asked, Request};
 use crate::outcome::{Failure, Refusal};
 use crate::policy::{Acl, Decision, Policy, PolicyConfig};
+use crate::rate::{Pace, RateConfig, RateLimiter};
 use crate::time::{Moment, WallSeconds};
+use crate::upstream::GroupId;
 use crate::wire::{
     Asker, QueryFault, QueryView, QuestionRef, ReplyOrigin, ResponseView, Transport, WireError,
-    render_reply, write_error, write_fault,
+    render_reply, write_error, write_fault, write_truncated,
 };
 
 /// Who asks, and over what.
@@ -40,10 +45,41 @@ pub struct Client {
 pub struct FrontConfig {
     /// Who may ask.
     pub allow: Acl,
+    /// What the others get.
+    pub deny: Deny,
     /// What is answered here, and who is asked about the rest.
     pub policy: PolicyConfig,
+    /// Answers that are kept; the engine stores them in the same one.
+    pub cache: Arc<Cache>,
     /// How the EDNS options of clients are answered.
     pub options: OptionsConfig,
+    /// How much one client network gets over UDP; `None`: as much as it asks for.
+    pub rate: Option<RateConfig>,
+}
+
+impl FrontConfig {
+    /// A front that refuses whoever is not in `allow`, answers no options, keeps nothing, and counts nobody.
+    #[must_use]
+    pub fn new(allow: Acl, policy: PolicyConfig) -> Self {
+        Self {
+            allow,
+            deny: Deny::default(),
+            policy,
+            options: OptionsConfig::default(),
+            cache: Arc::new(Cache::off()),
+            rate: None,
+        }
+    }
+}
+
+/// What clients get that may not ask.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deny {
+    /// REFUSED, which tells an honest client at once.
+    #[default]
+    Refuse,
+    /// Nothing, which tells nobody that there is somebody.
+    Silence,
 }
 
 /// What becomes of a client's message.
@@ -51,10 +87,17 @@ pub struct FrontConfig {
 pub enum Verdict {
     /// The reply is written; send it.
     Reply,
+    /// The reply is written; send it, and have the engine refresh what it was made of.
+    ReplyAndRefresh(Asked),
     /// Say nothing, and count why.
     Drop(DropReason),
     /// Ask an upstream: give this to the engine.
     Forward(Request),
+    /// The client's network asks more than its rate, or has had as many octets: count it.
+    Limited {
+        /// A reply that tells to come over TCP is written; send it. Without it say nothing.
+        reply: bool,
+    },
 }
 
 /// Why a message gets no reply at all.
@@ -72,8 +115,11 @@ pub enum DropReason {
 #[derive(Debug)]
 pub struct Front {
     allow: Acl,
+    deny: Deny,
     policy: Policy,
+    cache: Arc<Cache>,
     options: OptionsConfig,
+    rate: Option<RateLimiter>,
 }
 
 impl Front {
@@ -82,8 +128,11 @@ impl Front {
     pub fn new(config: FrontConfig) -> Self {
         Self {
             allow: config.allow,
+            deny: config.deny,
             policy: Policy::new(config.policy),
+            cache: config.cache,
             options: config.options,
+            rate: config.rate.map(RateLimiter::new),
         }
     }
 
@@ -93,7 +142,13 @@ impl Front {
         &self.policy
     }
 
-    /// Takes one message of a client. After [`Verdict::Reply`], `reply` holds the whole reply without a length prefix, within
+    /// The answers that are kept.
+    #[must_use]
+    pub fn cache(&self) -> &Arc<Cache> {
+        &self.cache
+    }
+
+    /// Takes one message of a client. After [`Verdict::Reply`] and [`Verdict::ReplyAndRefresh`], `reply` holds the whole reply without a length prefix, within
     /// the size the client takes; otherwise its content means nothing.
     pub fn handle_query(
         &self,
@@ -104,8 +159,18 @@ impl Front {
         reply: &mut Vec<u8>,
     ) -> Verdict {
         let allowed = self.allow.contains(client.address.ip());
+        if !allowed && self.turns_away(client, now) {
+            return match self.deny {
+                Deny::Silence => Verdict::Drop(DropReason::NotAllowed),
+                Deny::Refuse => Verdict::Limited { reply: false },
+            };
+        }
         let query = match QueryView::parse(message) {
             Ok(query) => query,
+            // The reply to a fault may be what a forger wants: above the rate there is none.
+            Err(_) if allowed && self.pace(client, now) != Pace::Within => {
+                return Verdict::Limited { reply: false };
+            }
             Err(fault) => return self.refuse_fault(&fault, client, allowed, reply, wall),
         };
         let mut asker = Asker::new(&query, client.transport, self.options.udp_max);
@@ -113,6 +178,18 @@ impl Front {
             && let Err(error) = self.options.answer(edns, client, wall, &mut asker.options)
         {
             return refuse_cookie(&query, error, reply);
+        }
+        // A good cookie proves the address (RFC 7873 section 5.2.5), so there is nobody to protect.
+        let proven = asker.options.cookie.is_some_and(|cookie| cookie.proven);
+        if allowed && !proven {
+            match self.pace(client, now) {
+                Pace::Within => {}
+                Pace::Truncate => {
+                    write_truncated(&asker, reply);
+                    return Verdict::Limited { reply: true };
+                }
+                Pace::Silence => return Verdict::Limited { reply: false },
+            }
         }
         let decision = if !allowed {
             Decision::Refuse(Refusal::NotAllowed)
@@ -123,25 +200,68 @@ impl Front {
         };
         match decision {
             Decision::Forward { group, route: _ } => {
-                let _ = now;
-                let asker = asker.to_owned();
-                Verdict::Forward(Request { asker, group })
+                self.answer_or_forward(&asker, group, now, reply)
             }
             Decision::Local | Decision::Special { .. } => {
                 self.reply_locally(&asker, decision, reply)
             }
-            Decision::Refuse(refusal) => {
-                let told = refusal.told();
-                write_error(&asker, told.rcode, Some(told.error), reply);
-                Verdict::Reply
-            }
+            Decision::Refuse(refusal) => refuse(refusal, &asker, reply),
         }
+    }
+
+    fn answer_or_forward(
+        &self,
+        asker: &Asker<QuestionRef<'_>>,
+        group: GroupId,
+        now: Moment,
+        reply: &mut Vec<u8>,
+    ) -> Verdict {
+        let stale = match self.cache.answer(asker, group, now, reply) {
+            Answered::Yes => return Verdict::Reply,
+            Answered::AndRefresh => return Verdict::ReplyAndRefresh(Asked::new(asker, group)),
+            Answered::Stale => true,
+            Answered::No => false,
+        };
+        if !asker.flags.recursion_desired() {
+            return refuse(Refusal::RecursionNotDesired, asker, reply);
+        }
+        Verdict::Forward(Request {
+            asker: asker.to_owned(),
+            group,
+            stale,
+        })
     }
 
     /// Writes the reply to a question that could not be given to the engine because too many wait for it already.
     pub fn refuse_overloaded(&self, request: &Request, reply: &mut Vec<u8>) {
         let told = Failure::Overloaded.told();
         write_error(&request.asker, told.rcode, Some(told.error), reply);
+    }
+
+    /// A reply of `octets` goes to `client` over UDP, whoever wrote it.
+    pub fn handle_sent(&self, client: IpAddr, octets: usize, now: Moment) {
+        if let Some(rate) = &self.rate {
+            rate.charge(client, octets, now);
+        }
+    }
+
+    /// Whether a client that may not ask gets nothing, not even a refusal.
+    fn turns_away(&self, client: &Client, now: Moment) -> bool {
+        let refusals = self
+            .rate
+            .as_ref()
+            .filter(|_| client.transport == Transport::Udp);
+        self.deny == Deny::Silence
+            || refusals.is_some_and(|rate| !rate.admit_refusal(client.address.ip(), now))
+    }
+
+    fn pace(&self, client: &Client, now: Moment) -> Pace {
+        match &self.rate {
+            Some(rate) if client.transport == Transport::Udp => {
+                rate.admit(client.address.ip(), now)
+            }
+            Some(_) | None => Pace::Within,
+        }
     }
 
     fn reply_locally(
@@ -190,6 +310,12 @@ impl Front {
     }
 }
 
+fn refuse(refusal: Refusal, asker: &Asker<QuestionRef<'_>>, reply: &mut Vec<u8>) -> Verdict {
+    let told = refusal.told();
+    write_error(asker, told.rcode, Some(told.error), reply);
+    Verdict::Reply
+}
+
 /// A cookie of a length there is not.
 fn refuse_cookie(query: &QueryView<'_>, error: WireError, reply: &mut Vec<u8>) -> Verdict {
     let fault = QueryFault::Malformed {
@@ -222,14 +348,11 @@ mod tests {
             data: LocalData::A([192, 0, 2, 1].into()),
         };
         let allow = Acl::new(&["127.0.0.0/8".parse().unwrap()]);
-        Front::new(FrontConfig {
-            allow,
-            policy: PolicyConfig {
-                local: LocalRecords::new([record]),
-                ..PolicyConfig::default()
-            },
-            options: OptionsConfig::default(),
-        })
+        let policy = PolicyConfig {
+            local: LocalRecords::new([record]),
+            ..PolicyConfig::default()
+        };
+        Front::new(FrontConfig::new(allow, policy))
     }
 
     fn query(name: &str, qtype: RecordType) -> Vec<u8> {
@@ -338,8 +461,88 @@ mod tests {
                     assert_eq!((reason, length < 12), (DropReason::Runt, true));
                 }
                 Verdict::Reply => assert!(reply.len() >= 12 && reply[2] & 0x80 != 0),
-                Verdict::Forward(_) => panic!("cut at {length} is no query"),
+                Verdict::Forward(_) | Verdict::ReplyAndRefresh(_) | Verdict::Limited { .. } => {
+                    panic!("cut at {length} is no query")
+                }
             }
         }
+    }
+
+    fn limited_front(deny: Deny) -> Front {
+        let rate = RateConfig {
+            queries: 2,
+            octets: 0,
+            slip: 1,
+            prefix_v4: 32,
+            prefix_v6: 56,
+            exempt: Acl::new(&[]),
+            key: [1; 16],
+        };
+        let allow = Acl::new(&["127.0.0.0/8".parse().unwrap()]);
+        Front::new(FrontConfig {
+            deny,
+            rate: Some(rate),
+            ..FrontConfig::new(allow, PolicyConfig::default())
+        })
+    }
+
+    #[test]
+    fn above_the_rate_a_query_is_told_to_come_over_tcp_and_garbage_gets_nothing() {
+        let front = limited_front(Deny::Refuse);
+        let mut reply = Vec::new();
+        let message = query("www.Example", RecordType::A);
+        let over = |transport, message: &[u8], reply: &mut Vec<u8>| {
+            let client = Client {
+                transport,
+                ..client("127.0.0.1:4000")
+            };
+            front.handle_query(message, &client, Moment::ZERO, WallSeconds(0), reply)
+        };
+        for _ in 0..2 {
+            let verdict = over(Transport::Udp, &message, &mut reply);
+            assert!(matches!(verdict, Verdict::Forward(_)));
+        }
+        let verdict = over(Transport::Udp, &message, &mut reply);
+        assert!(matches!(verdict, Verdict::Limited { reply: true }));
+        assert!(reply.len() <= message.len());
+        let view = ResponseView::parse(&reply).unwrap();
+        assert!(view.header().flags.truncated() && view.header().answers == 0);
+        assert_eq!(view.question().unwrap().to_string(), "www.Example IN A");
+        let verdict = over(Transport::Udp, &message[..20], &mut reply);
+        assert!(matches!(verdict, Verdict::Limited { reply: false }));
+        let verdict = over(Transport::Tcp, &message, &mut reply);
+        assert!(matches!(verdict, Verdict::Forward(_)));
+    }
+
+    #[test]
+    fn strangers_are_refused_a_few_times_a_second_or_never() {
+        let message = query("www.example", RecordType::A);
+        let stranger = client("198.51.100.1:4000");
+        let mut reply = Vec::new();
+        let front = limited_front(Deny::Refuse);
+        let mut ask = || {
+            front.handle_query(
+                &message,
+                &stranger,
+                Moment::ZERO,
+                WallSeconds(0),
+                &mut reply,
+            )
+        };
+        for _ in 0..crate::limits::REFUSALS_PER_SECOND {
+            assert!(matches!(ask(), Verdict::Reply));
+        }
+        assert!(matches!(ask(), Verdict::Limited { reply: false }));
+        let front = limited_front(Deny::Silence);
+        assert!(matches!(
+            front.handle_query(
+                &message,
+                &stranger,
+                Moment::ZERO,
+                WallSeconds(0),
+                &mut reply
+            ),
+            Verdict::Drop(DropReason::NotAllowed)
+        ));
     }
 }

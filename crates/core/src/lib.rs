@@ -37,6 +37,10 @@ pub mod policy;
 
 pub mod outcome;
 
+pub mod cache;
+
+pub mod rate;
+
 pub mod front;
 
 pub mod upstream;

@@ -164,6 +164,67 @@ pub const QUERY_PADDING_BLOCK_MAX: usize = 512;
 /// Aliases followed inside local records.
 pub const LOCAL_ALIASES_MAX: usize = 8;
 
+/// Shards of the cache: each is locked alone, and with so many the workers of a large machine seldom meet.
+pub const CACHE_SHARDS_MAX: usize = 64;
+
+/// The least a shard of the cache holds: the longest answers have to fit several times.
+pub const CACHE_SHARD_OCTETS_MIN: usize = 1 << 20;
+
+/// Answers looked at for one that has to go, before the next one goes in any case: storing takes bounded time.
+pub const CACHE_EVICTION_STEPS_MAX: u32 = 128;
+
+/// The longest time an answer is kept, in seconds: a day. RFC 8767 section 4 recommends at most a week; unbound's default is a day.
+pub const TTL_MAX: u32 = 86_400;
+
+/// The longest time a negative answer is kept, in seconds: three hours (RFC 2308 section 5).
+pub const NEGATIVE_TTL_MAX: u32 = 10_800;
+
+/// How long a failure is kept at first, in seconds (RFC 9520 section 3.2: at least 1).
+pub const FAILURE_KEPT_MIN: u32 = 1;
+
+/// How long a failure that repeats is kept at most, in seconds (RFC 9520 section 3.2: at most 300). BIND: 1 to 30.
+pub const FAILURE_KEPT_MAX: u32 = 30;
+
+/// How long data is kept past its lifetime (RFC 8767 section 5: 1 to 3 days).
+pub const STALE_KEPT: Duration = Duration::from_secs(86_400);
+
+/// The TTL of stale data, in seconds (RFC 8767 section 4).
+pub const STALE_TTL: u32 = 30;
+
+/// How long a client waits for newer data before it is given the stale (RFC 8767 section 5): within the patience of stub resolvers, and
+/// before [`QUESTION_BUDGET`].
+pub const STALE_AFTER: Duration = Duration::from_millis(1_800);
+
+/// How long after data could not be refreshed the next try is made (RFC 8767 section 5).
+pub const STALE_RECHECK: Duration = Duration::from_secs(30);
+
+/// How long after data could not be refreshed it is given at once: twice [`STALE_RECHECK`], so that whoever asks for a busy name while it is
+/// tried again does not wait for the outcome.
+pub const STALE_AT_ONCE: Duration = Duration::from_secs(60);
+
+/// Hits within its lifetime that make an answer worth refreshing before its end. It is also what bounds the traffic of it: at most one question in
+/// so many.
+pub const PREFETCH_HITS: u8 = 10;
+
+/// The last part of its lifetime in which an answer is refreshed: a tenth, as unbound does.
+pub const PREFETCH_SHARE: u64 = 10;
+
+/// The shortest lifetime, in seconds, of answers that are refreshed ahead of time: below it a tenth is less than a question takes.
+pub const PREFETCH_LIFETIME_MIN: u32 = 10;
+
+/// Aliases followed to find out whether an answer answers. BIND and unbound follow 16 and 11.
+pub const ALIASES_MAX: usize = 16;
+
+/// Sets of four client networks whose rate over UDP is counted: 131,072 networks in 2 MiB. A network says something only while its bucket
+/// has not leaked out, which is a millisecond after a query at 1,000 a second; so far more than this many can ask.
+pub const RATE_SETS: usize = 32_768;
+
+/// How long octets above the bound are remembered at most: replies that were on their way already may leave a network in debt, and
+/// nobody should be held to a debt that a forger made for longer than a client is patient.
+pub const RATE_DEBT_MAX: Duration = Duration::from_secs(4);
+
+/// Refusals per second to one client network over UDP: ample to be told, and useless to whoever forges addresses.
+pub const REFUSALS_PER_SECOND: u32 = 10;
 /// How long a server cookie is good, in seconds (RFC 9018 section 4.3: one hour).
 pub const COOKIE_AGE_MAX: i32 = 3600;
 

@@ -43,10 +43,14 @@ pub(crate) struct Counters {
     pub(crate) forwarded: Counter,
     /// Messages that get no reply: malformed from strangers, responses, less than a header.
     pub(crate) dropped: Counter,
+    /// Queries over UDP above the rate of one client network, told to come over TCP or not answered.
+    pub(crate) limited: Counter,
     /// Datagrams that waited in the socket for longer than a client waits for its reply.
     pub(crate) stale: Counter,
     /// Datagrams longer than any query.
     pub(crate) cut: Counter,
+    /// Datagrams of load balancers without a PROXY header.
+    pub(crate) headless: Counter,
     /// Questions that found the way to the engine full and got SERVFAIL.
     pub(crate) shed: Counter,
     /// Replies over UDP that found no room or that the kernel refused.

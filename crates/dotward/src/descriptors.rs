@@ -10,7 +10,7 @@ use std::io;
 use dotward_core::limits::CONNECTIONS_PER_UPSTREAM_MAX;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::limits::{CLIENT_STREAMS, DESCRIPTORS_OF_OUR_OWN};
+use crate::limits::DESCRIPTORS_OF_OUR_OWN;
 
 /// Asks for as many descriptors as this process may ask for.
 ///
@@ -26,21 +26,21 @@ pub(crate) fn raise() -> io::Result<()> {
     Ok(())
 }
 
-/// How many client streams there may be at once beside `listeners` and `upstreams`.
-pub(crate) fn client_streams(listeners: usize, upstreams: usize) -> usize {
+/// How many of the `wanted` client streams there may be at once beside `listeners` and `upstreams`.
+pub(crate) fn client_streams(wanted: usize, listeners: usize, upstreams: usize) -> usize {
     let granted = getrlimit(Resource::Nofile).current;
     let granted = granted.map_or(usize::MAX, |it| usize::try_from(it).unwrap_or(usize::MAX));
-    shares(granted, listeners, upstreams)
+    shares(granted, wanted, listeners, upstreams)
 }
 
-fn shares(granted: usize, listeners: usize, upstreams: usize) -> usize {
+fn shares(granted: usize, wanted: usize, listeners: usize, upstreams: usize) -> usize {
     // A UDP listener waits for room through a second descriptor; a connection's successor is there before it goes.
     let reserve = DESCRIPTORS_OF_OUR_OWN
         .saturating_add(listeners.saturating_mul(2))
         .saturating_add(upstreams.saturating_mul(2 * CONNECTIONS_PER_UPSTREAM_MAX));
     let left = granted.saturating_sub(reserve);
     // With a limit that small nobody gets what he should have, but everybody something.
-    left.max(granted / 4).clamp(1, CLIENT_STREAMS)
+    left.max(granted / 4).min(wanted).max(1)
 }
 
 #[cfg(test)]
@@ -49,10 +49,13 @@ mod tests {
 
     #[test]
     fn clients_get_what_listeners_and_upstreams_leave() {
-        assert_eq!(shares(usize::MAX, 2, 1), CLIENT_STREAMS);
-        assert_eq!(shares(1024, 4, 2), 1024 - DESCRIPTORS_OF_OUR_OWN - 8 - 16);
-        assert_eq!(shares(64, 2, 10), 16);
-        assert_eq!(shares(0, 2, 10), 1);
+        assert_eq!(shares(usize::MAX, 2048, 2, 1), 2048);
+        assert_eq!(
+            shares(1024, 2048, 4, 2),
+            1024 - DESCRIPTORS_OF_OUR_OWN - 8 - 16
+        );
+        assert_eq!(shares(64, 2048, 2, 10), 16);
+        assert_eq!(shares(0, 2048, 2, 10), 1);
     }
 
     #[test]

@@ -9,9 +9,10 @@ use std::fmt::Display;
 use std::time::Instant;
 
 use dotward_core::engine::Event;
+use dotward_core::time::Moment;
 use dotward_core::upstream::{CloseReason, TlsFault, UpstreamId};
 
-use crate::limits::SHORTAGE_REPEAT;
+use crate::limits::{REPEATS_TOLD, SHORTAGE_REPEAT};
 
 /// Turns events into log lines.
 #[derive(Debug)]
@@ -22,6 +23,25 @@ pub(crate) struct EventLog {
     shortage_told: Option<Instant>,
     /// The last fault of each upstream in full: what TLS or the socket said.
     faults: Vec<Option<String>>,
+}
+
+/// Something that happens again and again and is told as a number: at once, then every [`REPEATS_TOLD`].
+#[derive(Debug, Default)]
+pub(crate) struct Repeats {
+    told: Option<Moment>,
+    count: u64,
+}
+
+impl Repeats {
+    /// It happened. How often since it was told last, when it is to be told.
+    pub(crate) fn note(&mut self, now: Moment) -> Option<u64> {
+        self.count += 1;
+        if self.told.is_some_and(|told| now < told + REPEATS_TOLD) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.count))
+    }
 }
 
 impl EventLog {

@@ -34,15 +34,6 @@ pub(crate) const CLIENTS_BACKLOG: usize = 32 * 1024 * 1024;
 /// us (RFC 7766 section 6.2.1.1), small beside what all clients share.
 pub(crate) const CLIENT_IN_FLIGHT: usize = 512;
 
-/// Client streams open at once, TCP and TLS together. The next one takes the place of the one that is idle longest.
-/// Fewer when the system grants fewer descriptors. Each costs one and about 2 KiB, a TLS one about 20 KiB; dnsdist's default is 1000 per thread.
-pub(crate) const CLIENT_STREAMS: usize = 2048;
-
-/// Client streams open at once from one IPv4 address or one IPv6 /64; the next one takes the place of the one of them that is idle
-/// longest. More than a resolver behind us or a household behind one address opens, and few enough that no single source takes
-/// all [`CLIENT_STREAMS`].
-pub(crate) const CLIENT_STREAMS_PER_SOURCE: usize = 100;
-
 /// Descriptors kept from clients for ourselves: standard streams, event loop, signals, netlink, log, and files that are read again.
 /// Those of listeners and upstreams come on top.
 pub(crate) const DESCRIPTORS_OF_OUR_OWN: usize = 32;
@@ -102,6 +93,15 @@ pub(crate) const UPSTREAM_UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// TLS sessions kept per upstream for resumption: a few tickets for each of a few addresses.
 pub(crate) const TLS_SESSIONS: usize = 32;
 
+/// A client that connected has this long for what comes before its first query: a PROXY header where one is due, and the TLS
+/// handshake. Two round trips to the moon; dnsdist gives 5 s.
+pub(crate) const CLIENT_OPENING: Duration = Duration::from_secs(5);
+
+/// A key makes session tickets for this long and opens them for as long again. Within it a key that leaks opens what was said
+/// (RFC 9325 section 3.4 asks for a change at least every week); shorter costs clients that come now and then a full handshake. No longer
+/// than rustls's own keys, which change after six hours.
+pub(crate) const TICKET_KEY_LIFE: Duration = Duration::from_secs(6 * 3600);
+
 /// Pause between looks at the files of certificates and keys: a renewed certificate is in use after that and a tenth. Shorter wakes
 /// an idle machine for nothing; tools that renew leave hours.
 pub(crate) const TRUST_FILES_LOOK: Duration = Duration::from_secs(10);
@@ -120,6 +120,10 @@ pub(crate) const SLEEP_NOTICED: Duration = Duration::from_secs(1);
 
 /// Pause between two log lines about want of descriptors, ports or memory for connections to upstreams.
 pub(crate) const SHORTAGE_REPEAT: Duration = Duration::from_secs(60);
+
+/// How long the wall clock is reckoned from one reading of it. Cookies count in seconds; before a datagram is
+/// discarded for its age the clock is read again.
+pub(crate) const WALL_CLOCK_KEPT: Duration = Duration::from_secs(1);
 
 /// Pause between the first news of a change in the network and the look at what it means. A change comes as a volley of
 /// messages (link, addresses, routes); longer keeps connections that are dead already.
@@ -152,8 +156,9 @@ pub(crate) const LOG_LINES: usize = 4096;
 /// Longest that the end of the process waits for the log to take what is left. A disk that works needs milliseconds.
 pub(crate) const LOG_END: Duration = Duration::from_secs(1);
 
-/// How old the reading of the wall clock may be that the age of cookies is told by, which is counted in seconds.
-pub(crate) const WALL_READ_EVERY: Duration = Duration::from_secs(1);
+/// Pause between lines about something that happens again and again, such as queries above a rate: enough to see it last, too few to
+/// fill a disk.
+pub(crate) const REPEATS_TOLD: Duration = Duration::from_secs(60);
 
 /// Octets of one request over the control socket: the longest name in presentation form (1004 characters, RFC 1035 section 5.1) with the
 /// words around it.

@@ -11,14 +11,17 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use dotward_core::exchange::Request;
+use dotward_core::exchange::{Asked, Request};
 use dotward_core::front::Front;
+use dotward_core::policy::Acl;
 use dotward_core::time::{Moment, WallSeconds};
 use dotward_udp::LocalAddress;
+use rustls::Connection;
+use rustls::pki_types::UnixTime;
 
-use crate::clock;
+use crate::clock::WallClock;
 use crate::counters::Counters;
-use crate::limits::WALL_READ_EVERY;
+use crate::events::Repeats;
 use crate::listen::stream::{ClientKey, Clients};
 use crate::listen::udp::UdpPort;
 use crate::signal::Signal;
@@ -46,6 +49,10 @@ pub(crate) trait Far {
     /// Takes a question. Exactly one reply for `to` follows, at once or later, by [`Near::deliver`]. To be called through
     /// [`Near::forward`], so that the turn knows of it.
     fn forward(&mut self, request: Request, to: ReplyTo, now: Moment);
+
+    /// Takes a question whose answer is kept and should be a newer one. Nobody waits for it, and it may be dropped. To be called through
+    /// [`Near::refresh`].
+    fn refresh(&mut self, asked: Asked, now: Moment);
 }
 
 /// A worker, as its listeners see it.
@@ -70,13 +77,16 @@ pub(crate) struct Near {
     /// A reply that needs no upstream, being written.
     pub(crate) reply: Vec<u8>,
     pub(crate) listen_tls: SharedListenerTls,
+    /// Whose PROXY headers say who asks.
+    pub(crate) balancers: Acl,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) wall: WallClock,
     /// Asks for a turn in which what waits is flushed.
     pub(crate) nudge: Rc<Signal>,
     /// Something was forwarded in this turn.
     forwarded: bool,
-    /// The wall clock, for the age of cookies, and when it was read: at most [`WALL_READ_EVERY`] ago.
-    wall: (WallSeconds, Option<Moment>),
+    /// Queries above a rate, as they are told of.
+    limited: Repeats,
 }
 
 impl Near {
@@ -94,21 +104,20 @@ impl Near {
             buffers: ReadBuffers::default(),
             reply: Vec::new(),
             listen_tls,
+            balancers: Acl::new(&[]),
             counters,
+            wall: WallClock::default(),
             nudge: Rc::default(),
             forwarded: false,
-            wall: (WallSeconds::default(), None),
+            limited: Repeats::default(),
         }
     }
 
-    /// The wall clock, a second late at most.
-    pub(crate) fn wall(&mut self, now: Moment) -> WallSeconds {
-        let (wall, read) = &mut self.wall;
-        if read.is_none_or(|read| now.since(read) >= WALL_READ_EVERY) {
-            *read = Some(now);
-            *wall = clock::wall_seconds();
-        }
-        *wall
+    /// The wall clock as cookies bear it.
+    pub(crate) fn wall_seconds(&mut self, now: Moment) -> WallSeconds {
+        // Modulo 2^32 is what the format says.
+        let [.., a, b, c, d] = self.wall.about(now).as_secs().to_be_bytes();
+        WallSeconds(u32::from_be_bytes([a, b, c, d]))
     }
 
     /// Gives a question to whoever can answer it.
@@ -124,16 +133,34 @@ impl Near {
         far.forward(request, to, now);
     }
 
+    /// Has an answer that is kept asked for once more.
+    pub(crate) fn refresh(&mut self, far: &mut impl Far, asked: Asked, now: Moment) {
+        self.forwarded = true;
+        far.refresh(asked, now);
+    }
+
+    /// A query was above its network's rate.
+    pub(crate) fn note_limited(&mut self, now: Moment) {
+        self.counters.limited.add(1);
+        if let Some(queries) = self.limited.note(now) {
+            tracing::warn!(
+                queries,
+                "queries over UDP above the rate of one client network (limits.rate, limits.octets); told to use TCP or dropped"
+            );
+        }
+    }
+
     /// Whether anything was forwarded since the last call.
     pub(crate) fn take_forwarded(&mut self) -> bool {
         std::mem::take(&mut self.forwarded)
     }
 
     /// Appends a reply to what leaves with the next [`Near::flush`].
-    pub(crate) fn deliver(&mut self, to: ReplyTo, message: &[u8]) {
+    pub(crate) fn deliver(&mut self, to: ReplyTo, message: &[u8], now: Moment) {
         match to {
             ReplyTo::Udp { port, peer, local } => {
                 if let Some(port) = self.ports.get_mut(port) {
+                    self.front.handle_sent(peer.ip(), message.len(), now);
                     port.push(message, peer, local);
                 }
             }
@@ -151,6 +178,24 @@ impl Near {
         }
     }
 
+    /// Closes the streams of clients whose certificates would not be believed now. A handshake under way, in which the certificate
+    /// is still to come, may go on where it is judged by the same trust.
+    pub(crate) fn let_go_of_distrusted(&mut self, same_trust: bool) {
+        let tls = self.listen_tls.0.read();
+        let tls = tls.unwrap_or_else(PoisonError::into_inner);
+        let Some(tls) = &*tls else {
+            return;
+        };
+        let date = UnixTime::now();
+        let closed = self.clients.retain_tls(|it| match it.is_handshaking() {
+            true => same_trust,
+            false => tls.examine(it, date).is_ok(),
+        });
+        if closed > 0 {
+            tracing::info!(closed, "clients let go whose certificates hold no longer");
+        }
+    }
+
     /// Whether no reply waits here.
     pub(crate) fn owes_nothing(&self) -> bool {
         self.clients.owes_nothing() && self.ports.iter().all(UdpPort::owes_nothing)
@@ -162,13 +207,30 @@ impl Near {
 pub(crate) struct SharedListenerTls(Arc<RwLock<Option<ListenerTls>>>);
 
 impl SharedListenerTls {
-    /// Makes `tls` what clients are shown from now on.
-    pub(crate) fn replace(&self, tls: ListenerTls) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(tls);
+    /// Makes `tls` what clients are shown from now on. False when it trusts other clients than what it replaces.
+    pub(crate) fn replace(&self, tls: ListenerTls) -> bool {
+        let mut place = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(before) = &*place else {
+            *place = Some(tls);
+            return true;
+        };
+        let same_trust = tls.trusts_whom(before);
+        *place = Some(tls.succeeding(before));
+        same_trust
+    }
+
+    /// What is left to check of a client's handshake that is over.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the client's certificate.
+    pub(crate) fn check(&self, connection: &Connection) -> Result<(), rustls::Error> {
+        let tls = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        tls.as_ref().map_or(Ok(()), |it| it.check(connection))
     }
 
     /// The server's side of a connection, for a client of a TLS listener; `None` where there is nothing to show.
-    pub(crate) fn accept(&self) -> Option<Result<rustls::Connection, rustls::Error>> {
+    pub(crate) fn accept(&self) -> Option<Result<Connection, rustls::Error>> {
         let tls = self.0.read().unwrap_or_else(PoisonError::into_inner);
         tls.as_ref().map(ListenerTls::accept)
     }

@@ -5,21 +5,60 @@
 //!
 //! Deliberately absent: sockets, TLS, and every decision about names (`dotward_core::policy`).
 
+use std::sync::Arc;
+
+use dotward_core::cache::{Cache, CacheConfig};
 use dotward_core::engine::EngineConfig;
 use dotward_core::front::{COOKIE_SECRET_LEN, CookieSecrets, Front, FrontConfig, OptionsConfig};
 use dotward_core::policy::{self, Acl, LocalRecords, PolicyConfig};
+use dotward_core::rate::RateConfig;
 use dotward_core::upstream::{GroupConfig, GroupId, Strategy, UpstreamConfig, UpstreamId};
 
 use crate::config::{
     AnswerSettings, Config, LocalData, LocalRecord, RouteSettings, UpstreamSettings, policy_routes,
 };
 
-/// The near side. `secret` is what cookies are made with when the configuration has none.
-pub(crate) fn front(config: &Config, secret: [u8; COOKIE_SECRET_LEN]) -> Front {
+/// What is kept. `key` is the secret of its hash.
+pub(crate) fn cache(config: &Config, key: [u8; 16]) -> Arc<Cache> {
+    let settings = config.cache;
+    Arc::new(Cache::new(CacheConfig {
+        size: usize::try_from(settings.size).unwrap_or(usize::MAX),
+        stale: settings.stale,
+        min_ttl: settings.min_ttl,
+        max_ttl: settings.max_ttl,
+        negative_ttl: settings.negative_ttl,
+        prefetch: settings.prefetch,
+        groups: config.routes.len() + 1,
+        key,
+    }))
+}
+
+/// What nobody else knows, new with every start.
+pub(crate) struct Secrets {
+    /// What cookies are made with when the configuration has nothing for it.
+    pub(crate) cookies: [u8; COOKIE_SECRET_LEN],
+    /// Says where the rate of a client network is counted.
+    pub(crate) rate: [u8; 16],
+}
+
+/// The near side.
+pub(crate) fn front(config: &Config, secrets: &Secrets, cache: Arc<Cache>) -> Front {
+    let limits = &config.limits;
     Front::new(FrontConfig {
         allow: Acl::new(&config.allow),
+        deny: config.deny,
         policy: policy(config),
-        options: options(&config.answers, secret),
+        rate: Some(RateConfig {
+            queries: limits.rate,
+            octets: limits.octets,
+            slip: limits.slip,
+            prefix_v4: limits.prefix_v4,
+            prefix_v6: limits.prefix_v6,
+            exempt: Acl::new(&limits.exempt),
+            key: secrets.rate,
+        }),
+        options: options(&config.answers, secrets.cookies),
+        cache,
     })
 }
 
@@ -62,7 +101,7 @@ fn local_record(record: &LocalRecord) -> policy::LocalRecord {
 }
 
 /// The far side: upstream number n of the configuration has the ID n.
-pub(crate) fn engine(config: &Config) -> EngineConfig {
+pub(crate) fn engine(config: &Config, cache: Arc<Cache>) -> EngineConfig {
     let upstreams = config.upstreams.iter().map(upstream).collect();
     let general = GroupConfig {
         members: config
@@ -79,6 +118,7 @@ pub(crate) fn engine(config: &Config) -> EngineConfig {
     });
     EngineConfig {
         groups: std::iter::once(general).chain(routes).collect(),
+        cache,
         ..EngineConfig::new(upstreams, Strategy::default())
     }
 }

@@ -13,8 +13,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dotward_core::cache::Cache;
 use dotward_core::engine::Engine;
-use dotward_core::front::COOKIE_SECRET_LEN;
 use dotward_core::policy::Acl;
 use dotward_core::upstream::Protocol;
 use dotward_udp::BatchSocket;
@@ -27,10 +27,10 @@ use crate::control::{self, ControlSocket, Desk, Facts};
 use crate::crew::{self, Crew, Supplies};
 use crate::descriptors;
 use crate::events::EventLog;
-use crate::limits::{CLIENT_STREAMS, CONTROL_CONNECTIONS};
+use crate::limits::CONTROL_CONNECTIONS;
+use crate::listen::accept;
 use crate::listen::places::Places;
 use crate::listen::sockets::{self, Bound};
-use crate::listen::stream;
 use crate::near::SharedListenerTls;
 use crate::network;
 use crate::plan;
@@ -101,7 +101,7 @@ impl Prepared {
         let mut faults = Vec::new();
         let sockets = bind_all(&config, &mut faults);
         let listen_tls = config.listen_tls.as_ref().and_then(|identity| {
-            ListenerTls::from_files(&identity.certificate_file, &identity.key_file)
+            ListenerTls::from_files(identity)
                 .map_err(|error| faults.push(StartFault::ListenTls(error)))
                 .ok()
         });
@@ -164,13 +164,13 @@ impl Prepared {
         mut faults: Vec<StartFault>,
     ) -> Result<Self, StartError> {
         refuse_loops(&config, &sockets, &mut faults);
+        let seed = random().map_err(|error| faults.push(StartFault::System(error)));
         let control = config.control.as_deref().and_then(|path| {
             let socket = ControlSocket::bind(path);
             socket
                 .map_err(|error| faults.push(StartFault::Control(error)))
                 .ok()
         });
-        let seed = random_seed().map_err(|error| faults.push(StartFault::System(error)));
         match (faults.is_empty(), seed) {
             (true, Ok(seed)) => Ok(Self {
                 config,
@@ -295,10 +295,11 @@ impl Service {
             pace,
             seed,
         } = prepared;
-        let supplies = supplies(&config)?;
+        let cache = plan::cache(&config, random()?);
+        let supplies = supplies(&config, Arc::clone(&cache))?;
         let state = State::new(
             supplies.near(Arc::default()),
-            Engine::new(plan::engine(&config), seed),
+            Engine::new(plan::engine(&config, cache), seed),
             upstreams.into_iter().map(|tls| tls.map(Rc::new)).collect(),
             bindings(&config),
             EventLog::new(config.upstreams.iter().map(|u| u.name.clone()).collect()),
@@ -317,7 +318,7 @@ impl Service {
                     let signal = Rc::new(Signal::default());
                     let listener = TcpListener::from_std(socket)?;
                     let accept =
-                        stream::accept(Rc::clone(&worker), listener, tls, Rc::clone(&signal));
+                        accept::accept(Rc::clone(&worker), listener, tls, Rc::clone(&signal));
                     tokio::task::spawn_local(accept);
                     listeners.push(signal);
                 }
@@ -381,20 +382,22 @@ fn tell_listening(transport: ListenTransport, socket: &Bound) {
     }
 }
 
-fn supplies(config: &Config) -> io::Result<Supplies> {
+fn supplies(config: &Config, cache: Arc<Cache>) -> io::Result<Supplies> {
     let upstreams = config.upstreams.len() + config.bootstrap.len();
     let listeners = config.listeners.len() * crew::most(config.workers);
-    let places = descriptors::client_streams(listeners, upstreams);
-    if places < CLIENT_STREAMS {
+    let wanted = config.limits.clients;
+    let places = descriptors::client_streams(wanted, listeners, upstreams);
+    if places < wanted {
         tracing::warn!(
             clients = places,
             "few descriptors (RLIMIT_NOFILE): so many clients may be connected at once"
         );
     }
     Ok(Supplies {
-        front: Arc::new(plan::front(config, cookie_secret()?)),
+        front: Arc::new(plan::front(config, &secrets()?, cache)),
         allow: Acl::new(&config.allow),
-        places: Arc::new(Places::new(places)),
+        places: Arc::new(Places::new(places, config.limits.clients_per_source)),
+        balancers: Acl::new(&config.proxy_from),
         listen_tls: SharedListenerTls::default(),
     })
 }
@@ -438,17 +441,17 @@ fn bindings(config: &Config) -> Vec<Rc<Binding>> {
         .collect()
 }
 
-/// What cookies of one run are made with.
-fn cookie_secret() -> io::Result<[u8; COOKIE_SECRET_LEN]> {
-    let mut secret = [0; COOKIE_SECRET_LEN];
-    aws_lc_rs::rand::fill(&mut secret).map_err(|_| io::Error::other("no randomness"))?;
-    Ok(secret)
+fn secrets() -> io::Result<plan::Secrets> {
+    Ok(plan::Secrets {
+        cookies: random()?,
+        rate: random()?,
+    })
 }
 
-fn random_seed() -> io::Result<[u8; 32]> {
-    let mut seed = [0; 32];
-    aws_lc_rs::rand::fill(&mut seed).map_err(|_| io::Error::other("no randomness"))?;
-    Ok(seed)
+fn random<const LEN: usize>() -> io::Result<[u8; LEN]> {
+    let mut octets = [0; LEN];
+    aws_lc_rs::rand::fill(&mut octets).map_err(|_| io::Error::other("no randomness"))?;
+    Ok(octets)
 }
 
 /// A runtime for one worker on this thread.

@@ -15,6 +15,8 @@
 use std::io::{self, Read, Write};
 use std::rc::Rc;
 
+use dotward_core::wire::proxy::{self, ProxyFault, ProxyHeader};
+use rustix::net::RecvFlags;
 use rustls::Connection;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -39,6 +41,19 @@ pub(crate) struct Received {
     pub(crate) end: Option<StreamEnd>,
     /// The turn was over before the socket was empty.
     pub(crate) more: bool,
+}
+
+/// What was found where a PROXY header is due.
+#[derive(Debug)]
+pub(crate) enum HeaderRead {
+    /// Not enough to tell.
+    Waiting,
+    /// A header, which is taken off the stream.
+    Taken(ProxyHeader),
+    /// Something else.
+    Refused(ProxyFault),
+    /// The end.
+    Ended(StreamEnd),
 }
 
 /// What became of the octets that waited.
@@ -203,6 +218,41 @@ impl Stream {
         }
     }
 
+    /// Takes a PROXY header off the stream before anything else is read. Until it is whole its octets stay in the kernel, so that
+    /// whoever sends it slowly costs no memory; what is behind it is the client's, TLS included.
+    pub(crate) fn take_header(&self, buffers: &mut ReadBuffers) -> HeaderRead {
+        let room = buffers.raw.len().min(proxy::HEADER_LEN_MAX);
+        let look = buffers.raw.get_mut(..room).unwrap_or_default();
+        let seen = self.socket.try_io(Interest::READABLE, || {
+            let octets = rustix::net::recv(&*self.socket, &mut *look, RecvFlags::PEEK)?.0;
+            if octets == 0 {
+                return Ok(None);
+            }
+            match proxy::parse_stream(look.get(..octets).unwrap_or_default()) {
+                // Readiness is cleared by this, and comes back with the next octets.
+                Err(ProxyFault::Incomplete) => Err(io::ErrorKind::WouldBlock.into()),
+                parsed => Ok(Some(parsed)),
+            }
+        });
+        match seen {
+            Ok(None) => HeaderRead::Ended(StreamEnd::Ended),
+            Ok(Some(Ok(header))) => self.skip(header, buffers),
+            Ok(Some(Err(fault))) => HeaderRead::Refused(fault),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => HeaderRead::Waiting,
+            Err(error) => HeaderRead::Ended(StreamEnd::Failed(error)),
+        }
+    }
+
+    /// Takes octets off the front that were seen to be there.
+    fn skip(&self, header: ProxyHeader, buffers: &mut ReadBuffers) -> HeaderRead {
+        let octets = buffers.raw.get_mut(..header.len).unwrap_or_default();
+        match rustix::net::recv(&*self.socket, octets, RecvFlags::empty()) {
+            Ok((taken, _)) if taken == header.len => HeaderRead::Taken(header),
+            Ok(_) => HeaderRead::Ended(StreamEnd::Ended),
+            Err(error) => HeaderRead::Ended(StreamEnd::Failed(error.into())),
+        }
+    }
+
     /// Writes what waits, until the socket is full.
     ///
     /// # Errors
@@ -248,7 +298,7 @@ impl Received {
 fn read_socket(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
     let mut short = None;
     let read = socket.try_io(Interest::READABLE, || {
-        let octets = rustix::net::recv(socket, &mut *buffer, rustix::net::RecvFlags::empty())?.0;
+        let octets = rustix::net::recv(socket, &mut *buffer, RecvFlags::empty())?.0;
         if octets > 0 && octets < buffer.len() {
             short = Some(octets);
             return Err(io::ErrorKind::WouldBlock.into());

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dotward_core::engine::{Action, Engine, Replies};
-use dotward_core::exchange::Request;
+use dotward_core::exchange::{self, Request};
 use dotward_core::time::Moment;
 use dotward_core::upstream::{ConnectionId, Protocol};
 use slotmap::SecondaryMap;
@@ -27,7 +27,7 @@ use slotmap::SecondaryMap;
 use crate::clock::{self, SleepWatch};
 use crate::config::Binding;
 use crate::crew::busy::BusyWatch;
-use crate::crew::link::{Handed, Link};
+use crate::crew::link::{Handed, Instruction, Link};
 use crate::events::EventLog;
 use crate::limits::SLEEP_NOTICED;
 use crate::near::{Far, Host, Near, ReplyTo};
@@ -54,6 +54,10 @@ pub(crate) enum Asked {
 impl Far for Engine<Asked> {
     fn forward(&mut self, request: Request, to: ReplyTo, now: Moment) {
         self.submit(request, Asked::Here(to), now);
+    }
+
+    fn refresh(&mut self, asked: exchange::Asked, now: Moment) {
+        Self::refresh(self, asked, now);
     }
 }
 
@@ -137,8 +141,9 @@ impl State {
     /// A state without sockets in front of one upstream, in which loopback may ask.
     #[cfg(test)]
     pub(crate) fn for_test() -> Self {
+        use dotward_core::cache::Cache;
         use dotward_core::engine::EngineConfig;
-        use dotward_core::front::{Front, FrontConfig, OptionsConfig};
+        use dotward_core::front::{Deny, Front, FrontConfig, OptionsConfig};
         use dotward_core::policy::{Acl, PolicyConfig};
         use dotward_core::upstream::{Strategy, UpstreamConfig};
 
@@ -152,13 +157,16 @@ impl State {
         let front = Front::new(FrontConfig {
             allow: Acl::new(&allow),
             policy: PolicyConfig::default(),
+            cache: Arc::new(Cache::off()),
             options: OptionsConfig::default(),
+            deny: Deny::default(),
+            rate: None,
         });
         let engine = Engine::new(EngineConfig::new(upstreams, Strategy::Ordered), [7; 32]);
         let events = EventLog::new(vec!["test".to_owned()]);
         let near = Near::new(
             Arc::new(front),
-            Clients::new(Acl::new(&allow), Arc::new(Places::new(8))),
+            Clients::new(Acl::new(&allow), Arc::new(Places::new(8, 8))),
             SharedListenerTls::default(),
             Arc::default(),
         );
@@ -171,6 +179,14 @@ impl State {
             *tls = Rc::new(tls.without_sessions());
         }
         self.engine.handle_network_change(now);
+    }
+
+    /// Closes the streams of clients, of all workers, whose certificates would not be believed now.
+    pub(crate) fn let_go_of_clients(&mut self, same_trust: bool) {
+        self.near.let_go_of_distrusted(same_trust);
+        for further in &self.further {
+            further.link.tell(Instruction::LetGo { same_trust });
+        }
     }
 
     /// Before anything else in a turn: what stood before a sleep may look alive and not be. The second clock is read only when so
@@ -191,7 +207,7 @@ impl State {
             self.engine.handle_timeout(now);
         }
         while self.act(worker, now) | self.transmit(now) {}
-        self.route_replies();
+        self.route_replies(now);
         self.near.flush();
         while let Some(event) = self.engine.poll_event() {
             self.events.write(&event);
@@ -255,14 +271,14 @@ impl State {
         acted
     }
 
-    fn route_replies(&mut self) {
+    fn route_replies(&mut self, now: Moment) {
         self.engine.take_replies(&mut self.replies);
         if self.replies.is_empty() {
             return;
         }
         let (near, further) = (&mut self.near, &mut self.further);
         self.replies.drain(|asked, message| match asked {
-            Asked::Here(to) => near.deliver(to, message),
+            Asked::Here(to) => near.deliver(to, message, now),
             Asked::Further { worker, to } => {
                 if let Some(further) = further.get_mut(worker) {
                     further.replies.push(to, message);
@@ -280,9 +296,14 @@ impl State {
     pub(crate) fn take_handed(&mut self, now: Moment) {
         for (worker, further) in self.further.iter().enumerate() {
             further.link.take_questions(&mut self.handed);
-            for (request, to) in self.handed.drain(..) {
-                self.engine
-                    .submit(request, Asked::Further { worker, to }, now);
+            for handed in self.handed.drain(..) {
+                match handed {
+                    Handed::Question(request, to) => {
+                        let asked = Asked::Further { worker, to };
+                        self.engine.submit(request, asked, now);
+                    }
+                    Handed::Refresh(asked) => self.engine.refresh(asked, now),
+                }
             }
         }
     }
@@ -354,9 +375,10 @@ impl Worker {
         }
     }
 
-    /// Whether a client with this address may have a stream.
-    pub(crate) fn allows(&self, address: IpAddr) -> bool {
-        self.state.borrow().near.clients.allows(address)
+    /// Whether whoever connects from this address is heard: a client that may ask, or a load balancer.
+    pub(crate) fn hears(&self, address: IpAddr) -> bool {
+        let near = &self.state.borrow().near;
+        near.clients.allows(address) || near.balancers.contains(address)
     }
 
     /// What the task that watches the network waits for.

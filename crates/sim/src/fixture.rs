@@ -3,11 +3,14 @@
 //! A case is run through the front door: a query through [`Front`], and when it is forwarded through an [`Engine`] up to the
 //! octets an upstream would read; a response through [`ResponseView`] and [`render_reply`].
 
+use std::sync::Arc;
+
 use core::time::Duration;
+use dotward_core::cache::Cache;
 
 use dotward_core::engine::{Action, Engine, EngineConfig};
 use dotward_core::front::{
-    Client, CookieSecrets, Cookies, Front, FrontConfig, OptionsConfig, Verdict,
+    Client, CookieSecrets, Cookies, Deny, Front, FrontConfig, OptionsConfig, Verdict,
 };
 use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords, PolicyConfig};
 use dotward_core::time::{Moment, WallSeconds};
@@ -111,12 +114,15 @@ fn front() -> Result<Front, String> {
             ]),
             ..PolicyConfig::default()
         },
+        cache: Arc::new(Cache::off()),
         options: OptionsConfig {
             cookies: Cookies::Answer,
             secrets: CookieSecrets::new(&[COOKIE_SECRET]),
             nsid: Some(NSID.as_bytes().into()),
             ..OptionsConfig::default()
         },
+        deny: Deny::default(),
+        rate: None,
     }))
 }
 
@@ -169,7 +175,8 @@ fn run_query(query: &Step, message: &[u8], rest: &[Step]) -> Result<(), String> 
         return Err(format!("{}: a query has one outcome", query.line));
     };
     let outcome = match verdict {
-        Verdict::Reply => Outcome::Reply(reply),
+        Verdict::Limited { .. } => return Err("limited, and nobody is counted".into()),
+        Verdict::Reply | Verdict::ReplyAndRefresh(_) => Outcome::Reply(reply),
         Verdict::Drop(reason) => Outcome::Drop(format!("{reason:?}")),
         Verdict::Forward(request) => {
             let limit = request.asker.reply_len_max();

@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use dotward_core::engine::{Action, Engine, EngineConfig, Event, Replies};
 use dotward_core::front::{Client, DropReason, Front, Verdict};
@@ -30,6 +31,8 @@ pub enum Taken {
     Owed,
     /// Nothing will be said.
     Dropped(DropReason),
+    /// Nothing will be said, because its network asked too much.
+    Limited,
 }
 
 /// The core at work.
@@ -57,9 +60,13 @@ impl Harness {
     /// A front and an engine with these upstreams.
     #[must_use]
     pub fn new(front: Front, upstreams: Vec<UpstreamConfig>, seed: [u8; 32]) -> Self {
+        let config = EngineConfig {
+            cache: Arc::clone(front.cache()),
+            ..EngineConfig::new(upstreams, Strategy::Ordered)
+        };
         Self {
             front,
-            engine: Engine::new(EngineConfig::new(upstreams, Strategy::Ordered), seed),
+            engine: Engine::new(config, seed),
             now: START,
             opened: VecDeque::new(),
             closed: VecDeque::new(),
@@ -77,7 +84,14 @@ impl Harness {
             .front
             .handle_query(message, client, now, WallSeconds(0), &mut reply)
         {
-            Verdict::Reply => self.replies.push_back((token, reply)),
+            Verdict::ReplyAndRefresh(asked) => {
+                self.replies.push_back((token, reply));
+                self.engine.refresh(asked, self.now);
+            }
+            Verdict::Limited { reply: false } => return Taken::Limited,
+            Verdict::Reply | Verdict::Limited { reply: true } => {
+                self.replies.push_back((token, reply));
+            }
             Verdict::Drop(reason) => return Taken::Dropped(reason),
             Verdict::Forward(request) => self.engine.submit(request, token, self.now),
         }

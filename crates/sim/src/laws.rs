@@ -2,9 +2,11 @@
 //! are nearly right, fuzz targets feed them anything.
 
 use core::time::Duration;
+use std::sync::Arc;
 
+use dotward_core::cache::Cache;
 use dotward_core::front::{
-    Client, CookieSecrets, Cookies, DropReason, Front, FrontConfig, OptionsConfig, Verdict,
+    Client, CookieSecrets, Cookies, Deny, DropReason, Front, FrontConfig, OptionsConfig, Verdict,
 };
 use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords, PolicyConfig};
 use dotward_core::time::{Moment, WallSeconds};
@@ -39,12 +41,15 @@ pub fn front() -> Front {
             local: LocalRecords::new(records),
             ..PolicyConfig::default()
         },
+        cache: Arc::new(Cache::off()),
         options: OptionsConfig {
             cookies: Cookies::Answer,
             secrets: CookieSecrets::new(&[[7; 16]]),
             nsid: Some(b"law".as_slice().into()),
             ..OptionsConfig::default()
         },
+        deny: Deny::default(),
+        rate: None,
     })
 }
 
@@ -60,7 +65,9 @@ pub fn query(front: &Front, message: &[u8]) {
         match front.handle_query(message, &client, Moment::ZERO, WallSeconds(0), &mut reply) {
             Verdict::Drop(reason) => check_silence(message, reason),
             Verdict::Reply => check_own_reply(message, &reply, transport),
+            Verdict::ReplyAndRefresh(_) => panic!("nothing is kept"),
             Verdict::Forward(request) => check_forwarded(message, &request.asker),
+            Verdict::Limited { .. } => panic!("limited, and nobody is counted"),
         }
     }
 }

@@ -8,15 +8,13 @@ use core::cmp::Reverse;
 use smallvec::SmallVec;
 
 use super::{Engine, Owner, UpstreamId};
-use crate::exchange::{Attempt, ExchangeId, Held, Waiter};
+use crate::exchange::{Attempt, ExchangeId};
 use crate::limits::{SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
-use crate::outcome::{Failure, Told};
 use crate::time::Moment;
 use crate::upstream::{
-    CloseReason, Connection, ConnectionId, GroupId, HealthState, Protocol, Standing, Strategy,
-    Upstream,
+    CloseReason, Connection, ConnectionId, HealthState, Protocol, Standing, Strategy,
 };
-use crate::wire::{ResponseView, render_reply, write_query, write_query_without_edns};
+use crate::wire::{write_query, write_query_without_edns};
 
 /// Which upstreams come into question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +31,7 @@ impl<C> Engine<C> {
     /// Sends the question, or replies with why it cannot be sent.
     pub(super) fn send_or_fail(&mut self, id: ExchangeId, among: Among, now: Moment) {
         if !self.send(id, among, now) && !self.fall_back(id, now) {
-            self.fail_if_idle(id);
+            self.fail_if_idle(id, now);
         }
     }
 
@@ -203,7 +201,7 @@ impl<C> Engine<C> {
         let Some(state) = self.connections.get_mut(connection) else {
             return false;
         };
-        let question = exchange.question.view();
+        let question = exchange.asked.question.view();
         let edns = opt_used && !tried.refused_edns;
         if edns {
             let keepalive = !state.asked_keepalive && !state.is_datagram();
@@ -288,69 +286,6 @@ impl<C> Engine<C> {
                 .get(attempt.connection)
                 .is_some_and(Connection::is_ready)
         })
-    }
-
-    /// Ends an exchange that waits for nothing, with the best there is to tell.
-    pub(super) fn fail_if_idle(&mut self, id: ExchangeId) {
-        if self
-            .exchanges
-            .get_mut(id)
-            .is_none_or(|exchange| !exchange.attempts.is_empty())
-        {
-            return;
-        }
-        let Some(mut exchange) = self.exchanges.remove(id) else {
-            return;
-        };
-        let held = exchange.take_held();
-        let failure = if exchange.disputed {
-            Failure::InvalidResponse
-        } else if exchange.lost_to == Some(CloseReason::NoResources) {
-            Failure::NoResources
-        } else {
-            exchange
-                .lost_to
-                .or_else(|| self.down_reason(exchange.group))
-                .map_or_else(
-                    || self.failure_without_reason(exchange.group),
-                    Failure::Unreachable,
-                )
-        };
-        for waiter in exchange.waiters {
-            self.reply_held_or(waiter, held.as_ref(), failure.told());
-        }
-    }
-
-    fn members(&self, group: GroupId) -> impl Iterator<Item = &Upstream> {
-        let members = self.groups.get(group.0).map(|group| group.members.iter());
-        members
-            .into_iter()
-            .flatten()
-            .filter_map(|id| self.upstreams.get(id.0))
-    }
-
-    fn down_reason(&self, group: GroupId) -> Option<CloseReason> {
-        self.members(group)
-            .find_map(|upstream| upstream.health.reason())
-    }
-
-    fn failure_without_reason(&self, group: GroupId) -> Failure {
-        let mut members = self.members(group);
-        if members.all(|upstream| upstream.endpoints.is_empty()) {
-            Failure::NotReady
-        } else {
-            Failure::TimedOut
-        }
-    }
-
-    pub(super) fn reply_held_or(&mut self, waiter: Waiter<C>, held: Option<&Held>, told: Told) {
-        let Some((Ok(response), origin)) =
-            held.map(|held| (ResponseView::parse(&held.message), held.origin))
-        else {
-            return self.reply_error(waiter, told);
-        };
-        render_reply(&response, &waiter.asker, origin, &mut self.scratch);
-        self.replies.push(waiter.client, &self.scratch);
     }
 
     /// Whether a query to `upstream` carries an OPT record, and to what it is padded if so.

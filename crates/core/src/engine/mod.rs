@@ -14,10 +14,11 @@
 //!
 //! Ruled by RFC 7766 section 6.2, RFC 7858 section 3.4, RFC 9520 section 3.1.
 //!
-//! Deliberately absent: TLS, sockets, a clock; the cache.
+//! Deliberately absent: TLS, sockets, a clock; looking for an answer that is kept before asking, which the front does.
 
 mod attempt;
 mod choice;
+mod conclude;
 mod event;
 mod fallback;
 mod hedge;
@@ -30,14 +31,16 @@ mod status;
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use slotmap::SlotMap;
 
-use crate::exchange::{ExchangeId, ExchangeTable, Joined, KeyHasher, Request, Waiter};
+use crate::cache::{Cache, Settled};
+use crate::exchange::{Asked, ExchangeId, ExchangeTable, Joined, KeyHasher, Request};
 use crate::limits::{GROWTH_PAUSE, QUESTION_BUDGET};
-use crate::outcome::{Failure, Told};
+use crate::outcome::Failure;
 use crate::time::Moment;
 use crate::upstream::{
     CloseReason, Connection, ConnectionId, Group, GroupConfig, Strategy, Upstream, UpstreamConfig,
@@ -62,10 +65,12 @@ pub struct EngineConfig {
     pub groups: Vec<GroupConfig>,
     /// How long a question may take.
     pub budget: Duration,
+    /// Where answers are kept.
+    pub cache: Arc<Cache>,
 }
 
 impl EngineConfig {
-    /// These upstreams in one group, and defaults for the rest.
+    /// These upstreams in one group, nothing kept, and defaults for the rest.
     #[must_use]
     pub fn new(upstreams: Vec<UpstreamConfig>, strategy: Strategy) -> Self {
         let members = (0..upstreams.len()).map(UpstreamId).collect();
@@ -78,6 +83,7 @@ impl EngineConfig {
             upstreams,
             groups,
             budget: QUESTION_BUDGET,
+            cache: Arc::new(Cache::off()),
         }
     }
 }
@@ -103,6 +109,9 @@ pub struct Engine<C> {
     events: Events,
     replies: Replies<C>,
     rng: ChaCha12Rng,
+    cache: Arc<Cache>,
+    /// A response being settled; kept to keep its memory.
+    settled: Settled,
     /// A message being written; kept to keep its memory.
     scratch: Vec<u8>,
 }
@@ -130,25 +139,44 @@ impl<C> Engine<C> {
             events: Events::default(),
             replies: Replies::default(),
             rng,
+            cache: config.cache,
+            settled: Settled::default(),
             scratch: Vec::new(),
         }
     }
 
     /// Takes a question. Exactly one reply for `client` follows, at once or later.
     pub fn submit(&mut self, request: Request, client: C, now: Moment) {
+        if request.stale && self.is_down(request.group) {
+            let asked = Asked::new(&request.asker, request.group);
+            let (cache, scratch) = (&self.cache, &mut self.scratch);
+            if cache.answer_stale(&request.asker, request.group, now, scratch) {
+                self.replies.push(client, &self.scratch);
+                self.cache.note_unrefreshed(&asked, now);
+                return self.refresh(asked, now);
+            }
+        }
         match self.exchanges.join(request, client, now) {
             Joined::Began(id) => {
                 self.hedges.handle_question();
                 self.send_or_fail(id, Among::Any, now);
                 self.race(id, now);
             }
-            Joined::Waits => {}
+            Joined::Waits => self.cache.note_coalesced(),
             Joined::Full(asker, client) => {
                 let told = Failure::Overloaded.told();
                 let (replies, scratch) = (&mut self.replies, &mut self.scratch);
                 write_error(&asker, told.rcode, Some(told.error), scratch);
                 replies.push(client, scratch);
             }
+        }
+    }
+
+    /// Asks a question for the sake of the answer that is kept. Nobody gets a reply. Nothing happens when it is in flight already, or when
+    /// there is hardly room for those who wait.
+    pub fn refresh(&mut self, asked: Asked, now: Moment) {
+        if let Some(id) = self.exchanges.begin(asked, now) {
+            self.send_or_fail(id, Among::Any, now);
         }
     }
 
@@ -227,7 +255,10 @@ impl<C> Engine<C> {
     pub fn handle_timeout(&mut self, now: Moment) {
         // Deadlines first: who cannot be helped any more is not asked for again, as after a sleep of the machine.
         while let Some((id, waiters)) = self.exchanges.take_expired(now) {
-            self.expire(id, waiters);
+            self.expire(id, waiters, now);
+        }
+        while let Some((id, waiters)) = self.exchanges.take_stale(now) {
+            self.give_stale(id, waiters, now);
         }
         self.fire_hedges(now);
         self.fire_connections(now);
@@ -375,41 +406,13 @@ impl<C> Engine<C> {
         }
     }
 
-    /// Clients whose time has passed get the failure; an exchange nobody waits for ends.
-    fn expire(&mut self, id: ExchangeId, waiters: impl IntoIterator<Item = Waiter<C>>) {
-        let Some(exchange) = self.exchanges.get_mut(id) else {
-            return;
-        };
-        let failure = match exchange.lost_to {
-            _ if exchange.disputed => Failure::InvalidResponse,
-            Some(CloseReason::NoResources) if exchange.attempts.is_empty() => Failure::NoResources,
-            Some(reason) if exchange.attempts.is_empty() => Failure::Unreachable(reason),
-            Some(_) | None => Failure::TimedOut,
-        };
-        let abandoned = exchange.waiters.is_empty();
-        let held = exchange.take_held();
-        for waiter in waiters {
-            self.reply_held_or(waiter, held.as_ref(), failure.told());
-        }
-        if abandoned && let Some(exchange) = self.exchanges.remove(id) {
-            self.abandon(&exchange.attempts);
-        } else if let (Some(held), Some(exchange)) = (held, self.exchanges.get_mut(id)) {
-            exchange.put_back(held);
-        }
-    }
-
-    fn reply_error(&mut self, waiter: Waiter<C>, told: Told) {
-        let (replies, scratch) = (&mut self.replies, &mut self.scratch);
-        write_error(&waiter.asker, told.rcode, Some(told.error), scratch);
-        replies.push(waiter.client, scratch);
-    }
-
     fn handle_upstream_success(&mut self, upstream: UpstreamId, now: Moment) {
         let Some(state) = self.upstreams.get_mut(upstream.0) else {
             return;
         };
         if state.health.handle_success(now) {
             self.events.push(Event::UpstreamUp { upstream });
+            self.forget_failures(Some(upstream), now);
         }
     }
 

@@ -8,7 +8,7 @@ use crate::limits::QUESTION_BUDGET;
 use crate::time::Moment;
 use crate::upstream::{Accepted, CloseReason, ConnectionId, Protocol, UpstreamId, refuses_edns};
 use crate::wire::edns::{EdeCode, Edns};
-use crate::wire::{Rcode, ReplyOrigin, ResponseView, render_reply};
+use crate::wire::{Rcode, ReplyOrigin, ResponseView};
 
 impl<C> Engine<C> {
     /// Takes plaintext from a connection, in pieces of any size.
@@ -129,7 +129,7 @@ impl<C> Engine<C> {
                 return;
             }
         }
-        self.finish(exchange_id, response, origin);
+        self.finish(exchange_id, response, origin, now);
     }
 
     /// Asks the same upstream over a stream after a truncated datagram. `false` when it was asked over a stream already, or cannot
@@ -192,27 +192,6 @@ impl<C> Engine<C> {
         }
     }
 
-    /// Replies to everybody who waits; a poor response only when none better was held before it.
-    fn finish(&mut self, id: ExchangeId, response: &ResponseView<'_>, origin: ReplyOrigin) {
-        let Some(mut exchange) = self.exchanges.remove(id) else {
-            return;
-        };
-        self.abandon(&exchange.attempts);
-        let held = exchange.take_held().filter(|_| is_poor(response));
-        let held = held.as_ref().and_then(|held| {
-            ResponseView::parse(&held.message)
-                .ok()
-                .map(|response| (response, held.origin))
-        });
-        let (best, origin) = held
-            .as_ref()
-            .map_or((response, origin), |(held, origin)| (held, *origin));
-        for waiter in exchange.waiters {
-            render_reply(best, &waiter.asker, origin, &mut self.scratch);
-            self.replies.push(waiter.client, &self.scratch);
-        }
-    }
-
     /// The upstream sent something else than the response, or somebody in its place. The real one may still come, but nobody waits
     /// for it alone; after a datagram a stream is asked, where nobody can write without seeing (RFC 5452 section 9.3).
     fn handle_dispute(&mut self, id: ExchangeId, now: Moment) {
@@ -241,7 +220,7 @@ impl<C> Engine<C> {
 /// Whether another upstream may have a better answer: the upstream failed or refused (RFC 2308 section 7), or sent a truncated answer
 /// over a stream, where there is nothing to truncate for. Data that was found bogus is not one upstream's opinion (RFC 8914 sections 4.7
 /// to 4.13): asking on would only find somebody who does not look.
-fn is_poor(response: &ResponseView<'_>) -> bool {
+pub(super) fn is_poor(response: &ResponseView<'_>) -> bool {
     let flags = response.header().flags;
     match response.rcode() {
         Rcode::SERVFAIL

@@ -1,6 +1,7 @@
 use core::time::Duration;
 
 use super::*;
+use crate::cache::Cache;
 use crate::limits::{
     CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX, DIAL_TIMEOUT, HEDGE_BURST,
     IDLE_TIMEOUT, IN_FLIGHT_BEFORE_GROWTH, QUESTIONS_PER_HEDGE,
@@ -11,6 +12,7 @@ use crate::wire::{
     Asker, Class, Flags, QueryView, Question, Rcode, RecordType, ResponseComposer, ResponseView,
     Transport,
 };
+use std::sync::Arc;
 
 mod clear_text;
 mod edns;
@@ -59,6 +61,7 @@ impl Bench {
             upstreams,
             groups: vec![group],
             budget: QUESTION_BUDGET,
+            cache: Arc::new(Cache::off()),
         };
         Self {
             engine: Engine::new(config, [42; 32]),
@@ -115,8 +118,12 @@ impl Bench {
             options: crate::wire::ReplyOptions::NONE,
             transport: Transport::Udp,
         };
-        self.engine
-            .submit(Request { asker, group }, client, self.now);
+        let request = Request {
+            asker,
+            group,
+            stale: false,
+        };
+        self.engine.submit(request, client, self.now);
         self.settle();
     }
 
@@ -288,6 +295,7 @@ fn with_fallback(private: usize) -> Bench {
         upstreams,
         groups,
         budget: QUESTION_BUDGET,
+        cache: Arc::new(Cache::off()),
     };
     let mut bench = Bench::two();
     bench.engine = Engine::new(config, [1; 32]);

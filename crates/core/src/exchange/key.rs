@@ -9,7 +9,7 @@ use core::hash::BuildHasher;
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
-use super::Request;
+use super::Asked;
 
 /// Octets behind the name: type, class, flags, group.
 const BEHIND: usize = 4 + 1 + 2;
@@ -22,18 +22,17 @@ const INLINE: usize = 80;
 pub(crate) struct ExchangeKey(SmallVec<[u8; INLINE]>);
 
 impl ExchangeKey {
-    pub(crate) fn new(request: &Request) -> Self {
-        let asker = &request.asker;
-        let question = asker.question.view();
+    pub(crate) fn new(asked: &Asked) -> Self {
+        let question = asked.question.view();
         let mut octets: SmallVec<[u8; INLINE]> = SmallVec::from_slice(question.octets());
         // Type and class are numbers: as octets some of them are letters.
         if let Some(name) = octets.get_mut(..question.qname().len()) {
             name.make_ascii_lowercase();
         }
-        let flags = u8::from(asker.dnssec_ok()) | u8::from(asker.flags.checking_disabled()) << 1;
+        let flags = u8::from(asked.dnssec_ok) | u8::from(asked.checking_disabled) << 1;
         octets.push(flags);
         // More groups than that are more routes than a configuration can hold.
-        let group = u16::try_from(request.group.0).unwrap_or(u16::MAX);
+        let group = u16::try_from(asked.group.0).unwrap_or(u16::MAX);
         octets.extend_from_slice(&group.to_be_bytes());
         Self(octets)
     }
@@ -84,10 +83,7 @@ mod tests {
             options: crate::wire::ReplyOptions::NONE,
             transport: Transport::Udp,
         };
-        ExchangeKey::new(&Request {
-            asker,
-            group: GroupId(0),
-        })
+        ExchangeKey::new(&Asked::new(&asker, GroupId(0)))
     }
 
     #[test]

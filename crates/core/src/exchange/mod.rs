@@ -13,7 +13,9 @@ use smallvec::SmallVec;
 use crate::limits::STREAM_WAITERS_PER_EXCHANGE_MAX;
 use crate::time::Moment;
 use crate::upstream::{CloseReason, ConnectionId, GroupId, UpstreamId};
-use crate::wire::{Asker, QueryOptions, Question, ReplyOrigin, ResponseView, Transport};
+use crate::wire::{
+    AsQuestion, Asker, QueryOptions, Question, ReplyOrigin, ResponseView, Transport,
+};
 
 pub(crate) use key::{ExchangeKey, KeyHasher};
 pub(crate) use table::{ExchangeId, ExchangeTable, Joined};
@@ -25,6 +27,34 @@ pub struct Request {
     pub asker: Asker,
     /// Which upstreams may be asked.
     pub group: GroupId,
+    /// Whether an answer past its time is kept, for the case that nobody has a newer one.
+    pub stale: bool,
+}
+
+/// What is asked of whom, whoever wants to know: all that makes two questions the same one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The question.
+    pub question: Question,
+    /// DO: signatures are to be in the answer (RFC 4035 section 3.2.1).
+    pub dnssec_ok: bool,
+    /// CD: data found bogus is to be in the answer (RFC 4035 section 3.2.2).
+    pub checking_disabled: bool,
+    /// Which upstreams may be asked.
+    pub group: GroupId,
+}
+
+impl Asked {
+    /// What `asker` asks of `group`.
+    #[must_use]
+    pub fn new<Q: AsQuestion>(asker: &Asker<Q>, group: GroupId) -> Self {
+        Self {
+            question: asker.question.as_question().to_owned(),
+            dnssec_ok: asker.dnssec_ok(),
+            checking_disabled: asker.flags.checking_disabled(),
+            group,
+        }
+    }
 }
 
 /// One client who waits.
@@ -33,6 +63,8 @@ pub(crate) struct Waiter<C> {
     pub(crate) asker: Asker,
     pub(crate) client: C,
     pub(crate) deadline: Moment,
+    /// Whether it would rather have an answer past its time than wait until its deadline.
+    pub(crate) stale: bool,
 }
 
 /// One time the question was given to a connection, still without a response.
@@ -89,9 +121,8 @@ pub(crate) struct Exchange<C> {
     sends_before: Option<usize>,
     /// When its first client asked.
     pub(crate) began: Moment,
-    pub(crate) question: Question,
-    checking_disabled: bool,
-    dnssec_ok: bool,
+    /// What its first client asked of which group; it stays so when another group takes over.
+    pub(crate) asked: Asked,
     pub(crate) waiters: SmallVec<[Waiter<C>; 1]>,
     /// Clients who joined over a stream, those given up included.
     stream_waiters: usize,
@@ -108,29 +139,17 @@ pub(crate) struct Exchange<C> {
 }
 
 impl<C> Exchange<C> {
-    pub(crate) fn new(
-        key: ExchangeKey,
-        request: Request,
-        client: C,
-        now: Moment,
-        deadline: Moment,
-    ) -> Self {
-        let Request { asker, group } = request;
-        let needs_stream = asker.transport != Transport::Udp;
+    /// An exchange for which nobody waits yet.
+    pub(crate) fn new(key: ExchangeKey, asked: Asked, transport: Transport, now: Moment) -> Self {
+        let needs_stream = transport != Transport::Udp;
         Self {
             key,
-            group,
+            group: asked.group,
             sends_before: None,
             began: now,
-            question: asker.question.clone(),
-            checking_disabled: asker.flags.checking_disabled(),
-            dnssec_ok: asker.dnssec_ok(),
-            stream_waiters: usize::from(needs_stream),
-            waiters: SmallVec::from_iter([Waiter {
-                asker,
-                client,
-                deadline,
-            }]),
+            asked,
+            waiters: SmallVec::new(),
+            stream_waiters: 0,
             attempts: SmallVec::new(),
             tried: SmallVec::new(),
             held: None,
@@ -159,8 +178,8 @@ impl<C> Exchange<C> {
     /// How the question is written for an upstream.
     pub(crate) fn query_options(&self, keepalive: bool, padding: Option<usize>) -> QueryOptions {
         QueryOptions {
-            checking_disabled: self.checking_disabled,
-            dnssec_ok: self.dnssec_ok,
+            checking_disabled: self.asked.checking_disabled,
+            dnssec_ok: self.asked.dnssec_ok,
             keepalive,
             padding,
         }
@@ -168,7 +187,7 @@ impl<C> Exchange<C> {
 
     /// Whether the question is asked with CD.
     pub(crate) fn checking_disabled(&self) -> bool {
-        self.checking_disabled
+        self.asked.checking_disabled
     }
 
     /// What was tried with `upstream` so far.
@@ -203,6 +222,11 @@ impl<C> Exchange<C> {
     pub(crate) fn sends(&self) -> usize {
         let before = self.sends_before.unwrap_or_default();
         self.all_sends().saturating_sub(before)
+    }
+
+    /// Whether a group it was not asked of has taken over.
+    pub(crate) fn fell_back(&self) -> bool {
+        self.sends_before.is_some()
     }
 
     fn all_sends(&self) -> usize {
@@ -262,6 +286,20 @@ impl<C> Exchange<C> {
 
     pub(crate) fn take_held(&mut self) -> Option<Held> {
         self.held.take()
+    }
+
+    /// Takes out the clients who have waited long enough for something newer than what is kept.
+    pub(crate) fn take_stale(&mut self, asked_until: Moment) -> SmallVec<[Waiter<C>; 1]> {
+        let mut due = SmallVec::new();
+        let mut place = 0;
+        while let Some(waiter) = self.waiters.get(place) {
+            if waiter.stale && waiter.deadline <= asked_until {
+                due.push(self.waiters.remove(place));
+            } else {
+                place += 1;
+            }
+        }
+        due
     }
 
     /// Takes out the clients whose time has passed.

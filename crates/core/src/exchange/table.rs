@@ -7,10 +7,10 @@ use hashbrown::HashMap;
 use slotmap::{SlotMap, new_key_type};
 use smallvec::SmallVec;
 
-use super::{Attempt, Exchange, ExchangeKey, KeyHasher, Request, Waiter};
-use crate::limits::{EXCHANGES_MAX, WAITERS_PER_EXCHANGE_MAX};
+use super::{Asked, Attempt, Exchange, ExchangeKey, KeyHasher, Request, Waiter};
+use crate::limits::{EXCHANGES_MAX, STALE_AFTER, WAITERS_PER_EXCHANGE_MAX};
 use crate::time::Moment;
-use crate::wire::Asker;
+use crate::wire::{Asker, Transport};
 
 new_key_type! {
     /// Names one exchange; never given to a second one.
@@ -35,6 +35,8 @@ pub(crate) struct ExchangeTable<C> {
     /// One entry a waiter, in order, because all waiters have the same budget. Entries of finished exchanges stay until they
     /// reach the front: at most what arrives within one budget.
     deadlines: VecDeque<(Moment, ExchangeId)>,
+    /// Likewise for clients who would rather have an answer past its time: when they have waited long enough, which all do equally long.
+    stale: VecDeque<(Moment, ExchangeId)>,
     budget: Duration,
     waiters: usize,
 }
@@ -45,6 +47,7 @@ impl<C> ExchangeTable<C> {
             exchanges: SlotMap::with_key(),
             index: HashMap::with_hasher(hasher),
             deadlines: VecDeque::new(),
+            stale: VecDeque::new(),
             budget,
             waiters: 0,
         }
@@ -84,38 +87,104 @@ impl<C> ExchangeTable<C> {
     /// more: its attempts may be used up, and somebody who asks again deserves new ones.
     pub(crate) fn join(&mut self, request: Request, client: C, now: Moment) -> Joined<C> {
         let deadline = now + self.budget;
-        let key = ExchangeKey::new(&request);
+        let Request {
+            asker,
+            group,
+            stale,
+        } = request;
+        let asked = Asked::new(&asker, group);
+        let key = ExchangeKey::new(&asked);
+        let waiter = Waiter {
+            asker,
+            client,
+            deadline,
+            stale,
+        };
         if let Some(&id) = self.index.get(&key)
             && let Some(exchange) = self.exchanges.get_mut(id)
             && now.since(exchange.began) < self.budget / 2
-            && exchange.has_room_for(request.asker.transport)
+            && exchange.has_room_for(waiter.asker.transport)
         {
             if exchange.waiters.len() >= WAITERS_PER_EXCHANGE_MAX {
-                return Joined::Full(request.asker, client);
+                return Joined::Full(waiter.asker, waiter.client);
             }
-            let asker = request.asker;
-            exchange.join(Waiter {
-                asker,
-                client,
-                deadline,
-            });
-            self.note_waiter(deadline, id);
+            exchange.join(waiter);
+            self.note_waiter(id, stale, now);
             return Joined::Waits;
         }
         if self.exchanges.len() >= EXCHANGES_MAX {
-            return Joined::Full(request.asker, client);
+            return Joined::Full(waiter.asker, waiter.client);
         }
-        let id = self
-            .exchanges
-            .insert(Exchange::new(key.clone(), request, client, now, deadline));
+        let mut exchange = Exchange::new(key.clone(), asked, waiter.asker.transport, now);
+        exchange.join(waiter);
+        let id = self.exchanges.insert(exchange);
         self.index.insert(key, id);
-        self.note_waiter(deadline, id);
+        self.note_waiter(id, stale, now);
         Joined::Began(id)
     }
 
-    fn note_waiter(&mut self, deadline: Moment, id: ExchangeId) {
-        self.deadlines.push_back((deadline, id));
+    /// Begins an exchange for which nobody waits, unless the question is in flight or there is no room.
+    pub(crate) fn begin(&mut self, asked: Asked, now: Moment) -> Option<ExchangeId> {
+        let key = ExchangeKey::new(&asked);
+        // Half of the room is for those who wait.
+        if self.index.contains_key(&key) || self.exchanges.len() >= EXCHANGES_MAX / 2 {
+            return None;
+        }
+        let exchange = Exchange::new(key.clone(), asked, Transport::Udp, now);
+        let id = self.exchanges.insert(exchange);
+        self.index.insert(key, id);
+        self.deadlines.push_back((now + self.budget, id));
+        Some(id)
+    }
+
+    fn note_waiter(&mut self, id: ExchangeId, stale: bool, now: Moment) {
+        self.deadlines.push_back((now + self.budget, id));
+        if stale {
+            self.stale.push_back((now + self.stale_after(), id));
+        }
         self.waiters += 1;
+    }
+
+    /// How long a client waits for something newer than what is kept: always less than its whole budget.
+    fn stale_after(&self) -> Duration {
+        STALE_AFTER.min(self.budget / 10 * 9)
+    }
+
+    /// The next exchange with clients who have waited long enough for something newer than what is kept, and those clients.
+    pub(crate) fn take_stale(
+        &mut self,
+        now: Moment,
+    ) -> Option<(ExchangeId, SmallVec<[Waiter<C>; 1]>)> {
+        let asked_until = now + (self.budget - self.stale_after());
+        loop {
+            let &(due, id) = self.stale.front()?;
+            if due > now {
+                return None;
+            }
+            self.stale.pop_front();
+            let Some(exchange) = self.exchanges.get_mut(id) else {
+                continue;
+            };
+            let waiters = exchange.take_stale(asked_until);
+            if waiters.is_empty() {
+                continue;
+            }
+            self.waiters -= waiters.len();
+            return Some((id, waiters));
+        }
+    }
+
+    /// Lets clients wait on, until their deadlines.
+    pub(crate) fn wait_on(&mut self, id: ExchangeId, waiters: impl IntoIterator<Item = Waiter<C>>) {
+        if let Some(exchange) = self.exchanges.get_mut(id) {
+            for mut waiter in waiters {
+                waiter.stale = false;
+                let earlier = |other: &Waiter<C>| other.deadline <= waiter.deadline;
+                let place = exchange.waiters.partition_point(earlier);
+                exchange.waiters.insert(place, waiter);
+                self.waiters += 1;
+            }
+        }
     }
 
     /// Takes an exchange out, with whoever still waits for it.
@@ -143,7 +212,8 @@ impl<C> ExchangeTable<C> {
                 continue;
             };
             let expired = exchange.take_expired(now);
-            if expired.is_empty() {
+            // Without anybody who waits it has had as long as if somebody did.
+            if expired.is_empty() && !exchange.waiters.is_empty() {
                 continue;
             }
             self.waiters -= expired.len();
@@ -165,11 +235,18 @@ impl<C> ExchangeTable<C> {
         {
             self.deadlines.pop_front();
         }
+        while let Some(&(_, id)) = self.stale.front()
+            && !self.exchanges.contains_key(id)
+        {
+            self.stale.pop_front();
+        }
     }
 
     /// When the next client's time passes.
     pub(crate) fn poll_timeout(&self) -> Option<Moment> {
-        self.deadlines.front().map(|(deadline, _)| *deadline)
+        let stale = self.stale.front().map(|(due, _)| *due);
+        let deadline = self.deadlines.front().map(|(deadline, _)| *deadline);
+        deadline.into_iter().chain(stale).min()
     }
 }
 
@@ -199,6 +276,7 @@ mod tests {
         Request {
             asker,
             group: GroupId(0),
+            stale: false,
         }
     }
 

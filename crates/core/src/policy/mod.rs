@@ -4,7 +4,7 @@
 //! refused for one named reason. The order of precedence is: what no name could change (type, signature), local records,
 //! routes, special names, the default group.
 //!
-//! Ruled by RFC 5936 section 4.2 (transfers), RFC 8914 section 4.21 (RD clear), RFC 6895 section 3.1 (meta types), RFC 8945
+//! Ruled by RFC 5936 section 4.2 (transfers), RFC 6895 section 3.1 (meta types), RFC 8945
 //! section 5.5 (signed queries), RFC 6761 (special names).
 //!
 //! Deliberately absent: opcodes and malformed messages, which never become a query (see
@@ -83,22 +83,17 @@ impl Policy {
         }
     }
 
-    /// Decides about a query of an allowed client.
+    /// Decides about a query of an allowed client. RD does not count: whether an answer is kept is not known here.
     #[must_use]
     pub fn decide(&self, query: &QueryView<'_>) -> Decision<'_> {
         if query.signature().is_some() {
             return Decision::Refuse(Refusal::Signed);
         }
         let dnssec_ok = query.edns().is_some_and(|edns| edns.dnssec_ok);
-        let decision = self.decide_question(query.question(), dnssec_ok);
-        if matches!(decision, Decision::Forward { .. }) && !query.header().flags.recursion_desired()
-        {
-            return Decision::Refuse(Refusal::RecursionNotDesired);
-        }
-        decision
+        self.decide_question(query.question(), dnssec_ok)
     }
 
-    /// Decides about a question alone, as if it came unsigned and with RD set.
+    /// Decides about a question alone, as if it came unsigned.
     #[must_use]
     pub fn decide_question(&self, question: QuestionRef<'_>, dnssec_ok: bool) -> Decision<'_> {
         let default = Decision::Forward {
@@ -206,8 +201,12 @@ mod tests {
             Decision::Special { .. } => "special",
             Decision::Refuse(Refusal::Transfer) => "transfer",
             Decision::Refuse(Refusal::MetaType) => "meta type",
-            Decision::Refuse(Refusal::RecursionNotDesired) => "recursion",
-            Decision::Refuse(Refusal::Signed | Refusal::NotAllowed | Refusal::BadCookie) => "other",
+            Decision::Refuse(
+                Refusal::RecursionNotDesired
+                | Refusal::Signed
+                | Refusal::NotAllowed
+                | Refusal::BadCookie,
+            ) => "other",
         }
     }
 
@@ -221,7 +220,7 @@ mod tests {
             (rd, RecordType::ANY, "www.example", "default"),
             (rd, a, "HERE.example", "local"),
             (Flags::NONE, RecordType::MX, "here.example", "local"),
-            (Flags::NONE, a, "www.example", "recursion"),
+            (Flags::NONE, a, "www.example", "default"),
             (rd, RecordType::AXFR, "here.example", "transfer"),
             (rd, RecordType::IXFR, "www.example", "transfer"),
             (rd, RecordType::OPT, "www.example", "meta type"),

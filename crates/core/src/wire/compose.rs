@@ -173,7 +173,7 @@ pub fn write_cookie(query: &Header, rcode: Rcode, cookie: ReplyCookie, out: &mut
 }
 
 /// Writes an empty reply that says "ask over a stream": TC is set and there are no records.
-pub fn write_truncated(asker: &Asker, out: &mut Vec<u8>) {
+pub fn write_truncated<Q: AsQuestion>(asker: &Asker<Q>, out: &mut Vec<u8>) {
     write_error(asker, Rcode::NOERROR, None, out);
     if let Some(mut header) = Header::parse(out) {
         header.flags = header.flags.with_truncated(true);

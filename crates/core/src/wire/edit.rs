@@ -11,7 +11,6 @@ use super::asker::Asker;
 use super::compose::{append_opt, reply_flags};
 use super::edns::{EDE_TEXT_MAX, ExtendedError, OPTION_HEADER_LEN, OptFields};
 use super::header::{Flags, Header};
-use super::name;
 use super::numbers::Rcode;
 use super::question::AsQuestion;
 use super::records::{Record, Records, Section};
@@ -256,7 +255,7 @@ fn truncate(response: &Canonical<'_>, room: usize) -> Kept {
     let claimed = [counted.answers, counted.authorities, counted.additionals];
     let records = Records::new(message, response.records_at, claimed);
     for record in records.map_while(Result::ok) {
-        let boundary = previous.filter(|previous| !same_set(message, previous, &record));
+        let boundary = previous.filter(|previous| !previous.same_set(message, &record));
         if let Some(set_end) = boundary {
             kept.end = set_end.end;
             kept.counts = counts;
@@ -268,13 +267,6 @@ fn truncate(response: &Canonical<'_>, room: usize) -> Kept {
         previous = Some(record);
     }
     kept
-}
-
-fn same_set(message: &[u8], left: &Record<'_>, right: &Record<'_>) -> bool {
-    left.section == right.section
-        && left.rtype == right.rtype
-        && left.class == right.class
-        && name::same_name(message, left.owner_at, right.owner_at)
 }
 
 #[cfg(test)]

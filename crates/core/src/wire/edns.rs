@@ -40,6 +40,8 @@ pub struct OptionCode(pub u16);
 impl OptionCode {
     /// Name server identifier (RFC 5001).
     pub const NSID: Self = Self(3);
+    /// Client subnet (RFC 7871).
+    pub const SUBNET: Self = Self(8);
     /// DNS cookie (RFC 7873).
     pub const COOKIE: Self = Self(10);
     /// Edns-tcp-keepalive (RFC 7828).
@@ -57,10 +59,14 @@ pub struct EdeCode(pub u16);
 impl EdeCode {
     /// 0, Other: the text says what.
     pub const OTHER: Self = Self(0);
+    /// 3, Stale Answer: past its time, and no newer one is to be had.
+    pub const STALE_ANSWER: Self = Self(3);
     /// 14, Not Ready: starting or stopping.
     pub const NOT_READY: Self = Self(14);
     /// 18, Prohibited: this client may not ask.
     pub const PROHIBITED: Self = Self(18);
+    /// 19, Stale NXDOMAIN Answer.
+    pub const STALE_NXDOMAIN: Self = Self(19);
     /// 20, Not Authoritative: the client did not ask for recursion and we have nothing of our own.
     pub const NOT_AUTHORITATIVE: Self = Self(20);
     /// 21, Not Supported.

@@ -1,5 +1,6 @@
 //! The 12-octet header and its flag bits (RFC 1035 section 4.1.1, RFC 4035 section 3.2, RFC 6895 section 2).
 
+use super::edit::Counts;
 use super::numbers::{Opcode, Rcode};
 
 /// Octets in a header.
@@ -36,6 +37,16 @@ impl Header {
             authorities: u16::from_be_bytes([n0, n1]),
             additionals: u16::from_be_bytes([r0, r1]),
         })
+    }
+
+    /// Records per section.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            answers: self.answers,
+            authorities: self.authorities,
+            additionals: self.additionals,
+        }
     }
 
     /// The header as it stands on the wire.

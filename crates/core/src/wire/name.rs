@@ -151,7 +151,7 @@ pub(super) fn skip_uncompressed(message: &[u8], start: usize) -> Result<usize, W
 /// Whether the names at two offsets of one message are the same, letter case aside. Names that are not well-formed are
 /// not the same as anything.
 #[must_use]
-pub(super) fn same_name(message: &[u8], left: usize, right: usize) -> bool {
+pub(crate) fn same_name(message: &[u8], left: usize, right: usize) -> bool {
     if left == right {
         return true;
     }
@@ -163,6 +163,30 @@ pub(super) fn same_name(message: &[u8], left: usize, right: usize) -> bool {
             _ => return false,
         }
     }
+}
+
+/// Whether the name at one offset of a message is the name at another, or below it.
+#[must_use]
+pub(crate) fn is_within(message: &[u8], name_at: usize, domain_at: usize) -> bool {
+    match (Name::read(message, name_at), Name::read(message, domain_at)) {
+        (Ok(name), Ok(domain)) => has_suffix(name.as_octets(), domain.as_octets()),
+        _ => false,
+    }
+}
+
+/// Whether an uncompressed name is `domain` or below it, letter case aside.
+#[must_use]
+pub(crate) fn has_suffix(qname: &[u8], domain: &[u8]) -> bool {
+    let mut rest = qname;
+    while rest.len() > domain.len() {
+        let Some(&length) = rest.first() else {
+            return false;
+        };
+        rest = rest
+            .get(usize::from(length).saturating_add(1)..)
+            .unwrap_or_default();
+    }
+    rest.eq_ignore_ascii_case(domain)
 }
 
 /// A name in uncompressed wire form, the root label included: 1 to 255 octets, every label 0 to 63.

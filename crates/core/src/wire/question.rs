@@ -31,6 +31,11 @@ impl<'a> QuestionRef<'a> {
         Ok(Self { octets })
     }
 
+    /// The question that these octets are: they were read as one before.
+    pub(crate) fn from_octets(octets: &'a [u8]) -> Option<Self> {
+        (octets.len() > TYPE_AND_CLASS_LEN).then_some(Self { octets })
+    }
+
     /// The question as it stands on the wire.
     #[must_use]
     pub fn octets(&self) -> &'a [u8] {

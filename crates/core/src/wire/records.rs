@@ -42,6 +42,17 @@ pub struct Record<'a> {
     pub end: usize,
 }
 
+impl Record<'_> {
+    /// Whether both records of `message` are of one set: same section, owner, type and class.
+    #[must_use]
+    pub fn same_set(&self, message: &[u8], other: &Record<'_>) -> bool {
+        self.section == other.section
+            && self.rtype == other.rtype
+            && self.class == other.class
+            && name::same_name(message, self.owner_at, other.owner_at)
+    }
+}
+
 /// Iterates over the records of a message, in order. Ends after the first error.
 #[derive(Clone, Debug)]
 pub struct Records<'a> {

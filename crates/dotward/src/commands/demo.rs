@@ -22,8 +22,9 @@ use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 
 use super::{query, records};
 use crate::config::{
-    AnswerSettings, Binding, Config, ListenAddress, ListenTransport, LocalData, LocalRecord,
-    LogFormat, LogSettings, Strategy, UpstreamSettings, Workers,
+    AnswerSettings, Binding, CacheSettings, Config, Deny, LimitSettings, ListenAddress,
+    ListenTransport, LocalData, LocalRecord, LogFormat, LogSettings, Strategy, UpstreamSettings,
+    Workers,
 };
 use crate::run::{Order, Prepared, Proxy, Running, StartError, StartFault, local_runtime};
 use crate::signals::StopSignals;
@@ -369,11 +370,14 @@ fn config(
     Config {
         listeners,
         listen_tls: None,
+        proxy_from: Vec::new(),
         control: None,
         allow: ["127.0.0.0/8", "::1/128"]
             .iter()
             .filter_map(|network| network.parse().ok())
             .collect(),
+        deny: Deny::default(),
+        limits: LimitSettings::default(),
         answers: AnswerSettings {
             udp_size: UDP_PAYLOAD_MAX,
             cookies: Cookies::Answer,
@@ -385,6 +389,7 @@ fn config(
         routes: Vec::new(),
         forward_special: Vec::new(),
         local,
+        cache: CacheSettings::OFF,
         bootstrap: Vec::new(),
         log: LogSettings {
             level: tracing::level_filters::LevelFilter::WARN,

@@ -3,10 +3,10 @@
 //! Every part is built even when another is at fault, so that all faults are found; a part whose
 //! own values did not parse is not blamed a second time for missing them.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dotward_core::front::Deny;
 use tracing::level_filters::LevelFilter;
 
 use super::answers;
@@ -14,6 +14,7 @@ use super::fault::{Fault, Problem};
 use super::file::FileSettings;
 use super::files::{self, NamedFile, ReadFiles};
 use super::layers::{Layers, Level, Parsed, Values};
+use super::limits::{self, LimitSettings};
 use super::local;
 use super::place::Place;
 use super::report::Warning;
@@ -21,7 +22,8 @@ use super::routes;
 use super::upstreams;
 use super::value::{ListenText, Value};
 use super::{
-    Config, ListenAddress, ListenTransport, LogFormat, LogSettings, ServerIdentity, Workers,
+    CacheSettings, Config, ListenAddress, ListenTransport, LogFormat, LogSettings, ServerIdentity,
+    Workers,
 };
 use crate::settings::{Id, Setting};
 
@@ -51,17 +53,21 @@ pub(crate) fn build(
             .map(|(listener, _)| listener)
             .collect(),
         listen_tls,
+        allow: limits::networks(parts.values, Id::ListenAllow),
+        deny: deny(parts.values),
+        limits: LimitSettings::of(parts.values)?,
+        proxy_from: proxy_from(parts.values, warnings),
         control: control(parts.values),
-        allow: allow(parts.values),
         answers: answers::build(parts, faults)?,
         upstreams: far.upstreams,
         strategy: routes::strategy(parts.values, Id::Strategy).unwrap_or_default(),
         routes: far.routes,
         forward_special,
         local,
+        cache: cache(parts.values)?,
         bootstrap: far.bootstrap,
         log: log(parts.values),
-        drain: drain(parts.values)?,
+        drain: duration(parts.values, Id::Drain)?,
         workers: workers(parts.values)?,
     })
 }
@@ -115,6 +121,11 @@ fn listen_tls(
 ) -> Option<ServerIdentity> {
     let before = faults.len();
     let pair = pair(parts.values, [Id::ListenCertificate, Id::ListenKey], faults);
+    let client_ca = named_file(parts.values, Id::ListenClientCa);
+    let fault = client_ca
+        .as_ref()
+        .and_then(|it| files::check_roots(it, parts.files).err());
+    faults.extend(fault);
     let tls = listeners
         .iter()
         .find(|(it, _)| it.transport == ListenTransport::Tls);
@@ -129,12 +140,16 @@ fn listen_tls(
             Some(ServerIdentity {
                 certificate_file: certificate.path,
                 key_file: key.path,
+                client_ca_file: client_ca.map(|it| it.path),
             })
         }
         (None, Some((listener, place))) if faults.len() == before => {
             let listener = listener.address.to_string();
             faults.push(Fault::new(place, Problem::NoListenCertificate { listener }));
             None
+        }
+        (None, None) if faults.len() == before => {
+            client_ca.and_then(|it| alone(&it, Id::ListenCertificate, faults))
         }
         (None, _) => None,
     }
@@ -191,20 +206,43 @@ pub(crate) fn beside_file(path: &Path, place: &Place) -> PathBuf {
     }
 }
 
-fn allow(values: &Values) -> Vec<ipnet::IpNet> {
-    let mut seen = BTreeSet::new();
-    let mut allow = Vec::new();
-    for parsed in values.all(Id::ListenAllow) {
-        if let Value::Networks(networks) = &parsed.value {
-            allow.extend(
-                networks
-                    .iter()
-                    .copied()
-                    .filter(|network| seen.insert(*network)),
-            );
-        }
+fn deny(values: &Values) -> Deny {
+    match values.word(Id::ListenDeny) {
+        Some("silent") => Deny::Silence,
+        Some(_) | None => Deny::Refuse,
     }
-    allow
+}
+
+/// Load balancers. To believe everybody is a mistake more often than not, and is told.
+fn proxy_from(values: &Values, warnings: &mut Vec<Warning>) -> Vec<ipnet::IpNet> {
+    let of_everybody = |parsed: &&Parsed| matches!(&parsed.value, Value::Networks(networks) if networks.iter().any(|it| it.prefix_len() == 0));
+    if let Some(parsed) = values.all(Id::ListenProxyFrom).iter().find(of_everybody) {
+        let place = parsed.place.clone();
+        warnings.push(Warning::ProxyFromEverybody { place });
+    }
+    limits::networks(values, Id::ListenProxyFrom)
+}
+
+fn cache(values: &Values) -> Option<CacheSettings> {
+    let seconds = |id| {
+        if let Value::Seconds(seconds) = values.one(id)?.value {
+            Some(seconds)
+        } else {
+            None
+        }
+    };
+    let max_ttl = seconds(Id::CacheMaxTtl)?;
+    let Value::Size(size) = values.one(Id::CacheSize)?.value else {
+        return None;
+    };
+    Some(CacheSettings {
+        size,
+        stale: duration(values, Id::CacheStale)?,
+        min_ttl: seconds(Id::CacheMinTtl)?.min(max_ttl),
+        max_ttl,
+        negative_ttl: seconds(Id::CacheNegativeTtl)?,
+        prefetch: values.one(Id::CachePrefetch)?.value == Value::YesNo(true),
+    })
 }
 
 /// The control socket; `None` when it is off, or nobody said anything.
@@ -244,8 +282,8 @@ fn is_stderr(parsed: &Parsed) -> bool {
     parsed.value == Value::Path(PathBuf::from("stderr"))
 }
 
-fn drain(values: &Values) -> Option<Duration> {
-    if let Value::Duration(duration) = values.one(Id::Drain)?.value {
+fn duration(values: &Values, id: Id) -> Option<Duration> {
+    if let Value::Duration(duration) = values.one(id)?.value {
         Some(duration)
     } else {
         None

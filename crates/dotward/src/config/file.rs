@@ -243,6 +243,7 @@ impl Walk<'_> {
                 Kind::Port
                 | Kind::Seconds { .. }
                 | Kind::Number { .. }
+                | Kind::Size
                 | Kind::Workers
                 | Kind::Padding,
             ) => {

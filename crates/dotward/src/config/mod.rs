@@ -33,6 +33,7 @@ pub mod fault;
 mod file;
 pub mod files;
 pub(crate) mod layers;
+mod limits;
 pub mod load;
 mod local;
 mod older;
@@ -46,11 +47,12 @@ pub mod value;
 
 pub use fault::{Fault, Problem};
 pub use files::{Disk, ReadFiles};
+pub use limits::LimitSettings;
 pub use load::{Loaded, Refused, control_path, load};
 pub use report::{Style, Warning};
 pub(crate) use routes::{own_endpoint, policy_routes};
 
-pub use dotward_core::front::{CookieSecrets, Cookies};
+pub use dotward_core::front::{CookieSecrets, Cookies, Deny};
 pub use dotward_core::upstream::{Protocol, Strategy};
 pub use dotward_core::wire::{Name, NameError, RecordType};
 
@@ -71,6 +73,12 @@ pub struct Config {
     pub control: Option<PathBuf>,
     /// The networks whose clients are answered.
     pub allow: Vec<IpNet>,
+    /// What others get.
+    pub deny: Deny,
+    /// How much a client gets of what all share.
+    pub limits: LimitSettings,
+    /// The networks of load balancers, whose PROXY headers say who asks.
+    pub proxy_from: Vec<IpNet>,
     /// What clients are told beside the answer.
     pub answers: AnswerSettings,
     /// The resolvers asked, in order of preference; names are unique, and at least one has a tier.
@@ -83,6 +91,8 @@ pub struct Config {
     pub forward_special: Vec<Name>,
     /// Records answered here.
     pub local: Vec<LocalRecord>,
+    /// What is kept, and for how long.
+    pub cache: CacheSettings,
     /// The resolvers asked for the addresses of upstreams without endpoints. Each has endpoints
     /// itself; at least one whenever such an upstream exists.
     pub bootstrap: Vec<UpstreamSettings>,
@@ -137,13 +147,15 @@ pub struct AnswerSettings {
     pub nsid: Option<String>,
 }
 
-/// Certificate chain and key of the TLS listeners, both PEM files.
+/// Certificate chain and key of the TLS listeners, and the roots of their clients', all PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerIdentity {
     /// The chain, the server's own certificate first.
     pub certificate_file: PathBuf,
     /// The private key of the first certificate.
     pub key_file: PathBuf,
+    /// Roots of the certificates clients have to show; `None` asks for none.
+    pub client_ca_file: Option<PathBuf>,
 }
 
 /// Certificate chain and key shown to an upstream that asks for them, both PEM files.
@@ -253,6 +265,35 @@ pub struct Binding {
     pub interface: Option<String>,
     /// The mark of the packets; not 0.
     pub mark: Option<u32>,
+}
+
+/// What is kept, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// Octets for it; 0: nothing is kept.
+    pub size: u64,
+    /// How long past their time answers are kept for when nobody answers; zero: not at all.
+    pub stale: Duration,
+    /// TTLs are raised to so many seconds, where there is data; never above `max_ttl`.
+    pub min_ttl: u32,
+    /// TTLs are lowered to so many seconds.
+    pub max_ttl: u32,
+    /// Negative answers are kept for so many seconds at most.
+    pub negative_ttl: u32,
+    /// Whether what is much asked for is refreshed before its time is over.
+    pub prefetch: bool,
+}
+
+impl CacheSettings {
+    /// Nothing is kept.
+    pub const OFF: Self = Self {
+        size: 0,
+        stale: Duration::ZERO,
+        min_ttl: 0,
+        max_ttl: 0,
+        negative_ttl: 0,
+        prefetch: false,
+    };
 }
 
 /// One record answered here, class IN.

@@ -103,6 +103,11 @@ pub enum Warning {
         /// Where it was given.
         place: Place,
     },
+    /// Every client is believed to be a load balancer.
+    ProxyFromEverybody {
+        /// Where it was given.
+        place: Place,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -144,6 +149,11 @@ impl fmt::Display for Warning {
                 f,
                 "{place}: a certificate for clients, but no listener speaks TLS; add one with \
                  --listen tls://ADDR or listen.tls"
+            ),
+            Self::ProxyFromEverybody { place } => write!(
+                f,
+                "{place}: every client may claim any address, and none can ask without a PROXY header; list the addresses of \
+                 the load balancers only"
             ),
         }
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use dotward_core::exchange::Request;
+use dotward_core::exchange::{Asked, Request};
 use dotward_core::time::Moment;
 use tokio::net::TcpStream;
 
@@ -25,7 +25,7 @@ use super::busy::BusyWatch;
 use super::link::{Handed, Inbox, Instruction, Link};
 use super::readers::{Readers, UdpSockets};
 use crate::clock;
-use crate::listen::stream;
+use crate::listen::accept;
 use crate::near::{Far, Host, Near, ReplyTo};
 use crate::run::local_runtime;
 use crate::signal::Ready;
@@ -85,22 +85,29 @@ struct Hand {
 
 impl Far for Hand {
     fn forward(&mut self, request: Request, to: ReplyTo, _: Moment) {
-        self.batch.push((request, to));
+        self.batch.push(Handed::Question(request, to));
         self.in_flight += 1;
+    }
+
+    fn refresh(&mut self, asked: Asked, _: Moment) {
+        self.batch.push(Handed::Refresh(asked));
     }
 }
 
 impl State {
     /// Hands over what this turn brought. What does not fit is refused.
-    fn settle(&mut self, link: &Link) {
+    fn settle(&mut self, link: &Link, now: Moment) {
         if !self.hand.batch.is_empty() {
             link.hand_over(&mut self.hand.batch);
-            for (request, to) in self.hand.batch.drain(..) {
+            for handed in self.hand.batch.drain(..) {
+                let Handed::Question(request, to) = handed else {
+                    continue;
+                };
                 self.hand.in_flight -= 1;
                 self.near.counters.shed.add(1);
                 let mut reply = mem::take(&mut self.near.reply);
                 self.near.front.refuse_overloaded(&request, &mut reply);
-                self.near.deliver(to, &reply);
+                self.near.deliver(to, &reply, now);
                 self.near.reply = reply;
             }
         }
@@ -121,7 +128,7 @@ impl Host for Further {
         let result = input(&mut state.near, &mut state.hand, now);
         // The first worker looks at the counters when it is time for it.
         state.busy.handle_turn(now, &state.near.counters);
-        state.settle(&self.link);
+        state.settle(&self.link, now);
         result
     }
 }
@@ -150,9 +157,10 @@ async fn run(kit: Kit) {
             ready = nudge.poked(None) => debug_assert!(ready == Ready::Io),
         }
         worker.link.take_inbox(&mut inbox);
-        worker.near_turn(|near, hand, _| {
+        worker.near_turn(|near, hand, now| {
             hand.in_flight -= inbox.replies.len();
-            inbox.replies.drain(|to, message| near.deliver(to, message));
+            let deliver = |to, message: &[u8]| near.deliver(to, message, now);
+            inbox.replies.drain(deliver);
         });
         for instruction in inbox.instructions.drain(..) {
             if !follow(&worker, &mut readers, instruction).await {
@@ -176,9 +184,12 @@ async fn follow(worker: &Rc<Further>, readers: &mut Readers, instruction: Instru
             address,
             tls,
         } => match TcpStream::from_std(socket) {
-            Ok(socket) => stream::admit(worker, socket, address, tls),
+            Ok(socket) => accept::admit(worker, socket, address, tls),
             Err(error) => tracing::debug!(%error, %address, "a client is let go"),
         },
+        Instruction::LetGo { same_trust } => {
+            worker.near_turn(|near, _, _| near.let_go_of_distrusted(same_trust));
+        }
         Instruction::Front(front) => worker.near_turn(|near, _, _| near.front = front),
         Instruction::Drain => {
             readers.stop();

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dotward_core::engine::Replies;
-use dotward_core::exchange::Request;
+use dotward_core::exchange::{Asked, Request};
 use dotward_core::front::Front;
 use tokio::sync::Notify;
 
@@ -23,8 +23,14 @@ use crate::counters::Counters;
 use crate::limits::{HANDED_OVER, PLACED_STREAMS};
 use crate::near::ReplyTo;
 
-/// A question on its way to the engine, and where its reply goes within the worker it is from.
-pub(crate) type Handed = (Request, ReplyTo);
+/// What is on its way to the engine.
+#[derive(Debug)]
+pub(crate) enum Handed {
+    /// A question, and where its reply goes within the worker it is from.
+    Question(Request, ReplyTo),
+    /// A question nobody waits for.
+    Refresh(Asked),
+}
 
 /// What the first worker tells a further one.
 #[derive(Debug)]
@@ -42,6 +48,11 @@ pub(crate) enum Instruction {
         address: SocketAddr,
         /// Whether it speaks TLS.
         tls: bool,
+    },
+    /// Close the streams of clients whose certificates are good no longer.
+    LetGo {
+        /// Whether the same clients are trusted as before.
+        same_trust: bool,
     },
     /// Queries are judged by this from now on.
     Front(Arc<Front>),

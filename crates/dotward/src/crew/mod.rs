@@ -31,8 +31,9 @@ use crate::clock;
 use crate::config::Workers;
 use crate::counters::Counters;
 use crate::limits::{LEAVE_LOOK, WORKERS_MAX};
+use crate::listen::accept;
 use crate::listen::places::Places;
-use crate::listen::stream::{self, Clients};
+use crate::listen::stream::Clients;
 use crate::near::{Host, Near, SharedListenerTls};
 use crate::signal::Ready;
 use crate::worker::{self, State, Worker};
@@ -57,6 +58,7 @@ pub(crate) fn most(workers: Workers) -> usize {
 pub(crate) struct Supplies {
     pub(crate) front: Arc<Front>,
     pub(crate) allow: Acl,
+    pub(crate) balancers: Acl,
     pub(crate) places: Arc<Places>,
     pub(crate) listen_tls: SharedListenerTls,
 }
@@ -64,12 +66,14 @@ pub(crate) struct Supplies {
 impl Supplies {
     /// The near side of a worker that counts there.
     pub(crate) fn near(&self, counters: Arc<Counters>) -> Near {
-        Near::new(
+        let mut near = Near::new(
             Arc::clone(&self.front),
             Clients::new(self.allow.clone(), Arc::clone(&self.places)),
             self.listen_tls.clone(),
             counters,
-        )
+        );
+        near.balancers = self.balancers.clone();
+        near
     }
 }
 
@@ -271,7 +275,7 @@ async fn run(crew: Rc<Crew>, workers: Workers) {
 /// because only it can make room.
 pub(crate) fn place(first: &Rc<Worker>, socket: TcpStream, address: SocketAddr, tls: bool) {
     let Some(link) = first.turn(|state, _, _| choose(state)) else {
-        stream::admit(first, socket, address, tls);
+        accept::admit(first, socket, address, tls);
         return;
     };
     match socket.into_std() {

@@ -3,7 +3,9 @@
 //! Promises: the same three steps for every transport: the front judges a message, the engine gets what is to be forwarded, the worker
 //! writes replies. No message is looked into here.
 
+pub(crate) mod accept;
 mod holder;
+mod opening;
 pub(crate) mod places;
 pub mod sockets;
 mod source;
@@ -25,7 +27,7 @@ fn take_query(
     now: Moment,
 ) -> Taken {
     near.counters.queries(client.transport).add(1);
-    let wall = near.wall(now);
+    let wall = near.wall_seconds(now);
     match near
         .front
         .handle_query(message, client, now, wall, &mut near.reply)
@@ -33,6 +35,15 @@ fn take_query(
         Verdict::Reply => {
             near.counters.answered_here.add(1);
             Taken::Reply
+        }
+        Verdict::ReplyAndRefresh(asked) => {
+            near.counters.answered_here.add(1);
+            near.refresh(far, asked, now);
+            Taken::Reply
+        }
+        Verdict::Limited { reply } => {
+            near.note_limited(now);
+            if reply { Taken::Reply } else { Taken::Dropped }
         }
         Verdict::Drop(_) => {
             near.counters.dropped.add(1);

@@ -8,14 +8,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Debug)]
 pub(crate) struct Places {
     most: usize,
+    per_source: usize,
     taken: AtomicUsize,
 }
 
 impl Places {
-    /// So many places, none taken.
-    pub(crate) fn new(most: usize) -> Self {
+    /// So many places, none taken, of which each worker gives one source so many at most.
+    pub(crate) fn new(most: usize, per_source: usize) -> Self {
         Self {
             most,
+            per_source,
             taken: AtomicUsize::new(0),
         }
     }
@@ -23,6 +25,11 @@ impl Places {
     /// Whether somebody has to go before the next one comes.
     pub(crate) fn are_full(&self) -> bool {
         self.taken.load(Ordering::Relaxed) >= self.most
+    }
+
+    /// How many streams of one source a worker may have.
+    pub(crate) fn per_source(&self) -> usize {
+        self.per_source
     }
 
     /// Streams open at the moment.

@@ -4,41 +4,38 @@
 //! - Queries are pipelined and answered in the order in which answers come (RFC 7766 sections 6.2.1.1 and 7); length and body
 //!   leave in one write, all replies of a turn together.
 //! - A client that closes its sending side still gets what is in flight, then the stream ends.
+//! - What comes before the first query (a PROXY header, the TLS handshake) has its own time and cannot be left out: see
+//!   [`opening`](super::opening).
 //! - Memory per stream is bounded: nothing is read while whole queries wait or replies are not read, and a client that completes no
 //!   query for [`CLIENT_IDLE`] is closed (RFC 7766 section 6.2.3), whatever octets drip in.
-//! - A client that may not ask is let go at once and takes nobody's place; one source takes a bounded part of all places.
+//! - One source takes a bounded part of all places.
 //! - When all places are taken the client idle longest makes room (RFC 7766 section 6.2.2, RFC 9210 section 4.4).
-//! - Accepting never ends because of an error; want of descriptors slows it down.
 //!
-//! Deliberately absent: any look into messages.
+//! Deliberately absent: accepting (`accept`); any look into messages.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dotward_core::front::Client;
 use dotward_core::policy::Acl;
 use dotward_core::time::Moment;
-use dotward_core::wire::Transport;
 use dotward_core::wire::frame::{FrameReader, append_frame};
-use rustix::io::Errno;
+use rustls::Connection;
 use slotmap::{SlotMap, new_key_type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
+use super::opening::{self, Opening};
 use super::places::Places;
 use super::source::Source;
 use super::{Taken, take_query};
 use crate::clock;
-use crate::crew;
-use crate::limits::{
-    ACCEPT_PAUSE, CLIENT_BACKLOG, CLIENT_IDLE, CLIENT_IN_FLIGHT, CLIENT_STREAMS_PER_SOURCE,
-    CLIENTS_BACKLOG,
-};
+use crate::limits::{CLIENT_BACKLOG, CLIENT_IN_FLIGHT, CLIENTS_BACKLOG};
 use crate::near::{Far, Host, Near, ReplyTo};
 use crate::signal::{Ready, Signal, Wants};
 use crate::stream::{Stream, StreamEnd};
-use crate::worker::Worker;
 
 new_key_type! {
     /// Names one client stream; never names another one later.
@@ -62,11 +59,12 @@ pub(crate) struct Clients {
 }
 
 #[derive(Debug)]
-struct ClientStream {
-    stream: Stream,
+pub(super) struct ClientStream {
+    pub(super) stream: Stream,
     messages: FrameReader,
     signal: Rc<Signal>,
-    client: Client,
+    pub(super) client: Client,
+    pub(super) opening: Opening,
     /// Queries the engine has.
     in_flight: usize,
     /// When the last whole query came, or the stream began.
@@ -117,6 +115,25 @@ impl Clients {
     /// Whether a client with this address may have a stream.
     pub(crate) fn allows(&self, address: IpAddr) -> bool {
         self.allow.contains(address)
+    }
+
+    /// The stream of a client, if it still exists.
+    pub(super) fn stream_mut(&mut self, key: ClientKey) -> Option<&mut ClientStream> {
+        self.streams.get_mut(key)
+    }
+
+    /// Closes the streams over TLS that `is_good` says are not, those in the handshake included. Gives back how many.
+    pub(crate) fn retain_tls(&mut self, is_good: impl Fn(&Connection) -> bool) -> usize {
+        let bad = |client: &ClientStream| client.stream.connection().is_some_and(|it| !is_good(it));
+        let streams = self.streams.iter();
+        let bad: Vec<_> = streams
+            .filter(|(_, it)| bad(it))
+            .map(|(key, _)| key)
+            .collect();
+        for key in &bad {
+            self.close(*key);
+        }
+        bad.len()
     }
 
     /// Streams of all workers open at the moment.
@@ -187,7 +204,7 @@ impl Clients {
         }
     }
 
-    fn close(&mut self, key: ClientKey) {
+    pub(super) fn close(&mut self, key: ClientKey) {
         if let Some(client) = self.streams.remove(key) {
             self.owed -= client.stream.backlog();
             self.places.give_back(1);
@@ -223,22 +240,29 @@ impl Clients {
                 .all(|client| !client.stream.is_blocked() && !client.waiting)
     }
 
-    /// Lets go of a stream when `source`, or everybody together, has as many as there may be.
-    fn make_room(&mut self, source: Source) {
-        let of_source = |client: &ClientStream| Source::of(client.client.address.ip()) == source;
-        let enough = CLIENT_STREAMS_PER_SOURCE;
-        let victim = if self.streams.len() >= enough
-            && self.streams.values().filter(|it| of_source(it)).count() >= enough
+    /// Lets go of a stream when everybody together has as many as there may be.
+    fn make_room(&mut self) {
+        if self.places.are_full()
+            && let Some(key) = self.idle_longest(|_| true)
         {
-            self.idle_longest(of_source)
-        } else if self.places.are_full() {
-            self.idle_longest(|_| true)
-        } else {
-            None
-        };
-        if let Some(key) = victim {
             self.close(key);
         }
+    }
+
+    /// Lets go of a stream when the source of `address` has as many as there may be. True if it had.
+    pub(super) fn make_room_of(&mut self, address: IpAddr) -> bool {
+        let source = Source::of(address);
+        let of_source = |client: &ClientStream| Source::of(client.client.address.ip()) == source;
+        let enough = self.places.per_source();
+        if self.streams.len() < enough
+            || self.streams.values().filter(|it| of_source(it)).count() < enough
+        {
+            return false;
+        }
+        if let Some(key) = self.idle_longest(of_source) {
+            self.close(key);
+        }
+        true
     }
 
     fn idle_longest(&self, among: impl Fn(&ClientStream) -> bool) -> Option<ClientKey> {
@@ -248,11 +272,22 @@ impl Clients {
             .map(|(key, _)| key)
     }
 
-    fn admit(&mut self, stream: Stream, client: Client, now: Moment) -> (ClientKey, Rc<Signal>) {
-        self.make_room(Source::of(client.address.ip()));
+    /// Gives a client its place.
+    pub(super) fn admit(
+        &mut self,
+        stream: Stream,
+        client: Client,
+        opening: Opening,
+        now: Moment,
+    ) -> (ClientKey, Rc<Signal>) {
+        // Behind a load balancer the source is not known yet.
+        if opening == Opening::Header || !self.make_room_of(client.address.ip()) {
+            self.make_room();
+        }
         let signal = Rc::new(Signal::default());
         let client = ClientStream {
             stream,
+            opening,
             messages: FrameReader::default(),
             signal: Rc::clone(&signal),
             client,
@@ -268,77 +303,15 @@ impl Clients {
     }
 }
 
-/// Accepts clients of one listener, with TLS or without, until `signal` is stopped. Accepted by the first worker for all, because
-/// connections that wait in a listener of its own are lost when a worker leaves; which of them serves a client is decided by
-/// [`crew::place`](crate::crew::place).
-pub(crate) async fn accept(
-    worker: Rc<Worker>,
-    listener: TcpListener,
-    tls: bool,
+/// Waits for one client's socket, at most `patience` before the worker is asked how long more.
+pub(super) async fn run<H: Host>(
+    host: Rc<H>,
+    key: ClientKey,
+    source: Rc<TcpStream>,
     signal: Rc<Signal>,
+    patience: Duration,
 ) {
-    loop {
-        tokio::select! {
-            () = signal.stopped() => return,
-            accepted = listener.accept() => match accepted {
-                Ok((socket, address)) => {
-                    if worker.allows(address.ip()) {
-                        crew::place(&worker, socket, address, tls);
-                    } else {
-                        tracing::debug!(%address, "a client that may not ask is let go");
-                    }
-                    // A stream that had to go gives its descriptor back when its task ends, which is to be before the next comes.
-                    tokio::task::yield_now().await;
-                }
-                Err(error) => pause_after(&error).await,
-            }
-        }
-    }
-}
-
-/// A failed accept mostly concerns one connection, which is gone; want of descriptors or memory lasts longer.
-async fn pause_after(error: &std::io::Error) {
-    let shortage = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    if Errno::from_io_error(error).is_some_and(|errno| shortage.contains(&errno)) {
-        tracing::debug!(%error, "accepting is slowed down");
-        tokio::time::sleep(ACCEPT_PAUSE).await;
-    }
-}
-
-/// Serves a client that connected, if it may ask.
-pub(crate) fn admit<H: Host>(host: &Rc<H>, socket: TcpStream, address: SocketAddr, tls: bool) {
-    if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY not set for a client");
-    }
-    // An IPv4 client of a dual-stack socket is the same client to an access list.
-    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-    let admitted = host.near_turn(|near, _, now| {
-        let (stream, transport) = match tls.then(|| near.listen_tls.accept()) {
-            None => (Stream::plain(socket), Transport::Tcp),
-            Some(None) => return None,
-            Some(Some(Ok(connection))) => (Stream::tls(socket, connection), Transport::Tls),
-            Some(Some(Err(error))) => {
-                tracing::debug!(%error, "no TLS for a client");
-                return None;
-            }
-        };
-        let client = Client {
-            address,
-            transport,
-            idle: CLIENT_IDLE,
-        };
-        let source = stream.socket();
-        let (key, signal) = near.clients.admit(stream, client, now);
-        Some((key, source, signal))
-    });
-    if let Some((key, source, signal)) = admitted {
-        tokio::task::spawn_local(run(Rc::clone(host), key, source, signal));
-    }
-}
-
-/// Waits for one client's socket.
-async fn run<H: Host>(host: Rc<H>, key: ClientKey, source: Rc<TcpStream>, signal: Rc<Signal>) {
-    let mut idle = pin!(tokio::time::sleep(CLIENT_IDLE));
+    let mut idle = pin!(tokio::time::sleep(patience));
     loop {
         match signal.ready(&*source, Some(idle.as_mut())).await {
             Ready::Stopped => return,
@@ -361,7 +334,7 @@ async fn run<H: Host>(host: Rc<H>, key: ClientKey, source: Rc<TcpStream>, signal
 /// Ends a stream that is idle, or says when it will be.
 fn expire(near: &mut Near, key: ClientKey, now: Moment) -> Option<Moment> {
     let client = near.clients.streams.get(key)?;
-    let due = client.last_query + CLIENT_IDLE;
+    let due = client.last_query + client.opening.patience();
     if now < due {
         return Some(due);
     }
@@ -371,6 +344,9 @@ fn expire(near: &mut Near, key: ClientKey, now: Moment) -> Option<Moment> {
 
 /// Takes the queries a client sent, reads when none of them waits, and has its replies written. True when there is more to read.
 fn serve(near: &mut Near, far: &mut impl Far, key: ClientKey, now: Moment) -> bool {
+    if !opening::take_header(near, key) {
+        return false;
+    }
     // What was read already comes first, or a client that never pauses has each freed place read a turn's worth more.
     take_messages(near, far, key, now);
     let Some(client) = near.clients.streams.get_mut(key) else {
@@ -389,6 +365,9 @@ fn serve(near: &mut Near, far: &mut impl Far, key: ClientKey, now: Moment) -> bo
                 near.clients.close(key);
                 return false;
             }
+        }
+        if !opening::judge(near, key) {
+            return false;
         }
         take_messages(near, far, key, now);
     }

@@ -3,7 +3,7 @@
 //! Promises: a batch is received with one system call and its replies leave with one; a reply leaves from the address its query was
 //! sent to (RFC 2181 section 4.1); receiving never ends because of an error, nor spins; a datagram that was cut is dropped; a query
 //! that waited in the socket for as long as a client waits for its reply (the process was stopped, or flooded) is discarded,
-//! because nobody would believe the reply to be in time.
+//! because nobody would believe the reply to be in time; a datagram from port 0 or from ourselves is dropped unread; one of a load balancer begins with a PROXY header or is dropped.
 //!
 //! Deliberately absent: fragments, larger sizes and truncation, which the front and the engine decide.
 
@@ -18,14 +18,13 @@ use std::{fmt, io};
 use dotward_core::front::Client;
 use dotward_core::limits::QUESTION_BUDGET;
 use dotward_core::time::Moment;
-use dotward_core::wire::Transport;
+use dotward_core::wire::{Transport, proxy};
 use dotward_udp::{BatchSocket, Datagram, LocalAddress, PushError, RecvBatch, SendBatch};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::UdpSocket;
 
 use super::{Taken, take_query};
-use crate::clock;
 use crate::counters::Counters;
 use crate::limits::{LAST_BATCHES, RECEIVE_PAUSE};
 use crate::near::{Far, Host, Near, ReplyTo};
@@ -69,6 +68,8 @@ impl Source for Socket {
 /// through the worker's own, whichever their queries came through.
 pub(crate) struct UdpPort {
     socket: Arc<BatchSocket>,
+    /// Where it is bound, as far as the kernel says.
+    bound: Option<SocketAddr>,
     replies: SendBatch,
     /// Asks for a turn.
     nudge: Rc<Signal>,
@@ -164,8 +165,10 @@ impl UdpPort {
 
 /// Makes `socket` the one through which the worker replies from its address. Gives back the port's place.
 pub(crate) fn open(near: &mut Near, socket: Arc<BatchSocket>) -> usize {
+    let bound = socket.local_addr().ok();
     near.ports.push(UdpPort {
         socket,
+        bound,
         replies: SendBatch::new(),
         nudge: Rc::clone(&near.nudge),
         waits_for_room: Rc::default(),
@@ -250,13 +253,13 @@ fn receive<H: Host>(host: &Rc<H>, socket: &Socket, batch: &mut RecvBatch, port: 
         }
         Ok(()) | Err(_) => {}
     }
-    let stale = clock::wall().saturating_sub(QUESTION_BUDGET);
     if fresh {
         host.near_turn(|near, far, now| {
+            let wall = near.wall.about(now);
             for datagram in batch.iter() {
                 if datagram.meta.truncated {
                     near.counters.cut.add(1);
-                } else if is_stale(&datagram, stale) {
+                } else if is_stale(&datagram, wall) && is_stale(&datagram, near.wall.exactly(now)) {
                     near.counters.stale.add(1);
                 } else {
                     take(near, far, port, datagram, now);
@@ -271,25 +274,55 @@ fn receive<H: Host>(host: &Rc<H>, socket: &Socket, batch: &mut RecvBatch, port: 
     }
 }
 
-/// Whether the datagram arrived before `stale`. After a jump of the wall clock that is wrong for what waits in the socket at that
-/// moment, and for nothing else.
-fn is_stale(datagram: &Datagram<'_>, stale: Duration) -> bool {
-    datagram.meta.arrived.is_some_and(|arrived| arrived < stale)
+/// Whether the datagram waited for longer than its client does. After a jump of the wall clock that is wrong for what waits in the socket
+/// at that moment, and for nothing else.
+fn is_stale(datagram: &Datagram<'_>, wall: Duration) -> bool {
+    let since = wall.saturating_sub(QUESTION_BUDGET);
+    datagram.meta.arrived.is_some_and(|arrived| arrived < since)
 }
 
 fn take(near: &mut Near, far: &mut impl Far, port: usize, datagram: Datagram<'_>, now: Moment) {
     let (peer, local) = (datagram.meta.peer, datagram.meta.local);
+    let own = near.ports.iter().filter_map(|port| port.bound);
+    if !can_be_answered(own, peer, local) {
+        tracing::trace!(%peer, "a sender that cannot be a client");
+        return;
+    }
+    let (mut message, mut address) = (datagram.bytes, peer);
+    if near.balancers.contains(peer.ip()) {
+        let Ok(header) = proxy::parse_datagram(message) else {
+            near.counters.headless.add(1);
+            return;
+        };
+        message = message.get(header.len..).unwrap_or_default();
+        let source = header.source.unwrap_or(peer);
+        address = SocketAddr::new(source.ip().to_canonical(), source.port());
+    }
     let client = Client {
-        address: peer,
+        address,
         transport: Transport::Udp,
         idle: Duration::ZERO,
     };
     let to = || ReplyTo::Udp { port, peer, local };
-    if take_query(near, far, datagram.bytes, &client, to, now) == Taken::Reply
+    if take_query(near, far, message, &client, to, now) == Taken::Reply
         && let Some(port) = near.ports.get_mut(port)
     {
+        near.front.handle_sent(address.ip(), near.reply.len(), now);
         port.push(&near.reply, peer, local);
     }
+}
+
+/// Port 0 is nobody's, and a datagram that says to come from one of our own sockets is forged: the reply would come back to us.
+fn can_be_answered(
+    mut own: impl Iterator<Item = SocketAddr>,
+    peer: SocketAddr,
+    local: LocalAddress,
+) -> bool {
+    let is_own = |own: SocketAddr| {
+        own.port() == peer.port()
+            && (own.ip() == peer.ip() || own.ip().is_unspecified() && local.ip() == Some(peer.ip()))
+    };
+    peer.port() != 0 && !own.any(is_own)
 }
 
 #[cfg(test)]
@@ -302,6 +335,25 @@ mod tests {
     use super::*;
     use crate::run::local_runtime;
     use crate::worker::{State, Worker};
+
+    #[test]
+    fn who_cannot_be_a_client_is_not_answered() {
+        let own = ["127.0.0.1:53", "0.0.0.0:5353"].map(|text| text.parse().unwrap());
+        let cases = [
+            ("127.0.0.1:53", "127.0.0.1", false),
+            ("127.0.0.1:53", "192.0.2.1", false),
+            ("192.0.2.1:5353", "192.0.2.1", false),
+            ("192.0.2.2:5353", "192.0.2.1", true),
+            ("192.0.2.1:53", "192.0.2.1", true),
+            ("127.0.0.1:4000", "127.0.0.1", true),
+            ("127.0.0.1:0", "127.0.0.1", false),
+        ];
+        for (peer, to, expected) in cases {
+            let local = LocalAddress::new(to.parse().unwrap(), 0);
+            let answered = can_be_answered(own.into_iter(), peer.parse().unwrap(), local);
+            assert_eq!(answered, expected, "{peer} to {to}");
+        }
+    }
 
     fn cpu_time() -> Duration {
         let spent = clock_gettime(ClockId::ThreadCPUTime);

@@ -11,7 +11,9 @@ use tokio::net::UdpSocket;
 
 use super::*;
 use crate::clock;
-use crate::config::{LogFormat, LogSettings, Strategy, UpstreamSettings, Workers};
+use crate::config::{
+    CacheSettings, Deny, LimitSettings, LogFormat, LogSettings, Strategy, UpstreamSettings, Workers,
+};
 
 const NAME: &str = "dot.example";
 
@@ -23,8 +25,11 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
             transport: ListenTransport::Udp,
         }],
         listen_tls: None,
+        proxy_from: Vec::new(),
         control: None,
         allow: vec!["127.0.0.0/8".parse().unwrap()],
+        deny: Deny::default(),
+        limits: LimitSettings::default(),
         answers: crate::config::AnswerSettings {
             udp_size: 1232,
             cookies: crate::config::Cookies::Answer,
@@ -40,6 +45,7 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
         routes: Vec::new(),
         forward_special: Vec::new(),
         local: Vec::new(),
+        cache: CacheSettings::OFF,
         bootstrap: Vec::new(),
         log: LogSettings {
             level: tracing::level_filters::LevelFilter::INFO,

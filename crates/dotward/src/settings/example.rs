@@ -81,7 +81,10 @@ fn push_setting(text: &mut String, setting: &Setting, key: Key) {
 
 /// A value as it stands in the file.
 fn quoted(setting: &Setting, value: &str) -> String {
-    if matches!(setting.kind, Kind::Number { .. }) {
+    if matches!(
+        setting.kind,
+        Kind::Number { .. } | Kind::YesNo | Kind::Seconds { .. }
+    ) {
         value.to_owned()
     } else {
         format!("\"{value}\"")

@@ -65,8 +65,11 @@ pub enum Id {
     ListenTls,
     ListenProto,
     ListenAllow,
+    ListenDeny,
     ListenCertificate,
     ListenKey,
+    ListenClientCa,
+    ListenProxyFrom,
     UdpSize,
     Cookies,
     CookieSecretFile,
@@ -94,6 +97,20 @@ pub enum Id {
     RouteStrategy,
     RouteFallback,
     ForwardSpecial,
+    CacheSize,
+    CacheStale,
+    CacheMinTtl,
+    CacheMaxTtl,
+    CacheNegativeTtl,
+    CachePrefetch,
+    LimitRate,
+    LimitOctets,
+    LimitSlip,
+    LimitPrefixV4,
+    LimitPrefixV6,
+    LimitExempt,
+    LimitClients,
+    LimitClientsPerSource,
     UpstreamPinMode,
     UpstreamSource,
     UpstreamInterface,
@@ -157,7 +174,7 @@ pub enum Group {
     Listen,
     /// Who is asked.
     Upstreams,
-    /// What is kept. No setting stands here yet.
+    /// What is kept.
     Cache,
     /// What others may learn.
     Privacy,
@@ -245,6 +262,8 @@ pub enum Kind {
         /// The largest number that is accepted.
         max: u32,
     },
+    /// Octets with a binary unit (`64MiB`), or `off`.
+    Size,
     /// `true` or `false`.
     YesNo,
     /// `true`, `false`, or octets.
@@ -300,6 +319,7 @@ impl Kind {
             Self::Choice(_) => "WORD",
             Self::Duration { .. } => "DUR",
             Self::Port => "PORT",
+            Self::Size => "SIZE",
             Self::Seconds { .. } => "SECONDS",
             Self::Label | Self::Preset | Self::DomainName | Self::TlsName | Self::Interface => {
                 "NAME"
@@ -336,6 +356,7 @@ impl Kind {
                 DurationText(max)
             ),
             Self::Port => "1 to 65535".into(),
+            Self::Size => "`off`, or a number with `KiB`, `MiB` or `GiB`; 1MiB to 1024GiB".into(),
             Self::Seconds { max } => format!("0 to {max} seconds, or a duration such as `5m`"),
             Self::Label => "1 to 64 letters, digits, `.`, `_`, `-`".into(),
             Self::Preset => "name of a preset".into(),

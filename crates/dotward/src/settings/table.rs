@@ -3,6 +3,8 @@
 //! `Change::Restart` stands wherever no code path applies a changed value to a running process.
 
 mod answers;
+mod cache;
+mod limits;
 mod listen;
 mod rest;
 mod upstreams;
@@ -54,9 +56,21 @@ const ROW: Setting = Setting {
     rare: false,
 };
 
-const PARTS: [&[Setting]; 4] = [listen::ROWS, answers::ROWS, upstreams::ROWS, rest::ROWS];
+const PARTS: [&[Setting]; 6] = [
+    listen::ROWS,
+    limits::ROWS,
+    answers::ROWS,
+    upstreams::ROWS,
+    cache::ROWS,
+    rest::ROWS,
+];
 
-const COUNT: usize = PARTS[0].len() + PARTS[1].len() + PARTS[2].len() + PARTS[3].len();
+const COUNT: usize = PARTS[0].len()
+    + PARTS[1].len()
+    + PARTS[2].len()
+    + PARTS[3].len()
+    + PARTS[4].len()
+    + PARTS[5].len();
 
 /// Puts the parts one after the other; at compile time, so that the table stays one plain array.
 const fn joined() -> [Setting; COUNT] {

@@ -14,6 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 pub mod certificate;
 pub mod client;
 pub mod server;
+mod tickets;
 pub mod verify;
 
 /// The protocol name of DNS over TLS (RFC 7858 section 7.2 of its IANA entry, RFC 7301).

@@ -74,7 +74,9 @@ pub(super) fn watched(config: &Config) -> Vec<Watched> {
         )
     });
     let listener = config.listen_tls.iter().map(|identity| {
-        let files = vec![identity.certificate_file.clone(), identity.key_file.clone()];
+        let own = [&identity.certificate_file, &identity.key_file];
+        let files = own.into_iter().chain(&identity.client_ca_file);
+        let files = files.cloned().collect();
         Watched::new(Owner::Listener(identity.clone()), files)
     });
     upstreams
@@ -129,10 +131,7 @@ impl Watched {
                     tls: Box::new(tls),
                 })
             }
-            Owner::Listener(files) => {
-                ListenerTls::from_files(&files.certificate_file, &files.key_file)
-                    .map(Change::Listener)
-            }
+            Owner::Listener(files) => ListenerTls::from_files(files).map(Change::Listener),
         };
         loaded.unwrap_or_else(|error| self.refused(&error))
     }

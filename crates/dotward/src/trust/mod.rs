@@ -97,16 +97,17 @@ fn apply(state: &mut State, change: Change, now: Moment) {
         Change::Listener(tls) => {
             replace_listener(state, tls, now);
             tracing::info!(
-                "certificate of the TLS listeners read again; it is shown to new clients"
+                "certificate files of the TLS listeners read again; they hold for new clients"
             );
         }
     }
 }
 
-/// Makes `tls` what clients are shown.
+/// Makes `tls` what clients are shown, and lets go of those it would not let in.
 pub(crate) fn replace_listener(state: &mut State, tls: ListenerTls, now: Moment) {
     state.trust.set_listener(tls.certificate(), now);
-    state.near.listen_tls.replace(tls);
+    let same_trust = state.near.listen_tls.replace(tls);
+    state.let_go_of_clients(same_trust);
 }
 
 fn replace_upstream(state: &mut State, upstream: UpstreamId, tls: UpstreamTls, now: Moment) {
@@ -143,6 +144,7 @@ fn look_at_certificates(state: &mut State, now: Moment) {
     for connection in distrusted(state, None, UnixTime::now()) {
         state.engine.renew(connection, now);
     }
+    state.let_go_of_clients(true);
     state.trust.tell_ends(now);
 }
 

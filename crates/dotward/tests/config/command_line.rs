@@ -6,6 +6,8 @@ use clap::error::ErrorKind;
 use dotward::cli::{self, Command, Invocation};
 use dotward::settings::{OLDER_NAMES, OlderForm, SETTINGS};
 
+use crate::{Files, good};
+
 fn parse(arguments: &[&str]) -> Result<Invocation, clap::Error> {
     cli::parse(["dotward"].iter().chain(arguments).map(OsString::from))
 }
@@ -71,7 +73,7 @@ fn a_question_is_read_and_its_upstream_replaces_the_configured_ones() {
     assert_eq!(query.qtype, dotward::config::RecordType::AAAA);
     assert_eq!(query.via.as_deref(), Some("quad9"));
     assert!(query.json);
-    let config = crate::good(&arguments, &[], &crate::Files::default()).config;
+    let config = good(&arguments, &[], &Files::default()).config;
     assert_eq!(crate::upstreams(&config).split('=').next(), Some("quad9"));
     assert_eq!(config.upstreams.len(), 1);
     let Command::Query(query) = command(&["query", "."]) else {
@@ -83,7 +85,7 @@ fn a_question_is_read_and_its_upstream_replaces_the_configured_ones() {
 #[test]
 fn wrong_usage_ends_with_code_2() {
     let cases: &[&[&str]] = &[
-        &["--cache", "64MiB"],
+        &["--cache-size", "64MiB"],
         &["--threads", "2"],
         &["--admin", "127.0.0.1:9853"],
         &["--upstrem", "quad9"],
@@ -151,7 +153,7 @@ fn short_help_fits_one_screen_and_ends_with_three_examples() {
     for command in commands {
         let text = help(&[command, &["-h"]].concat());
         assert!(
-            text.lines().count() <= 40,
+            text.lines().count() <= 44,
             "{command:?}: {} lines",
             text.lines().count()
         );
@@ -215,6 +217,22 @@ fn the_examples_of_help_are_good_commands() {
         for line in examples.lines() {
             let arguments: Vec<_> = line.split_whitespace().skip(1).collect();
             assert!(parse(&arguments).is_ok(), "{line}");
+        }
+    }
+}
+
+#[test]
+fn believing_everybody_to_be_a_load_balancer_is_warned_about() {
+    for (networks, warned) in [
+        ("any", true),
+        ("192.0.2.1,::/0", true),
+        ("192.0.2.1", false),
+    ] {
+        let loaded = good(&["--proxy-from", networks], &[], &Files::default());
+        let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(warnings.len(), usize::from(warned), "{warnings:?}");
+        for warning in warnings {
+            assert!(warning.starts_with("--proxy-from: "), "{warning}");
         }
     }
 }

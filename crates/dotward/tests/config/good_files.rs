@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use dotward::config::{Binding, Config, Cookies, LocalData, PinMode, strategy_word};
+use dotward::config::{
+    Binding, Config, Cookies, Deny, LimitSettings, LocalData, PinMode, strategy_word,
+};
 
 use crate::{Files, assert_file, good, listeners, samples};
 
@@ -19,6 +21,13 @@ fn shown(config: &Config) -> String {
     let mut text = format!("listeners {}\n", listeners(config));
     let allow: Vec<_> = config.allow.iter().map(ToString::to_string).collect();
     text.push_str(&format!("allow {}\n", allow.join(" ")));
+    if (config.deny, &config.limits) != (Deny::default(), &LimitSettings::default()) {
+        writeln!(text, "deny {:?} {:?}", config.deny, config.limits).expect("a string");
+    }
+    if !config.proxy_from.is_empty() {
+        let from: Vec<_> = config.proxy_from.iter().map(ToString::to_string).collect();
+        writeln!(text, "proxy from {}", from.join(" ")).expect("a string");
+    }
     let answers = &config.answers;
     if (answers.udp_size, answers.cookies) != (1232, Cookies::Answer) || answers.nsid.is_some() {
         writeln!(text, "{answers:?}").expect("a string");
@@ -75,6 +84,7 @@ fn shown(config: &Config) -> String {
     }
     let log = &config.log;
     writeln!(text, "log {} {:?} {:?}", log.level, log.format, log.file).expect("a string");
+    writeln!(text, "cache {:?}", config.cache).expect("a string");
     writeln!(text, "drain {:?}", config.drain).expect("a string");
     writeln!(text, "workers {:?}", config.workers).expect("a string");
     text

@@ -12,6 +12,7 @@ fn values(setting: &Setting) -> String {
 fn identity_files() -> Files {
     crate::identities::files_for(&["/etc/dotward/server", "/etc/dotward/client"])
         .with("/etc/dotward/corp-ca.pem", crate::identities::certificate())
+        .with("/etc/dotward/clients.pem", crate::identities::certificate())
         .with(
             "/etc/dotward/cookie-secrets",
             "e5e973e5a6b2a43f48e7dc849e37bfcf\n",
@@ -29,6 +30,12 @@ fn company(id: Id) -> &'static [&'static str] {
         Id::ListenCertificate => &["--listen-key", "/etc/dotward/server.key"],
         Id::ListenKey => &["--listen-cert", "/etc/dotward/server.pem"],
         Id::ListenTls => &[
+            "--listen-key",
+            "/etc/dotward/server.key",
+            "--listen-cert",
+            "/etc/dotward/server.pem",
+        ],
+        Id::ListenClientCa => &[
             "--listen-key",
             "/etc/dotward/server.key",
             "--listen-cert",

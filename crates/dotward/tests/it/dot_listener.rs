@@ -25,6 +25,7 @@ pub(crate) fn with_listener(config: &mut Config, trust: &Trust) {
     config.listen_tls = Some(ServerIdentity {
         certificate_file,
         key_file,
+        client_ca_file: None,
     });
     config.listeners.push(ListenAddress {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -32,9 +33,25 @@ pub(crate) fn with_listener(config: &mut Config, trust: &Trust) {
     });
 }
 
+/// A client behind a load balancer, which sends `header` first.
+pub(crate) async fn connect_behind(
+    chain: &Chain,
+    header: &[u8],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    connect_with(chain, &[b"dot"], header).await
+}
+
 pub(crate) async fn connect(
     chain: &Chain,
     alpn: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    connect_with(chain, alpn, &[]).await
+}
+
+async fn connect_with(
+    chain: &Chain,
+    alpn: &[&[u8]],
+    first: &[u8],
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let mut config = ClientConfig::builder_with_provider(dotward::tls::provider())
         .with_safe_default_protocol_versions()
@@ -43,7 +60,8 @@ pub(crate) async fn connect(
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     let to = chain.proxy.address(ListenTransport::Tls).unwrap();
-    let socket = within(TcpStream::connect(to)).await?;
+    let mut socket = within(TcpStream::connect(to)).await?;
+    within(socket.write_all(first)).await?;
     let name = ServerName::try_from("listener.example").unwrap();
     within(TlsConnector::from(Arc::new(config)).connect(name, socket)).await
 }

@@ -11,14 +11,17 @@ mod support;
 
 mod binding;
 mod bootstrap;
+mod client_certificates;
 mod clients;
 mod commands;
 mod control;
+mod door;
 mod dot_listener;
 mod forwarding;
 mod network;
 mod pieces;
 mod program;
+mod proxy_header;
 mod renewal;
 mod split_horizon;
 mod stopping;

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use dotward::config::{
-    AnswerSettings, Config, Cookies, ListenAddress, ListenTransport, LogFormat, LogSettings,
-    Strategy, UpstreamSettings, Workers,
+    AnswerSettings, CacheSettings, Config, Cookies, Deny, LimitSettings, ListenAddress,
+    ListenTransport, LogFormat, LogSettings, Strategy, UpstreamSettings, Workers,
 };
 use dotward::run::{Prepared, Proxy, Running};
 use dotward::trust::TrustPace;
@@ -69,8 +69,11 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
     Config {
         listeners: vec![listen(ListenTransport::Udp), listen(ListenTransport::Tcp)],
         listen_tls: None,
+        proxy_from: Vec::new(),
         control: None,
         allow: vec!["127.0.0.0/8".parse().unwrap()],
+        deny: Deny::default(),
+        limits: LimitSettings::default(),
         answers: AnswerSettings {
             udp_size: 1232,
             cookies: Cookies::Answer,
@@ -82,6 +85,7 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
         routes: Vec::new(),
         forward_special: Vec::new(),
         local: Vec::new(),
+        cache: CacheSettings::OFF,
         bootstrap: Vec::new(),
         log: LogSettings {
             level: tracing::level_filters::LevelFilter::DEBUG,

@@ -2,8 +2,10 @@
 
 use core::time::Duration;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use dotward_core::front::{Client, Front, FrontConfig, OptionsConfig};
+use dotward_core::cache::Cache;
+use dotward_core::front::{Client, Deny, Front, FrontConfig, OptionsConfig};
 use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords, PolicyConfig};
 use dotward_core::upstream::{ConnectionId, UpstreamConfig, UpstreamId};
 use dotward_core::wire::frame::{FrameReader, append_frame};
@@ -94,7 +96,10 @@ impl Runner {
                     local: LocalRecords::new(self.local.clone()),
                     ..PolicyConfig::default()
                 },
+                cache: Arc::new(Cache::off()),
                 options: OptionsConfig::default(),
+                deny: Deny::default(),
+                rate: None,
             });
             self.harness = Some(Harness::new(front, self.upstreams.clone(), [42; 32]));
         }

@@ -1,6 +1,8 @@
 //! Groups of upstreams: tiers, turns, races, fallback.
 
 use super::*;
+use crate::cache::Cache;
+use std::sync::Arc;
 
 #[test]
 fn a_higher_tier_is_asked_only_while_no_lower_one_is_well() {
@@ -45,6 +47,7 @@ fn a_group_keeps_its_questions_to_itself() {
         upstreams,
         groups: vec![group(0), group(1)],
         budget: QUESTION_BUDGET,
+        cache: Arc::new(Cache::off()),
     };
     let mut bench = Bench::two();
     bench.engine = Engine::new(config, [1; 32]);
@@ -142,6 +145,7 @@ fn the_fallback_of_a_fallback_is_not_followed() {
         upstreams: upstreams(&[0, 0, 0]),
         groups: vec![group(0, 1), group(1, 2), group(2, 0)],
         budget: QUESTION_BUDGET,
+        cache: Arc::new(Cache::off()),
     };
     let mut bench = Bench::two();
     bench.engine = Engine::new(config, [1; 32]);
@@ -164,6 +168,7 @@ fn a_failure_tells_of_the_group_that_failed() {
         upstreams: vec![known, UpstreamConfig::new("unknown", Vec::new())],
         groups: vec![group(0), group(1)],
         budget: QUESTION_BUDGET,
+        cache: Arc::new(Cache::off()),
     };
     let mut bench = Bench::two();
     bench.engine = Engine::new(config, [1; 32]);

@@ -1,7 +1,7 @@
 use core::time::Duration;
 
 use super::*;
-use crate::front::{Front, FrontConfig, Verdict};
+use crate::front::{Deny, Front, FrontConfig, Verdict};
 use crate::policy::{Acl, LocalData, LocalRecord, LocalRecords, PolicyConfig};
 use crate::time::Moment;
 use crate::wire::edns::{EdeCode, OptionCode};
@@ -25,12 +25,15 @@ fn front(options: OptionsConfig) -> Front {
         data: LocalData::Txt(vec![b'x'; 1300]),
     };
     Front::new(FrontConfig {
+        deny: Deny::default(),
+        rate: None,
         allow: Acl::new(&["127.0.0.0/8".parse().unwrap()]),
         policy: PolicyConfig {
             local: LocalRecords::new([record]),
             ..PolicyConfig::default()
         },
         options,
+        cache: Arc::new(crate::cache::Cache::off()),
     })
 }
 

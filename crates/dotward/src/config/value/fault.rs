@@ -96,6 +96,10 @@ pub enum ValueFault {
         /// The largest.
         max: u32,
     },
+    /// Not a number of octets.
+    NotASize,
+    /// Too few or too many octets.
+    SizeRange,
     /// Not a whole number in range.
     NotANumber {
         /// The smallest.
@@ -187,7 +191,10 @@ impl fmt::Display for ValueFault {
             }
             Self::NotOneOf { .. } => f.write_str("unknown word"),
             Self::NotADuration => f.write_str("no duration"),
-            Self::DurationRange { .. } | Self::NotSeconds { .. } => f.write_str("out of range"),
+            Self::NotASize => f.write_str("no size"),
+            Self::DurationRange { .. } | Self::NotSeconds { .. } | Self::SizeRange => {
+                f.write_str("out of range")
+            }
             Self::NotANumber { .. } => f.write_str("not a whole number in range"),
             Self::NotWorkers { .. } => f.write_str("neither auto nor a number in range"),
             Self::NotAnInterface => f.write_str("not the name of a network interface"),
@@ -243,6 +250,8 @@ impl ValueFault {
             Self::DurationRange { min, max } => {
                 format!("write {} to {}", DurationText(*min), DurationText(*max))
             }
+            Self::NotASize => "write a number and its unit, such as 64MiB, or off".into(),
+            Self::SizeRange => "write 1MiB to 1024GiB, or off".into(),
             Self::NotSeconds { max } => format!("write 0 to {max} seconds, or such as 5m"),
             Self::NotANumber { min, max } => {
                 format!("write a whole number from {min} to {max}")

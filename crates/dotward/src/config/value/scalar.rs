@@ -79,6 +79,28 @@ pub(super) fn seconds(text: &str, max: u32) -> Result<u32, ValueFault> {
         .ok_or(ValueFault::NotSeconds { max })
 }
 
+/// Octets; `off` is none.
+pub(super) fn size(text: &str) -> Result<u64, ValueFault> {
+    const MIN: u64 = 1 << 20;
+    const MAX: u64 = 1 << 40;
+    if text == "0" || text.eq_ignore_ascii_case("off") {
+        return Ok(0);
+    }
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim_start() {
+        "" | "B" => 0,
+        "K" | "k" | "KiB" => 10,
+        "M" | "MiB" => 20,
+        "G" | "GiB" => 30,
+        _ => return Err(ValueFault::NotASize),
+    };
+    let number = number.parse::<u64>().map_err(|_| ValueFault::NotASize)?;
+    let size = number.checked_mul(1 << shift);
+    size.filter(|size| (MIN..=MAX).contains(size))
+        .ok_or(ValueFault::SizeRange)
+}
+
 pub(super) fn yes_no(text: &str) -> Result<bool, ValueFault> {
     text.parse().map_err(|_| ValueFault::NotOneOf {
         words: &["true", "false"],

@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream as StdStream};
 
-use dotward_core::wire::{Class, QueryOptions, Question, RecordType, write_query};
+use dotward_core::wire::{Class, QueryOptions, Question, RecordType, Transport, write_query};
 use socket2::SockRef;
+use tokio::net::TcpListener;
 
 use super::*;
-use crate::limits::READ_PER_TURN;
+use crate::limits::{CLIENT_IDLE, READ_PER_TURN};
 use crate::worker::State;
 
 /// Octets of the proxy's receive buffer, so that the kernel hides little of what was read; it grants twice that.
@@ -39,7 +40,10 @@ async fn pair() -> Pair {
         transport: Transport::Tcp,
         idle: CLIENT_IDLE,
     };
-    let (key, _) = state.near.clients.admit(stream, who, clock::now());
+    let (key, _) = state
+        .near
+        .clients
+        .admit(stream, who, Opening::Octets, clock::now());
     Pair {
         state,
         key,

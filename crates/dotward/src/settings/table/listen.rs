@@ -61,6 +61,20 @@ pub(super) const ROWS: &[Setting] = &[
         ..ROW
     },
     Setting {
+        id: Id::ListenDeny,
+        key: key("listen", "deny"),
+        flag: Some("deny"),
+        variable: Some("DOTWARD_DENY"),
+        kind: Kind::Choice(&["refuse", "silent"]),
+        default: Default::Values(&["refuse"]),
+        example: "\"silent\"",
+        group: Group::Listen,
+        help: "What others get: refuse (REFUSED, a few a second) or silent",
+        detail: "Over TCP and TLS they are hung up on in both cases.",
+        rare: true,
+        ..ROW
+    },
+    Setting {
         id: Id::ListenCertificate,
         key: key("listen", "certificate"),
         flag: Some("listen-cert"),
@@ -80,6 +94,36 @@ pub(super) const ROWS: &[Setting] = &[
         example: "\"/etc/dotward/server.key\"",
         group: Group::Listen,
         help: "Private key (PEM) of that certificate",
+        rare: true,
+        ..ROW
+    },
+    Setting {
+        id: Id::ListenClientCa,
+        key: key("listen", "client_ca"),
+        flag: Some("listen-client-ca"),
+        variable: Some("DOTWARD_LISTEN_CLIENT_CA"),
+        default: Default::Nothing("none: no certificate is asked for"),
+        example: "\"/etc/dotward/clients.pem\"",
+        group: Group::Listen,
+        help: "Roots (PEM) of the certificates clients must show over TLS",
+        detail: "Clients without a certificate of one of these are refused in the handshake, also when it resumes an earlier one. Clients that ask over UDP or TCP show \
+                 none: listen there on trusted addresses only. Read again within seconds when the file changes; connections it no longer allows are closed.",
+        rare: true,
+        ..ROW
+    },
+    Setting {
+        id: Id::ListenProxyFrom,
+        key: key("listen", "proxy_from"),
+        flag: Some("proxy-from"),
+        variable: Some("DOTWARD_PROXY_FROM"),
+        kind: Kind::Network,
+        many: true,
+        default: Default::Nothing("none"),
+        example: "\"192.0.2.10\"",
+        group: Group::Listen,
+        help: "Load balancers that say in a PROXY header who asks",
+        detail: "Connections and datagrams from these networks must begin with a PROXY header (version 2; version 1 over TCP and TLS too), and the address in \
+                 it is the client's for listen.allow, limits and logs. From everywhere else a header ends the connection.",
         rare: true,
         ..ROW
     },

@@ -1,0 +1,494 @@
+//! Answers that are kept: as received, correct for every client, bounded in octets, shared by all workers.
+//!
+//! An answer is found by its question (name with ASCII letters folded, type, class, DO, CD) and the group that was asked, and rendered for each client
+//! through the one exit ([`render_reply`]), so ID, spelling, flags, EDNS and size are the client's own (RFC 8906 section 6).
+//!
+//! Promises
+//!
+//! - A hit allocates nothing, walks no record and waits for nobody but a writer of the same shard, who holds it for microseconds.
+//! - All that is kept, with index and slots, stays within the limit, in whatever order it comes.
+//! - Two questions are never taken for one another: the hash is keyed and secret, and a match is compared in full.
+//! - A failure never replaces data that may still be given out (RFC 8767 section 4), and ends when the upstreams recover (RFC 9520 section 3.2).
+//! - Past its lifetime data is given only while no newer one is to be had, and at most for [`CacheConfig::stale`] (RFC 8767).
+//! - A group's answers never answer questions that go to another group.
+//!
+//! Ruled by RFC 2181 sections 5 and 8, RFC 2308, RFC 8767, RFC 9520.
+//!
+//! Deliberately absent: records as such. Additional data never becomes an answer (RFC 2181 section 5.4.1), nothing is merged or concluded
+//! (RFC 8020, RFC 8198): that is for those who validate.
+
+mod inspect;
+mod settle;
+mod shard;
+mod slot;
+mod stats;
+
+use core::fmt;
+use core::hash::Hasher as _;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use siphasher::sip::SipHasher13;
+
+use crate::exchange::Asked;
+use crate::limits::{
+    CACHE_SHARD_OCTETS_MIN, CACHE_SHARDS_MAX, FAILURE_KEPT_MAX, FAILURE_KEPT_MIN, NEGATIVE_TTL_MAX,
+    PREFETCH_HITS, PREFETCH_LIFETIME_MIN, PREFETCH_SHARE, STALE_AT_ONCE, STALE_RECHECK, STALE_TTL,
+    TTL_MAX,
+};
+use crate::time::Moment;
+use crate::upstream::GroupId;
+use crate::wire::edns::ExtendedError;
+use crate::wire::{
+    AsQuestion, Asker, Flags, Header, QuestionRef, Rcode, ReplyOrigin, render_reply,
+};
+
+pub use inspect::{Kept, Kind, RestoreFault, Restored};
+pub use settle::Settled;
+pub use stats::CacheStats;
+
+use settle::Layout;
+use shard::Store;
+use slot::{Content, Slot, Traits};
+use stats::Counters;
+
+/// What a [`Cache`] works from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// Octets for all that is kept; 0: nothing is.
+    pub size: usize,
+    /// How long past its lifetime data is kept for the time when nobody answers; zero: not at all.
+    pub stale: Duration,
+    /// TTLs of data are at least so many seconds; not those of negative answers and failures, and not a TTL of 0.
+    pub min_ttl: u32,
+    /// TTLs are at most so many seconds.
+    pub max_ttl: u32,
+    /// Negative answers are kept for so many seconds at most.
+    pub negative_ttl: u32,
+    /// Whether hot answers are refreshed before their end.
+    pub prefetch: bool,
+    /// How many groups of upstreams there are.
+    pub groups: usize,
+    /// The secret of the hash.
+    pub key: [u8; 16],
+}
+
+impl CacheConfig {
+    /// A cache of `size` octets for one group, with defaults for the rest. `key` must be unpredictable.
+    #[must_use]
+    pub fn new(size: usize, key: [u8; 16]) -> Self {
+        Self {
+            size,
+            stale: crate::limits::STALE_KEPT,
+            min_ttl: 0,
+            max_ttl: TTL_MAX,
+            negative_ttl: NEGATIVE_TTL_MAX,
+            prefetch: true,
+            groups: 1,
+            key,
+        }
+    }
+}
+
+/// What the cache made of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// Nothing: ask an upstream.
+    No,
+    /// Nothing, but there is an answer past its time, should nobody have a newer one.
+    Stale,
+    /// The reply is written.
+    Yes,
+    /// The reply is written, and the answer should be refreshed in the background.
+    AndRefresh,
+}
+
+/// A question in the form in which it is looked for.
+#[derive(Clone, Copy)]
+struct Key<'a> {
+    question: QuestionRef<'a>,
+    dnssec_ok: bool,
+    checking_disabled: bool,
+    group: u16,
+    hash: u64,
+}
+
+impl Key<'_> {
+    fn traits(&self) -> u8 {
+        let dnssec_ok = u8::from(self.dnssec_ok) * Traits::DNSSEC_OK;
+        let checking_disabled = u8::from(self.checking_disabled) * Traits::CHECKING_DISABLED;
+        dnssec_ok | checking_disabled
+    }
+}
+
+/// One part: locked alone, counted alone, on cache lines of its own.
+#[repr(align(128))]
+struct Shard {
+    store: RwLock<Store>,
+    counters: Counters,
+}
+
+/// The answers that are kept.
+pub struct Cache {
+    config: CacheConfig,
+    /// A power of two of them, or none.
+    shards: Box<[Shard]>,
+    /// By group: when an upstream of it began to answer again last.
+    recovered: Box<[AtomicU64]>,
+    coalesced: AtomicU64,
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Cache {
+    /// An empty cache.
+    #[must_use]
+    pub fn new(config: CacheConfig) -> Self {
+        let shards = if config.size == 0 {
+            0
+        } else {
+            let wished = (config.size / CACHE_SHARD_OCTETS_MIN).clamp(1, CACHE_SHARDS_MAX);
+            // The power of two below.
+            1 << wished.ilog2()
+        };
+        let shard = |_| Shard {
+            store: RwLock::new(Store::new(config.size / shards, config.stale)),
+            counters: Counters::default(),
+        };
+        Self {
+            shards: (0..shards).map(shard).collect(),
+            recovered: (0..config.groups).map(|_| AtomicU64::new(0)).collect(),
+            coalesced: AtomicU64::new(0),
+            config,
+        }
+    }
+
+    /// A cache that keeps nothing.
+    #[must_use]
+    pub fn off() -> Self {
+        Self::new(CacheConfig::new(0, [0; 16]))
+    }
+
+    /// Whether anything is kept.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        !self.shards.is_empty()
+    }
+
+    /// What it works from.
+    #[must_use]
+    pub fn config(&self) -> &CacheConfig {
+        &self.config
+    }
+
+    /// Answers from what is fresh, or from what is stale while a refresh has just failed. To a client that does not ask for recursion only
+    /// what is fresh is told, and no failure.
+    pub fn answer<Q: AsQuestion>(
+        &self,
+        asker: &Asker<Q>,
+        group: GroupId,
+        now: Moment,
+        reply: &mut Vec<u8>,
+    ) -> Answered {
+        let Some((key, shard)) = self.key_of(asker, group) else {
+            return Answered::No;
+        };
+        let store = read(&shard.store);
+        let recursive = asker.flags.recursion_desired();
+        let Some(slot) = store.find(&key) else {
+            count(&shard.counters.misses, u64::from(recursive));
+            return Answered::No;
+        };
+        if now < slot.expires() {
+            return self.answer_fresh(shard, slot, asker, now, reply);
+        }
+        let stale = self.is_stale(slot, now) && recursive;
+        if stale && let Some(failed) = self.failed_lately(slot, now) {
+            slot.touch();
+            render_reply(slot.stale(STALE_TTL), asker, ReplyOrigin::ClearText, reply);
+            count(&shard.counters.stale, 1);
+            let due = now.since(failed) >= STALE_RECHECK;
+            return if due && slot.claim_refresh(failed, now) {
+                Answered::AndRefresh
+            } else {
+                Answered::Yes
+            };
+        }
+        count(&shard.counters.misses, u64::from(recursive));
+        if stale { Answered::Stale } else { Answered::No }
+    }
+
+    fn answer_fresh<Q: AsQuestion>(
+        &self,
+        shard: &Shard,
+        slot: &Slot,
+        asker: &Asker<Q>,
+        now: Moment,
+        reply: &mut Vec<u8>,
+    ) -> Answered {
+        let recursive = asker.flags.recursion_desired();
+        if slot.has(Traits::FAILURE) {
+            if !recursive || slot.stored <= self.recovered(slot) {
+                count(&shard.counters.misses, u64::from(recursive));
+                return Answered::No;
+            }
+            count(&shard.counters.failures, 1);
+            render_reply(slot.fresh(now), asker, slot.origin(), reply);
+            return Answered::Yes;
+        }
+        slot.touch();
+        render_reply(slot.fresh(now), asker, slot.origin(), reply);
+        count(&shard.counters.hits, 1);
+        let left = slot.expires().since(now).as_secs();
+        let due = self.config.prefetch
+            && slot.lifetime >= PREFETCH_LIFETIME_MIN
+            && left * PREFETCH_SHARE <= u64::from(slot.lifetime);
+        if slot.hit(PREFETCH_HITS, due) {
+            count(&shard.counters.prefetches, 1);
+            Answered::AndRefresh
+        } else {
+            Answered::Yes
+        }
+    }
+
+    /// Answers from data past its time because nobody has newer one. `false` when there is none.
+    pub fn answer_stale(
+        &self,
+        asker: &Asker,
+        group: GroupId,
+        now: Moment,
+        reply: &mut Vec<u8>,
+    ) -> bool {
+        let Some((key, shard)) = self.key_of(asker, group) else {
+            return false;
+        };
+        let store = read(&shard.store);
+        let found = store.find(&key);
+        let Some(slot) = found.filter(|slot| self.is_usable(slot, now)) else {
+            return false;
+        };
+        if !asker.flags.recursion_desired() {
+            return false;
+        }
+        if now < slot.expires() {
+            // Somebody else had it refreshed meanwhile.
+            render_reply(slot.fresh(now), asker, slot.origin(), reply);
+            count(&shard.counters.hits, 1);
+        } else {
+            let canonical = slot.stale(STALE_TTL);
+            render_reply(canonical, asker, ReplyOrigin::ClearText, reply);
+            count(&shard.counters.stale, 1);
+        }
+        true
+    }
+
+    /// Keeps a response that was settled by this cache's rules, if it may be kept.
+    pub(crate) fn store(&self, asked: &Asked, settled: &Settled, origin: ReplyOrigin, now: Moment) {
+        if settled.lifetime() == 0 {
+            return;
+        }
+        if let Some((key, shard)) = self.key(asked) {
+            let content = content_of(settled, traits_of(settled, origin));
+            let stored = write(&shard.store).insert(&key, &content, now);
+            shard.counters.note(stored);
+        }
+    }
+
+    /// Remembers that nobody could answer: for a second, and for twice as long each time it follows on another failure. While there is data
+    /// that may be given out, only that it could not be refreshed.
+    pub(crate) fn store_failure(
+        &self,
+        asked: &Asked,
+        rcode: Rcode,
+        error: Option<ExtendedError<'_>>,
+        now: Moment,
+    ) {
+        let Some((key, shard)) = self.key(asked) else {
+            return;
+        };
+        let mut store = write(&shard.store);
+        let known = store.find(&key);
+        if let Some(slot) = known.filter(|slot| self.is_usable(slot, now)) {
+            slot.note_failed(now);
+            return;
+        }
+        let since = known.filter(|slot| {
+            let lately = now.since(slot.expires()) < Duration::from_secs(FAILURE_KEPT_MAX.into());
+            slot.has(Traits::FAILURE) && lately && slot.stored > self.recovered(slot)
+        });
+        let failures = since.map_or(0, |slot| slot.failures.saturating_add(1));
+        let lifetime = FAILURE_KEPT_MIN
+            .saturating_mul(1 << failures.min(16))
+            .min(FAILURE_KEPT_MAX);
+        let header = Header {
+            id: 0,
+            flags: Flags::NONE.with_response(true),
+            questions: 1,
+            answers: 0,
+            authorities: 0,
+            additionals: 0,
+        };
+        let message = [&header.octets()[..], asked.question.octets()].concat();
+        let end = u16::try_from(message.len()).unwrap_or(u16::MAX);
+        let content = Content {
+            message: &message,
+            ttls: &[],
+            error,
+            layout: Layout {
+                rcode: rcode.0,
+                records_at: end,
+                authorities_end: end,
+                additionals_end: end,
+            },
+            lifetime,
+            traits: Traits::FAILURE,
+            failures,
+        };
+        shard.counters.note(store.insert(&key, &content, now));
+    }
+
+    /// A refresh of `asked` takes too long: its data is given at once for a while.
+    pub(crate) fn note_unrefreshed(&self, asked: &Asked, now: Moment) {
+        let Some((key, shard)) = self.key(asked) else {
+            return;
+        };
+        let store = read(&shard.store);
+        let found = store.find(&key);
+        if let Some(slot) = found.filter(|slot| now >= slot.expires()) {
+            slot.note_failed(now);
+        }
+    }
+
+    /// An upstream of `group` answers again, or the network changed: what failed before is asked again.
+    pub(crate) fn handle_recovery(&self, group: GroupId, now: Moment) {
+        if let Some(recovered) = self.recovered.get(group.0) {
+            recovered.fetch_max(now.as_nanos(), Ordering::Relaxed);
+        }
+    }
+
+    /// A question joined one that was in flight.
+    pub(crate) fn note_coalesced(&self) {
+        count(&self.coalesced, 1);
+    }
+
+    /// Whether it is data that may be given out, fresh or stale.
+    fn is_usable(&self, slot: &Slot, now: Moment) -> bool {
+        !slot.has(Traits::FAILURE) && now < slot.expires() + self.config.stale
+    }
+
+    fn is_stale(&self, slot: &Slot, now: Moment) -> bool {
+        now >= slot.expires() && self.is_usable(slot, now)
+    }
+
+    /// When a refresh failed, if that is not long ago and the upstreams did not recover since.
+    fn failed_lately(&self, slot: &Slot, now: Moment) -> Option<Moment> {
+        let failed = slot.failed()?;
+        let counts = now.since(failed) < STALE_AT_ONCE && failed > self.recovered(slot);
+        counts.then_some(failed)
+    }
+
+    fn recovered(&self, slot: &Slot) -> Moment {
+        let recovered = self.recovered.get(usize::from(slot.group()));
+        let nanos = recovered.map_or(0, |it| it.load(Ordering::Relaxed));
+        Moment::from_nanos(nanos)
+    }
+
+    fn key_of<'a, Q: AsQuestion>(
+        &self,
+        asker: &'a Asker<Q>,
+        group: GroupId,
+    ) -> Option<(Key<'a>, &Shard)> {
+        self.key_from(
+            asker.question.as_question(),
+            (asker.dnssec_ok(), asker.flags.checking_disabled()),
+            group,
+        )
+    }
+
+    fn key<'a>(&self, asked: &'a Asked) -> Option<(Key<'a>, &Shard)> {
+        self.key_from(
+            asked.question.view(),
+            (asked.dnssec_ok, asked.checking_disabled),
+            asked.group,
+        )
+    }
+
+    fn key_from<'a>(
+        &self,
+        question: QuestionRef<'a>,
+        (dnssec_ok, checking_disabled): (bool, bool),
+        group: GroupId,
+    ) -> Option<(Key<'a>, &Shard)> {
+        if !self.is_on() {
+            return None;
+        }
+        let group = u16::try_from(group.0).ok()?;
+        let mut key = Key {
+            question,
+            dnssec_ok,
+            checking_disabled,
+            group,
+            hash: 0,
+        };
+        key.hash = self.hash(&key);
+        // The index of a shard uses the lowest and the highest bits.
+        let place = (key.hash >> 40) as usize & (self.shards.len() - 1);
+        Some((key, &self.shards[place]))
+    }
+
+    fn hash(&self, key: &Key<'_>) -> u64 {
+        // A name of 255 octets, type, class, flags, group.
+        let mut octets = [0; 264];
+        let question = key.question.octets();
+        let length = question.len().min(octets.len() - 3);
+        let (name_length, rest) = (length.saturating_sub(4), &mut octets);
+        rest[..length].copy_from_slice(&question[..length]);
+        rest[..name_length].make_ascii_lowercase();
+        rest[length] = key.traits();
+        rest[length + 1..length + 3].copy_from_slice(&key.group.to_be_bytes());
+        let mut hasher = SipHasher13::new_with_key(&self.config.key);
+        hasher.write(&octets[..length + 3]);
+        hasher.finish()
+    }
+}
+
+fn traits_of(settled: &Settled, origin: ReplyOrigin) -> u8 {
+    let clear_text = u8::from(origin != ReplyOrigin::Upstream) * Traits::CLEAR_TEXT;
+    let negative = u8::from(settled.is_negative()) * Traits::NEGATIVE;
+    clear_text | negative
+}
+
+fn content_of(settled: &Settled, traits: u8) -> Content<'_> {
+    Content {
+        message: settled.message(),
+        ttls: settled.ttls(),
+        error: settled.error(),
+        layout: settled.layout(),
+        lifetime: settled.lifetime(),
+        traits,
+        failures: 0,
+    }
+}
+
+fn count(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
+
+/// A panic while the lock was held leaves a cache that may miss, not one that may lie.
+fn read(store: &RwLock<Store>) -> RwLockReadGuard<'_, Store> {
+    store.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write(store: &RwLock<Store>) -> RwLockWriteGuard<'_, Store> {
+    store.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! How a question ends: with a response, with an answer past its time, or with a failure; and what is kept of it.
+//!
+//! A response is settled once and told to everybody who waits as it is kept. Where there is only a failure to tell, an answer past its time is
+//! better (RFC 8767 section 5); where there is none, the failure is kept for a moment, so that a question nobody can answer does not go
+//! out again with every client (RFC 9520 section 3.2).
+//!
+//! Not kept is what was disputed, and what a group said that was not asked in the first place: that of another group to a private name is
+//! mostly a wrong one.
+
+use super::receive::is_poor;
+use super::{Engine, UpstreamId};
+use crate::exchange::{Exchange, ExchangeId, Held, Waiter};
+use crate::outcome::{Failure, Told};
+use crate::time::Moment;
+use crate::upstream::{CloseReason, GroupId, HealthState, Upstream};
+use crate::wire::{Canonical, ReplyOrigin, ResponseView, render_reply, write_error};
+
+impl<C> Engine<C> {
+    /// Replies to everybody who waits; with a poor response only when none better was held before it.
+    pub(super) fn finish(
+        &mut self,
+        id: ExchangeId,
+        response: &ResponseView<'_>,
+        origin: ReplyOrigin,
+        now: Moment,
+    ) {
+        let Some(mut exchange) = self.exchanges.remove(id) else {
+            return;
+        };
+        self.abandon(&exchange.attempts);
+        if is_poor(response) {
+            let held = exchange.take_held();
+            let held = held.as_ref().and_then(|held| {
+                let response = ResponseView::parse(&held.message).ok()?;
+                Some((response, held.origin))
+            });
+            let (best, origin) = held.as_ref().map_or((response, origin), |(it, o)| (it, *o));
+            self.conclude_poorly(exchange, best, origin, now);
+            return;
+        }
+        if !self.cache.is_on() {
+            return self.tell(exchange.waiters, &Canonical::from(response), origin);
+        }
+        let mut settled = core::mem::take(&mut self.settled);
+        settled.settle(response, self.cache.config());
+        if !exchange.disputed && !exchange.fell_back() {
+            self.cache.store(&exchange.asked, &settled, origin, now);
+        }
+        self.tell(exchange.waiters, &settled.canonical(), origin);
+        self.settled = settled;
+    }
+
+    fn tell(
+        &mut self,
+        waiters: impl IntoIterator<Item = Waiter<C>>,
+        response: &Canonical<'_>,
+        origin: ReplyOrigin,
+    ) {
+        for waiter in waiters {
+            render_reply(*response, &waiter.asker, origin, &mut self.scratch);
+            self.replies.push(waiter.client, &self.scratch);
+        }
+    }
+
+    /// Everybody who was asked failed, refused, or was cut short.
+    fn conclude_poorly(
+        &mut self,
+        exchange: Exchange<C>,
+        best: &ResponseView<'_>,
+        origin: ReplyOrigin,
+        now: Moment,
+    ) {
+        // A truncated answer is none to keep, and no failure either.
+        if !best.header().flags.truncated() {
+            let error = best.extended_errors().next();
+            self.cache
+                .store_failure(&exchange.asked, best.rcode(), error, now);
+        }
+        for waiter in exchange.waiters {
+            if let Some(waiter) = self.reply_stale(waiter, exchange.asked.group, now) {
+                render_reply(best, &waiter.asker, origin, &mut self.scratch);
+                self.replies.push(waiter.client, &self.scratch);
+            }
+        }
+    }
+
+    /// Ends an exchange that waits for nothing, with the best there is to tell.
+    pub(super) fn fail_if_idle(&mut self, id: ExchangeId, now: Moment) {
+        if self
+            .exchanges
+            .get_mut(id)
+            .is_none_or(|exchange| !exchange.attempts.is_empty())
+        {
+            return;
+        }
+        let Some(mut exchange) = self.exchanges.remove(id) else {
+            return;
+        };
+        let failure = if exchange.disputed {
+            Failure::InvalidResponse
+        } else if exchange.lost_to == Some(CloseReason::NoResources) {
+            Failure::NoResources
+        } else {
+            exchange
+                .lost_to
+                .or_else(|| self.down_reason(exchange.group))
+                .map_or_else(
+                    || self.failure_without_reason(exchange.group),
+                    Failure::Unreachable,
+                )
+        };
+        let held = exchange.take_held();
+        self.keep_failure(&exchange, held.as_ref(), failure, now);
+        for waiter in exchange.waiters {
+            let group = exchange.asked.group;
+            self.reply_best(waiter, group, held.as_ref(), failure.told(), now);
+        }
+    }
+
+    /// Clients whose time has passed get the best there is to tell; an exchange nobody waits for ends.
+    pub(super) fn expire(
+        &mut self,
+        id: ExchangeId,
+        waiters: impl IntoIterator<Item = Waiter<C>>,
+        now: Moment,
+    ) {
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
+        let failure = match exchange.lost_to {
+            _ if exchange.disputed => Failure::InvalidResponse,
+            Some(CloseReason::NoResources) if exchange.attempts.is_empty() => Failure::NoResources,
+            Some(reason) if exchange.attempts.is_empty() => Failure::Unreachable(reason),
+            Some(_) | None => Failure::TimedOut,
+        };
+        let group = exchange.asked.group;
+        let abandoned = exchange.waiters.is_empty();
+        let held = exchange.take_held();
+        for waiter in waiters {
+            self.reply_best(waiter, group, held.as_ref(), failure.told(), now);
+        }
+        if abandoned && let Some(exchange) = self.exchanges.remove(id) {
+            self.abandon(&exchange.attempts);
+            self.keep_failure(&exchange, held.as_ref(), failure, now);
+        } else if let (Some(held), Some(exchange)) = (held, self.exchanges.get_mut(id)) {
+            exchange.put_back(held);
+        }
+    }
+
+    /// Remembers that there was no answer. What was not the upstreams' doing is not remembered.
+    fn keep_failure(
+        &self,
+        exchange: &Exchange<C>,
+        held: Option<&Held>,
+        failure: Failure,
+        now: Moment,
+    ) {
+        let held = held.and_then(|held| ResponseView::parse(&held.message).ok());
+        let held = held.filter(|held| !held.header().flags.truncated());
+        let asked = &exchange.asked;
+        match (held, failure) {
+            (Some(held), _) => {
+                let error = held.extended_errors().next();
+                self.cache.store_failure(asked, held.rcode(), error, now);
+            }
+            (None, Failure::NotReady | Failure::NoResources | Failure::Overloaded) => {}
+            (None, Failure::InvalidResponse | Failure::TimedOut | Failure::Unreachable(_)) => {
+                let told = failure.told();
+                self.cache
+                    .store_failure(asked, told.rcode, Some(told.error), now);
+            }
+        }
+    }
+
+    /// Clients who have waited long enough for something newer get what is kept; the question goes on without them, to have it refreshed.
+    pub(super) fn give_stale(
+        &mut self,
+        id: ExchangeId,
+        waiters: impl IntoIterator<Item = Waiter<C>>,
+        now: Moment,
+    ) {
+        let Some(exchange) = self.exchanges.get(id) else {
+            return;
+        };
+        let group = exchange.asked.group;
+        self.cache.note_unrefreshed(&exchange.asked, now);
+        let mut left = Vec::new();
+        for waiter in waiters {
+            left.extend(self.reply_stale(waiter, group, now));
+        }
+        self.exchanges.wait_on(id, left);
+    }
+
+    /// Replies with what is kept past its time; gives the client back when there is nothing.
+    fn reply_stale(&mut self, waiter: Waiter<C>, group: GroupId, now: Moment) -> Option<Waiter<C>> {
+        let (cache, scratch) = (&self.cache, &mut self.scratch);
+        if !cache.answer_stale(&waiter.asker, group, now, scratch) {
+            return Some(waiter);
+        }
+        self.replies.push(waiter.client, &self.scratch);
+        None
+    }
+
+    /// Replies with what is kept past its time, or else with a poor response, or else with an error.
+    fn reply_best(
+        &mut self,
+        waiter: Waiter<C>,
+        group: GroupId,
+        held: Option<&Held>,
+        told: Told,
+        now: Moment,
+    ) {
+        let Some(waiter) = self.reply_stale(waiter, group, now) else {
+            return;
+        };
+        let held = held.map(|held| (ResponseView::parse(&held.message), held.origin));
+        if let Some((Ok(response), origin)) = held {
+            render_reply(&response, &waiter.asker, origin, &mut self.scratch);
+        } else {
+            write_error(
+                &waiter.asker,
+                told.rcode,
+                Some(told.error),
+                &mut self.scratch,
+            );
+        }
+        self.replies.push(waiter.client, &self.scratch);
+    }
+
+    /// What failed before is asked again: of the groups of this upstream, which answers again, or of all.
+    pub(super) fn forget_failures(&self, upstream: Option<UpstreamId>, now: Moment) {
+        for (place, group) in self.groups.iter().enumerate() {
+            if upstream.is_none_or(|upstream| group.members.contains(&upstream)) {
+                self.cache.handle_recovery(GroupId(place), now);
+            }
+        }
+    }
+
+    /// Whether nobody of a group, nor of its fallback, answers at the moment.
+    pub(super) fn is_down(&self, group: GroupId) -> bool {
+        let fallback = self.groups.get(group.0).and_then(|group| group.fallback);
+        let groups = [Some(group), fallback];
+        groups.into_iter().flatten().all(|group| {
+            self.members(group)
+                .all(|upstream| upstream.health.state() == HealthState::Down)
+        })
+    }
+
+    fn members(&self, group: GroupId) -> impl Iterator<Item = &Upstream> {
+        let members = self.groups.get(group.0).map(|group| group.members.iter());
+        members
+            .into_iter()
+            .flatten()
+            .filter_map(|id| self.upstreams.get(id.0))
+    }
+
+    fn down_reason(&self, group: GroupId) -> Option<CloseReason> {
+        self.members(group)
+            .find_map(|upstream| upstream.health.reason())
+    }
+
+    fn failure_without_reason(&self, group: GroupId) -> Failure {
+        let mut members = self.members(group);
+        if members.all(|upstream| upstream.endpoints.is_empty()) {
+            Failure::NotReady
+        } else {
+            Failure::TimedOut
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Accepts clients on streams.
+//!
+//! Promises:
+//! - A client that may not ask is let go at once and takes nobody's place; a load balancer, which speaks for others, is heard first.
+//! - Accepting never ends because of an error; want of descriptors slows it down.
+//!
+//! Deliberately absent: what clients say (`opening`, `stream`).
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use dotward_core::front::Client;
+use dotward_core::wire::Transport;
+use rustix::io::Errno;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::opening::Opening;
+use super::stream;
+use crate::crew;
+use crate::limits::{ACCEPT_PAUSE, CLIENT_IDLE};
+use crate::near::Host;
+use crate::signal::Signal;
+use crate::stream::Stream;
+use crate::worker::Worker;
+
+/// Accepts clients of one listener, with TLS or without, until `signal` is stopped. Accepted by the first worker for all, because
+/// connections that wait in a listener of its own are lost when a worker leaves; which of them serves a client is decided by
+/// [`crew::place`](crate::crew::place).
+pub(crate) async fn accept(
+    worker: Rc<Worker>,
+    listener: TcpListener,
+    tls: bool,
+    signal: Rc<Signal>,
+) {
+    loop {
+        tokio::select! {
+            () = signal.stopped() => return,
+            accepted = listener.accept() => match accepted {
+                Ok((socket, address)) => {
+                    if worker.hears(address.ip()) {
+                        crew::place(&worker, socket, address, tls);
+                    } else {
+                        tracing::debug!(%address, "a client that may not ask is let go");
+                    }
+                    // A stream that had to go gives its descriptor back when its task ends, which is to be before the next comes.
+                    tokio::task::yield_now().await;
+                }
+                Err(error) => pause_after(&error).await,
+            }
+        }
+    }
+}
+
+/// A failed accept mostly concerns one connection, which is gone; want of descriptors or memory lasts longer.
+async fn pause_after(error: &std::io::Error) {
+    let shortage = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    if Errno::from_io_error(error).is_some_and(|errno| shortage.contains(&errno)) {
+        tracing::debug!(%error, "accepting is slowed down");
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+/// Serves a client that connected and may be heard.
+pub(crate) fn admit<H: Host>(host: &Rc<H>, socket: TcpStream, address: SocketAddr, tls: bool) {
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY not set for a client");
+    }
+    // An IPv4 client of a dual-stack socket is the same client to an access list.
+    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+    let admitted = host.near_turn(|near, _, now| {
+        let (stream, transport) = match tls.then(|| near.listen_tls.accept()) {
+            None => (Stream::plain(socket), Transport::Tcp),
+            Some(None) => return None,
+            Some(Some(Ok(connection))) => (Stream::tls(socket, connection), Transport::Tls),
+            Some(Some(Err(error))) => {
+                tracing::debug!(%error, "no TLS for a client");
+                return None;
+            }
+        };
+        let opening = if near.balancers.contains(address.ip()) {
+            Opening::Header
+        } else {
+            Opening::of(&stream)
+        };
+        let client = Client {
+            address,
+            transport,
+            idle: CLIENT_IDLE,
+        };
+        let source = stream.socket();
+        let (key, signal) = near.clients.admit(stream, client, opening, now);
+        Some((key, source, signal, opening.patience()))
+    });
+    if let Some((key, source, signal, patience)) = admitted {
+        let run = stream::run(Rc::clone(host), key, source, signal, patience);
+        tokio::task::spawn_local(run);
+    }
+}

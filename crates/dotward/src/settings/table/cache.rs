@@ -1,0 +1,98 @@
+//! What is kept, and for how long.
+
+use std::time::Duration;
+
+use super::{ROW, key};
+use crate::settings::{Default, Group, Id, Kind, Setting};
+
+pub(super) const ROWS: &[Setting] = &[
+    Setting {
+        id: Id::CacheSize,
+        key: key("cache", "size"),
+        flag: Some("cache"),
+        variable: Some("DOTWARD_CACHE"),
+        kind: Kind::Size,
+        default: Default::Values(&["64MiB"]),
+        example: "\"256MiB\"",
+        group: Group::Cache,
+        help: "Memory for answers, or off",
+        detail: "A hard bound: question, answer and index are counted. A typical answer takes 200 to 300 octets, so 64MiB hold about a quarter of a million. \
+                 With off nothing is kept and nothing stale is given.",
+        ..ROW
+    },
+    Setting {
+        id: Id::CacheStale,
+        key: key("cache", "stale"),
+        flag: Some("stale"),
+        variable: Some("DOTWARD_STALE"),
+        kind: Kind::Duration {
+            min: Duration::ZERO,
+            max: Duration::from_secs(7 * 86_400),
+        },
+        default: Default::Values(&["1d"]),
+        example: "\"3d\"",
+        group: Group::Cache,
+        help: "How long past their time answers are kept for when nobody answers",
+        rare: true,
+        detail: "An old answer is better than none while all upstreams fail (RFC 8767). It is given after 1.8 seconds without a newer one, at once while that is known \
+                 to fail, with a TTL of 30 seconds and extended error 3 or 19. `0s`: never.",
+        ..ROW
+    },
+    Setting {
+        id: Id::CacheMinTtl,
+        key: key("cache", "min_ttl"),
+        flag: Some("cache-min-ttl"),
+        variable: Some("DOTWARD_CACHE_MIN_TTL"),
+        kind: Kind::Seconds { max: 3_600 },
+        default: Default::Values(&["0"]),
+        example: "60",
+        group: Group::Cache,
+        help: "Answers are kept at least so many seconds",
+        rare: true,
+        detail: "Clients see the raised TTL. Negative answers, failures and answers with a TTL of 0 are not concerned. Not above max_ttl.",
+        ..ROW
+    },
+    Setting {
+        id: Id::CacheMaxTtl,
+        key: key("cache", "max_ttl"),
+        flag: Some("cache-max-ttl"),
+        variable: Some("DOTWARD_CACHE_MAX_TTL"),
+        kind: Kind::Seconds { max: 604_800 },
+        default: Default::Values(&["86400"]),
+        example: "3600",
+        group: Group::Cache,
+        help: "Answers are kept at most so many seconds",
+        rare: true,
+        detail: "Clients see the lowered TTL. 0: answers go to those who wait for them and are not kept.",
+        ..ROW
+    },
+    Setting {
+        id: Id::CacheNegativeTtl,
+        key: key("cache", "negative_ttl"),
+        flag: Some("cache-negative-ttl"),
+        variable: Some("DOTWARD_CACHE_NEGATIVE_TTL"),
+        kind: Kind::Seconds { max: 10_800 },
+        default: Default::Values(&["10800"]),
+        example: "900",
+        group: Group::Cache,
+        help: "That a name or its data does not exist is kept at most so many seconds",
+        rare: true,
+        detail: "The zone itself says how long, by its SOA record (RFC 2308); three hours are the most that is sensible.",
+        ..ROW
+    },
+    Setting {
+        id: Id::CachePrefetch,
+        key: key("cache", "prefetch"),
+        flag: Some("cache-prefetch"),
+        variable: Some("DOTWARD_CACHE_PREFETCH"),
+        kind: Kind::YesNo,
+        default: Default::Values(&["true"]),
+        example: "false",
+        group: Group::Cache,
+        help: "Refresh answers that are much asked for before their time is over",
+        rare: true,
+        detail: "In the last tenth of its time, an answer that was given ten times since it came is asked for once more, so that nobody waits for it. At most one question \
+                 in ten is added.",
+        ..ROW
+    },
+];

@@ -1,0 +1,101 @@
+//! What one client may take from the others: rates over UDP, who is refused and how.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use dotward::config::Deny;
+use dotward_core::wire::{Rcode, RecordType};
+use dotward_faults::Mode;
+use tokio::net::UdpSocket;
+
+use crate::support::{Chain, TcpClient, query, receive};
+
+/// A client with an address of loopback.
+async fn client_from(source: [u8; 4], to: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind((Ipv4Addr::from(source), 0)).await.unwrap();
+    socket.connect(to).await.unwrap();
+    socket
+}
+
+/// A chain in which everybody is counted.
+fn counted(rate: u32, octets: u32, slip: u32) -> Chain {
+    Chain::with(Mode::default(), |config, _| {
+        config.limits.rate = rate;
+        config.limits.octets = octets;
+        config.limits.slip = slip;
+        config.limits.exempt.clear();
+    })
+}
+
+#[tokio::test]
+async fn a_client_above_its_rate_comes_over_tcp_and_its_neighbour_notices_nothing() {
+    let chain = counted(5, 0, 1);
+    let greedy = client_from([127, 0, 0, 2], chain.udp()).await;
+    let mut truncated = 0;
+    for id in 0..50 {
+        greedy
+            .send(&query(id, "n1.example", RecordType::A))
+            .await
+            .unwrap();
+        let answer = receive(&greedy).await;
+        assert_eq!(answer.id(), id);
+        if answer.view().header().flags.truncated() {
+            assert!(answer.octets.len() <= query(id, "n1.example", RecordType::A).len());
+            truncated += 1;
+        } else {
+            assert!(answer.is_good());
+        }
+    }
+    assert!(truncated >= 25, "{truncated}");
+    let neighbour = client_from([127, 0, 0, 3], chain.udp()).await;
+    neighbour
+        .send(&query(1, "n2.example", RecordType::A))
+        .await
+        .unwrap();
+    assert!(receive(&neighbour).await.is_good());
+    let mut stream = TcpClient::connect_from([127, 0, 0, 2], chain.tcp()).await;
+    stream.send(&[query(7, "n3.example", RecordType::A)]).await;
+    assert!(stream.receive().await.unwrap().is_good());
+}
+
+#[tokio::test]
+async fn long_answers_are_bounded_in_octets() {
+    let chain = counted(0, 2_000, 1);
+    let client = client_from([127, 0, 0, 2], chain.udp()).await;
+    let mut octets = 0;
+    for id in 0..100 {
+        client
+            .send(&query(id, "size-1000.example", RecordType::TXT))
+            .await
+            .unwrap();
+        let answer = receive(&client).await;
+        if !answer.view().header().flags.truncated() || answer.octets.len() > 100 {
+            octets += answer.octets.len();
+        }
+    }
+    // One second's worth at once, one reply that was admitted before the bound was reached, and what leaked out meanwhile.
+    assert!((2_000..6_000).contains(&octets), "{octets}");
+}
+
+#[tokio::test]
+async fn who_may_not_ask_is_refused_or_not_told_that_anybody_is_there() {
+    let only_one = |deny| {
+        Chain::with(Mode::default(), move |config, _| {
+            config.allow = vec!["127.0.0.1/32".parse().unwrap()];
+            config.deny = deny;
+        })
+    };
+    let message = query(1, "www.example", RecordType::A);
+    let chain = only_one(Deny::Refuse);
+    let stranger = client_from([127, 0, 0, 2], chain.udp()).await;
+    stranger.send(&message).await.unwrap();
+    let refused = receive(&stranger).await;
+    assert_eq!(refused.rcode(), Rcode::REFUSED);
+    assert_eq!(refused.extended_error(), Some(18));
+    let chain = only_one(Deny::Silence);
+    let stranger = client_from([127, 0, 0, 2], chain.udp()).await;
+    stranger.send(&message).await.unwrap();
+    // What came after it was answered: it was read, and nothing was said.
+    assert!(chain.ask("www.example").await.is_good());
+    let mut octets = [0; 512];
+    assert!(stranger.try_recv(&mut octets).is_err());
+}
