@@ -239,3 +239,13 @@ pub const COOKIE_SECRETS_MAX: usize = 4;
 
 /// Octets of an NSID (RFC 5001 sets no bound): a name or an address, in every reply that asks for it.
 pub const NSID_MAX: usize = 64;
+
+/// Octets of a signed query that is passed on. The longest signatures in use (RSA of 4,096 bits, 512 octets) with the longest names are
+/// far below; a client must not have us keep 65,535.
+pub const SIGNED_QUERY_MAX: usize = 4_096;
+
+/// Octets of a query that goes in a datagram; longer ones take a stream (RFC 9715).
+pub const DATAGRAM_QUERY_MAX: usize = 1_232;
+
+/// Signed queries in flight, each kept whole because it may have to be sent again: 4 MB at most. They are rare; stub resolvers do not sign.
+pub const SIGNED_EXCHANGES_MAX: usize = 1_000;

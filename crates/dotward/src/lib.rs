@@ -33,6 +33,7 @@ pub mod logging;
 pub mod plan;
 pub mod presets;
 pub mod run;
+pub mod sandbox;
 pub mod settings;
 pub mod signals;
 pub mod tls;

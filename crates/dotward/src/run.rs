@@ -35,6 +35,7 @@ use crate::near::SharedListenerTls;
 use crate::network;
 use crate::plan;
 use crate::presets;
+use crate::sandbox::{self, Needs};
 use crate::signal::Signal;
 use crate::tls::client::UpstreamTls;
 use crate::tls::server::ListenerTls;
@@ -184,6 +185,17 @@ impl Prepared {
             }),
             (_, Ok(_) | Err(())) => Err(StartError { faults }),
         }
+    }
+
+    /// Gives up what is not needed to serve, unless the configuration says not to: this thread and those it makes, and with some
+    /// of it the whole process.
+    pub(crate) fn enter_sandbox(&self) {
+        let status = if self.config.sandbox {
+            sandbox::enter(&Needs::of(&self.config))
+        } else {
+            sandbox::Status::OFF
+        };
+        tracing::info!(files = %status.files, calls = %status.calls, "sandbox");
     }
 
     /// Where it listens, in the order of the configuration.

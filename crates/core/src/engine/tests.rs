@@ -20,6 +20,7 @@ mod failures;
 mod groups;
 mod lifecycle;
 mod questions;
+mod signed;
 
 /// An engine, what came out of it, and a clock that moves only when told.
 struct Bench {
@@ -122,6 +123,7 @@ impl Bench {
             asker,
             group,
             stale: false,
+            signed: None,
         };
         self.engine.submit(request, client, self.now);
         self.settle();

@@ -68,6 +68,7 @@ pub(crate) fn build(
         bootstrap: far.bootstrap,
         log: log(parts.values),
         drain: duration(parts.values, Id::Drain)?,
+        sandbox: sandbox(parts.values),
         workers: workers(parts.values)?,
     })
 }
@@ -280,6 +281,11 @@ fn log(values: &Values) -> LogSettings {
 
 fn is_stderr(parsed: &Parsed) -> bool {
     parsed.value == Value::Path(PathBuf::from("stderr"))
+}
+
+fn sandbox(values: &Values) -> bool {
+    let said = values.one(Id::Sandbox).map(|parsed| &parsed.value);
+    said != Some(&Value::YesNo(false))
 }
 
 fn duration(values: &Values, id: Id) -> Option<Duration> {

@@ -100,6 +100,8 @@ pub struct Config {
     pub log: LogSettings,
     /// How long queries in flight may take to finish after the order to stop.
     pub drain: Duration,
+    /// Whether the program gives up what it does not need once it serves.
+    pub sandbox: bool,
     /// How many threads answer queries.
     pub workers: Workers,
 }

@@ -53,6 +53,7 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
             file: None,
         },
         drain: Duration::from_secs(2),
+        sandbox: false,
         workers: Workers::Auto,
     }
 }

@@ -133,6 +133,8 @@ pub enum Id {
     Debug,
     ConfigFile,
     Drain,
+    Sandbox,
+    NoSandbox,
     Workers,
     Compat,
 }

@@ -23,6 +23,7 @@ mod pieces;
 mod program;
 mod proxy_header;
 mod renewal;
+mod sandbox;
 mod split_horizon;
 mod stopping;
 mod trust;

@@ -93,6 +93,7 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
             file: None,
         },
         drain: Duration::from_secs(2),
+        sandbox: false,
         workers: Workers::Auto,
     }
 }
