@@ -24,7 +24,7 @@ const CLOCK: ClockId = ClockId::Monotonic;
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// The wall clock since 1970, as the kernel stamps datagrams with it.
-fn wall() -> Duration {
+pub(crate) fn wall() -> Duration {
     let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Realtime);
     let seconds = u64::try_from(tv_sec).unwrap_or_default();
     Duration::new(seconds, u32::try_from(tv_nsec).unwrap_or_default())

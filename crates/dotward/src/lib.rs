@@ -20,6 +20,7 @@ mod limits;
 mod near;
 mod network;
 mod signal;
+mod snapshot;
 mod stream;
 mod worker;
 
@@ -35,6 +36,7 @@ pub mod presets;
 pub mod run;
 pub mod sandbox;
 pub mod settings;
+pub mod shared;
 pub mod signals;
 pub mod tls;
 pub mod trust;

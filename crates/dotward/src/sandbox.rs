@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use dotward_core::upstream::Protocol;
 
 use crate::config::{Config, ListenTransport};
+use crate::shared::tcp_port;
 
 #[cfg(target_os = "linux")]
 mod calls;
@@ -45,6 +46,14 @@ const SYSTEM_FILES: [&str; 5] = [
     "/sys/devices/system/cpu",
 ];
 
+/// Read by the C library when it looks for the address of the shared cache.
+const NAME_FILES: [&str; 4] = [
+    "/etc/hosts",
+    "/etc/resolv.conf",
+    "/etc/nsswitch.conf",
+    "/etc/host.conf",
+];
+
 impl Needs {
     /// What a configuration needs.
     #[must_use]
@@ -63,6 +72,13 @@ impl Needs {
         if let Some(socket) = &config.control {
             // It is removed at the end.
             needs.write.extend(directories(socket));
+        }
+        if let Some(snapshot) = &config.snapshot {
+            needs.write.extend(directories(&snapshot.path));
+        }
+        if let Some(store) = &config.shared_cache {
+            needs.connect.extend(tcp_port(&store.url));
+            needs.read.extend(NAME_FILES.map(PathBuf::from));
         }
         for upstream in config.upstreams.iter().chain(&config.bootstrap) {
             needs.upstream(upstream);

@@ -41,19 +41,22 @@ impl<C> Engine<C> {
         if exchange.signed().is_some() {
             return self.pass(exchange.waiters, response, origin);
         }
-        if !self.cache.is_on() {
+        if !self.cache.is_on() && self.shared.is_none() {
             return self.tell(exchange.waiters, &Canonical::from(response), origin);
         }
         let mut settled = core::mem::take(&mut self.settled);
         settled.settle(response, self.cache.config());
         if !exchange.disputed && !exchange.fell_back() {
             self.cache.store(&exchange.asked, &settled, origin, now);
+            if let Some(shared) = &mut self.shared {
+                shared.keep(&exchange.asked, &settled, origin, now);
+            }
         }
         self.tell(exchange.waiters, &settled.canonical(), origin);
         self.settled = settled;
     }
 
-    fn tell(
+    pub(super) fn tell(
         &mut self,
         waiters: impl IntoIterator<Item = Waiter<C>>,
         response: &Canonical<'_>,

@@ -20,6 +20,7 @@ mod failures;
 mod groups;
 mod lifecycle;
 mod questions;
+mod shared;
 mod signed;
 
 /// An engine, what came out of it, and a clock that moves only when told.

@@ -24,6 +24,8 @@ mod program;
 mod proxy_header;
 mod renewal;
 mod sandbox;
+mod shared_cache;
+mod snapshot;
 mod split_horizon;
 mod stopping;
 mod trust;
