@@ -175,6 +175,21 @@ impl<C> Engine<C> {
         }
     }
 
+    /// Gives an exchange up for another one.
+    pub(super) fn shed(&mut self, id: ExchangeId, now: Moment) {
+        let Some(mut exchange) = self.exchanges.remove(id) else {
+            return;
+        };
+        let held = exchange.take_held();
+        let kept_of = exchange.kept_of();
+        let waiters = core::mem::take(&mut exchange.waiters);
+        for waiter in waiters {
+            let told = Failure::Overloaded.told();
+            self.reply_best(waiter, kept_of, held.as_ref(), told, now);
+        }
+        self.abandon(&exchange.attempts);
+    }
+
     /// Remembers that there was no answer. What was not the upstreams' doing is not remembered.
     fn keep_failure(
         &self,

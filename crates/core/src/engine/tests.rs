@@ -123,6 +123,7 @@ impl Bench {
         let request = Request {
             asker,
             group,
+            source: crate::exchange::Source::of([192, 0, 2, 1].into()),
             stale: false,
             signed: None,
         };

@@ -42,6 +42,7 @@ impl Bench {
         let request = Request {
             asker: Asker::new(&query, transport, 1232).to_owned(),
             group: GroupId::DEFAULT,
+            source: crate::exchange::Source::of([192, 0, 2, 1].into()),
             stale: false,
             signed: SignedQuery::of(&query),
         };
