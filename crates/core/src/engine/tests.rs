@@ -18,6 +18,7 @@ mod clear_text;
 mod edns;
 mod failures;
 mod groups;
+mod kept;
 mod lifecycle;
 mod questions;
 

@@ -11,6 +11,7 @@ mod support;
 
 mod binding;
 mod bootstrap;
+mod cache;
 mod client_certificates;
 mod clients;
 mod commands;
