@@ -5,6 +5,7 @@ elsewhere. The page cannot drift: a row without a check, a check without a row, 
 test that is named and does not exist are failures like any other.
 """
 
+import contextlib
 import os
 import re
 import subprocess
@@ -20,18 +21,18 @@ from lab.asking import PORT, TLS_PORT, Unexpected, fresh, tcp, udp  # noqa: E402
 from lab.messages import query  # noqa: E402
 from lab.processes import Program, wait_until  # noqa: E402
 from lab.upstream import Upstream  # noqa: E402
-from rows import CHECKS, edns, handling, sizes  # noqa: E402, F401
+from rows import CHECKS, dnssec, edns, handling, signed, sizes, streams  # noqa: E402, F401
 
 DOTWARD = os.path.abspath(os.environ.get("DOTWARD", "target/release/dotward"))
 PROJECT = os.path.dirname(HERE)
 PAGE = "docs/conformance.md"
 TLS_NAME = "dot.test"
-UPSTREAM_PORT, SECOND_PORT, OLD_PORT = 8531, 8532, 8533
+UPSTREAM_PORT, SECOND_PORT, OLD_PORT, CLEAR_PORT = 8531, 8532, 8533, 8534
 
 # met: holds as written. part: what is checked holds, the page says what is missing. open: does not hold; its check, if there is
 # one, has to fail. design: true of the whole construction, nothing to be asked for on the wire.
 STATES = ("met", "part", "open", "design")
-SECTIONS = {"A": 30, "B": 11, "C": 26}
+SECTIONS = {"A": 30, "B": 11, "C": 26, "D": 10, "F": 18, "I": 7}
 
 
 class Lab:
@@ -40,6 +41,8 @@ class Lab:
     LOCAL = "here.local.example"
     #: names below it go to an upstream of their own, `old`
     OLD = "old.example"
+    #: and below it to one in clear text
+    CLEAR = "clear.example"
     PAIR_PORT, WILDCARD_PORT = 5301, 5302
     # The second program has the same secrets, requires cookies, and has a name. The secret in use is that of RFC 9018 appendix A.1.
     SECRETS = [bytes.fromhex("e5e973e5a6b2a43f48e7dc849e37bfcf"), bytes(range(16))]
@@ -51,6 +54,8 @@ class Lab:
         self.ca = authority.certificate
         self.upstream = Upstream(UPSTREAM_PORT, identity)
         self.second = Upstream(SECOND_PORT, identity)
+        self.clear = Upstream(CLEAR_PORT, None)
+        self.directory, self.authority, self.identity = directory, authority, identity
         self.old = Upstream(OLD_PORT, identity)
         specs = [f"tls://{TLS_NAME}@127.0.0.1:{port}" for port in (UPSTREAM_PORT, SECOND_PORT)]
         main = f"""
@@ -63,6 +68,9 @@ key = "{identity[1]}"
 cookie_secret_file = "{self._secrets(directory)}"
 [tls]
 ca_file = "{self.ca}"
+[[route]]
+suffix = ["{self.CLEAR}"]
+to = ["tcp://127.0.0.1:{CLEAR_PORT}"]
 [[local]]
 name = "{self.LOCAL}"
 a = ["192.0.2.7"]
@@ -92,11 +100,32 @@ ca_file = "{self.ca}"
             file.write("".join(f"{secret.hex()}\n" for secret in self.SECRETS))
         return path
 
-    def _start(self, directory, name, configuration, last_port):
+    @contextlib.contextmanager
+    def another(self, name, port, listen="", descriptors=None):
+        """One more program like the first, on a port of its own, for as long as the block lasts."""
+        configuration = f"""
+upstream = ["tls://{TLS_NAME}@127.0.0.1:{UPSTREAM_PORT}"]
+[listen]
+dns = ["127.0.0.1:{port}"]
+{listen}
+[tls]
+ca_file = "{self.ca}"
+[[local]]
+name = "{self.LOCAL}"
+a = ["192.0.2.7"]
+"""
+        program = self._start(self.directory, name, configuration, port, descriptors)
+        try:
+            yield program
+        finally:
+            program.stop()
+
+    def _start(self, directory, name, configuration, last_port, descriptors=None):
         path = os.path.join(directory, f"{name}.toml")
         with open(path, "w") as file:
             file.write(configuration)
-        program = Program([DOTWARD, "run", "--config", path], os.path.join(directory, f"{name}.log"))
+        limit = ["prlimit", f"--nofile={descriptors}"] if descriptors else []
+        program = Program([*limit, DOTWARD, "run", "--config", path], os.path.join(directory, f"{name}.log"))
         wait_until(lambda: servers.listening("tcp", last_port) or not program.running(), 5, "dotward does not listen")
         if not program.running():
             raise RuntimeError(program.tail())

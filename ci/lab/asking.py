@@ -79,8 +79,9 @@ def silence(octets):
 class Stream:
     """A TCP connection, or a TLS one, on which messages are framed."""
 
-    def __init__(self, tls=None, port=None):
-        self.plain = socket.create_connection(("127.0.0.1", port or (TLS_PORT if tls else PORT)), timeout=PATIENCE)
+    def __init__(self, tls=None, port=None, source=None):
+        to, bound = ("127.0.0.1", port or (TLS_PORT if tls else PORT)), (source, 0) if source else None
+        self.plain = socket.create_connection(to, timeout=PATIENCE, source_address=bound)
         if tls:
             context = ssl.create_default_context(cafile=tls)
             context.check_hostname = False

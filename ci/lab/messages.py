@@ -6,7 +6,7 @@ Deliberately without a DNS library: a ruler of its own, which can also write wha
 import struct
 from collections import namedtuple
 
-A, NS, CNAME, SOA, TXT, AAAA, SRV, OPT, IXFR, AXFR, ANY = 1, 2, 5, 6, 16, 28, 33, 41, 251, 252, 255
+A, NS, CNAME, SOA, TXT, AAAA, SRV, OPT, RRSIG, IXFR, AXFR, ANY = 1, 2, 5, 6, 16, 28, 33, 41, 46, 251, 252, 255
 IN, CH = 1, 3
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS, BADCOOKIE = 0, 1, 2, 3, 4, 5, 16, 23
 QR, AA, TC, RD, RA, Z, AD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0040, 0x0020, 0x0010

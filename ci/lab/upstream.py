@@ -1,4 +1,4 @@
-"""A DNS-over-TLS server whose answers a check writes octet by octet, and which remembers every query it read.
+"""A DNS-over-TLS server, or one over TCP when it has no identity, whose answers a check writes octet by octet, and which remembers every query it read.
 
 By default it answers A and AAAA with an address computed from the name, anything else with an empty answer. A rule for a name
 takes its place: a function that gets the query and gives the octets to send, None for silence, or Later.
@@ -8,6 +8,7 @@ import hashlib
 import select
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections import namedtuple
@@ -17,6 +18,9 @@ from lab.messages import A, AAAA, QR, RA, Message
 
 Seen = namedtuple("Seen", "connection message")
 Later = namedtuple("Later", "seconds octets")
+
+# Where the kernel's struct tcp_info counts the segments with data that were received.
+DATA_SEGMENTS_IN = 152
 
 # Long enough for questions asked together to meet, and too short for one of them to be asked a second time elsewhere.
 MOMENT = 0.05
@@ -44,14 +48,23 @@ def usual(query):
     return respond(query, answers, edns=edns)
 
 
+def segments_in(plain):
+    """Segments with data that came in on a TCP connection."""
+    information = plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232)
+    return struct.unpack_from("=I", information, DATA_SEGMENTS_IN)[0]
+
+
 class Upstream:
     def __init__(self, port, identity, address="127.0.0.1"):
         self.port = port
         self.seen = []
         self.connections = 0
         self._rules = {}
-        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._tls.load_cert_chain(*identity)
+        self._accepted = []
+        self._tls = None
+        if identity is not None:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(*identity)
         self._listener = socket.create_server((address, port), backlog=64)
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -63,15 +76,20 @@ class Upstream:
         wanted = messages.wire(name).lower()
         return [seen for seen in list(self.seen) if seen.message.name.lower() == wanted]
 
+    def segments(self):
+        """Segments with data received so far, of all connections of one without TLS."""
+        return sum(segments_in(plain) for plain in self._accepted if plain.fileno() >= 0)
+
     def _accept(self):
         while True:
             plain, _ = self._listener.accept()
             self.connections += 1
+            self._accepted.append(plain)
             threading.Thread(target=self._serve, args=(plain, self.connections), daemon=True).start()
 
     def _serve(self, plain, number):
         try:
-            with self._tls.wrap_socket(plain, server_side=True) as stream:
+            with self._tls.wrap_socket(plain, server_side=True) if self._tls else plain as stream:
                 self._converse(stream, number)
         except OSError:
             pass  # the client left
@@ -80,7 +98,7 @@ class Upstream:
         received, due = b"", []
         while True:
             wait = max(0.0, min(at for at, _ in due) - time.monotonic()) if due else None
-            if stream.pending() or select.select([stream], [], [], wait)[0]:
+            if (self._tls and stream.pending()) or select.select([stream], [], [], wait)[0]:
                 octets = stream.recv(65536)
                 if not octets:
                     return

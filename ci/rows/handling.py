@@ -268,6 +268,14 @@ def class_is_part_of_the_question(lab):
     equal([reply.questions[0][-2:] for reply in replies], [b"\0\3", b"\0\1"], "classes")
     equal([reply.answers[0].rdata for reply in replies], [b"\3\3", b"\1\1"], "data")
     equal(len(lab.upstream.queries(name)), 2, "queries upstream")
+    for about_us in ("id.server", "HOSTNAME.bind", "version.bind", "version.server"):
+        reply = udp(query(about_us, TXT, CH, edns=opt()))
+        equal((reply.rcode, reply.ede), (REFUSED, 18), f"{about_us}: RCODE, extended error")
+        reply = udp(query(about_us, TXT, CH), port=lab.PAIR_PORT)
+        told = [found.rdata for found in reply.answers]
+        wanted = [] if about_us.startswith("version") else [bytes([len(lab.NSID)]) + lab.NSID.encode()]
+        equal((reply.rcode, told), (NOERROR if wanted else REFUSED, wanted), f"{about_us} of a server with a name: RCODE, text")
+        equal(lab.upstream.queries(about_us), [], "queries upstream")
 
 
 @row("A20")
@@ -275,8 +283,11 @@ def any_is_not_amplified_over_udp(lab):
     name = fresh("a20")
     data = (b"\xff" + b"x" * 255) * 8
     lab.upstream.rule(name, lambda asked: respond(asked, [record(b"\xc0\x0c", TXT, data) for _ in range(2)]))
-    reply = udp(query(name, ANY, edns=opt(4096)))
-    want(len(reply.octets) <= 1232 and reply.flags & TC, f"{len(reply.octets)} octets")
+    for edns in (opt(4096), opt(512), None):
+        reply = udp(query(name, ANY, edns=edns))
+        equal((bool(reply.flags & TC), reply.answers, len(lab.upstream.queries(name))), (True, [], 0), "TC, answers, queries upstream")
+    equal(len(tcp(query(name, ANY)).answers), 2, "answers over TCP")
+    equal(len(udp(query(lab.LOCAL, ANY)).answers), 1, "answers for a local name")
 
 
 @row("A21")

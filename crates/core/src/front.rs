@@ -7,25 +7,28 @@
 //! Deliberately absent: sockets and framing (the shell's), and everything about upstreams (the engine's).
 
 mod cookie;
+mod identity;
 mod options;
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::sync::Arc;
 
+use identity::Identity;
+
 pub use cookie::{COOKIE_SECRET_LEN, CookieSecrets};
 pub use options::{Cookies, OptionsConfig};
 
 use crate::cache::{Answered, Cache};
-use crate::exchange::{Asked, Request};
+use crate::exchange::{Asked, Request, SignedQuery};
 use crate::outcome::{Failure, Refusal};
 use crate::policy::{Acl, Decision, Policy, PolicyConfig};
 use crate::rate::{Pace, RateConfig, RateLimiter};
 use crate::time::{Moment, WallSeconds};
 use crate::upstream::GroupId;
 use crate::wire::{
-    Asker, QueryFault, QueryView, QuestionRef, ReplyOrigin, ResponseView, Transport, WireError,
-    render_reply, write_error, write_fault, write_truncated,
+    Asker, QueryFault, QueryView, QuestionRef, RecordType, ReplyOrigin, ResponseView, Transport,
+    WireError, render_reply, write_error, write_fault, write_truncated,
 };
 
 /// Who asks, and over what.
@@ -177,6 +180,9 @@ impl Front {
         if let Some(edns) = query.edns().filter(|_| allowed)
             && let Err(error) = self.options.answer(edns, client, wall, &mut asker.options)
         {
+            if self.pace(client, now) != Pace::Within {
+                return Verdict::Limited { reply: false };
+            }
             return refuse_cookie(&query, error, reply);
         }
         // A good cookie proves the address (RFC 7873 section 5.2.5), so there is nobody to protect.
@@ -195,12 +201,19 @@ impl Front {
             Decision::Refuse(Refusal::NotAllowed)
         } else if self.options.wants_cookie(&asker) {
             Decision::Refuse(Refusal::BadCookie)
+        } else if let Some(identity) = identity::asked(query.question()) {
+            return self.identify(&asker, identity, reply);
         } else {
             self.policy.decide(&query)
         };
         match decision {
+            Decision::Forward { .. } if is_any_over_udp(&asker, &query) => {
+                write_truncated(&asker, reply);
+                Verdict::Reply
+            }
             Decision::Forward { group, route: _ } => {
-                self.answer_or_forward(&asker, group, now, reply)
+                let signed = SignedQuery::of(&query);
+                self.answer_or_forward(&asker, group, signed, now, reply)
             }
             Decision::Local | Decision::Special { .. } => {
                 self.reply_locally(&asker, decision, reply)
@@ -213,10 +226,16 @@ impl Front {
         &self,
         asker: &Asker<QuestionRef<'_>>,
         group: GroupId,
+        signed: Option<SignedQuery>,
         now: Moment,
         reply: &mut Vec<u8>,
     ) -> Verdict {
-        let stale = match self.cache.answer(asker, group, now, reply) {
+        // What is kept is not signed.
+        let kept = match signed {
+            Some(_) => Answered::No,
+            None => self.cache.answer(asker, group, now, reply),
+        };
+        let stale = match kept {
             Answered::Yes => return Verdict::Reply,
             Answered::AndRefresh => return Verdict::ReplyAndRefresh(Asked::new(asker, group)),
             Answered::Stale => true,
@@ -229,6 +248,7 @@ impl Front {
             asker: asker.to_owned(),
             group,
             stale,
+            signed,
         })
     }
 
@@ -274,12 +294,23 @@ impl Front {
             .policy
             .respond(&asker.question.to_owned(), decision)
             .unwrap_or_default();
-        let Ok(response) = ResponseView::parse(&message) else {
-            debug_assert!(false, "a message of our own is well-formed");
-            return Verdict::Drop(DropReason::Runt);
-        };
-        render_reply(&response, asker, ReplyOrigin::Local, reply);
-        Verdict::Reply
+        reply_from(&message, asker, reply)
+    }
+
+    /// Says which server this is, if it is to be said.
+    fn identify(
+        &self,
+        asker: &Asker<QuestionRef<'_>>,
+        identity: Identity,
+        reply: &mut Vec<u8>,
+    ) -> Verdict {
+        match &self.options.nsid {
+            Some(nsid) if identity == Identity::Server => {
+                let message = identity::respond(&asker.question.to_owned(), nsid);
+                reply_from(&message, asker, reply)
+            }
+            Some(_) | None => refuse(Refusal::Identity, asker, reply),
+        }
     }
 
     fn refuse_fault(
@@ -308,6 +339,23 @@ impl Front {
             | QueryFault::BadVersion { .. } => written(allowed && write_fault(fault, reply)),
         }
     }
+}
+
+fn reply_from(message: &[u8], asker: &Asker<QuestionRef<'_>>, reply: &mut Vec<u8>) -> Verdict {
+    let Ok(response) = ResponseView::parse(message) else {
+        debug_assert!(false, "a message of our own is well-formed");
+        return Verdict::Drop(DropReason::Runt);
+    };
+    render_reply(&response, asker, ReplyOrigin::Local, reply);
+    Verdict::Reply
+}
+
+/// Everything there is about a name is for those who have shown their address: over UDP ANY amplifies what a forger sends (RFC 8482
+/// section 4). Of a signed query the answer has a bound, and is not ours to withhold.
+fn is_any_over_udp<Q>(asker: &Asker<Q>, query: &QueryView<'_>) -> bool {
+    asker.transport == Transport::Udp
+        && query.question().qtype() == RecordType::ANY
+        && query.signature().is_none()
 }
 
 fn refuse(refusal: Refusal, asker: &Asker<QuestionRef<'_>>, reply: &mut Vec<u8>) -> Verdict {
@@ -339,7 +387,7 @@ fn written(replied: bool) -> Verdict {
 mod tests {
     use super::*;
     use crate::policy::{LocalData, LocalRecord, LocalRecords};
-    use crate::wire::{Class, QueryOptions, Question, Rcode, RecordType, write_query};
+    use crate::wire::{Class, QueryOptions, Question, Rcode, write_query};
 
     fn front() -> Front {
         let record = LocalRecord {
@@ -412,6 +460,22 @@ mod tests {
             view.records().next().unwrap().unwrap().rdata,
             [192, 0, 2, 1]
         );
+    }
+
+    #[test]
+    fn any_is_sent_to_a_stream_and_asked_for_there() {
+        let mut reply = Vec::new();
+        let message = query("www.example", RecordType::ANY);
+        let mut who = client("127.0.0.1:4000");
+        let verdict =
+            front().handle_query(&message, &who, Moment::ZERO, WallSeconds(0), &mut reply);
+        assert!(matches!(verdict, Verdict::Reply));
+        let view = ResponseView::parse(&reply).unwrap();
+        assert!(view.header().flags.truncated() && view.records().count() == 1);
+        who.transport = Transport::Tcp;
+        let verdict =
+            front().handle_query(&message, &who, Moment::ZERO, WallSeconds(0), &mut reply);
+        assert!(matches!(verdict, Verdict::Forward(_)));
     }
 
     #[test]

@@ -47,4 +47,6 @@ pub mod upstream;
 
 pub mod exchange;
 
+pub mod shared;
+
 pub mod engine;

@@ -211,6 +211,36 @@ pub const PREFETCH_LIFETIME_MIN: u32 = 10;
 /// Aliases followed to find out whether an answer answers. BIND and unbound follow 16 and 11.
 pub const ALIASES_MAX: usize = 16;
 
+/// How long a question waits for the cache that several instances share before its upstream is asked. An answer from a store nearby takes
+/// well under a millisecond and one from an upstream ten or more, so waiting this long is seldom noticed; a store that takes longer
+/// is of no use, and [`SHARED_FAILURES_MAX`] such answers turn it off.
+pub const SHARED_HEAD_START: Duration = Duration::from_millis(4);
+
+/// Failures of the shared cache in a row, late answers among them, after which it is not asked for a while.
+pub const SHARED_FAILURES_MAX: u32 = 8;
+
+/// The shortest pause before a shared cache that failed is tried again; it doubles with each trial that fails.
+pub const SHARED_PAUSE_MIN: Duration = Duration::from_millis(500);
+
+/// The longest such pause.
+pub const SHARED_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// How long the trial may go without an outcome.
+pub const SHARED_TRIAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Lookups in the shared cache at a time. With a store that answers within [`SHARED_HEAD_START`] that is a quarter of a million a second;
+/// beyond it questions go out at once.
+pub const SHARED_LOOKUPS_MAX: usize = 1_024;
+
+/// Answers that wait to be written to the shared cache; beyond it they are dropped: somebody else will write them.
+pub const SHARED_WRITES_MAX: usize = 1_024;
+
+/// Octets they may take together.
+pub const SHARED_WRITE_OCTETS_MAX: usize = 4 * 1024 * 1024;
+
+/// Octets of the label of a route, by which kept answers are told apart outside of this process.
+pub const ROUTE_LABEL_MAX: usize = 64;
+
 /// Sets of four client networks whose rate over UDP is counted: 131,072 networks in 2 MiB. A network says something only while its bucket
 /// has not leaked out, which is a millisecond after a query at 1,000 a second; so far more than this many can ask.
 pub const RATE_SETS: usize = 32_768;
@@ -235,3 +265,13 @@ pub const COOKIE_SECRETS_MAX: usize = 4;
 
 /// Octets of an NSID (RFC 5001 sets no bound): a name or an address, in every reply that asks for it.
 pub const NSID_MAX: usize = 64;
+
+/// Octets of a signed query that is passed on. The longest signatures in use (RSA of 4,096 bits, 512 octets) with the longest names are
+/// far below; a client must not have us keep 65,535.
+pub const SIGNED_QUERY_MAX: usize = 4_096;
+
+/// Octets of a query that goes in a datagram; longer ones take a stream (RFC 9715).
+pub const DATAGRAM_QUERY_MAX: usize = 1_232;
+
+/// Signed queries in flight, each kept whole because it may have to be sent again: 4 MB at most. They are rare; stub resolvers do not sign.
+pub const SIGNED_EXCHANGES_MAX: usize = 1_000;

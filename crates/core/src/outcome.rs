@@ -7,9 +7,11 @@
 //! |---|---|---|
 //! | no good cookie where one is asked for | BADCOOKIE | 0 Other |
 //! | client not in the access list | REFUSED | 18 Prohibited |
+//! | which server this is, untold | REFUSED | 18 Prohibited |
 //! | AXFR or IXFR | REFUSED | 21 Not Supported |
 //! | OPT or TSIG as QTYPE | FORMERR | 21 Not Supported |
-//! | TSIG or SIG(0) in the query | REFUSED | 21 Not Supported |
+//! | TSIG or SIG(0), and the answer would be ours | REFUSED | 21 Not Supported |
+//! | TSIG or SIG(0), and too long to be kept | REFUSED | 21 Not Supported |
 //! | RD clear and nothing of our own | REFUSED | 20 Not Authoritative |
 //! | too many questions in flight | SERVFAIL | 0 Other |
 //! | no descriptor, port or memory for a connection | SERVFAIL | 0 Other |
@@ -28,14 +30,18 @@ use crate::wire::edns::{EdeCode, ExtendedError};
 pub enum Refusal {
     /// Cookies are required, and the client's is not good (RFC 7873 section 5.2.3).
     BadCookie,
+    /// A question about this server in class CH that is not answered.
+    Identity,
     /// A type that cannot be asked for (RFC 6895 section 3.1).
     MetaType,
     /// The client's address is not in the access list.
     NotAllowed,
     /// RD is clear and the answer is not ours (RFC 8914 section 4.21).
     RecursionNotDesired,
-    /// The query carries a transaction signature, whose promise we could not keep.
+    /// The query carries a transaction signature and would be answered here, where nobody can sign (RFC 5625 section 4.5).
     Signed,
+    /// The query carries a transaction signature and is longer than [`SIGNED_QUERY_MAX`](crate::limits::SIGNED_QUERY_MAX).
+    SignedLength,
     /// A zone transfer (RFC 5936 section 4.2).
     Transfer,
 }
@@ -83,6 +89,11 @@ impl Refusal {
                 EdeCode::OTHER,
                 "ask again with this cookie",
             ),
+            Self::Identity => told(
+                Rcode::REFUSED,
+                EdeCode::PROHIBITED,
+                "this server does not tell",
+            ),
             Self::MetaType => told(
                 Rcode::FORMERR,
                 EdeCode::NOT_SUPPORTED,
@@ -101,7 +112,12 @@ impl Refusal {
             Self::Signed => told(
                 Rcode::REFUSED,
                 EdeCode::NOT_SUPPORTED,
-                "signed queries are not forwarded",
+                "answers from here cannot be signed",
+            ),
+            Self::SignedLength => told(
+                Rcode::REFUSED,
+                EdeCode::NOT_SUPPORTED,
+                "signed query too long to be forwarded",
             ),
             Self::Transfer => told(
                 Rcode::REFUSED,
@@ -187,10 +203,12 @@ mod tests {
     fn the_table_is_as_documented_and_every_text_fits() {
         let refused = [
             (Refusal::BadCookie, Rcode::BADCOOKIE, 0),
+            (Refusal::Identity, Rcode::REFUSED, 18),
             (Refusal::MetaType, Rcode::FORMERR, 21),
             (Refusal::NotAllowed, Rcode::REFUSED, 18),
             (Refusal::RecursionNotDesired, Rcode::REFUSED, 20),
             (Refusal::Signed, Rcode::REFUSED, 21),
+            (Refusal::SignedLength, Rcode::REFUSED, 21),
             (Refusal::Transfer, Rcode::REFUSED, 21),
         ];
         let failed = [

@@ -248,6 +248,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             json: json_of(of_command.subcommand()),
         },
         "status" => remote(Request::Status, of_command),
+        "cache" => cache(of_command)?,
         "log-level" => remote(log_level(of_command)?, of_command),
         "drain" => remote(Request::Drain, of_command),
         "version" => Command::Version {
@@ -315,6 +316,18 @@ fn explain(matches: &ArgMatches) -> Result<ExplainArgs, Error> {
 fn remote(request: Request, matches: &ArgMatches) -> Command {
     let json = matches.try_get_one("json").ok().flatten() == Some(&true);
     Command::Remote(RemoteArgs { request, json })
+}
+
+fn cache(matches: &ArgMatches) -> Result<Command, Error> {
+    let missing = || {
+        command().error(
+            ErrorKind::MissingSubcommand,
+            "stats, get or flush is missing",
+        )
+    };
+    let (name, of_command) = matches.subcommand().ok_or_else(missing)?;
+    let request = remote::cache_request(name, of_command).ok_or_else(missing)?;
+    Ok(remote(request, of_command))
 }
 
 fn log_level(matches: &ArgMatches) -> Result<Request, Error> {

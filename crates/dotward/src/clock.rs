@@ -5,15 +5,15 @@
 //!
 //! A machine that slept is found out by comparing the two clocks ([`SleepWatch`]): connections of before may look alive and not be.
 //!
-//! Deliberately absent: wall-clock time for anything that lasts. Certificates ask for it themselves; [`wall`] is for the age of what the
-//! kernel has stamped, [`wall_seconds`] for that of cookies, which other machines read too.
+//! Deliberately absent: wall-clock time for anything that lasts. Certificates ask for it themselves; [`WallClock`] is for the age of
+//! what the kernel has stamped and of cookies, which other machines read too.
 
 use std::time::Duration;
 
-use dotward_core::time::{Moment, WallSeconds};
+use dotward_core::time::Moment;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-use crate::limits::SLEEP_NOTICED;
+use crate::limits::{SLEEP_NOTICED, WALL_CLOCK_KEPT};
 
 /// The clock that counts while the machine sleeps, where the system has one.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -30,14 +30,6 @@ pub(crate) fn wall() -> Duration {
     Duration::new(seconds, u32::try_from(tv_nsec).unwrap_or_default())
 }
 
-/// The wall clock as cookies bear it.
-pub(crate) fn wall_seconds() -> WallSeconds {
-    let Timespec { tv_sec, .. } = clock_gettime(ClockId::Realtime);
-    // Modulo 2^32 is what the format says.
-    let [.., a, b, c, d] = tv_sec.to_be_bytes();
-    WallSeconds(u32::from_be_bytes([a, b, c, d]))
-}
-
 /// Reads the clock. Called once per batch of input, not once per query.
 pub(crate) fn now() -> Moment {
     #[cfg(test)]
@@ -49,6 +41,30 @@ pub(crate) fn now() -> Moment {
 /// Time awake, on a scale of its own.
 pub(crate) fn awake() -> Moment {
     read(ClockId::Monotonic)
+}
+
+/// Knows the wall clock from the other one, so that not both have to be read for each batch.
+#[derive(Debug, Default)]
+pub(crate) struct WallClock {
+    /// The wall clock as it was read last, and when that was.
+    read: Option<(Duration, Moment)>,
+}
+
+impl WallClock {
+    /// About what the wall clock shows at `now`: wrong by as much as it was set during the last [`WALL_CLOCK_KEPT`].
+    pub(crate) fn about(&mut self, now: Moment) -> Duration {
+        match self.read {
+            Some((wall, then)) if now.since(then) < WALL_CLOCK_KEPT => wall + now.since(then),
+            Some(_) | None => self.exactly(now),
+        }
+    }
+
+    /// What the wall clock shows.
+    pub(crate) fn exactly(&mut self, now: Moment) -> Duration {
+        let wall = wall();
+        self.read = Some((wall, now));
+        wall
+    }
 }
 
 /// Processor time this thread has spent.
@@ -128,6 +144,14 @@ pub(crate) mod tests {
         let slept = watch.look(at(90_000 + hour), at(30_000));
         assert_eq!(slept, Some(Duration::from_millis(hour)));
         assert_eq!(watch.look(at(91_000 + hour), at(31_000)), None);
+    }
+
+    #[test]
+    fn the_wall_clock_goes_on_between_two_readings() {
+        let mut clock = WallClock::default();
+        let first = clock.about(at(1_000));
+        assert_eq!(clock.about(at(1_400)), first + Duration::from_millis(400));
+        assert!(clock.about(at(5_000)) < first + Duration::from_secs(4));
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod limits;
 mod near;
 mod network;
 mod signal;
+mod snapshot;
 mod stream;
 mod worker;
 
@@ -33,7 +34,9 @@ pub mod logging;
 pub mod plan;
 pub mod presets;
 pub mod run;
+pub mod sandbox;
 pub mod settings;
+pub mod shared;
 pub mod signals;
 pub mod tls;
 pub mod trust;

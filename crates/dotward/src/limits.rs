@@ -121,6 +121,10 @@ pub(crate) const SLEEP_NOTICED: Duration = Duration::from_secs(1);
 /// Pause between two log lines about want of descriptors, ports or memory for connections to upstreams.
 pub(crate) const SHORTAGE_REPEAT: Duration = Duration::from_secs(60);
 
+/// How long the wall clock is reckoned from one reading of it. Cookies count in seconds; before a datagram is
+/// discarded for its age the clock is read again.
+pub(crate) const WALL_CLOCK_KEPT: Duration = Duration::from_secs(1);
+
 /// Pause between the first news of a change in the network and the look at what it means. A change comes as a volley of
 /// messages (link, addresses, routes); longer keeps connections that are dead already.
 pub(crate) const NETWORK_SETTLE: Duration = Duration::from_millis(100);
@@ -155,8 +159,6 @@ pub(crate) const LOG_END: Duration = Duration::from_secs(1);
 /// Pause between lines about something that happens again and again, such as queries above a rate: enough to see it last, too few to
 /// fill a disk.
 pub(crate) const REPEATS_TOLD: Duration = Duration::from_secs(60);
-/// How old the reading of the wall clock may be that the age of cookies is told by, which is counted in seconds.
-pub(crate) const WALL_READ_EVERY: Duration = Duration::from_secs(1);
 
 /// Octets of one request over the control socket: the longest name in presentation form (1004 characters, RFC 1035 section 5.1) with the
 /// words around it.
@@ -178,3 +180,37 @@ pub(crate) const CONTROL_WAIT: Duration = Duration::from_secs(6);
 
 /// Octets of a response a command reads: thousands of upstreams.
 pub(crate) const CONTROL_RESPONSE: u64 = 16 * 1024 * 1024;
+
+/// Answers of one name shown over the control socket: all types with all flags there are in practice, and a bound for the rest.
+pub(crate) const CONTROL_ANSWERS: usize = 256;
+
+/// Lookups and writes on their way to the thread that speaks with the shared cache. Beyond it lookups fail at once and writes are dropped.
+pub(crate) const SHARED_JOBS: usize = 2_048;
+
+/// Batches of outcomes on their way back.
+pub(crate) const SHARED_ANSWERS: usize = 64;
+
+/// Lookups and writes in one pipeline. More would make the first ones wait for the last.
+pub(crate) const SHARED_BATCH: usize = 128;
+
+/// Pipelines of lookups under way at a time.
+pub(crate) const SHARED_PIPELINES: usize = 16;
+
+/// Longest that connecting to the shared cache may take.
+pub(crate) const SHARED_CONNECT: Duration = Duration::from_secs(1);
+
+/// Longest that the shared cache may take to respond. Questions wait a few milliseconds only (`dotward_core::limits`); this is when it is
+/// given up.
+pub(crate) const SHARED_RESPONSE: Duration = Duration::from_millis(500);
+
+/// Octets read of a value: the longest message with the label and numbers before it. A longer one is none of ours.
+pub(crate) const SHARED_VALUE: usize = 65_535 + 1_024;
+
+/// Octets of one answer in a snapshot, likewise.
+pub(crate) const SNAPSHOT_ENTRY: usize = 65_535 + 1_024;
+
+/// Answers of a snapshot put back before others get their turn: about a millisecond.
+pub(crate) const SNAPSHOT_SLICE: usize = 512;
+
+/// Pause after each such slice: with it, reading takes a part of one core and no more.
+pub(crate) const SNAPSHOT_PAUSE: Duration = Duration::from_millis(2);

@@ -19,10 +19,9 @@ use dotward_udp::LocalAddress;
 use rustls::Connection;
 use rustls::pki_types::UnixTime;
 
-use crate::clock;
+use crate::clock::WallClock;
 use crate::counters::Counters;
 use crate::events::Repeats;
-use crate::limits::WALL_READ_EVERY;
 use crate::listen::stream::{ClientKey, Clients};
 use crate::listen::udp::UdpPort;
 use crate::signal::Signal;
@@ -81,14 +80,13 @@ pub(crate) struct Near {
     /// Whose PROXY headers say who asks.
     pub(crate) balancers: Acl,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) wall: WallClock,
     /// Asks for a turn in which what waits is flushed.
     pub(crate) nudge: Rc<Signal>,
     /// Something was forwarded in this turn.
     forwarded: bool,
     /// Queries above a rate, as they are told of.
     limited: Repeats,
-    /// The wall clock, for the age of cookies, and when it was read: at most [`WALL_READ_EVERY`] ago.
-    wall: (WallSeconds, Option<Moment>),
 }
 
 impl Near {
@@ -108,21 +106,18 @@ impl Near {
             listen_tls,
             balancers: Acl::new(&[]),
             counters,
+            wall: WallClock::default(),
             nudge: Rc::default(),
             forwarded: false,
             limited: Repeats::default(),
-            wall: (WallSeconds::default(), None),
         }
     }
 
-    /// The wall clock, a second late at most.
-    pub(crate) fn wall(&mut self, now: Moment) -> WallSeconds {
-        let (wall, read) = &mut self.wall;
-        if read.is_none_or(|read| now.since(read) >= WALL_READ_EVERY) {
-            *read = Some(now);
-            *wall = clock::wall_seconds();
-        }
-        *wall
+    /// The wall clock as cookies bear it.
+    pub(crate) fn wall_seconds(&mut self, now: Moment) -> WallSeconds {
+        // Modulo 2^32 is what the format says.
+        let [.., a, b, c, d] = self.wall.about(now).as_secs().to_be_bytes();
+        WallSeconds(u32::from_be_bytes([a, b, c, d]))
     }
 
     /// Gives a question to whoever can answer it.

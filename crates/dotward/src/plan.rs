@@ -7,15 +7,18 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use dotward_core::cache::{Cache, CacheConfig};
 use dotward_core::engine::EngineConfig;
 use dotward_core::front::{COOKIE_SECRET_LEN, CookieSecrets, Front, FrontConfig, OptionsConfig};
+use dotward_core::limits::ROUTE_LABEL_MAX;
 use dotward_core::policy::{self, Acl, LocalRecords, PolicyConfig};
 use dotward_core::rate::RateConfig;
 use dotward_core::upstream::{GroupConfig, GroupId, Strategy, UpstreamConfig, UpstreamId};
 
 use crate::config::{
-    AnswerSettings, Config, LocalData, LocalRecord, RouteSettings, UpstreamSettings, policy_routes,
+    AnswerSettings, Config, LocalData, LocalRecord, RouteSettings, Suffix, UpstreamSettings,
+    policy_routes,
 };
 
 /// What is kept. `key` is the secret of its hash.
@@ -31,6 +34,31 @@ pub(crate) fn cache(config: &Config, key: [u8; 16]) -> Arc<Cache> {
         groups: config.routes.len() + 1,
         key,
     }))
+}
+
+/// By group: what it is called outside of this process, where numbers mean nothing. Empty for the upstreams of no route; the suffixes of a route, or
+/// what stands for them where they are many.
+pub(crate) fn labels(config: &Config) -> Vec<Box<[u8]>> {
+    let label = |name: String| match name.len() {
+        0..=ROUTE_LABEL_MAX => name.into_bytes().into_boxed_slice(),
+        _ => {
+            let sum = digest(&SHA256, name.as_bytes());
+            sum.as_ref().into()
+        }
+    };
+    route_names(config).into_iter().map(label).collect()
+}
+
+/// By group: the suffixes of its route in one order; empty for the upstreams of no route.
+pub(crate) fn route_names(config: &Config) -> Vec<String> {
+    let name = |route: &RouteSettings| {
+        let domains = route.suffixes.iter().flat_map(Suffix::domains);
+        let mut domains: Vec<_> = domains.map(|it| it.folded().to_string()).collect();
+        domains.sort();
+        domains.join(",")
+    };
+    let routes = config.routes.iter().map(name);
+    std::iter::once(String::new()).chain(routes).collect()
 }
 
 /// What nobody else knows, new with every start.

@@ -20,14 +20,12 @@ use dotward_core::upstream::Protocol;
 use dotward_udp::BatchSocket;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::config::{Binding, Config, ListenAddress, ListenTransport, own_endpoint};
-use crate::control::{self, ControlSocket, Desk, Facts};
 use crate::crew::{self, Crew, Supplies};
 use crate::descriptors;
 use crate::events::EventLog;
-use crate::limits::CONTROL_CONNECTIONS;
 use crate::listen::accept;
 use crate::listen::places::Places;
 use crate::listen::sockets::{self, Bound};
@@ -35,6 +33,7 @@ use crate::near::SharedListenerTls;
 use crate::network;
 use crate::plan;
 use crate::presets;
+use crate::sandbox::{self, Needs};
 use crate::signal::Signal;
 use crate::tls::client::UpstreamTls;
 use crate::tls::server::ListenerTls;
@@ -43,9 +42,11 @@ use crate::upstream::bootstrap;
 use crate::upstream::dial;
 use crate::worker::{State, Worker};
 
+mod companions;
 mod fault;
 mod proxy;
 
+use companions::{Plans, Provisions};
 pub use fault::{StartError, StartFault};
 pub use proxy::{Proxy, Running};
 
@@ -72,7 +73,7 @@ pub struct Ended {
 pub struct Prepared {
     config: Config,
     sockets: Vec<(ListenAddress, Bound)>,
-    control: Option<ControlSocket>,
+    provisions: Provisions,
     listen_tls: Option<ListenerTls>,
     /// One for each upstream of the configuration; `None` for those spoken to in the clear.
     upstreams: Vec<Option<UpstreamTls>>,
@@ -164,18 +165,13 @@ impl Prepared {
         mut faults: Vec<StartFault>,
     ) -> Result<Self, StartError> {
         refuse_loops(&config, &sockets, &mut faults);
+        let provisions = Provisions::new(&config, &mut faults);
         let seed = random().map_err(|error| faults.push(StartFault::System(error)));
-        let control = config.control.as_deref().and_then(|path| {
-            let socket = ControlSocket::bind(path);
-            socket
-                .map_err(|error| faults.push(StartFault::Control(error)))
-                .ok()
-        });
         match (faults.is_empty(), seed) {
             (true, Ok(seed)) => Ok(Self {
                 config,
                 sockets,
-                control,
+                provisions,
                 listen_tls,
                 upstreams,
                 from_files: false,
@@ -184,6 +180,17 @@ impl Prepared {
             }),
             (_, Ok(_) | Err(())) => Err(StartError { faults }),
         }
+    }
+
+    /// Gives up what is not needed to serve, unless the configuration says not to: this thread and those it makes, and with some
+    /// of it the whole process.
+    pub(crate) fn enter_sandbox(&self) {
+        let status = if self.config.sandbox {
+            sandbox::enter(&Needs::of(&self.config))
+        } else {
+            sandbox::Status::OFF
+        };
+        tracing::info!(files = %status.files, calls = %status.calls, "sandbox");
     }
 
     /// Where it listens, in the order of the configuration.
@@ -207,12 +214,9 @@ impl Prepared {
     pub async fn serve(mut self, mut orders: watch::Receiver<Order>) -> io::Result<Ended> {
         let drain = self.config.drain;
         let (by_control, mut asked) = watch::channel(Order::Serve);
-        let control = self.control.take();
-        let facts = Facts::new(&self.config, self.listening());
+        let plans = Plans::of(&mut self);
         let service = Service::start(self)?;
-        let control =
-            control.map(|socket| service.serve_control(socket, facts, by_control.clone(), drain));
-        let control = control.transpose()?;
+        let companions = plans.start(service.crew.first(), &service.cache, by_control.clone())?;
         let order = tokio::select! {
             order = next_order(&mut orders) => order,
             order = next_order(&mut asked) => order,
@@ -225,7 +229,7 @@ impl Prepared {
             Order::Abort => service.crew.first().in_flight(),
         };
         service.crew.close();
-        drop(control);
+        drop(companions);
         Ok(Ended { unanswered })
     }
 }
@@ -279,6 +283,7 @@ async fn aborted(orders: &mut watch::Receiver<Order>) {
 /// The workers and what listens for them.
 struct Service {
     crew: Rc<Crew>,
+    cache: Arc<Cache>,
     /// The listeners of streams.
     listeners: Vec<Rc<Signal>>,
 }
@@ -288,7 +293,7 @@ impl Service {
         let Prepared {
             config,
             sockets,
-            control: _,
+            provisions: _,
             listen_tls,
             upstreams,
             from_files,
@@ -299,7 +304,7 @@ impl Service {
         let supplies = supplies(&config, Arc::clone(&cache))?;
         let state = State::new(
             supplies.near(Arc::default()),
-            Engine::new(plan::engine(&config, cache), seed),
+            Engine::new(plan::engine(&config, Arc::clone(&cache)), seed),
             upstreams.into_iter().map(|tls| tls.map(Rc::new)).collect(),
             bindings(&config),
             EventLog::new(config.upstreams.iter().map(|u| u.name.clone()).collect()),
@@ -332,29 +337,11 @@ impl Service {
         bootstrap::start(&worker, &config);
         trust::start(&worker, &config, from_files, pace);
         network::start(&worker);
-        Ok(Self { crew, listeners })
-    }
-
-    /// Serves the control socket from a thread of its own; what is asked of the worker is answered here.
-    fn serve_control(
-        &self,
-        socket: ControlSocket,
-        facts: Facts,
-        orders: watch::Sender<Order>,
-        drain: Duration,
-    ) -> io::Result<control::Server> {
-        let path = socket.path().display().to_string();
-        let (questions, asked) = mpsc::channel(CONTROL_CONNECTIONS);
-        let answering = control::answer_questions(Rc::clone(self.crew.first()), facts, asked);
-        tokio::task::spawn_local(answering);
-        let desk = Desk {
-            worker: questions,
-            orders,
-            drain,
-        };
-        let server = control::start(socket, desk)?;
-        tracing::info!(path, "control socket");
-        Ok(server)
+        Ok(Self {
+            crew,
+            cache,
+            listeners,
+        })
     }
 
     async fn drain(&self, limit: Duration) -> usize {

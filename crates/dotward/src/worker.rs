@@ -31,6 +31,7 @@ use crate::crew::link::{Handed, Instruction, Link};
 use crate::events::EventLog;
 use crate::limits::SLEEP_NOTICED;
 use crate::near::{Far, Host, Near, ReplyTo};
+use crate::shared::SharedCache;
 use crate::signal::{Ready, Signal};
 use crate::tls::client::UpstreamTls;
 use crate::trust::TrustStatus;
@@ -95,6 +96,8 @@ pub(crate) struct State {
     pub(crate) trust: TrustStatus,
     pub(crate) connections: SecondaryMap<ConnectionId, UpstreamConnection>,
     pub(crate) events: EventLog,
+    /// The way to the cache that several instances share.
+    pub(crate) shared: Option<SharedCache>,
     replies: Replies<Asked>,
     /// Questions of a further worker, being taken.
     handed: Vec<Handed>,
@@ -128,6 +131,7 @@ impl State {
             bindings,
             connections: SecondaryMap::new(),
             events,
+            shared: None,
             replies: Replies::default(),
             handed: Vec::new(),
             sleep: SleepWatch::default(),
@@ -206,7 +210,7 @@ impl State {
         if self.engine.poll_timeout().is_some_and(|due| due <= now) {
             self.engine.handle_timeout(now);
         }
-        while self.act(worker, now) | self.transmit(now) {}
+        while self.act(worker, now) | self.transmit(now) | self.share(now) {}
         self.route_replies(now);
         self.near.flush();
         while let Some(event) = self.engine.poll_event() {
@@ -269,6 +273,12 @@ impl State {
             driver::transmit(self, connection, now);
         }
         acted
+    }
+
+    /// Hands over what the engine wants of the shared cache. True when it could not be and the engine has to go on without.
+    fn share(&mut self, now: Moment) -> bool {
+        let shared = self.shared.as_mut();
+        shared.is_some_and(|shared| shared.exchange(&mut self.engine, now))
     }
 
     fn route_replies(&mut self, now: Moment) {
@@ -405,6 +415,7 @@ impl Worker {
     pub(crate) fn close(&self) {
         let mut state = self.state.borrow_mut();
         state.near.clients.close_all();
+        state.shared = None;
         for (_, connection) in state.connections.drain() {
             connection.close();
         }

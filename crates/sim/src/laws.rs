@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use dotward_core::cache::Cache;
+use dotward_core::exchange::{Request, SignedQuery};
 use dotward_core::front::{
     Client, CookieSecrets, Cookies, Deny, DropReason, Front, FrontConfig, OptionsConfig, Verdict,
 };
@@ -66,7 +67,7 @@ pub fn query(front: &Front, message: &[u8]) {
             Verdict::Drop(reason) => check_silence(message, reason),
             Verdict::Reply => check_own_reply(message, &reply, transport),
             Verdict::ReplyAndRefresh(_) => panic!("nothing is kept"),
-            Verdict::Forward(request) => check_forwarded(message, &request.asker),
+            Verdict::Forward(request) => check_forwarded(message, &request),
             Verdict::Limited { .. } => panic!("limited, and nobody is counted"),
         }
     }
@@ -144,11 +145,15 @@ fn check_options(query: &QueryView<'_>, reply: &ResponseView<'_>, transport: Tra
     }
 }
 
-fn check_forwarded(message: &[u8], asker: &Asker) {
+fn check_forwarded(message: &[u8], request: &Request) {
     let Ok(query) = QueryView::parse(message) else {
         panic!("forwarded, and not a question");
     };
+    let asker = &request.asker;
     assert_eq!(query.question().octets(), asker.question.octets());
+    // What is signed goes as it is, and nothing else does.
+    assert_eq!(request.signed, SignedQuery::of(&query));
+    assert_eq!(request.signed.is_some(), query.signature().is_some());
     for block in [None, Some(128), Some(468)] {
         let options = QueryOptions {
             keepalive: false,

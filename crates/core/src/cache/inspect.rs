@@ -116,6 +116,23 @@ impl Cache {
         }
     }
 
+    /// In how many parts everything can be looked at by [`Cache::visit_part`].
+    #[must_use]
+    pub fn parts(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// The same for one part, so that somebody who copies all of it need not hold all of it.
+    pub fn visit_part(&self, part: usize, now: Moment, each: impl FnMut(Kept<'_>)) {
+        if let Some(shard) = self.shards.get(part) {
+            let store = read(&shard.store);
+            store
+                .iter()
+                .filter_map(|slot| kept(slot, now))
+                .for_each(each);
+        }
+    }
+
     /// Looks at what is kept of one name, whatever the type, the flags and the group.
     pub fn visit_name(&self, name: &Name, now: Moment, mut each: impl FnMut(Kept<'_>)) {
         self.visit(now, |kept| {

@@ -18,6 +18,7 @@
 //! (RFC 8020, RFC 8198): that is for those who validate.
 
 mod inspect;
+mod portable;
 mod settle;
 mod shard;
 mod slot;
@@ -45,6 +46,7 @@ use crate::wire::{
 };
 
 pub use inspect::{Kept, Kind, RestoreFault, Restored};
+pub use portable::{PORTABLE_VERSION, Portable, PortableFault, write_portable};
 pub use settle::Settled;
 pub use stats::CacheStats;
 

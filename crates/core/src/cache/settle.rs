@@ -153,7 +153,7 @@ impl Settled {
     }
 
     /// Counts `seconds` off all TTLs and the lifetime.
-    pub(super) fn grow_older(&mut self, seconds: u32) {
+    pub(crate) fn grow_older(&mut self, seconds: u32) {
         for at in &self.ttls {
             let at = usize::from(u16::from_be_bytes(*at));
             let field = self.message.get_mut(at..);

@@ -203,24 +203,30 @@ impl<C> Engine<C> {
         };
         let question = exchange.asked.question.view();
         let edns = opt_used && !tried.refused_edns;
-        if edns {
+        let message = &mut self.scratch;
+        let mut keeps_id = false;
+        if let Some(signed) = exchange.signed() {
+            message.clear();
+            message.extend_from_slice(signed.octets());
+            keeps_id = signed.keeps_id();
+        } else if edns {
             let keepalive = !state.asked_keepalive && !state.is_datagram();
             let options = exchange.query_options(keepalive, padding);
-            write_query(question, options, &mut self.scratch);
+            write_query(question, options, message);
+            state.asked_keepalive = true;
         } else {
             let checking_disabled = exchange.checking_disabled();
-            write_query_without_edns(question, checking_disabled, &mut self.scratch);
+            write_query_without_edns(question, checking_disabled, message);
         }
-        let Some(message_id) = state.submit(
-            Owner::Exchange(id),
-            question,
-            &mut self.scratch,
-            now,
-            &mut self.rng,
-        ) else {
+        let owner = Owner::Exchange(id);
+        let message_id = if keeps_id {
+            state.submit_as_it_is(owner, question, message, now)
+        } else {
+            state.submit(owner, question, message, now, &mut self.rng)
+        };
+        let Some(message_id) = message_id else {
             return false;
         };
-        state.asked_keepalive |= edns;
         let attempt = Attempt {
             upstream,
             connection,

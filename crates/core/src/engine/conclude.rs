@@ -4,16 +4,16 @@
 //! better (RFC 8767 section 5); where there is none, the failure is kept for a moment, so that a question nobody can answer does not go
 //! out again with every client (RFC 9520 section 3.2).
 //!
-//! Not kept is what was disputed, and what a group said that was not asked in the first place: that of another group to a private name is
+//! Not kept is what was signed, what was disputed, and what a group said that was not asked in the first place: that of another group to a private name is
 //! mostly a wrong one.
 
 use super::receive::is_poor;
 use super::{Engine, UpstreamId};
-use crate::exchange::{Exchange, ExchangeId, Held, Waiter};
+use crate::exchange::{Exchange, ExchangeId, Held, SignedQuery, Waiter};
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
 use crate::upstream::{CloseReason, GroupId, HealthState, Upstream};
-use crate::wire::{Canonical, ReplyOrigin, ResponseView, render_reply, write_error};
+use crate::wire::{Canonical, ReplyOrigin, ResponseView, relay_reply, render_reply, write_error};
 
 impl<C> Engine<C> {
     /// Replies to everybody who waits; with a poor response only when none better was held before it.
@@ -38,19 +38,25 @@ impl<C> Engine<C> {
             self.conclude_poorly(exchange, best, origin, now);
             return;
         }
-        if !self.cache.is_on() {
+        if exchange.signed().is_some() {
+            return self.pass(exchange.waiters, response, origin);
+        }
+        if !self.cache.is_on() && self.shared.is_none() {
             return self.tell(exchange.waiters, &Canonical::from(response), origin);
         }
         let mut settled = core::mem::take(&mut self.settled);
         settled.settle(response, self.cache.config());
         if !exchange.disputed && !exchange.fell_back() {
             self.cache.store(&exchange.asked, &settled, origin, now);
+            if let Some(shared) = &mut self.shared {
+                shared.keep(&exchange.asked, &settled, origin, now);
+            }
         }
         self.tell(exchange.waiters, &settled.canonical(), origin);
         self.settled = settled;
     }
 
-    fn tell(
+    pub(super) fn tell(
         &mut self,
         waiters: impl IntoIterator<Item = Waiter<C>>,
         response: &Canonical<'_>,
@@ -58,6 +64,22 @@ impl<C> Engine<C> {
     ) {
         for waiter in waiters {
             render_reply(*response, &waiter.asker, origin, &mut self.scratch);
+            self.replies.push(waiter.client, &self.scratch);
+        }
+    }
+
+    /// Replies to who signed the query. A signed response is theirs who signed both, and nothing of it is kept.
+    fn pass(
+        &mut self,
+        waiters: impl IntoIterator<Item = Waiter<C>>,
+        response: &ResponseView<'_>,
+        origin: ReplyOrigin,
+    ) {
+        if !response.is_signed() {
+            return self.tell(waiters, &Canonical::from(response), origin);
+        }
+        for waiter in waiters {
+            relay_reply(response, &waiter.asker, &mut self.scratch);
             self.replies.push(waiter.client, &self.scratch);
         }
     }
@@ -70,6 +92,9 @@ impl<C> Engine<C> {
         origin: ReplyOrigin,
         now: Moment,
     ) {
+        if exchange.signed().is_some() {
+            return self.pass(exchange.waiters, best, origin);
+        }
         // A truncated answer is none to keep, and no failure either.
         if !best.header().flags.truncated() {
             let error = best.extended_errors().next();
@@ -86,6 +111,9 @@ impl<C> Engine<C> {
 
     /// Ends an exchange that waits for nothing, with the best there is to tell.
     pub(super) fn fail_if_idle(&mut self, id: ExchangeId, now: Moment) {
+        if self.waits_for_its_id(id) {
+            return;
+        }
         if self
             .exchanges
             .get_mut(id)
@@ -110,10 +138,10 @@ impl<C> Engine<C> {
                 )
         };
         let held = exchange.take_held();
+        let kept_of = exchange.kept_of();
         self.keep_failure(&exchange, held.as_ref(), failure, now);
         for waiter in exchange.waiters {
-            let group = exchange.asked.group;
-            self.reply_best(waiter, group, held.as_ref(), failure.told(), now);
+            self.reply_best(waiter, kept_of, held.as_ref(), failure.told(), now);
         }
     }
 
@@ -133,11 +161,11 @@ impl<C> Engine<C> {
             Some(reason) if exchange.attempts.is_empty() => Failure::Unreachable(reason),
             Some(_) | None => Failure::TimedOut,
         };
-        let group = exchange.asked.group;
+        let kept_of = exchange.kept_of();
         let abandoned = exchange.waiters.is_empty();
         let held = exchange.take_held();
         for waiter in waiters {
-            self.reply_best(waiter, group, held.as_ref(), failure.told(), now);
+            self.reply_best(waiter, kept_of, held.as_ref(), failure.told(), now);
         }
         if abandoned && let Some(exchange) = self.exchanges.remove(id) {
             self.abandon(&exchange.attempts);
@@ -155,6 +183,9 @@ impl<C> Engine<C> {
         failure: Failure,
         now: Moment,
     ) {
+        if exchange.signed().is_some() {
+            return;
+        }
         let held = held.and_then(|held| ResponseView::parse(&held.message).ok());
         let held = held.filter(|held| !held.header().flags.truncated());
         let asked = &exchange.asked;
@@ -201,20 +232,28 @@ impl<C> Engine<C> {
         None
     }
 
-    /// Replies with what is kept past its time, or else with a poor response, or else with an error.
+    /// Replies with what is kept of a group past its time, or else with a poor response, or else with an error. What is kept is not for who
+    /// signed the query: `None`.
     fn reply_best(
         &mut self,
         waiter: Waiter<C>,
-        group: GroupId,
+        kept_of: Option<GroupId>,
         held: Option<&Held>,
         told: Told,
         now: Moment,
     ) {
-        let Some(waiter) = self.reply_stale(waiter, group, now) else {
+        let waiter = match kept_of {
+            None => Some(waiter),
+            Some(group) => self.reply_stale(waiter, group, now),
+        };
+        let Some(waiter) = waiter else {
             return;
         };
         let held = held.map(|held| (ResponseView::parse(&held.message), held.origin));
         if let Some((Ok(response), origin)) = held {
+            if kept_of.is_none() {
+                return self.pass([waiter], &response, origin);
+            }
             render_reply(&response, &waiter.asker, origin, &mut self.scratch);
         } else {
             write_error(
@@ -243,6 +282,19 @@ impl<C> Engine<C> {
         groups.into_iter().flatten().all(|group| {
             self.members(group)
                 .all(|upstream| upstream.health.state() == HealthState::Down)
+        })
+    }
+
+    /// Whether a query that cannot have another message ID only meets itself on its way: a client asks again, and the answer it waits for
+    /// would be overtaken by an error. Nothing else keeps it from being sent; its deadline ends it.
+    fn waits_for_its_id(&self, id: ExchangeId) -> bool {
+        self.exchanges.get(id).is_some_and(|exchange| {
+            exchange.signed().is_some_and(SignedQuery::keeps_id)
+                && exchange.sends() == 0
+                && exchange.lost_to.is_none()
+                && self
+                    .members(exchange.group)
+                    .any(|it| it.health.reason().is_none() && !it.connections.is_empty())
         })
     }
 

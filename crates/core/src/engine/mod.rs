@@ -26,6 +26,7 @@ mod lifecycle;
 mod patience;
 mod receive;
 mod replies;
+mod shared;
 mod status;
 
 use core::net::SocketAddr;
@@ -41,6 +42,7 @@ use crate::cache::{Cache, Settled};
 use crate::exchange::{Asked, ExchangeId, ExchangeTable, Joined, KeyHasher, Request};
 use crate::limits::{GROWTH_PAUSE, QUESTION_BUDGET};
 use crate::outcome::Failure;
+use crate::shared::Shared;
 use crate::time::Moment;
 use crate::upstream::{
     CloseReason, Connection, ConnectionId, Group, GroupConfig, Strategy, Upstream, UpstreamConfig,
@@ -110,6 +112,7 @@ pub struct Engine<C> {
     replies: Replies<C>,
     rng: ChaCha12Rng,
     cache: Arc<Cache>,
+    shared: Option<Box<Shared>>,
     /// A response being settled; kept to keep its memory.
     settled: Settled,
     /// A message being written; kept to keep its memory.
@@ -140,6 +143,7 @@ impl<C> Engine<C> {
             replies: Replies::default(),
             rng,
             cache: config.cache,
+            shared: None,
             settled: Settled::default(),
             scratch: Vec::new(),
         }
@@ -157,11 +161,7 @@ impl<C> Engine<C> {
             }
         }
         match self.exchanges.join(request, client, now) {
-            Joined::Began(id) => {
-                self.hedges.handle_question();
-                self.send_or_fail(id, Among::Any, now);
-                self.race(id, now);
-            }
+            Joined::Began(id) => self.begin(id, now),
             Joined::Waits => self.cache.note_coalesced(),
             Joined::Full(asker, client) => {
                 let told = Failure::Overloaded.told();
@@ -260,6 +260,7 @@ impl<C> Engine<C> {
         while let Some((id, waiters)) = self.exchanges.take_stale(now) {
             self.give_stale(id, waiters, now);
         }
+        self.fire_head_starts(now);
         self.fire_hedges(now);
         self.fire_connections(now);
         self.fire_probes(now);
@@ -319,6 +320,7 @@ impl<C> Engine<C> {
         connections
             .chain(self.exchanges.poll_timeout())
             .chain(self.hedges.poll_timeout())
+            .chain(self.shared.as_ref().and_then(|it| it.poll_timeout()))
             .chain(self.upstreams.iter().filter_map(Upstream::poll_probe))
             .min()
     }

@@ -3,7 +3,7 @@
 use super::attempt::Among;
 use super::event::Event;
 use super::{Engine, Owner};
-use crate::exchange::{Attempt, ExchangeId};
+use crate::exchange::{Attempt, Exchange, ExchangeId};
 use crate::limits::QUESTION_BUDGET;
 use crate::time::Moment;
 use crate::upstream::{Accepted, CloseReason, ConnectionId, Protocol, UpstreamId, refuses_edns};
@@ -161,7 +161,9 @@ impl<C> Engine<C> {
         now: Moment,
     ) -> bool {
         let upstream = attempt.upstream;
-        let Some(exchange) = self.exchanges.get_mut(id) else {
+        // What is signed cannot be written in another way.
+        let unsigned = |exchange: &&mut Exchange<C>| exchange.signed().is_none();
+        let Some(exchange) = self.exchanges.get_mut(id).filter(unsigned) else {
             return false;
         };
         match (attempt.edns, refuses_edns(response)) {

@@ -21,6 +21,8 @@ mod groups;
 mod kept;
 mod lifecycle;
 mod questions;
+mod shared;
+mod signed;
 
 /// An engine, what came out of it, and a clock that moves only when told.
 struct Bench {
@@ -123,6 +125,7 @@ impl Bench {
             asker,
             group,
             stale: false,
+            signed: None,
         };
         self.engine.submit(request, client, self.now);
         self.settle();

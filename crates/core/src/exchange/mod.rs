@@ -1,11 +1,13 @@
 //! The life of one question after it could not be answered here: an *exchange*, from the first client who asks to the reply.
 //!
 //! An exchange belongs to one question (name, type, class, DO, CD). Clients who ask the same while it runs join it and wait, each
-//! with its own deadline; the question goes out once (RFC 5452: several equal questions in flight help a forger).
+//! with its own deadline; the question goes out once (RFC 5452: several equal questions in flight help a forger). Signed queries are each an
+//! exchange of their own.
 //!
 //! Deliberately absent: where the question goes and when it goes again (see [`engine`](crate::engine)).
 
 mod key;
+mod signed;
 mod table;
 
 use smallvec::SmallVec;
@@ -15,6 +17,8 @@ use crate::upstream::{CloseReason, ConnectionId, GroupId, UpstreamId};
 use crate::wire::{
     AsQuestion, Asker, QueryOptions, Question, ReplyOrigin, ResponseView, Transport,
 };
+
+pub use signed::SignedQuery;
 
 pub(crate) use key::{ExchangeKey, KeyHasher};
 pub(crate) use table::{ExchangeId, ExchangeTable, Joined};
@@ -26,6 +30,8 @@ pub struct Request {
     pub asker: Asker,
     /// Which upstreams may be asked.
     pub group: GroupId,
+    /// The query itself, when it is signed: it goes out as it is, for this client alone.
+    pub signed: Option<SignedQuery>,
     /// Whether an answer past its time is kept, for the case that nobody has a newer one.
     pub stale: bool,
 }
@@ -125,6 +131,8 @@ pub(crate) struct Exchange<C> {
     pub(crate) waiters: SmallVec<[Waiter<C>; 1]>,
     pub(crate) attempts: SmallVec<[Attempt; 2]>,
     tried: SmallVec<[Tried; 2]>,
+    /// What goes out in place of a query of ours.
+    signed: Option<SignedQuery>,
     /// A response that is an answer, but a poor one: kept in case nobody has a better.
     held: Option<Held>,
     /// Whether it has to go over a stream: a client asked over one, or a datagram was truncated or disputed.
@@ -137,8 +145,15 @@ pub(crate) struct Exchange<C> {
 
 impl<C> Exchange<C> {
     /// An exchange for which nobody waits yet.
-    pub(crate) fn new(key: ExchangeKey, asked: Asked, transport: Transport, now: Moment) -> Self {
-        let needs_stream = transport != Transport::Udp;
+    pub(crate) fn new(
+        key: ExchangeKey,
+        asked: Asked,
+        signed: Option<SignedQuery>,
+        transport: Transport,
+        now: Moment,
+    ) -> Self {
+        let needs_stream =
+            transport != Transport::Udp || signed.as_ref().is_some_and(SignedQuery::needs_stream);
         Self {
             key,
             group: asked.group,
@@ -148,6 +163,7 @@ impl<C> Exchange<C> {
             waiters: SmallVec::new(),
             attempts: SmallVec::new(),
             tried: SmallVec::new(),
+            signed,
             held: None,
             needs_stream,
             disputed: false,
@@ -168,6 +184,16 @@ impl<C> Exchange<C> {
             keepalive,
             padding,
         }
+    }
+
+    /// The query that goes out as it is.
+    pub(crate) fn signed(&self) -> Option<&SignedQuery> {
+        self.signed.as_ref()
+    }
+
+    /// The group whose kept answers are an answer to this; `None` when the query is signed, because those are not.
+    pub(crate) fn kept_of(&self) -> Option<GroupId> {
+        self.signed.is_none().then_some(self.asked.group)
     }
 
     /// Whether the question is asked with CD.

@@ -8,7 +8,7 @@ use slotmap::{SlotMap, new_key_type};
 use smallvec::SmallVec;
 
 use super::{Asked, Attempt, Exchange, ExchangeKey, KeyHasher, Request, Waiter};
-use crate::limits::{EXCHANGES_MAX, STALE_AFTER, WAITERS_PER_EXCHANGE_MAX};
+use crate::limits::{EXCHANGES_MAX, SIGNED_EXCHANGES_MAX, STALE_AFTER, WAITERS_PER_EXCHANGE_MAX};
 use crate::time::Moment;
 use crate::wire::{Asker, Transport};
 
@@ -39,6 +39,8 @@ pub(crate) struct ExchangeTable<C> {
     stale: VecDeque<(Moment, ExchangeId)>,
     budget: Duration,
     waiters: usize,
+    /// Exchanges of signed queries.
+    signed: usize,
 }
 
 impl<C> ExchangeTable<C> {
@@ -50,6 +52,7 @@ impl<C> ExchangeTable<C> {
             stale: VecDeque::new(),
             budget,
             waiters: 0,
+            signed: 0,
         }
     }
 
@@ -91,6 +94,7 @@ impl<C> ExchangeTable<C> {
             asker,
             group,
             stale,
+            signed,
         } = request;
         let asked = Asked::new(&asker, group);
         let key = ExchangeKey::new(&asked);
@@ -100,7 +104,12 @@ impl<C> ExchangeTable<C> {
             deadline,
             stale,
         };
-        if let Some(&id) = self.index.get(&key)
+        let is_signed = signed.is_some();
+        if is_signed && self.signed >= SIGNED_EXCHANGES_MAX {
+            return Joined::Full(waiter.asker, waiter.client);
+        }
+        if !is_signed
+            && let Some(&id) = self.index.get(&key)
             && let Some(exchange) = self.exchanges.get_mut(id)
             && now.since(exchange.began) < self.budget / 2
         {
@@ -114,10 +123,15 @@ impl<C> ExchangeTable<C> {
         if self.exchanges.len() >= EXCHANGES_MAX {
             return Joined::Full(waiter.asker, waiter.client);
         }
-        let mut exchange = Exchange::new(key.clone(), asked, waiter.asker.transport, now);
+        let transport = waiter.asker.transport;
+        let mut exchange = Exchange::new(key.clone(), asked, signed, transport, now);
         exchange.waiters.push(waiter);
         let id = self.exchanges.insert(exchange);
-        self.index.insert(key, id);
+        if is_signed {
+            self.signed += 1;
+        } else {
+            self.index.insert(key, id);
+        }
         self.note_waiter(id, stale, now);
         Joined::Began(id)
     }
@@ -129,7 +143,7 @@ impl<C> ExchangeTable<C> {
         if self.index.contains_key(&key) || self.exchanges.len() >= EXCHANGES_MAX / 2 {
             return None;
         }
-        let exchange = Exchange::new(key.clone(), asked, Transport::Udp, now);
+        let exchange = Exchange::new(key.clone(), asked, None, Transport::Udp, now);
         let id = self.exchanges.insert(exchange);
         self.index.insert(key, id);
         self.deadlines.push_back((now + self.budget, id));
@@ -190,6 +204,7 @@ impl<C> ExchangeTable<C> {
     pub(crate) fn remove(&mut self, id: ExchangeId) -> Option<Exchange<C>> {
         let exchange = self.exchanges.remove(id)?;
         self.waiters -= exchange.waiters.len();
+        self.signed -= usize::from(exchange.signed().is_some());
         self.close_to_joiners(&exchange.key, id);
         self.drop_finished();
         Some(exchange)
@@ -275,6 +290,7 @@ mod tests {
             asker,
             group: GroupId(0),
             stale: false,
+            signed: None,
         }
     }
 

@@ -17,6 +17,7 @@ mod route;
 mod special;
 mod suffix;
 
+use crate::limits::SIGNED_QUERY_MAX;
 use crate::outcome::Refusal;
 use crate::upstream::GroupId;
 use crate::wire::{Class, Name, QueryView, Question, QuestionRef, RecordType};
@@ -86,11 +87,18 @@ impl Policy {
     /// Decides about a query of an allowed client. RD does not count: whether an answer is kept is not known here.
     #[must_use]
     pub fn decide(&self, query: &QueryView<'_>) -> Decision<'_> {
-        if query.signature().is_some() {
-            return Decision::Refuse(Refusal::Signed);
-        }
         let dnssec_ok = query.edns().is_some_and(|edns| edns.dnssec_ok);
-        self.decide_question(query.question(), dnssec_ok)
+        let decision = self.decide_question(query.question(), dnssec_ok);
+        if query.signature().is_none() {
+            return decision;
+        }
+        match decision {
+            Decision::Forward { .. } if query.message().len() > SIGNED_QUERY_MAX => {
+                Decision::Refuse(Refusal::SignedLength)
+            }
+            Decision::Local | Decision::Special { .. } => Decision::Refuse(Refusal::Signed),
+            Decision::Forward { .. } | Decision::Refuse(_) => decision,
+        }
     }
 
     /// Decides about a question alone, as if it came unsigned.
@@ -203,6 +211,8 @@ mod tests {
             Decision::Refuse(Refusal::MetaType) => "meta type",
             Decision::Refuse(
                 Refusal::RecursionNotDesired
+                | Refusal::SignedLength
+                | Refusal::Identity
                 | Refusal::Signed
                 | Refusal::NotAllowed
                 | Refusal::BadCookie,

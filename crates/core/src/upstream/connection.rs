@@ -273,6 +273,26 @@ impl<T: Copy + Ord> Connection<T> {
         if let Some(head) = message.first_chunk_mut::<2>() {
             *head = id.to_be_bytes();
         }
+        self.enqueue(message, now);
+        Some(id)
+    }
+
+    /// Takes a query under the message ID it has. `None` when that is taken, or the connection is full.
+    pub(crate) fn submit_as_it_is(
+        &mut self,
+        owner: T,
+        question: QuestionRef<'_>,
+        message: &[u8],
+        now: Moment,
+    ) -> Option<u16> {
+        let id = u16::from_be_bytes(*message.first_chunk()?);
+        self.in_flight
+            .insert_as(id, owner, question.to_owned(), now)?;
+        self.enqueue(message, now);
+        Some(id)
+    }
+
+    fn enqueue(&mut self, message: &[u8], now: Moment) {
         match self.protocol {
             Protocol::Tls | Protocol::Tcp => {
                 append_frame(message, &mut self.outbound);
@@ -284,7 +304,6 @@ impl<T: Copy + Ord> Connection<T> {
             // What nobody answers would block it for as long as it lives.
             self.drain();
         }
-        Some(id)
     }
 
     pub(crate) fn abandon(&mut self, id: u16) {

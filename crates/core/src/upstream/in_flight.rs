@@ -1,6 +1,6 @@
 //! The message IDs of one connection and what each of them waits for.
 //!
-//! Promises: an ID is random over the whole space (RFC 5452 section 9.2), never given to two queries at once, and never given again
+//! Promises: an ID is random over the whole space (RFC 5452 section 9.2) unless it is signed by the client, never given to two queries at once, and never given again
 //! while an answer to its last query may still come: a query nobody waits for any more keeps its ID until its answer arrives or the
 //! connection ends (a *tombstone*), so a late answer can never be taken for another query's.
 
@@ -73,6 +73,29 @@ impl<T: Copy + Ord> InFlight<T> {
                 return Some(id);
             }
         }
+    }
+
+    /// Takes a query in under an ID of its own; `None` when that is taken, or the connection is full.
+    pub(crate) fn insert_as(
+        &mut self,
+        id: u16,
+        owner: T,
+        question: Question,
+        sent: Moment,
+    ) -> Option<()> {
+        if !self.has_room() {
+            return None;
+        }
+        let Entry::Vacant(vacant) = self.slots.entry(id) else {
+            return None;
+        };
+        vacant.insert(Slot {
+            owner: Some(owner),
+            question,
+            sent,
+        });
+        self.owned += 1;
+        Some(())
     }
 
     /// The query with this ID.

@@ -242,6 +242,8 @@ pub(super) fn overwrite_header(header: &Header, out: &mut [u8]) {
 pub struct ResponseComposer {
     message: Vec<u8>,
     header: Header,
+    /// The class of all records: the question's.
+    class: Class,
 }
 
 impl ResponseComposer {
@@ -261,7 +263,11 @@ impl ResponseComposer {
         };
         let mut message = header.octets().to_vec();
         message.extend_from_slice(question.octets());
-        Self { message, header }
+        Self {
+            message,
+            header,
+            class: question.qclass(),
+        }
     }
 
     /// The RCODE to report; only its low four bits can be.
@@ -290,7 +296,7 @@ impl ResponseComposer {
         };
         self.message.extend_from_slice(owner.as_octets());
         self.message.extend_from_slice(&rtype.0.to_be_bytes());
-        self.message.extend_from_slice(&Class::IN.0.to_be_bytes());
+        self.message.extend_from_slice(&self.class.0.to_be_bytes());
         self.message.extend_from_slice(&ttl.to_be_bytes());
         self.message.extend_from_slice(&length.to_be_bytes());
         self.message.extend_from_slice(rdata);

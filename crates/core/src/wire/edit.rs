@@ -1,6 +1,6 @@
 //! The one exit: turns a canonical response into the reply for one asker.
 //!
-//! Every answer leaves through [`render_reply`], so ID, flags, spelling of the name, EDNS and size are right for everybody, or
+//! Every answer leaves through [`render_reply`], but for signed ones, which are not ours to touch ([`relay_reply`]), so ID, flags, spelling of the name, EDNS and size are right for everybody, or
 //! wrong for everybody and found at once. Records are copied as received; nothing is re-encoded, so names keep their
 //! compression and unknown types their octets (RFC 3597 section 4).
 //!
@@ -8,7 +8,7 @@
 //! additional section (RFC 2181 section 9), then record sets from the end, with TC set (RFC 2181 section 9).
 
 use super::asker::Asker;
-use super::compose::{append_opt, reply_flags};
+use super::compose::{append_opt, reply_flags, write_truncated};
 use super::edns::{EDE_TEXT_MAX, ExtendedError, OPTION_HEADER_LEN, OptFields};
 use super::header::{Flags, Header};
 use super::numbers::Rcode;
@@ -129,6 +129,20 @@ pub fn render_reply<'a, Q: AsQuestion>(
             dnssec_ok: edns.dnssec_ok,
         };
         append_opt(fields, &asker.options, error.filter(|_| kept.error), out);
+    }
+}
+
+/// Writes the reply to `asker` from a signed response: its octets but the message ID, which is all that may change (RFC 8945 section 5.5). What
+/// is too long for the asker cannot be cut without breaking the signature; an empty reply with TC says that there is more.
+pub fn relay_reply(response: &ResponseView<'_>, asker: &Asker, out: &mut Vec<u8>) {
+    let message = response.message();
+    if message.len() > asker.reply_len_max() {
+        return write_truncated(asker, out);
+    }
+    out.clear();
+    out.extend_from_slice(message);
+    if let Some(id) = out.first_chunk_mut::<2>() {
+        *id = asker.id.to_be_bytes();
     }
 }
 

@@ -41,7 +41,7 @@ pub use compose::{
     QueryOptions, ResponseComposer, write_cookie, write_error, write_fault, write_query,
     write_query_without_edns, write_truncated,
 };
-pub use edit::{Canonical, Counts, ReplyOrigin, Ttls, render_reply};
+pub use edit::{Canonical, Counts, ReplyOrigin, Ttls, relay_reply, render_reply};
 pub use error::WireError;
 pub use header::{Flags, HEADER_LEN, Header};
 pub use name::{Name, NameError};

@@ -158,7 +158,7 @@ impl<'a> QueryView<'a> {
 
 impl Signature {
     /// The signature a record is.
-    fn of(record: &Record<'_>) -> Result<Option<Self>, WireError> {
+    pub(super) fn of(record: &Record<'_>) -> Result<Option<Self>, WireError> {
         let signature = match record.rtype {
             RecordType::TSIG => Self::Tsig,
             // A SIG record that covers no type (RFC 2931 section 3).

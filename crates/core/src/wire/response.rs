@@ -11,6 +11,7 @@ use super::edns::{Edns, ExtendedError};
 use super::error::WireError;
 use super::header::{HEADER_LEN, Header};
 use super::numbers::{Rcode, RecordType};
+use super::query::Signature;
 use super::question::QuestionRef;
 use super::records::{Records, Section};
 
@@ -153,6 +154,13 @@ impl<'a> ResponseView<'a> {
         );
         let records = self.header.answers | self.header.authorities;
         self.header.flags.response() && self.question.is_none() && records == 0 && error
+    }
+
+    /// Whether it ends in a transaction signature: TSIG (RFC 8945) or SIG(0) (RFC 2931).
+    #[must_use]
+    pub fn is_signed(&self) -> bool {
+        let last = self.records().filter_map(Result::ok).last();
+        last.is_some_and(|record| matches!(Signature::of(&record), Ok(Some(_))))
     }
 
     /// Offset of the first record.

@@ -1,10 +1,11 @@
 //! The commands that speak to a running program.
 
-use clap::{Arg, Command};
+use clap::{Arg, ArgMatches, Command};
 use tracing::level_filters::LevelFilter;
 
 use super::arguments::{sub, switch, with_settings};
-use crate::control::LEVELS;
+use crate::config::{Name, RecordType};
+use crate::control::{LEVELS, Request};
 use crate::settings::Id;
 
 /// All of them. The list of commands leaves them to its heading and to the end of the long help, so that it fits a screen.
@@ -12,8 +13,8 @@ pub(super) fn commands() -> impl Iterator<Item = Command> {
     all().into_iter().map(|command| command.hide(true))
 }
 
-fn all() -> [Command; 3] {
-    [status(), log_level(), drain()]
+fn all() -> [Command; 4] {
+    [status(), cache(), log_level(), drain()]
 }
 
 /// What they are called.
@@ -37,6 +38,66 @@ fn status() -> Command {
     ];
     let command = sub("status", about, lines).arg(switch("json", "Print it as JSON"));
     with_socket(command)
+}
+
+fn cache() -> Command {
+    let about = "What the running program has kept: stats, get NAME, flush";
+    let lines = [
+        "dotward cache stats",
+        "dotward cache get www.example.com",
+        "dotward cache flush example.com",
+    ];
+    let json = || switch("json", "Print it as JSON");
+    let name = |text: &str| text.parse::<Name>();
+    let qtype = |text: &str| text.parse::<RecordType>();
+    let stats = sub("stats", "Print what is kept and what came of it", lines).arg(json());
+    let get = sub(
+        "get",
+        "Print what is kept of a name; exit code 1 when that is nothing",
+        lines,
+    )
+    .arg(
+        Arg::new("NAME")
+            .help("The name")
+            .required(true)
+            .value_parser(name),
+    )
+    .arg(
+        Arg::new("TYPE")
+            .help("The record type [default: all]")
+            .value_parser(qtype),
+    )
+    .arg(json());
+    let flush = sub(
+        "flush",
+        "Forget what is kept at and below a name, or everything",
+        lines,
+    )
+    .arg(
+        Arg::new("SUFFIX")
+            .help("The name [default: everything]")
+            .value_parser(name),
+    )
+    .arg(json());
+    sub("cache", about, lines)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommands([stats, get, flush].map(with_socket))
+}
+
+/// The request of a `cache` command.
+pub(super) fn cache_request(command: &str, matches: &ArgMatches) -> Option<Request> {
+    let name = |id: &str| matches.get_one::<Name>(id).cloned();
+    match command {
+        "stats" => Some(Request::CacheStats),
+        "get" => Some(Request::CacheGet(
+            name("NAME")?,
+            matches.get_one::<RecordType>("TYPE").copied(),
+        )),
+        "flush" => Some(Request::CacheFlush(name("SUFFIX"))),
+        _ => None,
+    }
 }
 
 fn log_level() -> Command {

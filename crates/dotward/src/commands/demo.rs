@@ -372,6 +372,8 @@ fn config(
         listen_tls: None,
         proxy_from: Vec::new(),
         control: None,
+        snapshot: None,
+        shared_cache: None,
         allow: ["127.0.0.0/8", "::1/128"]
             .iter()
             .filter_map(|network| network.parse().ok())
@@ -397,6 +399,7 @@ fn config(
             file: None,
         },
         drain: Duration::from_secs(2),
+        sandbox: false,
         workers: Workers::Auto,
     }
 }

@@ -1,11 +1,12 @@
 //! What the commands do.
 
+mod cache;
 pub mod check;
 pub mod demo;
 pub mod explain;
 pub mod list;
 pub mod query;
-mod records;
+pub(crate) mod records;
 pub mod remote;
 mod status;
 pub mod version;

@@ -7,7 +7,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::status;
+use super::records::absolute;
+use super::{cache, status};
 use crate::cli::RemoteArgs;
 use crate::control::Request;
 use crate::control::client::{self, Answered, ClientError};
@@ -79,6 +80,18 @@ pub fn run(out: &mut dyn Write, path: &Path, args: &RemoteArgs) -> Result<bool, 
                 status::write_status(out, value)?;
             }
             return Ok(status::is_good(value));
+        }
+        _ if args.json => writeln!(out, "{value:#}")?,
+        Request::CacheStats => cache::write_stats(out, value)?,
+        Request::CacheGet(name, _) => {
+            let found = cache::write_answers(out, value)?;
+            if !found {
+                writeln!(out, "nothing is kept of {}", absolute(name))?;
+            }
+            return Ok(found);
+        }
+        Request::CacheFlush(_) => {
+            writeln!(out, "{} answers forgotten", status::text(&value["flushed"]))?;
         }
         Request::LogLevel(level) => match value["before"].as_str() {
             Some(before) => writeln!(out, "log level {level}, was {before}")?,

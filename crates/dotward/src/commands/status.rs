@@ -43,6 +43,33 @@ pub(super) fn write_status(out: &mut dyn Write, status: &Value) -> io::Result<()
             writeln!(out, "state      degraded: {}", faults.join("; "))?;
         }
     }
+    let cache = &status["cache"];
+    if cache["on"] == Value::Bool(true) {
+        writeln!(
+            out,
+            "cache      {} answers in {} of {} octets; {} hits, {} misses, {} stale",
+            text(&cache["entries"]),
+            text(&cache["octets"]),
+            text(&cache["limit"]),
+            text(&cache["hits"]),
+            text(&cache["misses"]),
+            text(&cache["stale"]),
+        )?;
+    }
+    let shared = &status["shared_cache"];
+    if !shared.is_null() {
+        let trouble = shared["fault"]
+            .as_str()
+            .filter(|_| shared["state"] != "asked");
+        writeln!(
+            out,
+            "shared     {}{}; {} hits, {} misses",
+            text(&shared["state"]),
+            trouble.map(|it| format!(": {it}")).unwrap_or_default(),
+            text(&shared["hits"]),
+            text(&shared["misses"]),
+        )?;
+    }
     writeln!(out)?;
     write_upstreams(out, list(&status["upstreams"]))
 }
@@ -94,12 +121,12 @@ fn row(upstream: &Value) -> [String; COLUMNS.len()] {
     ]
 }
 
-fn list(value: &Value) -> &[Value] {
+pub(super) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
 /// A string or a number as people write it.
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),

@@ -10,6 +10,7 @@ use dotward_core::front::Deny;
 use tracing::level_filters::LevelFilter;
 
 use super::answers;
+use super::cache;
 use super::fault::{Fault, Problem};
 use super::file::FileSettings;
 use super::files::{self, NamedFile, ReadFiles};
@@ -22,8 +23,7 @@ use super::routes;
 use super::upstreams;
 use super::value::{ListenText, Value};
 use super::{
-    CacheSettings, Config, ListenAddress, ListenTransport, LogFormat, LogSettings, ServerIdentity,
-    Workers,
+    Config, ListenAddress, ListenTransport, LogFormat, LogSettings, ServerIdentity, Workers,
 };
 use crate::settings::{Id, Setting};
 
@@ -64,10 +64,13 @@ pub(crate) fn build(
         routes: far.routes,
         forward_special,
         local,
-        cache: cache(parts.values)?,
+        cache: cache::settings(parts.values)?,
+        snapshot: cache::snapshot(parts.values)?,
+        shared_cache: cache::shared(parts, faults),
         bootstrap: far.bootstrap,
         log: log(parts.values),
         drain: duration(parts.values, Id::Drain)?,
+        sandbox: sandbox(parts.values),
         workers: workers(parts.values)?,
     })
 }
@@ -186,6 +189,11 @@ pub(crate) fn named_file(values: &Values, id: Id) -> Option<NamedFile> {
     })
 }
 
+/// The path a setting names.
+pub(super) fn path_of_setting(values: &Values, id: Id) -> Option<PathBuf> {
+    path_of(values.one(id)?)
+}
+
 fn path_of(parsed: &Parsed) -> Option<PathBuf> {
     if let Value::Path(path) = &parsed.value {
         Some(beside_file(path, &parsed.place))
@@ -221,28 +229,6 @@ fn proxy_from(values: &Values, warnings: &mut Vec<Warning>) -> Vec<ipnet::IpNet>
         warnings.push(Warning::ProxyFromEverybody { place });
     }
     limits::networks(values, Id::ListenProxyFrom)
-}
-
-fn cache(values: &Values) -> Option<CacheSettings> {
-    let seconds = |id| {
-        if let Value::Seconds(seconds) = values.one(id)?.value {
-            Some(seconds)
-        } else {
-            None
-        }
-    };
-    let max_ttl = seconds(Id::CacheMaxTtl)?;
-    let Value::Size(size) = values.one(Id::CacheSize)?.value else {
-        return None;
-    };
-    Some(CacheSettings {
-        size,
-        stale: duration(values, Id::CacheStale)?,
-        min_ttl: seconds(Id::CacheMinTtl)?.min(max_ttl),
-        max_ttl,
-        negative_ttl: seconds(Id::CacheNegativeTtl)?,
-        prefetch: values.one(Id::CachePrefetch)?.value == Value::YesNo(true),
-    })
 }
 
 /// The control socket; `None` when it is off, or nobody said anything.
@@ -282,7 +268,12 @@ fn is_stderr(parsed: &Parsed) -> bool {
     parsed.value == Value::Path(PathBuf::from("stderr"))
 }
 
-fn duration(values: &Values, id: Id) -> Option<Duration> {
+fn sandbox(values: &Values) -> bool {
+    let said = values.one(Id::Sandbox).map(|parsed| &parsed.value);
+    said != Some(&Value::YesNo(false))
+}
+
+pub(super) fn duration(values: &Values, id: Id) -> Option<Duration> {
     if let Value::Duration(duration) = values.one(id)?.value {
         Some(duration)
     } else {

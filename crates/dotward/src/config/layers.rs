@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::fault::{Fault, Problem};
 use super::place::Place;
-use super::value::{self, Value};
+use super::value::{self, Value, ValueFault};
 use crate::settings::{Default, Id, SETTINGS, Setting};
 
 /// One value as it was written.
@@ -110,7 +110,14 @@ pub(crate) fn parse_all(id: Id, given: &[Given], faults: &mut Vec<Fault>) -> Vec
                 place: place.clone(),
             }),
             Err(fault) => {
-                let (key, value) = (setting.title(), text.clone());
+                // A secret is not told again.
+                let secret = fault == ValueFault::PasswordInUrl;
+                let value = if secret {
+                    "…".to_owned()
+                } else {
+                    text.clone()
+                };
+                let key = setting.title();
                 faults.push(Fault::new(place, Problem::BadValue { key, value, fault }));
             }
         }

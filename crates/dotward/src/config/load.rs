@@ -161,6 +161,13 @@ impl<'a> Loading<'a> {
                 self.layers
                     .put(Id::LogLevel, Level::OlderFlag, &place, vec![level]);
             }
+            if id == Id::NoSandbox {
+                let off = Given {
+                    text: "false".into(),
+                    place: place.clone(),
+                };
+                self.layers.put(Id::Sandbox, Level::Flag, &place, vec![off]);
+            }
             self.layers.put(id, Level::Flag, &place, values);
         }
     }

@@ -29,6 +29,7 @@ use crate::presets::Preset;
 
 mod answers;
 mod build;
+mod cache;
 pub mod fault;
 mod file;
 pub mod files;
@@ -93,6 +94,10 @@ pub struct Config {
     pub local: Vec<LocalRecord>,
     /// What is kept, and for how long.
     pub cache: CacheSettings,
+    /// The file that carries what is kept over a restart.
+    pub snapshot: Option<SnapshotSettings>,
+    /// The cache that several instances share.
+    pub shared_cache: Option<SharedCacheSettings>,
     /// The resolvers asked for the addresses of upstreams without endpoints. Each has endpoints
     /// itself; at least one whenever such an upstream exists.
     pub bootstrap: Vec<UpstreamSettings>,
@@ -100,6 +105,8 @@ pub struct Config {
     pub log: LogSettings,
     /// How long queries in flight may take to finish after the order to stop.
     pub drain: Duration,
+    /// Whether the program gives up what it does not need once it serves.
+    pub sandbox: bool,
     /// How many threads answer queries.
     pub workers: Workers,
 }
@@ -265,6 +272,26 @@ pub struct Binding {
     pub interface: Option<String>,
     /// The mark of the packets; not 0.
     pub mark: Option<u32>,
+}
+
+/// The file that carries what is kept over a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotSettings {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How often it is written.
+    pub every: Duration,
+}
+
+/// A Redis or Valkey server that several instances share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedCacheSettings {
+    /// Where it is, without a password.
+    pub url: String,
+    /// What has the password.
+    pub password_file: Option<PathBuf>,
+    /// Roots to trust (PEM); the bundled ones without.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// What is kept, and for how long.

@@ -58,7 +58,9 @@ fn plain(setting: &Setting, layers: &Layers) -> Origin {
             .is_some_and(|(level, _)| level > Level::File);
     let (value, place) = match layers.strongest(setting.id) {
         _ if overruled => ("see listen.dns".into(), Place::Default),
-        Some((_, place)) if setting.id == Id::Debug => ("yes".into(), place.clone()),
+        Some((_, place)) if matches!(setting.id, Id::Debug | Id::NoSandbox) => {
+            ("yes".into(), place.clone())
+        }
         Some((_, place)) => (texts.join(", "), place.clone()),
         None => (setting.default_text(), Place::Default),
     };

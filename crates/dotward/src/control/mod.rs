@@ -16,6 +16,7 @@
 //!
 //! Deliberately absent: reading by anybody else (that is for a listener that can do nothing), orders over a network.
 
+mod cache;
 pub mod client;
 mod request;
 mod response;

@@ -4,7 +4,10 @@
 
 use std::fmt;
 
+use dotward_core::wire::{Name, RecordType};
 use tracing::level_filters::LevelFilter;
+
+use crate::commands::records::absolute;
 
 /// What the operator wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +16,12 @@ pub enum Request {
     Status,
     /// Log from this level on.
     LogLevel(LevelFilter),
+    /// What the cache holds and has done.
+    CacheStats,
+    /// What is kept of a name, of one type or of all.
+    CacheGet(Name, Option<RecordType>),
+    /// Forget what is kept at and below a name, or everything.
+    CacheFlush(Option<Name>),
     /// Take no more questions, answer those in flight, end.
     Drain,
 }
@@ -41,6 +50,32 @@ impl Request {
             arguments: "LEVEL",
             parse: |rest| match rest {
                 [level] => level_of(level).map(Self::LogLevel),
+                _ => None,
+            },
+        },
+        Row {
+            words: "cache stats",
+            arguments: "",
+            parse: |rest| rest.is_empty().then_some(Self::CacheStats),
+        },
+        Row {
+            words: "cache get",
+            arguments: "NAME [TYPE]",
+            parse: |rest| match rest {
+                [name] => Some(Self::CacheGet(name.parse().ok()?, None)),
+                [name, qtype] => Some(Self::CacheGet(
+                    name.parse().ok()?,
+                    Some(qtype.parse().ok()?),
+                )),
+                _ => None,
+            },
+        },
+        Row {
+            words: "cache flush",
+            arguments: "[SUFFIX]",
+            parse: |rest| match rest {
+                [] => Some(Self::CacheFlush(None)),
+                [suffix] => Some(Self::CacheFlush(Some(suffix.parse().ok()?))),
                 _ => None,
             },
         },
@@ -74,6 +109,11 @@ impl fmt::Display for Request {
         match self {
             Self::Status => f.write_str("status"),
             Self::LogLevel(level) => write!(f, "log-level {level}"),
+            Self::CacheStats => f.write_str("cache stats"),
+            Self::CacheGet(name, None) => write!(f, "cache get {}", absolute(name)),
+            Self::CacheGet(name, Some(qtype)) => write!(f, "cache get {} {qtype}", absolute(name)),
+            Self::CacheFlush(None) => f.write_str("cache flush"),
+            Self::CacheFlush(Some(suffix)) => write!(f, "cache flush {}", absolute(suffix)),
             Self::Drain => f.write_str("drain"),
         }
     }
@@ -121,7 +161,21 @@ mod tests {
 
     #[test]
     fn every_request_is_read_as_it_is_written() {
-        let mut requests = vec![Request::Status, Request::Drain];
+        let mut requests = vec![Request::Status, Request::Drain, Request::CacheStats];
+        for name in [
+            ".",
+            "a.example",
+            r"a\032b.c\.d.example",
+            r"\000\255.example",
+        ] {
+            let name: Name = name.parse().unwrap();
+            requests.extend([
+                Request::CacheGet(name.clone(), None),
+                Request::CacheGet(name.clone(), Some(RecordType(65_280))),
+                Request::CacheFlush(Some(name)),
+            ]);
+        }
+        requests.push(Request::CacheFlush(None));
         requests.extend(LEVELS.iter().map(|(_, level)| Request::LogLevel(*level)));
         for request in requests {
             assert_eq!(Request::parse(&request.to_string()).unwrap(), request);
@@ -133,6 +187,8 @@ mod tests {
         let told = |line| Request::parse(line).unwrap_err().to_string();
         assert_eq!(told("log-level loud"), "write: log-level LEVEL");
         assert_eq!(told("status now"), "write: status");
+        assert_eq!(told("cache get"), "write: cache get NAME [TYPE]");
+        assert_eq!(told("cache flush a..b"), "write: cache flush [SUFFIX]");
         for line in ["", "  ", "stat", "\u{0}", "log -level info"] {
             assert!(told(line).starts_with("not a request; there are: status"));
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use dotward_core::cache::Cache;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -19,7 +20,7 @@ use tokio::time::timeout;
 use super::response;
 use super::socket::SocketFile;
 use super::status::Asked;
-use super::{ControlSocket, Refusal, Request};
+use super::{ControlSocket, Refusal, Request, cache};
 use crate::limits::{CONTROL_CONNECTIONS, CONTROL_PATIENCE, CONTROL_READ, CONTROL_REQUEST};
 use crate::logging;
 use crate::run::Order;
@@ -29,6 +30,10 @@ use crate::run::Order;
 pub(crate) struct Desk {
     /// To the worker that has the engine.
     pub(crate) worker: mpsc::Sender<Asked>,
+    /// What is kept.
+    pub(crate) cache: Arc<Cache>,
+    /// By group of upstreams: the route it is of; empty for none.
+    pub(crate) routes: Vec<String>,
     /// To whoever waits for the end.
     pub(crate) orders: watch::Sender<Order>,
     /// How long what is in flight may take when the end is asked for.
@@ -40,12 +45,13 @@ pub(crate) struct Desk {
 pub(crate) struct Server {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-    /// Removed when the server is over.
-    _file: SocketFile,
+    /// Removed before the server is over: who sees the connection end sees the file gone.
+    file: Option<SocketFile>,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        drop(self.file.take());
         drop(self.stop.take());
         // A thread that panicked was told about by the panic.
         drop(self.thread.take().map(JoinHandle::join));
@@ -76,7 +82,7 @@ pub(crate) fn start(socket: ControlSocket, desk: Desk) -> io::Result<Server> {
     Ok(Server {
         stop: Some(stop),
         thread: Some(thread),
-        _file: file,
+        file: Some(file),
     })
 }
 
@@ -159,12 +165,21 @@ async fn carry_out(request: &Request, desk: &Desk) -> Result<Value, Refusal> {
             tracing::info!(%level, "log level changed over the control socket");
             Ok(json!({ "level": level.to_string(), "before": before.map(|it| it.to_string()) }))
         }
+        Request::CacheStats => cache_stats(desk).await,
+        Request::CacheGet(name, qtype) => cache::of_name(&desk.cache, &desk.routes, name, *qtype),
+        Request::CacheFlush(suffix) => cache::flush(&desk.cache, suffix.as_ref()),
         Request::Drain => {
             tracing::info!("asked to end over the control socket");
             desk.orders.send_replace(Order::Drain);
             Ok(json!({ "drain_ms": millis(desk.drain) }))
         }
     }
+}
+
+/// The engine knows about the cache that is shared; without it there is one answer less.
+async fn cache_stats(desk: &Desk) -> Result<Value, Refusal> {
+    let shared = ask_worker(desk, Asked::Shared).await?;
+    Ok(json!({ "memory": cache::stats(&desk.cache), "shared": shared }))
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -3,19 +3,23 @@
 //! Promises: what is gathered is a copy of a moment; gathering it takes no longer than reading a few fields of each upstream.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use dotward_core::cache::Cache;
 use dotward_core::time::Moment;
 use dotward_core::upstream::{HealthState, UpstreamId};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
+use super::cache;
 use crate::clock;
 use crate::config::{Config, Protocol, protocol_word};
 use crate::events;
 use crate::listen::sockets::transport_word;
 use crate::logging;
 use crate::run::Listening;
+use crate::shared::SharedCache;
 use crate::worker::{State, Worker};
 
 /// What a worker is asked, with where the answer goes.
@@ -23,12 +27,15 @@ use crate::worker::{State, Worker};
 pub(crate) enum Asked {
     /// How things are.
     Status(oneshot::Sender<Value>),
+    /// How the cache that several instances share is doing; null without one.
+    Shared(oneshot::Sender<Value>),
 }
 
 /// What does not change while the program runs.
 #[derive(Debug)]
 pub(crate) struct Facts {
     began: Moment,
+    cache: Arc<Cache>,
     listening: Vec<Listening>,
     upstreams: Vec<UpstreamFacts>,
 }
@@ -42,7 +49,7 @@ struct UpstreamFacts {
 
 impl Facts {
     /// The facts of a program with this configuration that listens there.
-    pub(crate) fn new(config: &Config, listening: Vec<Listening>) -> Self {
+    pub(crate) fn new(config: &Config, listening: Vec<Listening>, cache: Arc<Cache>) -> Self {
         let upstreams = config.upstreams.iter().map(|upstream| UpstreamFacts {
             name: upstream.name.clone(),
             protocol: upstream.protocol,
@@ -50,9 +57,17 @@ impl Facts {
         });
         Self {
             began: clock::now(),
+            cache,
             listening,
             upstreams: upstreams.collect(),
         }
+    }
+}
+
+impl Facts {
+    /// What is kept.
+    pub(crate) fn cache(&self) -> Arc<Cache> {
+        Arc::clone(&self.cache)
     }
 }
 
@@ -68,6 +83,10 @@ pub(crate) async fn answer_questions(
                 let status = worker.turn(|state, _, now| status(state, &facts, now));
                 // Who has given up waiting needs no answer.
                 drop(answer.send(status));
+            }
+            Asked::Shared(answer) => {
+                let shared = worker.turn(|state, _, _| shared_status(state));
+                drop(answer.send(shared));
             }
         }
     }
@@ -90,6 +109,10 @@ fn status(state: &State, facts: &Facts, now: Moment) -> Value {
     if state.is_draining() {
         degraded.push("the program is ending".to_owned());
     }
+    let shared = shared_status(state);
+    if shared["state"] == "left alone" {
+        degraded.push("the shared cache does not answer".to_owned());
+    }
     let load = state.engine.load();
     let listening = facts.listening.iter().map(|it| {
         json!({ "transport": transport_word(it.transport), "address": it.address.to_string() })
@@ -106,7 +129,18 @@ fn status(state: &State, facts: &Facts, now: Moment) -> Value {
         "clients_waiting": state.engine.in_flight(),
         "client_streams": state.near.clients.count_of_all(),
         "upstream_connections": load.connections,
+        "cache": cache::stats(&facts.cache),
+        "shared_cache": shared,
     })
+}
+
+/// Null without one.
+fn shared_status(state: &State) -> Value {
+    let Some(stats) = state.engine.shared_stats() else {
+        return Value::Null;
+    };
+    let fault = state.shared.as_ref().and_then(SharedCache::fault);
+    cache::shared_stats(&stats, fault.as_deref())
 }
 
 fn upstream_status(

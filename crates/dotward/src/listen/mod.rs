@@ -27,7 +27,7 @@ fn take_query(
     now: Moment,
 ) -> Taken {
     near.counters.queries(client.transport).add(1);
-    let wall = near.wall(now);
+    let wall = near.wall_seconds(now);
     match near
         .front
         .handle_query(message, client, now, wall, &mut near.reply)

@@ -27,6 +27,11 @@ impl Places {
         self.taken.load(Ordering::Relaxed) >= self.most
     }
 
+    /// Whether clients should be asked to close what they do not use: of sixteen places fewer than one is free.
+    pub(crate) fn are_scarce(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) > self.most - self.most.div_ceil(16)
+    }
+
     /// How many streams of one source a worker may have.
     pub(crate) fn per_source(&self) -> usize {
         self.per_source
@@ -45,5 +50,26 @@ impl Places {
     /// Gives places back.
     pub(crate) fn give_back(&self, places: usize) {
         self.taken.fetch_sub(places, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_become_scarce_before_they_are_full() {
+        for (most, scarce_from) in [(1, 1), (16, 16), (32, 31), (2048, 1921)] {
+            let places = Places::new(most, 1);
+            for taken in 1..=most {
+                places.take();
+                assert_eq!(
+                    places.are_scarce(),
+                    taken >= scarce_from,
+                    "{taken} of {most}"
+                );
+            }
+            assert!(places.are_full());
+        }
     }
 }

@@ -151,6 +151,12 @@ impl Clients {
         self.places.are_full()
     }
 
+    /// Whether clients are asked to close when they have what they want: the process is about to end, or places are scarce. Who closes first
+    /// bears what TCP remembers of a connection (TIME_WAIT; RFC 7828 section 3.4, RFC 9210 section 4.3).
+    fn are_urged_to_close(&self) -> bool {
+        self.draining || self.places.are_scarce()
+    }
+
     /// Appends a reply to the stream of a client, if it still exists.
     pub(crate) fn reply(&mut self, key: ClientKey, message: &[u8]) {
         let Some(client) = self.streams.get_mut(key) else {
@@ -382,7 +388,10 @@ fn take_messages(near: &mut Near, far: &mut impl Far, key: ClientKey, now: Momen
         return;
     };
     let mut messages = std::mem::take(&mut client.messages);
-    let who = client.client;
+    let mut who = client.client;
+    if near.clients.are_urged_to_close() {
+        who.idle = Duration::ZERO;
+    }
     while let Some(client) = near.clients.streams.get(key)
         && !client.is_full()
         && let Some(message) = messages.next_message()

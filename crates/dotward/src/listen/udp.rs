@@ -25,7 +25,6 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::UdpSocket;
 
 use super::{Taken, take_query};
-use crate::clock;
 use crate::counters::Counters;
 use crate::limits::{LAST_BATCHES, RECEIVE_PAUSE};
 use crate::near::{Far, Host, Near, ReplyTo};
@@ -254,13 +253,13 @@ fn receive<H: Host>(host: &Rc<H>, socket: &Socket, batch: &mut RecvBatch, port: 
         }
         Ok(()) | Err(_) => {}
     }
-    let stale = clock::wall().saturating_sub(QUESTION_BUDGET);
     if fresh {
         host.near_turn(|near, far, now| {
+            let wall = near.wall.about(now);
             for datagram in batch.iter() {
                 if datagram.meta.truncated {
                     near.counters.cut.add(1);
-                } else if is_stale(&datagram, stale) {
+                } else if is_stale(&datagram, wall) && is_stale(&datagram, near.wall.exactly(now)) {
                     near.counters.stale.add(1);
                 } else {
                     take(near, far, port, datagram, now);
@@ -275,10 +274,11 @@ fn receive<H: Host>(host: &Rc<H>, socket: &Socket, batch: &mut RecvBatch, port: 
     }
 }
 
-/// Whether the datagram arrived before `stale`. After a jump of the wall clock that is wrong for what waits in the socket at that
-/// moment, and for nothing else.
-fn is_stale(datagram: &Datagram<'_>, stale: Duration) -> bool {
-    datagram.meta.arrived.is_some_and(|arrived| arrived < stale)
+/// Whether the datagram waited for longer than its client does. After a jump of the wall clock that is wrong for what waits in the socket
+/// at that moment, and for nothing else.
+fn is_stale(datagram: &Datagram<'_>, wall: Duration) -> bool {
+    let since = wall.saturating_sub(QUESTION_BUDGET);
+    datagram.meta.arrived.is_some_and(|arrived| arrived < since)
 }
 
 fn take(near: &mut Near, far: &mut impl Far, port: usize, datagram: Datagram<'_>, now: Moment) {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use crate::control::ControlBindError;
 use crate::listen::sockets::BindError;
+use crate::shared::StoreError;
 use crate::tls::TlsSetupError;
 use crate::upstream::dial::BindingError;
 
@@ -16,6 +17,8 @@ pub enum StartFault {
     Bind(BindError),
     /// There is no control socket.
     Control(ControlBindError),
+    /// The shared cache cannot be used as it is configured.
+    SharedCache(StoreError),
     /// Certificate or key of the TLS listeners cannot be used.
     ListenTls(TlsSetupError),
     /// The TLS settings of an upstream cannot be used.
@@ -48,6 +51,7 @@ impl fmt::Display for StartFault {
         match self {
             Self::Bind(error) => error.fmt(f),
             Self::Control(error) => error.fmt(f),
+            Self::SharedCache(error) => write!(f, "shared cache: {error}"),
             Self::ListenTls(error) => write!(f, "TLS listeners: {error}"),
             Self::UpstreamTls { upstream, error } => write!(f, "upstream {upstream}: {error}"),
             Self::Binding { upstream, error } => write!(f, "upstream {upstream}: {error}"),

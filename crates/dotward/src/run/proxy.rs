@@ -51,7 +51,8 @@ impl Proxy {
     }
 
     /// Serves on this thread until `shutdown` says [`Order::Drain`] or [`Order::Abort`] is due. `shutdown` is called before anything
-    /// is bound, so that nobody sees a proxy that listens and does not obey yet.
+    /// is bound, so that nobody sees a proxy that listens and does not obey yet. The process gives up what the
+    /// configuration does not need; there is no way back, so this is for the program, not for who embeds it.
     ///
     /// # Errors
     ///
@@ -64,6 +65,7 @@ impl Proxy {
         local_runtime()?.block_on(async {
             let shutdown = shutdown(orders);
             let prepared = Prepared::new(config)?;
+            prepared.enter_sandbox();
             let ended = tokio::select! {
                 biased;
                 () = shutdown => std::future::pending().await,

@@ -27,6 +27,8 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
         listen_tls: None,
         proxy_from: Vec::new(),
         control: None,
+        snapshot: None,
+        shared_cache: None,
         allow: vec!["127.0.0.0/8".parse().unwrap()],
         deny: Deny::default(),
         limits: LimitSettings::default(),
@@ -53,6 +55,7 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
             file: None,
         },
         drain: Duration::from_secs(2),
+        sandbox: false,
         workers: Workers::Auto,
     }
 }

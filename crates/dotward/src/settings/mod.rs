@@ -103,6 +103,11 @@ pub enum Id {
     CacheMaxTtl,
     CacheNegativeTtl,
     CachePrefetch,
+    CacheSnapshot,
+    CacheSnapshotEvery,
+    SharedCache,
+    SharedCachePasswordFile,
+    SharedCacheCaFile,
     LimitRate,
     LimitOctets,
     LimitSlip,
@@ -133,6 +138,8 @@ pub enum Id {
     Debug,
     ConfigFile,
     Drain,
+    Sandbox,
+    NoSandbox,
     Workers,
     Compat,
 }
@@ -299,6 +306,8 @@ pub enum Kind {
     Ipv4,
     /// An IPv6 address.
     Ipv6,
+    /// Where a Redis or Valkey server is, as a URL, or `off`.
+    Store,
     /// Present or absent.
     Switch,
 }
@@ -330,6 +339,7 @@ impl Kind {
             Self::Number { .. } | Self::Workers => "N",
             Self::Ipv4 => "IPv4",
             Self::Ipv6 => "IPv6",
+            Self::Store => "URL",
             Self::Switch => "",
         }
     }
@@ -371,6 +381,9 @@ impl Kind {
             Self::Workers => format!("auto, or 1 to {WORKERS_MAX}"),
             Self::Ipv4 => "IPv4 address".into(),
             Self::Ipv6 => "IPv6 address".into(),
+            Self::Store => {
+                "`redis://`, `rediss://` or `unix://` URL without password, or `off`".into()
+            }
             Self::Switch => "no value".into(),
         }
     }

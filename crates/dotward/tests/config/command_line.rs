@@ -136,7 +136,7 @@ fn help(arguments: &[&str]) -> String {
 
 #[test]
 fn short_help_fits_one_screen_and_ends_with_three_examples() {
-    let commands: [&[&str]; 12] = [
+    let commands: [&[&str]; 16] = [
         &[],
         &["run"],
         &["demo"],
@@ -149,6 +149,10 @@ fn short_help_fits_one_screen_and_ends_with_three_examples() {
         &["status"],
         &["log-level"],
         &["drain"],
+        &["cache"],
+        &["cache", "stats"],
+        &["cache", "get"],
+        &["cache", "flush"],
     ];
     for command in commands {
         let text = help(&[command, &["-h"]].concat());

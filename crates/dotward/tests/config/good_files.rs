@@ -28,6 +28,10 @@ fn shown(config: &Config) -> String {
         let from: Vec<_> = config.proxy_from.iter().map(ToString::to_string).collect();
         writeln!(text, "proxy from {}", from.join(" ")).expect("a string");
     }
+    let kept = (&config.control, &config.snapshot, &config.shared_cache);
+    if kept != (&None, &None, &None) {
+        writeln!(text, "{kept:?}").expect("a string");
+    }
     let answers = &config.answers;
     if (answers.udp_size, answers.cookies) != (1232, Cookies::Answer) || answers.nsid.is_some() {
         writeln!(text, "{answers:?}").expect("a string");

@@ -1,6 +1,6 @@
 //! Completeness: every setting can be set in each of the ways its row names.
 
-use dotward::settings::{Change, Id, SETTINGS, Setting};
+use dotward::settings::{Change, Id, Kind, SETTINGS, Setting};
 
 use crate::{Files, assert_file, good};
 
@@ -17,6 +17,7 @@ fn identity_files() -> Files {
             "/etc/dotward/cookie-secrets",
             "e5e973e5a6b2a43f48e7dc849e37bfcf\n",
         )
+        .with("/etc/dotward/cache-password", "secret\n")
         .with("dotward.toml", "")
 }
 
@@ -75,7 +76,7 @@ fn every_option_is_heard() {
     for setting in SETTINGS.iter().filter(|setting| setting.flag.is_some()) {
         let flag = format!("--{}", setting.flag.expect("filtered"));
         let value = values(setting);
-        let own: &[&str] = if setting.id == Id::Debug {
+        let own: &[&str] = if setting.kind == Kind::Switch {
             &[&flag]
         } else {
             &[&flag, &value]
@@ -84,7 +85,7 @@ fn every_option_is_heard() {
         assert_eq!(place_of(&loaded, setting).as_deref(), Some(flag.as_str()));
         if let Some(short) = setting.short {
             let short = format!("-{short}");
-            let own: &[&str] = if setting.id == Id::Debug {
+            let own: &[&str] = if setting.kind == Kind::Switch {
                 &[&short]
             } else {
                 &[&short, &value]

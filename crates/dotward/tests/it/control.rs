@@ -54,7 +54,7 @@ fn text(output: &[u8]) -> String {
 }
 
 /// Sends octets as they are and reads what comes until the end.
-async fn raw(socket: &Path, octets: &[u8]) -> String {
+pub(crate) async fn raw(socket: &Path, octets: &[u8]) -> String {
     let (socket, octets) = (socket.to_owned(), octets.to_owned());
     within(tokio::task::spawn_blocking(move || {
         let mut stream = UnixStream::connect(socket).unwrap();
@@ -218,4 +218,43 @@ async fn it_is_reachable_while_many_questions_wait() {
     };
     let response = within(busy).await;
     assert!(response["ok"]["questions_in_flight"].as_u64().unwrap() > 0);
+}
+
+#[tokio::test]
+async fn the_cache_is_looked_into_and_flushed_while_it_runs() {
+    let controlled = Controlled::start();
+    let udp = controlled.program.udp;
+    for name in ["www.a.example", "a.example", "b.example"] {
+        assert!(ask_udp(udp, name).await.is_good());
+        assert!(ask_udp(udp, name).await.is_good());
+    }
+    let stats = controlled.command(&["cache", "stats"]).await;
+    let shown = text(&stats.stdout);
+    assert!(shown.contains("hits         3 (50.0 %)"), "{shown}");
+    assert!(shown.contains("answers      3 in"), "{shown}");
+
+    let found = controlled.command(&["cache", "get", "WWW.a.example"]).await;
+    let shown = text(&found.stdout);
+    let address = dotward_faults::answers::expected_a("www.a.example");
+    assert_eq!(found.status.code(), Some(0), "{shown}");
+    assert!(
+        shown.starts_with("www.a.example. A  NOERROR data, "),
+        "{shown}"
+    );
+    assert!(shown.contains(&format!(" IN A {address}")), "{shown}");
+    let other_type = controlled
+        .command(&["cache", "get", "a.example", "AAAA"])
+        .await;
+    assert_eq!(other_type.status.code(), Some(1));
+    assert_eq!(text(&other_type.stdout), "nothing is kept of a.example.\n");
+
+    let flushed = controlled.command(&["cache", "flush", "a.example"]).await;
+    assert_eq!(text(&flushed.stdout), "2 answers forgotten\n");
+    assert!(ask_udp(udp, "a.example").await.is_good());
+    assert!(ask_udp(udp, "b.example").await.is_good());
+    let asked = |name| controlled.server.times_asked(name, RecordType::A.0);
+    assert_eq!((asked("a.example"), asked("b.example")), (2, 1));
+    let all = controlled.command(&["cache", "flush", "--json"]).await;
+    let all: Value = serde_json::from_slice(&all.stdout).unwrap();
+    assert_eq!(all["flushed"], 2);
 }

@@ -71,6 +71,8 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
         listen_tls: None,
         proxy_from: Vec::new(),
         control: None,
+        snapshot: None,
+        shared_cache: None,
         allow: vec!["127.0.0.0/8".parse().unwrap()],
         deny: Deny::default(),
         limits: LimitSettings::default(),
@@ -93,6 +95,7 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
             file: None,
         },
         drain: Duration::from_secs(2),
+        sandbox: false,
         workers: Workers::Auto,
     }
 }

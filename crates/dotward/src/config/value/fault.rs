@@ -165,9 +165,18 @@ pub enum ValueFault {
         /// The address.
         address: String,
     },
+    /// Not the URL of a Redis or Valkey server.
+    NotAStore,
+    /// A password stands where everybody can read it.
+    PasswordInUrl,
     /// Not UTF-8.
     NotUtf8,
 }
+
+const STORE_REMEDY: &str =
+    "write redis://HOST[:PORT], rediss://HOST[:PORT] for TLS, unix:///PATH, or off";
+const PASSWORD_REMEDY: &str = "put the password into a file and name that with cache.shared_password_file \
+                               (--shared-cache-password-file)";
 
 impl fmt::Display for ValueFault {
     /// What is wrong, without the value.
@@ -221,6 +230,8 @@ impl fmt::Display for ValueFault {
             Self::AddressWithoutName { address } => {
                 write!(f, "nothing says whose certificate {address} must show")
             }
+            Self::NotAStore => f.write_str("not the URL of a Redis or Valkey server"),
+            Self::PasswordInUrl => f.write_str("a password does not belong into a URL"),
             Self::NotUtf8 => f.write_str("not UTF-8"),
         }
     }
@@ -301,6 +312,8 @@ impl ValueFault {
                 "write `tls://NAME@{address}`, or `tls://{address}` if its certificate carries \
                  the address, or add `?pin=sha256/…`"
             ),
+            Self::NotAStore => STORE_REMEDY.into(),
+            Self::PasswordInUrl => PASSWORD_REMEDY.into(),
             Self::NotUtf8 => "write it in UTF-8".into(),
         }
     }

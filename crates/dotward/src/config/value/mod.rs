@@ -21,6 +21,7 @@ mod network;
 mod route;
 mod scalar;
 mod spec;
+mod store;
 mod suffix;
 
 pub use fault::{Family, ValueFault};
@@ -28,6 +29,7 @@ pub use listen::ListenText;
 pub use network::{LOOPBACK, PRIVATE};
 pub use route::RouteText;
 pub use spec::Spec;
+pub(crate) use store::OFF as STORE_OFF;
 
 pub(crate) use scalar::port;
 pub(crate) use spec::{known_preset, parse_of_route, preset_of, tls_name, written};
@@ -103,6 +105,7 @@ pub(crate) fn parse(kind: Kind, text: &str) -> Result<Value, ValueFault> {
         Kind::Workers => scalar::workers(text).map(Value::Workers),
         Kind::Ipv4 => scalar::ipv4(text).map(Value::Ipv4),
         Kind::Ipv6 => scalar::ipv6(text).map(Value::Ipv6),
+        Kind::Store => store::parse(text).map(Value::Text),
         Kind::Switch => Ok(Value::Switch),
     }
 }

@@ -95,4 +95,69 @@ pub(super) const ROWS: &[Setting] = &[
                  in ten is added.",
         ..ROW
     },
+    Setting {
+        id: Id::CacheSnapshot,
+        key: key("cache", "snapshot"),
+        flag: Some("cache-snapshot"),
+        variable: Some("DOTWARD_CACHE_SNAPSHOT"),
+        example: "\"/var/lib/dotward/cache\"",
+        group: Group::Cache,
+        help: "File that carries what is kept over a restart",
+        rare: true,
+        detail: "Written at the end and every snapshot_every, mode 0600: it says what was asked for. Read at the start in the background; what is damaged is ignored. \
+                 The directory has to exist and to be writable.",
+        ..ROW
+    },
+    Setting {
+        id: Id::CacheSnapshotEvery,
+        key: key("cache", "snapshot_every"),
+        flag: Some("cache-snapshot-every"),
+        variable: Some("DOTWARD_CACHE_SNAPSHOT_EVERY"),
+        kind: Kind::Duration {
+            min: Duration::from_secs(10),
+            max: Duration::from_secs(86_400),
+        },
+        default: Default::Values(&["10m"]),
+        example: "\"1h\"",
+        group: Group::Cache,
+        help: "How often the snapshot is written while the program runs",
+        rare: true,
+        ..ROW
+    },
+    Setting {
+        id: Id::SharedCache,
+        key: key("cache", "shared"),
+        flag: Some("shared-cache"),
+        variable: Some("DOTWARD_SHARED_CACHE"),
+        kind: Kind::Store,
+        example: "\"rediss://cache.internal:6380\"",
+        group: Group::Cache,
+        help: "Redis or Valkey server that several instances share, or off",
+        rare: true,
+        detail: "redis://, rediss:// (TLS) or unix://. Asked before an upstream, for a few milliseconds at most; never needed. Passwords do not belong into the URL.",
+        ..ROW
+    },
+    Setting {
+        id: Id::SharedCachePasswordFile,
+        key: key("cache", "shared_password_file"),
+        flag: Some("shared-cache-password-file"),
+        variable: Some("DOTWARD_SHARED_CACHE_PASSWORD_FILE"),
+        example: "\"/etc/dotward/cache-password\"",
+        group: Group::Cache,
+        help: "File with the password of the shared cache",
+        rare: true,
+        ..ROW
+    },
+    Setting {
+        id: Id::SharedCacheCaFile,
+        key: key("cache", "shared_ca_file"),
+        flag: Some("shared-cache-ca-file"),
+        variable: Some("DOTWARD_SHARED_CACHE_CA_FILE"),
+        default: Default::Nothing("bundled roots"),
+        example: "\"/etc/dotward/corp-ca.pem\"",
+        group: Group::Cache,
+        help: "Roots (PEM) to trust for the shared cache",
+        rare: true,
+        ..ROW
+    },
 ];

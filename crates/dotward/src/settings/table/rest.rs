@@ -114,6 +114,28 @@ pub(super) const ROWS: &[Setting] = &[
         ..ROW
     },
     Setting {
+        id: Id::Sandbox,
+        key: key("runtime", "sandbox"),
+        variable: Some("DOTWARD_SANDBOX"),
+        kind: Kind::YesNo,
+        default: Default::Values(&["true"]),
+        example: "false",
+        group: Group::Expert,
+        help: "Give up files, ports and system calls that are not needed, as far as the kernel offers it",
+        detail: "Landlock and seccomp, entered when everything is bound; the log says what is enforced. docs/hardening.md says what stays allowed.",
+        ..ROW
+    },
+    Setting {
+        id: Id::NoSandbox,
+        flag: Some("no-sandbox"),
+        kind: Kind::Switch,
+        default: Default::Nothing("no"),
+        group: Group::Expert,
+        help: "Same as runtime.sandbox = false",
+        rare: true,
+        ..ROW
+    },
+    Setting {
         id: Id::Compat,
         variable: Some("DOTWARD_COMPAT"),
         kind: Kind::Choice(&["b", "c", "off"]),

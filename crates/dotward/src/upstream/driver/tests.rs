@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use dotward_core::engine::Action;
 use dotward_core::front::{Client, Verdict};
+use dotward_core::time::WallSeconds;
 use dotward_core::wire::{Class, QueryOptions, Question, RecordType, Transport, write_query};
 use socket2::SockRef;
 use tokio::net::TcpListener;
@@ -49,7 +50,7 @@ fn submit(state: &mut State, number: usize) {
         &message,
         &client,
         now,
-        clock::wall_seconds(),
+        WallSeconds::default(),
         &mut near.reply,
     );
     let Verdict::Forward(request) = verdict else {

@@ -1,0 +1,193 @@
+//! The paths of a query through the core, each walked a given number of times, so that their instructions can be counted.
+//!
+//! ```text
+//! paths PATH TIMES
+//! ```
+//!
+//! `ci/instructions` runs this under callgrind with two numbers of times and divides the difference: what start and end cost falls out.
+//! Time stands still or moves by fixed steps and randomness is seeded, so that two runs do the same.
+//!
+//! Deliberately absent: any measuring of time.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a path that is not walked as meant must not be counted"
+)]
+
+use core::hint::black_box;
+use core::time::Duration;
+
+use dotward_core::engine::{Action, Engine, EngineConfig, Replies};
+use dotward_core::front::{Client, Front, FrontConfig, Verdict};
+use dotward_core::policy::{Acl, PolicyConfig};
+use dotward_core::time::{Moment, WallSeconds};
+use dotward_core::upstream::{ConnectionId, Strategy, UpstreamConfig};
+use dotward_core::wire::frame::{FrameReader, append_frame};
+use dotward_core::wire::{
+    Asker, Class, HEADER_LEN, QueryOptions, QueryView, Question, RecordType, ReplyOrigin,
+    ResponseView, Transport, render_reply, write_query,
+};
+
+const NAME: &str = "a-usual-name.of-some-length.example.com";
+
+/// Questions in flight at a time on the path through the engine.
+const BATCH: usize = 16;
+
+/// Octets the client takes over UDP.
+const UDP_MAX: u16 = 1232;
+
+/// NOERROR to a recursive query, one question and two records of answer.
+const RESPONSE_HEADER: [u8; 10] = [0x81, 0x80, 0, 1, 0, 2, 0, 0, 0, 0];
+/// An A record whose owner is the question's name, TTL 300.
+const ADDRESS: [u8; 16] = [0xc0, 12, 0, 1, 0, 1, 0, 0, 1, 44, 0, 4, 192, 0, 2, 1];
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let path = arguments.next().unwrap();
+    let times: usize = arguments.next().unwrap().parse().unwrap();
+    match path.as_str() {
+        "parse-query" => parse_query(times),
+        "parse-response" => parse_response(times),
+        "render-reply" => render(times),
+        "special-name" => front(times, "printer.local", true),
+        "forward" => front(times, NAME, false),
+        "in-flight" => in_flight(times),
+        other => panic!("no such path: {other}"),
+    }
+}
+
+fn query(name: &str) -> Vec<u8> {
+    let question = Question::new(&name.parse().unwrap(), RecordType::A, Class::IN);
+    let options = QueryOptions {
+        checking_disabled: false,
+        dnssec_ok: false,
+        keepalive: false,
+        padding: None,
+    };
+    let mut message = Vec::new();
+    write_query(question.view(), options, &mut message);
+    message
+}
+
+/// The response of a resolver to `query`.
+fn response(query: &[u8]) -> Vec<u8> {
+    let view = QueryView::parse(query).unwrap();
+    let question = view.question();
+    let mut message = Vec::with_capacity(HEADER_LEN + question.octets().len() + 2 * ADDRESS.len());
+    message.extend_from_slice(&query[..2]);
+    message.extend_from_slice(&RESPONSE_HEADER);
+    message.extend_from_slice(question.octets());
+    message.extend_from_slice(&ADDRESS);
+    message.extend_from_slice(&ADDRESS);
+    message
+}
+
+fn parse_query(times: usize) {
+    let message = query(NAME);
+    for _ in 0..times {
+        let view = QueryView::parse(black_box(&message));
+        assert!(black_box(view).is_ok());
+    }
+}
+
+fn parse_response(times: usize) {
+    let message = response(&query(NAME));
+    for _ in 0..times {
+        let view = ResponseView::parse(black_box(&message));
+        assert!(black_box(view).is_ok());
+    }
+}
+
+fn render(times: usize) {
+    let (query, mut reply) = (query(NAME), Vec::new());
+    let response = response(&query);
+    let view = ResponseView::parse(&response).unwrap();
+    let query = QueryView::parse(&query).unwrap();
+    let asker = Asker::new(&query, Transport::Udp, UDP_MAX);
+    for _ in 0..times {
+        let origin = ReplyOrigin::Upstream;
+        render_reply(black_box(&view), black_box(&asker), origin, &mut reply);
+        black_box(&reply);
+    }
+}
+
+fn new_front() -> Front {
+    let allow: Vec<_> = ["127.0.0.0/8", "10.0.0.0/8", "192.168.0.0/16", "fc00::/7"]
+        .map(|network| network.parse().unwrap())
+        .into();
+    Front::new(FrontConfig::new(Acl::new(&allow), PolicyConfig::default()))
+}
+
+fn client() -> Client {
+    Client {
+        address: "192.168.1.7:40000".parse().unwrap(),
+        transport: Transport::Udp,
+        idle: Duration::ZERO,
+    }
+}
+
+fn judge(front: &Front, message: &[u8], now: Moment, reply: &mut Vec<u8>) -> Verdict {
+    front.handle_query(message, &client(), now, WallSeconds::default(), reply)
+}
+
+fn front(times: usize, name: &str, replies: bool) {
+    let (front, message, mut reply) = (new_front(), query(name), Vec::new());
+    for _ in 0..times {
+        let verdict = judge(&front, black_box(&message), Moment::ZERO, &mut reply);
+        assert_eq!(matches!(black_box(verdict), Verdict::Reply), replies);
+    }
+}
+
+/// From the client's message to its reply by way of an upstream connection, as many questions at a time as one turn may bring.
+fn in_flight(times: usize) {
+    let upstream = UpstreamConfig::new("one".to_owned(), vec!["192.0.2.1:853".parse().unwrap()]);
+    let config = EngineConfig::new(vec![upstream], Strategy::Ordered);
+    let mut engine: Engine<usize> = Engine::new(config, [7; 32]);
+    let (front, mut now, mut reply) = (new_front(), Moment::from_nanos(1), Vec::new());
+    let queries: Vec<Vec<u8>> = (0..BATCH)
+        .map(|number| query(&format!("q{number}.{NAME}")))
+        .collect();
+    let mut connection = None;
+    let (mut reader, mut responses) = (FrameReader::default(), Vec::new());
+    let mut replies = Replies::default();
+    let mut answered = 0;
+    for _ in 0..times.div_ceil(BATCH) {
+        for (client, message) in queries.iter().enumerate() {
+            let Verdict::Forward(request) = judge(&front, message, now, &mut reply) else {
+                panic!("{NAME} is to be forwarded");
+            };
+            engine.submit(request, client, now);
+        }
+        open_first(&mut engine, &mut connection, now);
+        now = now + Duration::from_millis(1);
+        while let Some(id) = engine.poll_transmit() {
+            let octets = engine.outbound(id);
+            let length = octets.len();
+            reader.push(octets);
+            engine.handle_transmitted(id, length);
+        }
+        responses.clear();
+        while let Some(message) = reader.next_message() {
+            assert!(append_frame(&response(message), &mut responses));
+        }
+        engine.handle_bytes(connection.unwrap(), &responses, now);
+        engine.take_replies(&mut replies);
+        replies.drain(|_, message| answered += usize::from(!black_box(message).is_empty()));
+        while let Some(event) = engine.poll_event() {
+            black_box(event);
+        }
+        black_box(engine.poll_timeout());
+    }
+    assert_eq!(answered, times.div_ceil(BATCH) * BATCH);
+}
+
+fn open_first(engine: &mut Engine<usize>, connection: &mut Option<ConnectionId>, now: Moment) {
+    while let Some(action) = engine.poll_action() {
+        if let Action::Open { connection: id, .. } = action
+            && connection.is_none()
+        {
+            *connection = Some(id);
+            engine.handle_connected(id, now);
+        }
+    }
+}

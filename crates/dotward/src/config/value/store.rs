@@ -1,0 +1,64 @@
+//! Where a Redis or Valkey server is.
+
+use redis::IntoConnectionInfo;
+
+use super::ValueFault;
+
+/// The word for none.
+pub(crate) const OFF: &str = "off";
+
+pub(super) fn parse(text: &str) -> Result<String, ValueFault> {
+    if text.eq_ignore_ascii_case(OFF) {
+        return Ok(OFF.to_owned());
+    }
+    // Before anything else, so that no other fault shows it.
+    if has_password(text) {
+        return Err(ValueFault::PasswordInUrl);
+    }
+    let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+    let info = text.into_connection_info();
+    if !["redis", "rediss", "unix"].contains(&scheme) || info.is_err() {
+        return Err(ValueFault::NotAStore);
+    }
+    Ok(text.to_owned())
+}
+
+fn has_password(text: &str) -> bool {
+    let authority = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let authority = authority.split('/').next().unwrap_or_default();
+    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+    user.contains(':') || text.contains("pass=")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_of_servers_are_taken_and_passwords_are_not() {
+        for good in [
+            "redis://cache.internal",
+            "redis://127.0.0.1:6379/3",
+            "rediss://dotward@[2001:db8::1]:6380",
+            "unix:///run/valkey/valkey.sock",
+            "off",
+        ] {
+            assert_eq!(parse(good).unwrap(), good);
+        }
+        for bad in [
+            "redis://:secret@cache.internal",
+            "rediss://dotward:secret@cache.internal:6380/1",
+            "unix:///run/valkey.sock?pass=secret",
+        ] {
+            assert_eq!(parse(bad), Err(ValueFault::PasswordInUrl), "{bad}");
+        }
+        for bad in [
+            "cache.internal",
+            "http://cache.internal",
+            "redis://",
+            "redis://x:port",
+        ] {
+            assert_eq!(parse(bad), Err(ValueFault::NotAStore), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A look into the cache over the control socket, and flushing it. The cache is shared, so no worker has to be asked.
+
+use dotward_core::cache::{Cache, Kept, Kind};
+use dotward_core::shared::{BreakerState, SharedStats};
+use dotward_core::wire::{Name, RecordType, Records, ReplyOrigin};
+use serde_json::{Value, json};
+
+use super::Refusal;
+use crate::clock;
+use crate::commands::records;
+use crate::limits::CONTROL_ANSWERS;
+
+/// What the cache holds and has done.
+pub(super) fn stats(cache: &Cache) -> Value {
+    let stats = cache.stats();
+    json!({
+        "on": cache.is_on(),
+        "entries": stats.entries,
+        "octets": stats.octets,
+        "limit": stats.limit,
+        "hits": stats.hits,
+        "misses": stats.misses,
+        "stale": stats.stale,
+        "failures": stats.failures,
+        "coalesced": stats.coalesced,
+        "prefetches": stats.prefetches,
+        "inserts": stats.inserts,
+        "evictions": stats.evictions,
+    })
+}
+
+/// What the cache that several instances share has done.
+pub(super) fn shared_stats(stats: &SharedStats, fault: Option<&str>) -> Value {
+    let answered = u32::try_from(stats.answered).unwrap_or(u32::MAX);
+    let mean = stats.waited.checked_div(answered);
+    let state = match stats.breaker {
+        BreakerState::Closed => "asked",
+        BreakerState::Open => "left alone",
+        BreakerState::HalfOpen => "being tried",
+    };
+    json!({
+        "state": state,
+        "fault": fault,
+        "hits": stats.hits,
+        "misses": stats.misses,
+        "unusable": stats.unusable,
+        "outrun": stats.outrun,
+        "late": stats.late,
+        "failures": stats.failures,
+        "skipped": stats.skipped,
+        "writes": stats.writes,
+        "writes_dropped": stats.writes_dropped,
+        "mean_response_ms": mean.map(|it| (it.as_secs_f64() * 1e6).round() / 1e3),
+    })
+}
+
+/// What is kept of a name.
+pub(super) fn of_name(
+    cache: &Cache,
+    routes: &[String],
+    name: &Name,
+    qtype: Option<RecordType>,
+) -> Result<Value, Refusal> {
+    check_on(cache)?;
+    let mut answers = Vec::new();
+    let mut left_out = 0_usize;
+    cache.visit_name(name, clock::now(), |kept| {
+        if qtype.is_some_and(|qtype| qtype != kept.question.qtype()) {
+            return;
+        }
+        if answers.len() < CONTROL_ANSWERS {
+            answers.push(answer(&kept, routes));
+        } else {
+            left_out += 1;
+        }
+    });
+    Ok(json!({ "answers": answers, "left_out": left_out }))
+}
+
+fn answer(kept: &Kept<'_>, routes: &[String]) -> Value {
+    let kind = match kept.kind {
+        Kind::Positive => "data",
+        Kind::Negative => "negative",
+        Kind::Failure => "failure",
+    };
+    let question = kept.question.to_owned();
+    let age = kept.age.as_secs();
+    json!({
+        "name": records::absolute(&question.qname()),
+        "type": kept.question.qtype().to_string(),
+        "route": routes.get(kept.group.0).filter(|it| !it.is_empty()),
+        "dnssec_ok": kept.dnssec_ok,
+        "checking_disabled": kept.checking_disabled,
+        "encrypted": kept.origin == ReplyOrigin::Upstream,
+        "kind": kind,
+        "rcode": kept.rcode.to_string(),
+        "extended_error": kept.error.map(|it| json!({ "code": it.code.0, "text": it.text })),
+        "age_seconds": age,
+        "fresh_seconds": kept.remaining().as_secs(),
+        "lifetime_seconds": kept.lifetime.as_secs(),
+        "records": lines(kept, age),
+    })
+}
+
+/// The records in presentation form, their TTLs as a client would see them now.
+fn lines(kept: &Kept<'_>, age: u64) -> Vec<String> {
+    let Some(view) = dotward_core::wire::ResponseView::parse(kept.message).ok() else {
+        return Vec::new();
+    };
+    let records: Records<'_> = view.records();
+    records
+        .map_while(Result::ok)
+        .map(|record| {
+            let owner = records::owner(kept.message, &record);
+            let ttl = u64::from(record.ttl).saturating_sub(age);
+            let data = records::data(kept.message, &record);
+            format!("{owner} {ttl} {} {} {data}", record.class, record.rtype)
+        })
+        .collect()
+}
+
+/// Takes answers out.
+pub(super) fn flush(cache: &Cache, suffix: Option<&Name>) -> Result<Value, Refusal> {
+    check_on(cache)?;
+    let flushed = cache.flush(suffix);
+    tracing::info!(flushed, "cache flushed over the control socket");
+    Ok(json!({ "flushed": flushed }))
+}
+
+fn check_on(cache: &Cache) -> Result<(), Refusal> {
+    if cache.is_on() {
+        Ok(())
+    } else {
+        Err(Refusal::Absent("the cache is turned off (cache.size)"))
+    }
+}

@@ -1,0 +1,138 @@
+//! What runs beside the workers on threads of its own: the control socket, the snapshot of the cache, the cache that several instances
+//! share. None of it is needed to answer.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use dotward_core::cache::Cache;
+use dotward_core::shared::SharedConfig;
+use tokio::sync::{mpsc, watch};
+
+use super::{Order, Prepared, StartFault};
+use crate::config::Config;
+use crate::control::{self, ControlSocket, Desk, Facts};
+use crate::limits::CONTROL_CONNECTIONS;
+use crate::plan;
+use crate::run::Listening;
+use crate::shared::{self, Store};
+use crate::snapshot::{self, Keeper, Snapshot};
+use crate::worker::Worker;
+
+/// What they need that has to be there before anything is served.
+#[derive(Debug, Default)]
+pub(super) struct Provisions {
+    control: Option<ControlSocket>,
+    store: Option<Store>,
+}
+
+impl Provisions {
+    /// Binds the control socket and reads the files of the shared cache.
+    pub(super) fn new(config: &Config, faults: &mut Vec<StartFault>) -> Self {
+        let control = config.control.as_deref().map(ControlSocket::bind);
+        let store = config.shared_cache.as_ref().map(Store::new);
+        Self {
+            control: control
+                .transpose()
+                .map_err(|error| faults.push(StartFault::Control(error)))
+                .unwrap_or_default(),
+            store: store
+                .transpose()
+                .map_err(|error| faults.push(StartFault::SharedCache(error)))
+                .unwrap_or_default(),
+        }
+    }
+}
+
+/// All that is known about them before the workers start.
+pub(super) struct Plans {
+    provisions: Provisions,
+    config: Config,
+    listening: Vec<Listening>,
+}
+
+/// They are at work. Dropping it ends them: the snapshot is written, the file of the control socket removed, and who waits for the end at the
+/// control socket sees it.
+#[derive(Debug)]
+pub(super) struct Companions {
+    _snapshot: Option<Keeper>,
+    _control: Option<control::Server>,
+}
+
+impl Plans {
+    pub(super) fn of(prepared: &mut Prepared) -> Self {
+        Self {
+            provisions: std::mem::take(&mut prepared.provisions),
+            config: prepared.config.clone(),
+            listening: prepared.listening(),
+        }
+    }
+
+    /// Starts them. Orders from the control socket go to `orders`.
+    pub(super) fn start(
+        self,
+        worker: &Rc<Worker>,
+        cache: &Arc<Cache>,
+        orders: watch::Sender<Order>,
+    ) -> io::Result<Companions> {
+        let config = &self.config;
+        if let Some(store) = self.provisions.store {
+            share(config, worker, store)?;
+        }
+        let snapshot = config.snapshot.as_ref().filter(|_| cache.is_on());
+        let snapshot = snapshot.map(|settings| {
+            snapshot::start(Snapshot {
+                path: settings.path.clone(),
+                every: settings.every,
+                cache: Arc::clone(cache),
+                labels: plan::labels(config),
+            })
+        });
+        let facts = Facts::new(config, self.listening, Arc::clone(cache));
+        let control = self
+            .provisions
+            .control
+            .map(|socket| serve_control(config, socket, worker, facts, orders));
+        Ok(Companions {
+            _snapshot: snapshot.transpose()?,
+            _control: control.transpose()?,
+        })
+    }
+}
+
+fn share(config: &Config, worker: &Rc<Worker>, store: Store) -> io::Result<()> {
+    let url = config.shared_cache.as_ref().map(|it| it.url.as_str());
+    let url = url.unwrap_or_default();
+    let shared = SharedConfig {
+        labels: plan::labels(config),
+        authenticated: shared::is_authenticated(url),
+    };
+    worker.turn(|state, _, _| state.engine.share(shared));
+    shared::start(worker, store)?;
+    tracing::info!(url, "shared cache");
+    Ok(())
+}
+
+/// Serves the control socket; what is asked of the worker is answered by a task of its own there.
+fn serve_control(
+    config: &Config,
+    socket: ControlSocket,
+    worker: &Rc<Worker>,
+    facts: Facts,
+    orders: watch::Sender<Order>,
+) -> io::Result<control::Server> {
+    let path = socket.path().display().to_string();
+    let (questions, asked) = mpsc::channel(CONTROL_CONNECTIONS);
+    let cache = facts.cache();
+    tokio::task::spawn_local(control::answer_questions(Rc::clone(worker), facts, asked));
+    let desk = Desk {
+        worker: questions,
+        cache,
+        routes: plan::route_names(config),
+        orders,
+        drain: config.drain,
+    };
+    let server = control::start(socket, desk)?;
+    tracing::info!(path, "control socket");
+    Ok(server)
+}

@@ -1,0 +1,197 @@
+//! What the process gives up once it serves: files, ports and system calls that it has no use for.
+//!
+//! Whoever finds a way to run code of their own through a message gets what the process may do, and that is little: the directories
+//! of the files that the configuration names can be read, that of the log written, TCP reaches the ports of upstreams only, and nothing
+//! can be executed. Two layers, both of the kernel and both for ever: Landlock for files and TCP ports (`files`), seccomp for
+//! system calls (`calls`).
+//!
+//! Promises: entered after everything is bound and privileges are dropped; threads made later are inside; what the kernel does not offer
+//! is told and is no fault, because an older kernel is no reason to be without DNS.
+//!
+//! Deliberately absent: user and group, capabilities and namespaces, which the service manager sets up (docs/hardening.md).
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use dotward_core::upstream::Protocol;
+
+use crate::config::{Config, ListenTransport};
+use crate::shared::tcp_port;
+
+#[cfg(target_os = "linux")]
+mod calls;
+#[cfg(target_os = "linux")]
+mod files;
+
+/// What the process needs while it serves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Directories, or files, that are read.
+    pub read: BTreeSet<PathBuf>,
+    /// Directories in which files are read, written, made and removed.
+    pub write: BTreeSet<PathBuf>,
+    /// Ports that TCP connects to.
+    pub connect: BTreeSet<u16>,
+    /// Ports that TCP is bound to.
+    pub bind: BTreeSet<u16>,
+}
+
+/// Read by parts of the system, not by us: time zones, and the number of processors and the memory a container may use.
+const SYSTEM_FILES: [&str; 5] = [
+    "/etc/localtime",
+    "/usr/share/zoneinfo",
+    "/proc/self",
+    "/sys/fs/cgroup",
+    "/sys/devices/system/cpu",
+];
+
+/// Read by the C library when it looks for the address of the shared cache.
+const NAME_FILES: [&str; 4] = [
+    "/etc/hosts",
+    "/etc/resolv.conf",
+    "/etc/nsswitch.conf",
+    "/etc/host.conf",
+];
+
+impl Needs {
+    /// What a configuration needs.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let mut needs = Self {
+            read: SYSTEM_FILES.map(PathBuf::from).into(),
+            ..Self::default()
+        };
+        if let Some(identity) = &config.listen_tls {
+            needs.read_file(&identity.certificate_file);
+            needs.read_file(&identity.key_file);
+            if let Some(file) = &identity.client_ca_file {
+                needs.read_file(file);
+            }
+        }
+        if let Some(socket) = &config.control {
+            // It is removed at the end.
+            needs.write.extend(directories(socket));
+        }
+        if let Some(snapshot) = &config.snapshot {
+            needs.write.extend(directories(&snapshot.path));
+        }
+        if let Some(store) = &config.shared_cache {
+            needs.connect.extend(tcp_port(&store.url));
+            needs.read.extend(NAME_FILES.map(PathBuf::from));
+        }
+        for upstream in config.upstreams.iter().chain(&config.bootstrap) {
+            needs.upstream(upstream);
+        }
+        if let Some(log) = &config.log.file {
+            needs.write.extend(directories(log));
+        }
+        let streams = config.listeners.iter();
+        let streams = streams.filter(|it| it.transport != ListenTransport::Udp);
+        needs.bind.extend(streams.map(|it| it.address.port()));
+        needs
+    }
+
+    fn upstream(&mut self, upstream: &crate::config::UpstreamSettings) {
+        if let Some(file) = &upstream.ca_file {
+            self.read_file(file);
+        }
+        if let Some(identity) = &upstream.client_identity {
+            self.read_file(&identity.certificate_file);
+            self.read_file(&identity.key_file);
+        }
+        // A truncated datagram is asked again over TCP, so a port is needed whatever the protocol.
+        self.connect
+            .extend(upstream.endpoints.iter().map(|it| it.port()));
+        self.connect.insert(upstream.port);
+        if upstream.protocol != Protocol::Udp && !upstream.binding.source.is_empty() {
+            // A source address is bound with a port of the system's choice.
+            self.bind.insert(0);
+        }
+    }
+
+    /// A file that may be replaced by another of its name, so its directory counts; a link's target may be elsewhere.
+    fn read_file(&mut self, file: &Path) {
+        self.read.extend(directories(file));
+    }
+}
+
+/// The directory of a file, and that of the file it is a link to.
+fn directories(file: &Path) -> impl Iterator<Item = PathBuf> {
+    let directory = |file: &Path| {
+        let parent = file.parent().filter(|it| !it.as_os_str().is_empty());
+        parent.unwrap_or_else(|| Path::new(".")).to_owned()
+    };
+    let target = file.canonicalize().ok().map(|target| directory(&target));
+    std::iter::once(directory(file)).chain(target)
+}
+
+/// How much of a layer the kernel enforces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enforced {
+    /// All of it.
+    Fully,
+    /// What this kernel knows; a newer one knows more.
+    Partly,
+    /// Nothing: this kernel does not have it, or refused.
+    Not,
+    /// Nothing, because the configuration says so.
+    Off,
+}
+
+impl fmt::Display for Enforced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fully => "enforced",
+            Self::Partly => "partly enforced",
+            Self::Not => "not enforced",
+            Self::Off => "off",
+        })
+    }
+}
+
+/// What the process has given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// Files and TCP ports (Landlock).
+    pub files: Enforced,
+    /// System calls (seccomp).
+    pub calls: Enforced,
+}
+
+impl Status {
+    /// Nothing given up.
+    pub const OFF: Self = Self {
+        files: Enforced::Off,
+        calls: Enforced::Off,
+    };
+}
+
+/// Gives up everything but `needs`, for this thread and those it makes, and system calls for all threads of the process. There is no
+/// way back.
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn enter(needs: &Needs) -> Status {
+    let files = files::enter(needs).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the kernel does not take rules for files and ports (Landlock)");
+        Enforced::Not
+    });
+    let calls = calls::enter().map_or_else(
+        |error| {
+            tracing::warn!(%error, "the kernel does not take rules for system calls (seccomp)");
+            Enforced::Not
+        },
+        |()| Enforced::Fully,
+    );
+    Status { files, calls }
+}
+
+/// Only Linux has these layers.
+#[cfg(not(target_os = "linux"))]
+#[must_use]
+pub fn enter(_: &Needs) -> Status {
+    Status {
+        files: Enforced::Not,
+        calls: Enforced::Not,
+    }
+}

@@ -1,0 +1,48 @@
+//! Landlock: which files are opened and which TCP ports connected and bound.
+//!
+//! Rules hold for a directory and what is below it, so that a certificate that is replaced can be read again. What is open already
+//! stays open. UDP is not ruled by Landlock.
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, path_beneath_rules,
+};
+
+use super::{Enforced, Needs};
+
+/// The newest set of rights that is used: files since Linux 5.13, TCP ports since 6.7, device commands since 6.10. Older kernels
+/// enforce what they know.
+const RIGHTS: ABI = ABI::V5;
+
+/// Gives up files and ports but those in `needs`.
+pub(super) fn enter(needs: &Needs) -> Result<Enforced, RulesetError> {
+    let read = AccessFs::from_read(RIGHTS) & !BitFlags::from(AccessFs::Execute);
+    let write = read
+        | AccessFs::WriteFile
+        | AccessFs::Truncate
+        | AccessFs::MakeReg
+        | AccessFs::MakeSock
+        | AccessFs::RemoveFile
+        | AccessFs::Refer;
+    let ports = |ports: &std::collections::BTreeSet<u16>, access: AccessNet| {
+        let rules = ports
+            .iter()
+            .map(move |port| Ok(NetPort::new(*port, access)));
+        rules.collect::<Vec<Result<NetPort, RulesetError>>>()
+    };
+    let status = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(RIGHTS))?
+        .handle_access(AccessNet::from_all(RIGHTS))?
+        .create()?
+        .add_rules(path_beneath_rules(&needs.read, read))?
+        .add_rules(path_beneath_rules(&needs.write, write))?
+        .add_rules(ports(&needs.connect, AccessNet::ConnectTcp))?
+        .add_rules(ports(&needs.bind, AccessNet::BindTcp))?
+        .restrict_self()?;
+    Ok(match status.ruleset {
+        RulesetStatus::FullyEnforced => Enforced::Fully,
+        RulesetStatus::PartiallyEnforced => Enforced::Partly,
+        RulesetStatus::NotEnforced => Enforced::Not,
+    })
+}

@@ -1,0 +1,380 @@
+//! The snapshot file: what is kept survives a restart.
+//!
+//! ```text
+//! octets  8     "dotward" and a zero octet
+//!         2     version, 1
+//!   each  4, n  an answer of n octets, in the core's portable form
+//!         4     0: no more answers
+//!         8     how many there were
+//!         32    SHA-256 of everything before it
+//! ```
+//!
+//! Numbers are big-endian. Answers carry the wall-clock time at which they end, so that time spent off counts.
+//!
+//! Promises
+//!
+//! - The file at the path is always whole: it is written beside it, made safe on disk, and then renamed. Its mode is 0600, because it
+//!   says what was asked for.
+//! - Reading and writing happen on a thread of their own, a piece at a time: no answer waits for them.
+//! - A file that is damaged, foreign, of another version or too large is told of once and ignored; nothing in it is trusted.
+//!
+//! Deliberately absent: failures; what is asked for how often.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
+use dotward_core::cache::{Cache, Portable, write_portable};
+use dotward_core::upstream::GroupId;
+
+use crate::clock;
+use crate::limits::{SNAPSHOT_ENTRY, SNAPSHOT_PAUSE, SNAPSHOT_SLICE};
+
+const MAGIC: [u8; 8] = *b"dotward\0";
+const VERSION: u16 = 1;
+
+/// What comes after the last answer.
+const END_LEN: u64 = 4 + 8 + SHA256_OUTPUT_LEN as u64;
+
+/// What a snapshot is of, and where it is.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// How often it is written.
+    pub(crate) every: Duration,
+    /// What is kept.
+    pub(crate) cache: Arc<Cache>,
+    /// By group: what it is called outside of this process.
+    pub(crate) labels: Vec<Box<[u8]>>,
+}
+
+/// Why a snapshot was not read or written.
+#[derive(Debug)]
+enum SnapshotError {
+    /// The system refused.
+    System(io::Error),
+    /// It is larger than what may be kept.
+    TooLarge,
+    /// It is no snapshot.
+    Foreign,
+    /// Another version wrote it.
+    Version,
+    /// It is not as it was written.
+    Damaged,
+    /// The program ends.
+    Stopped,
+}
+
+impl fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System(error) => error.fmt(f),
+            Self::TooLarge => f.write_str("it is larger than the cache may be"),
+            Self::Foreign => f.write_str("it is no snapshot of a cache"),
+            Self::Version => f.write_str("another version of the program wrote it"),
+            Self::Damaged => f.write_str("it is damaged"),
+            Self::Stopped => f.write_str("the program ends"),
+        }
+    }
+}
+
+impl From<io::Error> for SnapshotError {
+    fn from(error: io::Error) -> Self {
+        // What ends in the middle of something was cut.
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            Self::Damaged
+        } else {
+            Self::System(error)
+        }
+    }
+}
+
+/// The thread at work. Dropping it writes the snapshot a last time and waits for that.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    stop: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        drop(self.thread.take().map(JoinHandle::join));
+    }
+}
+
+/// Reads what was written before, in the background, and then writes from time to time.
+///
+/// # Errors
+///
+/// When the system gives no thread.
+pub(crate) fn start(snapshot: Snapshot) -> io::Result<Keeper> {
+    // Nothing is ever sent: the end of the other side is the word.
+    let (stop, stopped) = sync_channel(0);
+    let thread = std::thread::Builder::new()
+        .name("snapshot".into())
+        .spawn(move || run(&snapshot, &stopped))?;
+    Ok(Keeper {
+        stop: Some(stop),
+        thread: Some(thread),
+    })
+}
+
+fn run(snapshot: &Snapshot, stopped: &Receiver<()>) {
+    let path = snapshot.path.display();
+    match snapshot.load(stopped) {
+        Ok(Some(read)) => tracing::info!(%path, read.restored, read.refused, "cache snapshot read"),
+        Ok(None) => tracing::info!(%path, "no cache snapshot yet"),
+        // What was not read yet must not be lost by writing what was.
+        Err(SnapshotError::Stopped) => return,
+        Err(error) => {
+            tracing::warn!(%path, %error, "cache snapshot ignored; the next one takes its place");
+        }
+    }
+    let mut told = false;
+    loop {
+        let ends = match stopped.recv_timeout(snapshot.every) {
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => true,
+            Err(RecvTimeoutError::Timeout) => false,
+        };
+        match snapshot.save() {
+            Ok(answers) => {
+                told = false;
+                tracing::debug!(%path, answers, "cache snapshot written");
+            }
+            Err(error) if !told => {
+                told = true;
+                tracing::warn!(%path, %error, "cache snapshot not written; it is tried again");
+            }
+            Err(_) => {}
+        }
+        if ends {
+            return;
+        }
+    }
+}
+
+/// What came of reading.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Loaded {
+    restored: usize,
+    refused: usize,
+}
+
+impl Snapshot {
+    /// Reads the file and puts back what it has; `None` when there is none.
+    fn load(&self, stopped: &Receiver<()>) -> Result<Option<Loaded>, SnapshotError> {
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let facts = file.metadata()?;
+        if !facts.is_file() {
+            return Err(SnapshotError::Foreign);
+        }
+        let length = facts.len();
+        // As many octets as the answers of a full cache take, and more than their places in it.
+        if length > u64::try_from(self.cache.config().size).unwrap_or(u64::MAX) {
+            return Err(SnapshotError::TooLarge);
+        }
+        let mut file = BufReader::with_capacity(64 * 1024, file);
+        check_head(&mut file)?;
+        self.check_whole(&mut BufReader::new(File::open(&self.path)?), length)?;
+        self.restore(&mut file, stopped).map(Some)
+    }
+
+    /// Whether the file is as it was written: before anything of it is believed.
+    fn check_whole(&self, file: &mut impl Read, length: u64) -> Result<(), SnapshotError> {
+        let content = length
+            .checked_sub(SHA256_OUTPUT_LEN as u64)
+            .ok_or(SnapshotError::Damaged)?;
+        let mut sum = Context::new(&SHA256);
+        let mut content = file.take(content);
+        let mut piece = vec![0; 64 * 1024];
+        loop {
+            match content.read(&mut piece)? {
+                0 => break,
+                read => sum.update(piece.get(..read).unwrap_or_default()),
+            }
+        }
+        let mut written = [0; SHA256_OUTPUT_LEN];
+        content.into_inner().read_exact(&mut written)?;
+        if sum.finish().as_ref() == written {
+            Ok(())
+        } else {
+            Err(SnapshotError::Damaged)
+        }
+    }
+
+    fn restore(
+        &self,
+        file: &mut impl Read,
+        stopped: &Receiver<()>,
+    ) -> Result<Loaded, SnapshotError> {
+        let groups: HashMap<&[u8], GroupId> = self
+            .labels
+            .iter()
+            .enumerate()
+            .map(|(place, label)| (&**label, GroupId(place)))
+            .collect();
+        let mut loaded = Loaded::default();
+        let mut entry = Vec::new();
+        while read_entry(file, &mut entry)? {
+            match self.put_back(&entry, &groups) {
+                true => loaded.restored += 1,
+                false => loaded.refused += 1,
+            }
+            if (loaded.restored + loaded.refused).is_multiple_of(SNAPSHOT_SLICE) {
+                // Others get their turn, and those who write into the cache theirs.
+                match stopped.recv_timeout(SNAPSHOT_PAUSE) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                        return Err(SnapshotError::Stopped);
+                    }
+                }
+            }
+        }
+        Ok(loaded)
+    }
+
+    fn put_back(&self, entry: &[u8], groups: &HashMap<&[u8], GroupId>) -> bool {
+        let Ok(portable) = Portable::read(entry) else {
+            return false;
+        };
+        let Some(group) = groups.get(portable.label) else {
+            return false;
+        };
+        let restored = portable.restored(*group, clock::wall());
+        self.cache.restore(&restored, clock::now()).is_ok()
+    }
+
+    /// Writes what is kept, and gives back how many answers that are.
+    fn save(&self) -> Result<usize, SnapshotError> {
+        let beside = beside(&self.path);
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            Ok(()) | Err(_) => {}
+        }
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&beside)?;
+        let mut out = Summed {
+            out: BufWriter::with_capacity(64 * 1024, file),
+            sum: Context::new(&SHA256),
+        };
+        let written = self.write(&mut out)?;
+        let sum = out.sum.finish();
+        out.out.write_all(sum.as_ref())?;
+        let file = out
+            .out
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()?;
+        fs::rename(&beside, &self.path)?;
+        // So that the new name outlives a power cut too.
+        File::open(directory(&self.path))?.sync_all()?;
+        Ok(written)
+    }
+
+    fn write(&self, out: &mut Summed<impl Write>) -> Result<usize, SnapshotError> {
+        out.write_all(&MAGIC)?;
+        out.write_all(&VERSION.to_be_bytes())?;
+        let room = u64::try_from(self.cache.config().size).unwrap_or(u64::MAX);
+        let mut left =
+            room.saturating_sub(u64::try_from(MAGIC.len()).unwrap_or_default() + 2 + END_LEN);
+        let (mut written, mut slice, mut entry) = (0, Vec::new(), Vec::new());
+        for part in 0..self.cache.parts() {
+            slice.clear();
+            let wall = clock::wall();
+            self.cache.visit_part(part, clock::now(), |kept| {
+                let Some(label) = self.labels.get(kept.group.0) else {
+                    return;
+                };
+                entry.clear();
+                if write_portable(&kept, label, wall, &mut entry) {
+                    let length = u32::try_from(entry.len()).unwrap_or(u32::MAX);
+                    let octets = u64::from(length) + 4;
+                    if octets <= left {
+                        left -= octets;
+                        written += 1;
+                        slice.extend_from_slice(&length.to_be_bytes());
+                        slice.extend_from_slice(&entry);
+                    }
+                }
+            });
+            out.write_all(&slice)?;
+        }
+        out.write_all(&0_u32.to_be_bytes())?;
+        out.write_all(&u64::try_from(written).unwrap_or(u64::MAX).to_be_bytes())?;
+        Ok(written)
+    }
+}
+
+fn check_head(file: &mut impl Read) -> Result<(), SnapshotError> {
+    let (mut magic, mut version) = ([0; 8], [0; 2]);
+    let whole = file
+        .read_exact(&mut magic)
+        .and_then(|()| file.read_exact(&mut version));
+    if whole.is_err() || magic != MAGIC {
+        return Err(SnapshotError::Foreign);
+    }
+    if u16::from_be_bytes(version) != VERSION {
+        return Err(SnapshotError::Version);
+    }
+    Ok(())
+}
+
+/// Reads the next answer; `false` at the end of them.
+fn read_entry(file: &mut impl Read, entry: &mut Vec<u8>) -> Result<bool, SnapshotError> {
+    let mut length = [0; 4];
+    file.read_exact(&mut length)?;
+    let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+    if length > SNAPSHOT_ENTRY {
+        return Err(SnapshotError::Damaged);
+    }
+    entry.resize(length, 0);
+    file.read_exact(entry)?;
+    Ok(length > 0)
+}
+
+/// Where a file is written before it takes its name.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    path.with_file_name(name)
+}
+
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+/// Sums up what is written.
+struct Summed<W> {
+    out: W,
+    sum: Context,
+}
+
+impl<W: Write> Summed<W> {
+    fn write_all(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.sum.update(octets);
+        self.out.write_all(octets)
+    }
+}
+
+#[cfg(test)]
+mod tests;

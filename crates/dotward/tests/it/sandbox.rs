@@ -1,0 +1,158 @@
+//! What the process gives up fails inside, and what it needs works.
+//!
+//! There is no way out of a sandbox, so each test that enters one is a process of its own: this test program, started again for that
+//! test alone.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::process::Command;
+
+use dotward::config::ListenTransport;
+use dotward::run::{Prepared, Proxy};
+use dotward::sandbox::{self, Enforced, Needs};
+use dotward_core::wire::RecordType;
+use dotward_faults::mode::Ending;
+use dotward_faults::{Mode, TestCa};
+use socket2::{Domain, Socket, Type};
+
+use crate::program::{Program, command};
+use crate::support::{PACE, TcpClient, Trust, ask_udp, config, query, within};
+
+/// Runs an ignored test of this file in a process of its own.
+fn in_its_own_process(test: &str) {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("sandbox::{test}")])
+        .args(["--ignored", "--nocapture", "--test-threads", "1"])
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("1 passed"), "{said}");
+}
+
+fn denied<T>(result: std::io::Result<T>) -> bool {
+    match result {
+        Ok(_) => false,
+        Err(error) => error.kind() == ErrorKind::PermissionDenied,
+    }
+}
+
+/// Where the kernel has less there is less to test.
+fn is_enforced(status: sandbox::Status) -> bool {
+    status.files != Enforced::Not && status.calls == Enforced::Fully
+}
+
+#[test]
+fn what_is_not_needed_fails() {
+    in_its_own_process("inside_only_what_is_needed_works");
+}
+
+#[test]
+#[ignore = "enters the sandbox; run by what_is_not_needed_fails"]
+fn inside_only_what_is_needed_works() {
+    let directory = tempfile::tempdir().unwrap();
+    let logs = tempfile::tempdir().unwrap();
+    let certificate = directory.path().join("ca.pem");
+    fs::write(&certificate, "x").unwrap();
+    let [upstream, other] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = |listener: &TcpListener| listener.local_addr().unwrap();
+    let needs = Needs {
+        read: [directory.path().to_owned()].into(),
+        write: [logs.path().to_owned()].into(),
+        connect: [address(&upstream).port()].into(),
+        ..Needs::default()
+    };
+    if !is_enforced(sandbox::enter(&needs)) {
+        return;
+    }
+    let try_all = move || {
+        assert!(File::open(&certificate).is_ok());
+        assert!(denied(File::create(certificate.with_extension("new"))));
+        assert!(denied(File::open("/etc/passwd")));
+        assert!(denied(fs::read_dir("/")));
+        assert!(File::create(logs.path().join("log")).is_ok());
+        assert!(TcpStream::connect(address(&upstream)).is_ok());
+        assert!(denied(TcpStream::connect(address(&other))));
+        assert!(denied(TcpListener::bind("127.0.0.1:0")));
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert!(udp.send_to(b"x", "127.0.0.1:9").is_ok());
+        assert!(denied(Command::new("/bin/true").status()));
+        assert!(denied(Socket::new(Domain::PACKET, Type::DGRAM, None)));
+        assert!(denied(Socket::new(Domain::IPV4, Type::RAW, None)));
+        let status = fs::read_to_string("/proc/thread-self/status");
+        assert!(denied(status), "what is not in the list is not read");
+    };
+    // Threads can be made, and are inside.
+    let thread = std::thread::Builder::new().spawn(try_all).unwrap();
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_proxy_inside_does_all_it_does_outside() {
+    in_its_own_process("inside_a_proxy_answers_reconnects_and_reads_new_certificates");
+}
+
+/// The proxy gets a thread of its own, which is inside like the one that makes it.
+#[tokio::test]
+#[ignore = "enters the sandbox; run by a_proxy_inside_does_all_it_does_outside"]
+async fn inside_a_proxy_answers_reconnects_and_reads_new_certificates() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let config = config(vec![trust.upstream(&server)]);
+    let prepared = Prepared::new(config.clone()).unwrap();
+    let mut needs = Needs::of(&config);
+    // The clients of this test are inside too, and it replaces the file of roots.
+    let ports = prepared.listening().into_iter().map(|it| it.address.port());
+    needs.connect.extend(ports);
+    needs.write.insert(trust.directory.path().to_owned());
+    if !is_enforced(sandbox::enter(&needs)) {
+        return;
+    }
+    let proxy = Proxy::start_prepared(prepared.with_pace(PACE)).unwrap();
+    let udp = proxy.address(ListenTransport::Udp).unwrap();
+    assert!(ask_udp(udp, "www.example").await.is_good());
+    let mut stream = TcpClient::connect(proxy.address(ListenTransport::Tcp).unwrap()).await;
+    stream.send(&[query(1, "n1.example", RecordType::A)]).await;
+    assert!(stream.receive().await.unwrap().is_good());
+    server.close_connections(Ending::Reset);
+    assert!(ask_udp(udp, "n2.example").await.is_good());
+    // Replaced as tools do it: a new file under the old name.
+    let replace = |ca: &TestCa| {
+        let new = trust.directory.path().join("new.pem");
+        ca.write_pem(&new).unwrap();
+        fs::rename(new, trust.directory.path().join("ca.pem")).unwrap();
+    };
+    let good = async |expected| {
+        let mut number = 0;
+        while ask_udp(udp, &format!("r{number}.example")).await.is_good() != expected {
+            number += 1;
+        }
+    };
+    replace(&TestCa::new().unwrap());
+    within(good(false)).await;
+    replace(&trust.ca);
+    within(good(true)).await;
+}
+
+#[tokio::test]
+async fn the_program_enters_it_and_says_so_unless_told_not_to() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let seccomp = |arguments: &[&str]| {
+        let mut command = command();
+        command.args(arguments);
+        let program = Program::start_as(command, &server, &trust);
+        let status = format!("/proc/{}/status", program.child.id());
+        let status = fs::read_to_string(status).unwrap();
+        let line = |name: &str| {
+            let lines = status.lines().find_map(|line| line.strip_prefix(name));
+            lines.unwrap_or_default().trim().to_owned()
+        };
+        (line("NoNewPrivs:"), line("Seccomp:"))
+    };
+    assert_eq!(seccomp(&[]), ("1".to_owned(), "2".to_owned()));
+    let off = ("0".to_owned(), "0".to_owned());
+    assert_eq!(seccomp(&["--no-sandbox"]), off);
+}

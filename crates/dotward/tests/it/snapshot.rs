@@ -1,0 +1,88 @@
+//! The snapshot file: a restart that forgets nothing.
+
+use std::path::{Path, PathBuf};
+
+use dotward_core::wire::RecordType;
+use dotward_faults::Mode;
+
+use crate::program::{self, Program};
+use crate::support::{Trust, ask_udp};
+
+fn start(
+    server: &dotward_faults::Running,
+    trust: &Trust,
+    snapshot: &Path,
+    control: &Path,
+) -> Program {
+    let mut command = program::command();
+    command.arg("--cache-snapshot").arg(snapshot);
+    command.arg("--control").arg(control);
+    Program::start_as(command, server, trust)
+}
+
+/// Waits until the program has read its snapshot and says it has `entries` answers.
+fn wait_for_entries(control: &Path, entries: u64) {
+    let began = std::time::Instant::now();
+    loop {
+        let mut command = program::command();
+        command
+            .args(["cache", "stats", "--json", "--control"])
+            .arg(control);
+        let output = command.output().unwrap();
+        let stats: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        if stats["memory"]["entries"] == entries {
+            return;
+        }
+        assert!(began.elapsed() < crate::support::BOUND, "{stats}");
+    }
+}
+
+fn drain(control: &Path) {
+    let mut command = program::command();
+    let output = command
+        .args(["drain", "--control"])
+        .arg(control)
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+}
+
+#[tokio::test]
+async fn after_a_restart_what_was_kept_is_answered_without_an_upstream() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let directory = tempfile::tempdir().unwrap();
+    let [snapshot, control]: [PathBuf; 2] = ["cache", "c.sock"].map(|it| directory.path().join(it));
+    let program = start(&server, &trust, &snapshot, &control);
+    for number in 0..10 {
+        let name = format!("n{number}.example");
+        assert!(ask_udp(program.udp, &name).await.is_good());
+    }
+    drain(&control);
+    let (status, log) = program.end().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("no cache snapshot yet"), "{log}");
+
+    let program = start(&server, &trust, &snapshot, &control);
+    wait_for_entries(&control, 10);
+    assert!(ask_udp(program.udp, "n3.example").await.is_good());
+    assert_eq!(server.times_asked("n3.example", RecordType::A.0), 1);
+    drain(&control);
+    drop(program);
+
+    // A damaged one is told of and ignored, and a good one takes its place.
+    let mut octets = std::fs::read(&snapshot).unwrap();
+    let middle = octets.len() / 2;
+    octets[middle] ^= 0x10;
+    std::fs::write(&snapshot, octets).unwrap();
+    let program = start(&server, &trust, &snapshot, &control);
+    assert!(ask_udp(program.udp, "n3.example").await.is_good());
+    assert_eq!(server.times_asked("n3.example", RecordType::A.0), 2);
+    drain(&control);
+    let (_, log) = program.end().await;
+    assert_eq!(log.matches("cache snapshot ignored").count(), 1, "{log}");
+    assert!(log.contains("it is damaged"), "{log}");
+    let program = start(&server, &trust, &snapshot, &control);
+    wait_for_entries(&control, 1);
+    drop(program);
+}
