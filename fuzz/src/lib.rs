@@ -25,6 +25,11 @@ pub fn edit(data: &[u8]) {
     laws::edit(data);
 }
 
+/// A kept answer from another process: what a snapshot or a shared cache may hold.
+pub fn portable(data: &[u8]) {
+    laws::portable(data);
+}
+
 /// A stream in pieces: eight octets that say how it is cut, then the stream.
 pub fn frame(data: &[u8]) {
     laws::frame(data);
@@ -65,6 +70,11 @@ mod tests {
     #[test]
     fn queries_are_replayed() {
         replay("query", super::query);
+    }
+
+    #[test]
+    fn portable_answers_are_replayed() {
+        replay("portable", super::portable);
     }
 
     #[test]

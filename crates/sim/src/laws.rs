@@ -4,13 +4,14 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use dotward_core::cache::Cache;
+use dotward_core::cache::{Cache, CacheConfig, Portable, write_portable};
 use dotward_core::exchange::{Request, SignedQuery};
 use dotward_core::front::{
     Client, CookieSecrets, Cookies, Deny, DropReason, Front, FrontConfig, OptionsConfig, Verdict,
 };
 use dotward_core::policy::{Acl, LocalData, LocalRecord, LocalRecords, PolicyConfig};
 use dotward_core::time::{Moment, WallSeconds};
+use dotward_core::upstream::GroupId;
 use dotward_core::wire::edns::{OptionCode, UDP_PAYLOAD_MAX};
 use dotward_core::wire::frame::{FrameReader, append_frame};
 use dotward_core::wire::{
@@ -410,4 +411,38 @@ fn reassemble<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Vec<u8>>, bool
         }
     }
     (messages, reader.is_empty())
+}
+/// A kept answer from another process. Whatever it is: it is no longer-lived than it claims, and what a cache takes of it can be given away again
+/// as the answer to the same question.
+pub fn portable(data: &[u8]) {
+    let Ok(portable) = Portable::read(data) else {
+        return;
+    };
+    let wall = Duration::from_secs(portable.expires.saturating_sub(1).min(1 << 40));
+    assert!(portable.remaining(wall) <= u64::from(portable.lifetime));
+    let cache = Cache::new(CacheConfig::new(1 << 20, [7; 16]));
+    let now = Moment::ZERO + Duration::from_secs(1 << 20);
+    if cache
+        .restore(&portable.restored(GroupId(0), wall), now)
+        .is_err()
+    {
+        return;
+    }
+    let mut seen = 0;
+    cache.visit(now, |kept| {
+        seen += 1;
+        let mut again = Vec::new();
+        assert!(write_portable(&kept, portable.label, wall, &mut again));
+        let Ok(read) = Portable::read(&again) else {
+            panic!("what was written does not read");
+        };
+        assert_eq!(read.label, portable.label);
+        assert_eq!(
+            (read.dnssec_ok, read.checking_disabled),
+            (portable.dnssec_ok, portable.checking_disabled)
+        );
+        let view = ResponseView::parse(read.message);
+        assert!(view.is_ok_and(|view| view.answers(kept.question)));
+    });
+    assert_eq!(seen, 1);
 }

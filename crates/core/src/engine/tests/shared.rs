@@ -303,3 +303,39 @@ fn what_an_open_line_brought_is_not_believed_to_be_authentic() {
         assert_eq!(view.header().flags.authentic_data(), authenticated);
     }
 }
+
+#[test]
+fn the_answer_to_a_signed_query_is_neither_looked_up_nor_given_away() {
+    let mut bench = sharing(1);
+    let mut message = Vec::new();
+    let options = crate::wire::QueryOptions {
+        checking_disabled: false,
+        dnssec_ok: false,
+        keepalive: false,
+        padding: None,
+    };
+    crate::wire::write_query(question("a.example").view(), options, &mut message);
+    // A TSIG record behind all others (RFC 8945 section 5.1); what it says is between its client and the upstream.
+    message[11] += 1;
+    message.extend_from_slice(b"\x03key\0\x00\xfa\x00\xff\0\0\0\0\x00\x00");
+    let view = QueryView::parse(&message).unwrap();
+    let asker = Asker {
+        id: 1,
+        flags: Flags::NONE.with_recursion_desired(true),
+        question: question("a.example"),
+        edns: None,
+        options: crate::wire::ReplyOptions::NONE,
+        transport: Transport::Udp,
+    };
+    let request = Request {
+        asker,
+        group: GroupId::DEFAULT,
+        stale: false,
+        signed: crate::exchange::SignedQuery::of(&view),
+    };
+    assert!(request.signed.is_some());
+    bench.engine.submit(request, 1, bench.now);
+    bench.settle();
+    assert!(actions(&mut bench).is_empty());
+    assert_eq!(bench.opened.len(), 1, "it goes out at once");
+}
