@@ -71,6 +71,7 @@ impl Kept {
             asker,
             group,
             stale,
+            signed: None,
         };
         self.bench.engine.submit(request, client, now);
         self.bench.settle();
