@@ -9,6 +9,7 @@
 
 mod support;
 
+mod allocations;
 mod binding;
 mod bootstrap;
 mod cache;
