@@ -20,7 +20,7 @@ pub use cookie::{COOKIE_SECRET_LEN, CookieSecrets};
 pub use options::{Cookies, OptionsConfig};
 
 use crate::cache::{Answered, Cache};
-use crate::exchange::{Asked, Request, SignedQuery};
+use crate::exchange::{Asked, Request, SignedQuery, Source};
 use crate::outcome::{Failure, Refusal};
 use crate::policy::{Acl, Decision, Policy, PolicyConfig};
 use crate::rate::{Pace, RateConfig, RateLimiter};
@@ -213,7 +213,8 @@ impl Front {
             }
             Decision::Forward { group, route: _ } => {
                 let signed = SignedQuery::of(&query);
-                self.answer_or_forward(&asker, group, signed, now, reply)
+                let source = Source::of(client.address.ip());
+                self.answer_or_forward(&asker, (group, source), signed, now, reply)
             }
             Decision::Local | Decision::Special { .. } => {
                 self.reply_locally(&asker, decision, reply)
@@ -225,7 +226,7 @@ impl Front {
     fn answer_or_forward(
         &self,
         asker: &Asker<QuestionRef<'_>>,
-        group: GroupId,
+        (group, source): (GroupId, Source),
         signed: Option<SignedQuery>,
         now: Moment,
         reply: &mut Vec<u8>,
@@ -247,6 +248,7 @@ impl Front {
         Verdict::Forward(Request {
             asker: asker.to_owned(),
             group,
+            source,
             stale,
             signed,
         })

@@ -160,6 +160,9 @@ impl<C> Engine<C> {
                 return self.refresh(asked, now);
             }
         }
+        if let Some(oldest) = self.exchanges.oldest_in_the_way(&request, now) {
+            self.shed(oldest, now);
+        }
         match self.exchanges.join(request, client, now) {
             Joined::Began(id) => self.begin(id, now),
             Joined::Waits => self.cache.note_coalesced(),

@@ -18,6 +18,7 @@ mod clear_text;
 mod edns;
 mod failures;
 mod groups;
+mod keeping;
 mod kept;
 mod lifecycle;
 mod questions;
@@ -124,6 +125,7 @@ impl Bench {
         let request = Request {
             asker,
             group,
+            source: crate::exchange::Source::of([192, 0, 2, 1].into()),
             stale: false,
             signed: None,
         };

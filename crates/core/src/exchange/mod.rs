@@ -7,6 +7,7 @@
 //! Deliberately absent: where the question goes and when it goes again (see [`engine`](crate::engine)).
 
 mod key;
+mod share;
 mod signed;
 mod table;
 
@@ -18,6 +19,7 @@ use crate::wire::{
     AsQuestion, Asker, QueryOptions, Question, ReplyOrigin, ResponseView, Transport,
 };
 
+pub use share::Source;
 pub use signed::SignedQuery;
 
 pub(crate) use key::{ExchangeKey, KeyHasher};
@@ -30,6 +32,8 @@ pub struct Request {
     pub asker: Asker,
     /// Which upstreams may be asked.
     pub group: GroupId,
+    /// Who counts as its client when room is short.
+    pub source: Source,
     /// The query itself, when it is signed: it goes out as it is, for this client alone.
     pub signed: Option<SignedQuery>,
     /// Whether an answer past its time is kept, for the case that nobody has a newer one.
@@ -68,6 +72,7 @@ pub(crate) struct Waiter<C> {
     pub(crate) asker: Asker,
     pub(crate) client: C,
     pub(crate) deadline: Moment,
+    pub(crate) source: Source,
     /// Whether it would rather have an answer past its time than wait until its deadline.
     pub(crate) stale: bool,
 }
