@@ -90,6 +90,8 @@ pub enum Deny {
 pub enum Verdict {
     /// The reply is written; send it.
     Reply,
+    /// The same, and it was kept from before.
+    Cached,
     /// The reply is written; send it, and have the engine refresh what it was made of.
     ReplyAndRefresh(Asked),
     /// Say nothing, and count why.
@@ -151,7 +153,7 @@ impl Front {
         &self.cache
     }
 
-    /// Takes one message of a client. After [`Verdict::Reply`] and [`Verdict::ReplyAndRefresh`], `reply` holds the whole reply without a length prefix, within
+    /// Takes one message of a client. After [`Verdict::Reply`], [`Verdict::Cached`] and [`Verdict::ReplyAndRefresh`], `reply` holds the whole reply without a length prefix, within
     /// the size the client takes; otherwise its content means nothing.
     pub fn handle_query(
         &self,
@@ -237,7 +239,7 @@ impl Front {
             None => self.cache.answer(asker, group, now, reply),
         };
         let stale = match kept {
-            Answered::Yes => return Verdict::Reply,
+            Answered::Yes => return Verdict::Cached,
             Answered::AndRefresh => return Verdict::ReplyAndRefresh(Asked::new(asker, group)),
             Answered::Stale => true,
             Answered::No => false,
@@ -527,7 +529,10 @@ mod tests {
                     assert_eq!((reason, length < 12), (DropReason::Runt, true));
                 }
                 Verdict::Reply => assert!(reply.len() >= 12 && reply[2] & 0x80 != 0),
-                Verdict::Forward(_) | Verdict::ReplyAndRefresh(_) | Verdict::Limited { .. } => {
+                Verdict::Cached
+                | Verdict::Forward(_)
+                | Verdict::ReplyAndRefresh(_)
+                | Verdict::Limited { .. } => {
                     panic!("cut at {length} is no query")
                 }
             }

@@ -190,6 +190,11 @@ impl<C> Engine<C> {
             self.reply_best(waiter, kept_of, held.as_ref(), failure.told(), now);
         }
         if abandoned && let Some(exchange) = self.exchanges.remove(id) {
+            for attempt in &exchange.attempts {
+                if let Some(state) = self.upstreams.get_mut(attempt.upstream.0) {
+                    state.counts.timed_out += 1;
+                }
+            }
             self.abandon(&exchange.attempts);
             self.keep_failure(&exchange, held.as_ref(), failure, now);
         } else if let (Some(held), Some(exchange)) = (held, self.exchanges.get_mut(id)) {

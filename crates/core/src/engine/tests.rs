@@ -15,6 +15,7 @@ use crate::wire::{
 use std::sync::Arc;
 
 mod clear_text;
+mod counts;
 mod edns;
 mod failures;
 mod groups;

@@ -144,6 +144,8 @@ pub(crate) struct Exchange<C> {
     pub(crate) needs_stream: bool,
     /// Whether a message came that should have been the response and was not.
     pub(crate) disputed: bool,
+    /// The connection that was too slow, when the question was sent elsewhere for that.
+    pub(crate) hedged_on: Option<ConnectionId>,
     /// Why the last connection it relied on ended.
     pub(crate) lost_to: Option<CloseReason>,
 }
@@ -172,6 +174,7 @@ impl<C> Exchange<C> {
             held: None,
             needs_stream,
             disputed: false,
+            hedged_on: None,
             lost_to: None,
         }
     }

@@ -9,6 +9,7 @@
 
 mod support;
 
+mod admin;
 mod allocations;
 mod binding;
 mod bootstrap;
@@ -20,6 +21,7 @@ mod control;
 mod door;
 mod dot_listener;
 mod forwarding;
+mod generated;
 mod network;
 mod pieces;
 mod program;
