@@ -62,6 +62,10 @@ pub const SHED_AFTER: Duration = Duration::from_millis(200);
 /// Clients waiting on one question in flight. More of them would make one answer an avalanche (CVE-2024-33655).
 pub const WAITERS_PER_EXCHANGE_MAX: usize = 1_000;
 
+/// Clients waiting over streams on one question in flight. Each may be owed the largest message, 64 KiB, and all get theirs at once: 4 MiB
+/// and no more come of one answer. The next one begins another exchange.
+pub const STREAM_WAITERS_PER_EXCHANGE_MAX: usize = 64;
+
 /// Queries in flight on one connection before another is opened. A connection carries thousands well; the point is to
 /// open few (RFC 7766 section 6.2.2). knot-resolver stops at 100, unbound at 200.
 pub const IN_FLIGHT_BEFORE_GROWTH: usize = 1_024;

@@ -19,6 +19,7 @@ mod counts;
 mod edns;
 mod failures;
 mod groups;
+mod keeping;
 mod kept;
 mod lifecycle;
 mod questions;

@@ -13,6 +13,7 @@ mod table;
 
 use smallvec::SmallVec;
 
+use crate::limits::STREAM_WAITERS_PER_EXCHANGE_MAX;
 use crate::time::Moment;
 use crate::upstream::{CloseReason, ConnectionId, GroupId, UpstreamId};
 use crate::wire::{
@@ -134,6 +135,8 @@ pub(crate) struct Exchange<C> {
     /// What its first client asked of which group; it stays so when another group takes over.
     pub(crate) asked: Asked,
     pub(crate) waiters: SmallVec<[Waiter<C>; 1]>,
+    /// Clients who joined over a stream, those given up included.
+    stream_waiters: usize,
     pub(crate) attempts: SmallVec<[Attempt; 2]>,
     tried: SmallVec<[Tried; 2]>,
     /// What goes out in place of a query of ours.
@@ -168,6 +171,7 @@ impl<C> Exchange<C> {
             began: now,
             asked,
             waiters: SmallVec::new(),
+            stream_waiters: 0,
             attempts: SmallVec::new(),
             tried: SmallVec::new(),
             signed,
@@ -177,6 +181,17 @@ impl<C> Exchange<C> {
             hedged_on: None,
             lost_to: None,
         }
+    }
+
+    /// Whether a client who asks by `transport` may wait for this one too. Over datagrams the answer is cut to their size.
+    pub(crate) fn has_room_for(&self, transport: Transport) -> bool {
+        transport == Transport::Udp || self.stream_waiters < STREAM_WAITERS_PER_EXCHANGE_MAX
+    }
+
+    /// Another client waits.
+    pub(crate) fn join(&mut self, waiter: Waiter<C>) {
+        self.stream_waiters += usize::from(waiter.asker.transport != Transport::Udp);
+        self.waiters.push(waiter);
     }
 
     /// The name in folded wire form.

@@ -119,12 +119,13 @@ impl<C> ExchangeTable<C> {
             && let Some(&id) = self.index.get(&key)
             && let Some(exchange) = self.exchanges.get_mut(id)
             && now.since(exchange.began) < self.budget / 2
+            && exchange.has_room_for(waiter.asker.transport)
         {
             let enough = exchange.waiters.len() >= WAITERS_PER_EXCHANGE_MAX;
             if enough || !self.shares.admits(source, EXCHANGES_MAX) {
                 return Joined::Full(waiter.asker, waiter.client);
             }
-            exchange.waiters.push(waiter);
+            exchange.join(waiter);
             self.note_waiter(id, source, stale, now);
             return Joined::Waits;
         }
@@ -134,7 +135,7 @@ impl<C> ExchangeTable<C> {
         }
         let transport = waiter.asker.transport;
         let mut exchange = Exchange::new(key.clone(), asked, signed, transport, now);
-        exchange.waiters.push(waiter);
+        exchange.join(waiter);
         let id = self.exchanges.insert(exchange);
         if is_signed {
             self.signed += 1;
@@ -305,6 +306,7 @@ impl<C> ExchangeTable<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::STREAM_WAITERS_PER_EXCHANGE_MAX;
     use crate::upstream::GroupId;
     use crate::wire::{Class, Flags, Question, RecordType, Transport};
 
@@ -393,6 +395,33 @@ mod tests {
             table.join(request("a.example"), 4, at(1_001)),
             Joined::Waits
         ));
+    }
+
+    #[test]
+    fn one_answer_is_owed_to_a_bounded_number_of_streams() {
+        let mut table = table();
+        let stream = || {
+            let mut request = request("a.example");
+            request.asker.transport = Transport::Tcp;
+            request
+        };
+        let first = began(table.join(stream(), 0, at(0)));
+        for client in 1..STREAM_WAITERS_PER_EXCHANGE_MAX {
+            let joined = table.join(stream(), u32::try_from(client).unwrap(), at(0));
+            assert!(matches!(joined, Joined::Waits));
+        }
+        let joined = table.join(request("a.example"), 7, at(0));
+        assert!(matches!(joined, Joined::Waits), "a datagram is small");
+        let second = began(table.join(stream(), 8, at(0)));
+        assert_ne!(first, second);
+        let joined = table.join(stream(), 9, at(1));
+        assert!(matches!(joined, Joined::Waits), "the newer one takes over");
+        assert_eq!(
+            table.remove(first).unwrap().waiters.len(),
+            STREAM_WAITERS_PER_EXCHANGE_MAX + 1
+        );
+        let joined = table.join(stream(), 10, at(2));
+        assert!(matches!(joined, Joined::Waits), "and is still found");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod admin;
 mod allocations;
 mod binding;
 mod bootstrap;
+mod cache;
 mod client_certificates;
 mod clients;
 mod commands;
