@@ -37,6 +37,7 @@ pub(crate) mod layers;
 mod limits;
 pub mod load;
 mod local;
+mod near;
 mod older;
 pub mod origin;
 pub mod place;
@@ -50,6 +51,7 @@ pub use fault::{Fault, Problem};
 pub use files::{Disk, ReadFiles};
 pub use limits::LimitSettings;
 pub use load::{Loaded, Refused, control_path, load};
+pub use near::{BindRules, ListenAddress, ListenTransport, RunAs, ServerIdentity};
 pub use report::{Style, Warning};
 pub(crate) use routes::{own_endpoint, policy_routes};
 
@@ -142,44 +144,6 @@ pub enum Workers {
     Number(NonZeroU8),
 }
 
-/// How listening addresses are bound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct BindRules {
-    /// Another process of the same user may have the ports; it is told to drain.
-    pub takeover: bool,
-    /// The machine need not have the addresses yet.
-    pub freebind: bool,
-}
-
-/// Who the program becomes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunAs {
-    /// Name or number of the user.
-    pub user: String,
-    /// Name or number of the group; `None` for the user's own.
-    pub group: Option<String>,
-}
-
-/// One socket to listen on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ListenAddress {
-    /// Address and port; port 0 lets the system choose.
-    pub address: SocketAddr,
-    /// What is spoken there.
-    pub transport: ListenTransport,
-}
-
-/// What a listener speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ListenTransport {
-    /// DNS in datagrams (RFC 1035 section 4.2.1).
-    Udp,
-    /// DNS over TCP (RFC 7766).
-    Tcp,
-    /// DNS over TLS (RFC 7858).
-    Tls,
-}
-
 /// What clients are told beside the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnswerSettings {
@@ -191,17 +155,6 @@ pub struct AnswerSettings {
     pub cookie_secrets: Option<CookieSecrets>,
     /// The name of this server.
     pub nsid: Option<String>,
-}
-
-/// Certificate chain and key of the TLS listeners, and the roots of their clients', all PEM files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerIdentity {
-    /// The chain, the server's own certificate first.
-    pub certificate_file: PathBuf,
-    /// The private key of the first certificate.
-    pub key_file: PathBuf,
-    /// Roots of the certificates clients have to show; `None` asks for none.
-    pub client_ca_file: Option<PathBuf>,
 }
 
 /// Certificate chain and key shown to an upstream that asks for them, both PEM files.
