@@ -25,7 +25,7 @@ use crate::worker::Worker;
 
 /// Accepts clients of one listener, with TLS or without, until `signal` is stopped. Accepted by the first worker for all, because
 /// connections that wait in a listener of its own are lost when a worker leaves; which of them serves a client is decided by
-/// [`crew::place`](crate::crew::place).
+/// [`crate::crew::place`].
 pub(crate) async fn accept(
     worker: Rc<Worker>,
     listener: TcpListener,

@@ -2,7 +2,7 @@
 //!
 //! Promises: a client that offers ALPN without `dot` is refused (RFC 7301 section 3.2), one that offers none is served; whatever
 //! name a client asks for by SNI, or none, it is shown the one certificate there is, and judges for itself; sessions are resumed with
-//! tickets only, whose keys change ([`tickets`](super::tickets)) and outlive a renewed certificate; where certificates of clients are asked
+//! tickets only, whose keys change (`tickets`) and outlive a renewed certificate; where certificates of clients are asked
 //! for, one that would not be believed now is of no use in a resumed handshake either.
 //!
 //! Deliberately absent: several certificates chosen by SNI, early data, revocation of clients' certificates (give a CA of its own to
