@@ -21,6 +21,7 @@ class Program:
                 env=environment, start_new_session=True,
             )
         self.pid = self.child.pid
+        _weigh_as_we_do(self.pid)
 
     def running(self):
         return self.child.poll() is None
@@ -65,6 +66,18 @@ class Program:
                 if line.startswith(key + ":"):
                     return int(line.split()[1])
         raise KeyError(key)
+
+
+def _weigh_as_we_do(pid):
+    """Linux weighs sessions before it looks at processes, and a new session weighs what is usual, whoever began it."""
+    try:
+        with open("/proc/self/autogroup") as file:
+            nice = file.read().split()[-1]
+        if nice != "0":
+            with open(f"/proc/{pid}/autogroup", "w") as file:
+                file.write(nice)
+    except OSError:
+        pass  # no such thing here, or the process has ended
 
 
 def wait_until(condition, seconds, what, every=0.01):

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use dotward_core::front::Front;
+use dotward_sim::kept;
 use dotward_sim::laws;
 use dotward_sim::world::{self, Chance};
 
@@ -39,6 +40,11 @@ pub fn session(data: &[u8]) {
     if let Err(fault) = world::live(Chance::Octets(data), Duration::from_secs(8)) {
         panic!("{fault}");
     }
+}
+
+/// The cache against a naive model of it: four octets a step.
+pub fn cache(data: &[u8]) {
+    kept::live(data);
 }
 
 #[cfg(test)]
@@ -84,6 +90,11 @@ mod tests {
     #[test]
     fn frames_are_replayed() {
         replay("frame", super::frame);
+    }
+
+    #[test]
+    fn caches_are_replayed() {
+        replay("cache", super::cache);
     }
 
     #[test]

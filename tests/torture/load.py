@@ -17,8 +17,8 @@ import message
 ZONE = "lab.zone"
 #: The latest a reply may come: the budget of two seconds and some for the machine.
 LATEST = 2.1
-#: How long stragglers are waited for after the last question.
-PATIENCE = 2.6
+#: How long stragglers are waited for after the last question: so long that whatever is still missing is lost and not late.
+PATIENCE = 6
 #: Every so manyth question is one of a few names that come again and again.
 REPEATED_EVERY = 5
 REPEATED_NAMES = 12

@@ -80,10 +80,12 @@ class Dotward(Subject):
     strategy = "ordered"
 
     def command(self, ups, more):
-        command = [self.binary, "run", "--listen", f"{self.address[0]}:{self.address[1]}",
+        # Without a cache, so that every question meets the fault, and none is answered with what is old.
+        command = [self.binary, "run", "--listen", f"{self.address[0]}:{self.address[1]}", "--cache", "off",
                    "--log-format", "json", "--log-level", self.log_level, "--strategy", self.strategy]
         for up in ups:
-            command += ["--upstream", f"tls://{upstreams.NAME}@{up.address}:{up.port}?ca_file={up.ca}{getattr(up, 'more', '')}"]
+            spec = getattr(up, "spec", None)
+            command += ["--upstream", spec or f"tls://{upstreams.NAME}@{up.address}:{up.port}?ca_file={up.ca}{getattr(up, 'more', '')}"]
         return [*command, *more]
 
     def _ready(self):

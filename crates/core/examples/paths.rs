@@ -16,7 +16,9 @@
 
 use core::hint::black_box;
 use core::time::Duration;
+use std::sync::Arc;
 
+use dotward_core::cache::{Cache, CacheConfig};
 use dotward_core::engine::{Action, Engine, EngineConfig, Replies};
 use dotward_core::front::{Client, Front, FrontConfig, Verdict};
 use dotward_core::policy::{Acl, PolicyConfig};
@@ -51,6 +53,7 @@ fn main() {
         "render-reply" => render(times),
         "special-name" => front(times, "printer.local", true),
         "forward" => front(times, NAME, false),
+        "cached" => cached(times),
         "in-flight" => in_flight(times),
         other => panic!("no such path: {other}"),
     }
@@ -111,11 +114,13 @@ fn render(times: usize) {
     }
 }
 
-fn new_front() -> Front {
+fn new_front(cache: &Arc<Cache>) -> Front {
     let allow: Vec<_> = ["127.0.0.0/8", "10.0.0.0/8", "192.168.0.0/16", "fc00::/7"]
         .map(|network| network.parse().unwrap())
         .into();
-    Front::new(FrontConfig::new(Acl::new(&allow), PolicyConfig::default()))
+    let mut config = FrontConfig::new(Acl::new(&allow), PolicyConfig::default());
+    config.cache = Arc::clone(cache);
+    Front::new(config)
 }
 
 fn client() -> Client {
@@ -131,54 +136,103 @@ fn judge(front: &Front, message: &[u8], now: Moment, reply: &mut Vec<u8>) -> Ver
 }
 
 fn front(times: usize, name: &str, replies: bool) {
-    let (front, message, mut reply) = (new_front(), query(name), Vec::new());
+    let front = new_front(&Arc::new(Cache::off()));
+    let (message, mut reply) = (query(name), Vec::new());
     for _ in 0..times {
         let verdict = judge(&front, black_box(&message), Moment::ZERO, &mut reply);
         assert_eq!(matches!(black_box(verdict), Verdict::Reply), replies);
     }
 }
 
-/// From the client's message to its reply by way of an upstream connection, as many questions at a time as one turn may bring.
-fn in_flight(times: usize) {
-    let upstream = UpstreamConfig::new("one".to_owned(), vec!["192.0.2.1:853".parse().unwrap()]);
-    let config = EngineConfig::new(vec![upstream], Strategy::Ordered);
-    let mut engine: Engine<usize> = Engine::new(config, [7; 32]);
-    let (front, mut now, mut reply) = (new_front(), Moment::from_nanos(1), Vec::new());
-    let queries: Vec<Vec<u8>> = (0..BATCH)
-        .map(|number| query(&format!("q{number}.{NAME}")))
-        .collect();
-    let mut connection = None;
-    let (mut reader, mut responses) = (FrameReader::default(), Vec::new());
-    let mut replies = Replies::default();
-    let mut answered = 0;
-    for _ in 0..times.div_ceil(BATCH) {
+/// Front, engine and one upstream that answers at once.
+struct Chain {
+    front: Front,
+    engine: Engine<usize>,
+    connection: Option<ConnectionId>,
+    reader: FrameReader,
+    responses: Vec<u8>,
+    replies: Replies<usize>,
+    reply: Vec<u8>,
+    now: Moment,
+}
+
+impl Chain {
+    fn new(cache: &Arc<Cache>) -> Self {
+        let endpoint = "192.0.2.1:853".parse().unwrap();
+        let upstream = UpstreamConfig::new("one".to_owned(), vec![endpoint]);
+        let mut config = EngineConfig::new(vec![upstream], Strategy::Ordered);
+        config.cache = Arc::clone(cache);
+        Self {
+            front: new_front(cache),
+            engine: Engine::new(config, [7; 32]),
+            connection: None,
+            reader: FrameReader::default(),
+            responses: Vec::new(),
+            replies: Replies::default(),
+            reply: Vec::new(),
+            now: Moment::from_nanos(1),
+        }
+    }
+
+    /// From each client's message to its reply by way of the upstream connection; all in one turn. Gives back how many were answered.
+    fn turn(&mut self, queries: &[Vec<u8>]) -> usize {
+        let engine = &mut self.engine;
         for (client, message) in queries.iter().enumerate() {
-            let Verdict::Forward(request) = judge(&front, message, now, &mut reply) else {
+            let verdict = judge(&self.front, message, self.now, &mut self.reply);
+            let Verdict::Forward(request) = verdict else {
                 panic!("{NAME} is to be forwarded");
             };
-            engine.submit(request, client, now);
+            engine.submit(request, client, self.now);
         }
-        open_first(&mut engine, &mut connection, now);
-        now = now + Duration::from_millis(1);
+        open_first(engine, &mut self.connection, self.now);
+        self.now = self.now + Duration::from_millis(1);
         while let Some(id) = engine.poll_transmit() {
             let octets = engine.outbound(id);
             let length = octets.len();
-            reader.push(octets);
+            self.reader.push(octets);
             engine.handle_transmitted(id, length);
         }
-        responses.clear();
-        while let Some(message) = reader.next_message() {
-            assert!(append_frame(&response(message), &mut responses));
+        self.responses.clear();
+        while let Some(message) = self.reader.next_message() {
+            assert!(append_frame(&response(message), &mut self.responses));
         }
-        engine.handle_bytes(connection.unwrap(), &responses, now);
-        engine.take_replies(&mut replies);
-        replies.drain(|_, message| answered += usize::from(!black_box(message).is_empty()));
+        engine.handle_bytes(self.connection.unwrap(), &self.responses, self.now);
+        engine.take_replies(&mut self.replies);
+        let mut answered = 0;
+        self.replies
+            .drain(|_, message| answered += usize::from(!black_box(message).is_empty()));
         while let Some(event) = engine.poll_event() {
             black_box(event);
         }
         black_box(engine.poll_timeout());
+        answered
     }
-    assert_eq!(answered, times.div_ceil(BATCH) * BATCH);
+}
+
+/// As many questions at a time as one turn may bring.
+fn in_flight(times: usize) {
+    let mut chain = Chain::new(&Arc::new(Cache::off()));
+    let queries: Vec<Vec<u8>> = (0..BATCH)
+        .map(|number| query(&format!("q{number}.{NAME}")))
+        .collect();
+    for _ in 0..times.div_ceil(BATCH) {
+        assert_eq!(chain.turn(&queries), BATCH);
+    }
+}
+
+fn cached(times: usize) {
+    let mut chain = Chain::new(&Arc::new(Cache::new(CacheConfig::new(1 << 20, [7; 16]))));
+    let message = query(NAME);
+    assert_eq!(chain.turn(std::slice::from_ref(&message)), 1);
+    for _ in 0..times {
+        let verdict = judge(
+            &chain.front,
+            black_box(&message),
+            chain.now,
+            &mut chain.reply,
+        );
+        assert!(matches!(black_box(verdict), Verdict::Reply));
+    }
 }
 
 fn open_first(engine: &mut Engine<usize>, connection: &mut Option<ConnectionId>, now: Moment) {

@@ -20,7 +20,7 @@ pub use cookie::{COOKIE_SECRET_LEN, CookieSecrets};
 pub use options::{Cookies, OptionsConfig};
 
 use crate::cache::{Answered, Cache};
-use crate::exchange::{Asked, Request, SignedQuery};
+use crate::exchange::{Asked, Request, SignedQuery, Source};
 use crate::outcome::{Failure, Refusal};
 use crate::policy::{Acl, Decision, Policy, PolicyConfig};
 use crate::rate::{Pace, RateConfig, RateLimiter};
@@ -90,6 +90,8 @@ pub enum Deny {
 pub enum Verdict {
     /// The reply is written; send it.
     Reply,
+    /// The same, and it was kept from before.
+    Cached,
     /// The reply is written; send it, and have the engine refresh what it was made of.
     ReplyAndRefresh(Asked),
     /// Say nothing, and count why.
@@ -151,7 +153,7 @@ impl Front {
         &self.cache
     }
 
-    /// Takes one message of a client. After [`Verdict::Reply`] and [`Verdict::ReplyAndRefresh`], `reply` holds the whole reply without a length prefix, within
+    /// Takes one message of a client. After [`Verdict::Reply`], [`Verdict::Cached`] and [`Verdict::ReplyAndRefresh`], `reply` holds the whole reply without a length prefix, within
     /// the size the client takes; otherwise its content means nothing.
     pub fn handle_query(
         &self,
@@ -213,7 +215,8 @@ impl Front {
             }
             Decision::Forward { group, route: _ } => {
                 let signed = SignedQuery::of(&query);
-                self.answer_or_forward(&asker, group, signed, now, reply)
+                let source = Source::of(client.address.ip());
+                self.answer_or_forward(&asker, (group, source), signed, now, reply)
             }
             Decision::Local | Decision::Special { .. } => {
                 self.reply_locally(&asker, decision, reply)
@@ -225,7 +228,7 @@ impl Front {
     fn answer_or_forward(
         &self,
         asker: &Asker<QuestionRef<'_>>,
-        group: GroupId,
+        (group, source): (GroupId, Source),
         signed: Option<SignedQuery>,
         now: Moment,
         reply: &mut Vec<u8>,
@@ -236,7 +239,7 @@ impl Front {
             None => self.cache.answer(asker, group, now, reply),
         };
         let stale = match kept {
-            Answered::Yes => return Verdict::Reply,
+            Answered::Yes => return Verdict::Cached,
             Answered::AndRefresh => return Verdict::ReplyAndRefresh(Asked::new(asker, group)),
             Answered::Stale => true,
             Answered::No => false,
@@ -247,6 +250,7 @@ impl Front {
         Verdict::Forward(Request {
             asker: asker.to_owned(),
             group,
+            source,
             stale,
             signed,
         })
@@ -525,7 +529,10 @@ mod tests {
                     assert_eq!((reason, length < 12), (DropReason::Runt, true));
                 }
                 Verdict::Reply => assert!(reply.len() >= 12 && reply[2] & 0x80 != 0),
-                Verdict::Forward(_) | Verdict::ReplyAndRefresh(_) | Verdict::Limited { .. } => {
+                Verdict::Cached
+                | Verdict::Forward(_)
+                | Verdict::ReplyAndRefresh(_)
+                | Verdict::Limited { .. } => {
                     panic!("cut at {length} is no query")
                 }
             }

@@ -21,7 +21,7 @@
 //! The grammar is everywhere the same: `handle_*` says that something happened, `poll_*` asks what there is to do,
 //! getters change nothing.
 //!
-//! Deliberately absent: TLS, sockets, threads, configuration files, log text, metrics. They live in the `dotward`
+//! Deliberately absent: TLS, sockets, threads, configuration files, log text, names of metrics. They live in the `dotward`
 //! crate, which makes no DNS decision.
 
 #![forbid(unsafe_code)]
@@ -30,6 +30,8 @@
 pub mod time;
 
 pub mod limits;
+
+pub mod counts;
 
 pub mod wire;
 

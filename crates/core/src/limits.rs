@@ -55,8 +55,16 @@ pub const FALLBACK_AFTER: Duration = Duration::from_secs(1);
 /// Questions in flight for all clients. About 2 kB each (CoreDNS: unlimited, unbound: 2,048 per thread): 40 MB at most.
 pub const EXCHANGES_MAX: usize = 20_000;
 
+/// How long a question has been in flight before it may give way to a new one when there is no room: longer than upstreams that work take,
+/// so that in a flood of names nobody answers the others still are (unbound's `jostle-timeout`).
+pub const SHED_AFTER: Duration = Duration::from_millis(200);
+
 /// Clients waiting on one question in flight. More of them would make one answer an avalanche (CVE-2024-33655).
 pub const WAITERS_PER_EXCHANGE_MAX: usize = 1_000;
+
+/// Clients waiting over streams on one question in flight. Each may be owed the largest message, 64 KiB, and all get theirs at once: 4 MiB
+/// and no more come of one answer. The next one begins another exchange.
+pub const STREAM_WAITERS_PER_EXCHANGE_MAX: usize = 64;
 
 /// Queries in flight on one connection before another is opened. A connection carries thousands well; the point is to
 /// open few (RFC 7766 section 6.2.2). knot-resolver stops at 100, unbound at 200.

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Error};
+use clap_complete::Shell;
 use tracing::level_filters::LevelFilter;
 
 use crate::config::fault::{Fault, Problem};
@@ -52,6 +53,18 @@ pub enum Command {
     },
     /// Ask or order a running program over its control socket.
     Remote(RemoteArgs),
+    /// Ask the running program whether it is good.
+    Healthcheck,
+    /// Print what a shell reads to complete the command line.
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+    /// Print the manual page.
+    Man {
+        /// Of which command; of the program if none is given.
+        command: Option<String>,
+    },
     /// Print the version.
     Version {
         /// As JSON.
@@ -251,6 +264,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         "cache" => cache(of_command)?,
         "log-level" => remote(log_level(of_command)?, of_command),
         "drain" => remote(Request::Drain, of_command),
+        "healthcheck" => Command::Healthcheck,
+        "completions" => Command::Completions {
+            shell: shell(of_command)?,
+        },
+        "man" => Command::Man {
+            command: of_command.get_one::<String>("COMMAND").cloned(),
+        },
         "version" => Command::Version {
             json: of_command.get_flag("json"),
         },
@@ -341,6 +361,14 @@ fn name_and_type(matches: &ArgMatches) -> Result<(Name, RecordType), Error> {
     let name = matches.get_one::<Name>("NAME").cloned();
     let qtype = matches.get_one::<RecordType>("TYPE").copied();
     Ok((name.ok_or_else(missing)?, qtype.unwrap_or(RecordType::A)))
+}
+
+fn shell(matches: &ArgMatches) -> Result<Shell, Error> {
+    let missing = || command().error(ErrorKind::MissingRequiredArgument, "SHELL is missing");
+    matches
+        .get_one::<Shell>("SHELL")
+        .copied()
+        .ok_or_else(missing)
 }
 
 fn bad_value(flag: &str, text: &str, fault: &ValueFault) -> Error {

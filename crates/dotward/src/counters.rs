@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dotward_core::wire::Transport;
 
+use crate::tally::Tally;
+
 /// A number that one thread adds to and any may read.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -57,6 +59,12 @@ pub(crate) struct Counters {
     pub(crate) lost: Counter,
     /// Client streams open at this moment, TCP and TLS.
     pub(crate) streams: Counter,
+    /// The same by kind, for metrics.
+    pub(crate) tally: Tally,
+    /// Signs of life that were asked of a further worker, by the first.
+    pub(crate) beats_asked: Counter,
+    /// Signs of life that it gave.
+    pub(crate) beats: Counter,
     /// Processor time of the worker's thread, in nanoseconds, as of its last look.
     pub(crate) cpu: Counter,
 }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::cli::{self, Command, Invocation, QueryArgs, RemoteArgs};
 use crate::commands::demo::DemoError;
-use crate::commands::{check, demo, explain, list, query, remote, version};
+use crate::commands::{check, demo, explain, generated, healthcheck, list, query, remote, version};
 use crate::config::report::{Style, write_faults, write_warnings};
 use crate::config::{Config, Disk, Loaded, Refused, control_path, load};
 use crate::run::{Order, Proxy, StartError};
@@ -79,6 +79,15 @@ fn command(invocation: &Invocation) -> io::Result<u8> {
             GOOD
         }
         Command::Remote(args) => remote(invocation, args, &mut out)?,
+        Command::Healthcheck => healthcheck(invocation)?,
+        Command::Completions { shell } => {
+            generated::write_completions(&mut out, *shell)?;
+            GOOD
+        }
+        Command::Man { command } => match generated::write_man(&mut out, command.as_deref())? {
+            true => GOOD,
+            false => WRONG,
+        },
         Command::Version { json } => {
             version::write_version(&mut out, *json)?;
             GOOD
@@ -144,6 +153,17 @@ fn ask(invocation: &Invocation, args: &QueryArgs, out: &mut dyn Write) -> io::Re
     Ok(match query::write_query(out, &config, args)? {
         true => GOOD,
         false => FAILED,
+    })
+}
+
+/// 0 or 1 and nothing else: container engines keep 2 for themselves.
+fn healthcheck(invocation: &Invocation) -> io::Result<u8> {
+    let Some(config) = config(invocation)? else {
+        return Ok(FAILED);
+    };
+    Ok(match healthcheck::healthcheck(&config) {
+        Ok(()) => GOOD,
+        Err(error) => failed(&error),
     })
 }
 

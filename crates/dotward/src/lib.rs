@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
 mod clock;
 mod counters;
 mod crew;
@@ -19,9 +20,12 @@ mod events;
 mod limits;
 mod near;
 mod network;
+mod post;
+mod service;
 mod signal;
 mod snapshot;
 mod stream;
+mod tally;
 mod worker;
 
 pub mod cli;

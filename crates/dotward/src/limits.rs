@@ -149,6 +149,43 @@ pub(crate) const BOOTSTRAP_PAUSE: (Duration, Duration) =
 pub(crate) const BOOTSTRAP_KEPT: (Duration, Duration) =
     (Duration::from_secs(60), Duration::from_secs(3600));
 
+/// Errands of other threads that wait for a worker's turn. Metrics, health and the control socket have one each on their way; more
+/// means that the worker does not turn, and then none of them helps.
+pub(crate) const ERRANDS: usize = 16;
+
+/// Connections to the admin listener at a time. A few scrapers and probes; the next one waits in the kernel's queue.
+pub(crate) const ADMIN_CONNECTIONS: usize = 16;
+
+/// How long a connection to the admin listener may last, whatever it does. Scrapers that keep one open open another.
+pub(crate) const ADMIN_CONNECTION: Duration = Duration::from_secs(120);
+
+/// How long the header of a request may take to arrive.
+pub(crate) const ADMIN_HEADER: Duration = Duration::from_secs(5);
+
+/// Octets of the header of a request.
+pub(crate) const ADMIN_BUFFER: usize = 8192;
+
+/// How long a worker is waited for when it is asked how it does. Far longer than a turn, and shorter than the second a kubelet waits
+/// for an answer.
+pub(crate) const WORKER_ANSWERS: Duration = Duration::from_millis(500);
+
+/// A worker that has not turned for this long is stuck: the process is better started again. Long enough for a machine that swaps.
+pub(crate) const WORKER_STUCK: Duration = Duration::from_secs(5);
+
+/// Pause between looks at upstreams while readiness depends on them, and the time after which one that was quiet is asked whether it
+/// works. Twice this and [`UPSTREAM_ANSWERS`] bound how long the loss of all of them goes unnoticed: less than two seconds.
+pub(crate) const UPSTREAM_LOOK: Duration = Duration::from_millis(400);
+
+/// An upstream that leaves such a question unanswered for this long does not work, as far as readiness is concerned.
+pub(crate) const UPSTREAM_ANSWERS: Duration = Duration::from_millis(800);
+
+/// Kinds of TLS handshakes told apart for one upstream: versions, groups, and whether a session was resumed. What an upstream
+/// can make us negotiate is a handful.
+pub(crate) const HANDSHAKE_KINDS: usize = 16;
+
+/// How long `dotward healthcheck` waits for one answer. Shorter than the time container engines give the whole of it.
+pub(crate) const HEALTHCHECK: Duration = Duration::from_secs(1);
+
 /// Log lines that wait for the writer thread. More than a burst of state changes; beyond it lines are dropped and
 /// counted, because a full disk or a stopped terminal must not stop answers.
 pub(crate) const LOG_LINES: usize = 4096;

@@ -15,22 +15,34 @@ use dotward_core::exchange::{Asked, Request};
 use dotward_core::front::Front;
 use dotward_core::policy::Acl;
 use dotward_core::time::{Moment, WallSeconds};
+use dotward_core::wire::Transport;
 use dotward_udp::LocalAddress;
 use rustls::Connection;
 use rustls::pki_types::UnixTime;
 
-use crate::clock::WallClock;
+use crate::clock::{self, WallClock};
 use crate::counters::Counters;
 use crate::events::Repeats;
 use crate::listen::stream::{ClientKey, Clients};
 use crate::listen::udp::UdpPort;
 use crate::signal::Signal;
 use crate::stream::ReadBuffers;
+use crate::tally::{AtOnce, Source};
 use crate::tls::server::ListenerTls;
+
+/// What is kept of a client who waits: where its reply goes, within one worker, and what is counted of it then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReplyTo {
+    pub(crate) way: Way,
+    /// Over what the query came.
+    pub(crate) transport: Transport,
+    /// When it was read.
+    pub(crate) since: Moment,
+}
 
 /// Where a reply goes, within one worker.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum ReplyTo {
+pub(crate) enum Way {
     /// Out of a UDP socket.
     Udp {
         /// Which of the worker's ports.
@@ -80,6 +92,8 @@ pub(crate) struct Near {
     /// Whose PROXY headers say who asks.
     pub(crate) balancers: Acl,
     pub(crate) counters: Arc<Counters>,
+    /// Replies of this turn whose time is to be counted.
+    pub(crate) at_once: AtOnce,
     pub(crate) wall: WallClock,
     /// Asks for a turn in which what waits is flushed.
     pub(crate) nudge: Rc<Signal>,
@@ -106,6 +120,7 @@ impl Near {
             listen_tls,
             balancers: Acl::new(&[]),
             counters,
+            at_once: AtOnce::default(),
             wall: WallClock::default(),
             nudge: Rc::default(),
             forwarded: false,
@@ -157,14 +172,17 @@ impl Near {
 
     /// Appends a reply to what leaves with the next [`Near::flush`].
     pub(crate) fn deliver(&mut self, to: ReplyTo, message: &[u8], now: Moment) {
-        match to {
-            ReplyTo::Udp { port, peer, local } => {
+        let took = now.since(to.since);
+        let tally = &self.counters.tally;
+        tally.add_reply((to.transport, Source::Upstream), message, took);
+        match to.way {
+            Way::Udp { port, peer, local } => {
                 if let Some(port) = self.ports.get_mut(port) {
                     self.front.handle_sent(peer.ip(), message.len(), now);
                     port.push(message, peer, local);
                 }
             }
-            ReplyTo::Stream(key) => self.clients.reply(key, message),
+            Way::Stream(key) => self.clients.reply(key, message),
         }
     }
 
@@ -175,6 +193,20 @@ impl Near {
         self.counters.streams.set(streams);
         for port in &mut self.ports {
             port.flush();
+        }
+    }
+
+    /// Counts the reply that was written: it leaves in the turn its query came in.
+    pub(crate) fn count_at_once(&mut self, transport: Transport, source: Source) {
+        let (tally, kind) = (&self.counters.tally, (transport, source));
+        tally.add_reply_at_once(kind, &self.reply, &mut self.at_once);
+    }
+
+    /// Counts how long the replies of a turn took that began at `now`. Once a turn, after they left.
+    pub(crate) fn end_turn(&mut self, now: Moment) {
+        if !self.at_once.is_empty() {
+            let took = clock::now().since(now);
+            self.counters.tally.end_turn(&mut self.at_once, took);
         }
     }
 

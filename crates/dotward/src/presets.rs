@@ -29,6 +29,8 @@ pub struct Preset {
     pub jurisdiction: &'static str,
     /// What it filters and what it keeps, in its own words shortened.
     pub policy: &'static str,
+    /// What somebody who chooses it has to know first.
+    pub notice: Option<&'static str>,
 }
 
 /// All presets; the first is the default.
@@ -44,6 +46,7 @@ pub static PRESETS: &[Preset] = &[
         ],
         jurisdiction: "United States",
         policy: "no filtering; client addresses not kept, logs deleted within 25 hours",
+        notice: None,
     },
     Preset {
         name: "quad9",
@@ -56,6 +59,7 @@ pub static PRESETS: &[Preset] = &[
         ],
         jurisdiction: "Switzerland",
         policy: "blocks malicious names; client addresses not kept",
+        notice: None,
     },
     Preset {
         name: "google",
@@ -68,6 +72,7 @@ pub static PRESETS: &[Preset] = &[
         ],
         jurisdiction: "United States",
         policy: "no filtering; full client addresses kept for 24 to 48 hours",
+        notice: None,
     },
     Preset {
         name: "adguard",
@@ -83,6 +88,7 @@ pub static PRESETS: &[Preset] = &[
         ],
         jurisdiction: "Cyprus",
         policy: "blocks advertising and trackers; no personal query logs",
+        notice: None,
     },
     Preset {
         name: "mullvad",
@@ -92,6 +98,9 @@ pub static PRESETS: &[Preset] = &[
         v6: &[Ipv6Addr::new(0x2a07, 0xe340, 0, 0, 0, 0, 0, 2)],
         jurisdiction: "Sweden",
         policy: "no filtering; no query logs",
+        notice: Some(
+            "Mullvad announced the end of this service for 2 November 2026 and sponsors quad9 instead",
+        ),
     },
     Preset {
         name: "dns4eu",
@@ -104,6 +113,7 @@ pub static PRESETS: &[Preset] = &[
         ],
         jurisdiction: "European Union (Czechia)",
         policy: "blocks malicious names; query logs anonymised",
+        notice: None,
     },
 ];
 
@@ -127,6 +137,11 @@ pub fn start_lines(config: &Config) -> Vec<String> {
     let choose = "choose another with --upstream NAME, see dotward upstream list";
     let asked = in_tiers(&config.upstreams_of(None), config.strategy);
     let mut lines = vec![format!("queries go to {asked}; {choose}")];
+    let notices = config.upstreams.iter().filter_map(|upstream| {
+        let notice = upstream.preset?.notice?;
+        Some(format!("about {}: {notice}", upstream.name))
+    });
+    lines.extend(notices);
     for route in &config.routes {
         let asked = in_tiers(&config.upstreams_of(Some(route)), route.strategy);
         let otherwise = match route.fallback {
@@ -191,6 +206,16 @@ mod tests {
                 assert!(seen.insert(address.to_string()), "{address}");
             }
         }
+    }
+
+    #[test]
+    fn who_chooses_a_service_that_ends_is_told() {
+        let ends: Vec<_> = PRESETS
+            .iter()
+            .filter(|preset| preset.notice.is_some())
+            .collect();
+        assert_eq!(ends.len(), 1);
+        assert_eq!(ends[0].name, "mullvad");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! Deliberately absent: reading configurations, exit codes.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::watch;
 
-use crate::config::{Binding, Config, ListenAddress, ListenTransport, own_endpoint};
+use crate::config::{Binding, Config, ListenAddress, ListenTransport};
 use crate::crew::{self, Crew, Supplies};
 use crate::descriptors;
 use crate::events::EventLog;
@@ -34,14 +34,15 @@ use crate::network;
 use crate::plan;
 use crate::presets;
 use crate::sandbox::{self, Needs};
+use crate::service;
 use crate::signal::Signal;
 use crate::tls::client::UpstreamTls;
 use crate::tls::server::ListenerTls;
 use crate::trust::{self, TrustPace};
 use crate::upstream::bootstrap;
-use crate::upstream::dial;
 use crate::worker::{State, Worker};
 
+mod checks;
 mod companions;
 mod fault;
 mod proxy;
@@ -120,7 +121,7 @@ impl Prepared {
                 }),
             }
         }
-        check_bindings(&config, &mut faults);
+        checks::bindings(&config, &mut faults);
         let prepared = Self::assemble(config, sockets, listen_tls, upstreams, faults)?;
         Ok(Self {
             from_files: true,
@@ -164,7 +165,7 @@ impl Prepared {
         upstreams: Vec<Option<UpstreamTls>>,
         mut faults: Vec<StartFault>,
     ) -> Result<Self, StartError> {
-        refuse_loops(&config, &sockets, &mut faults);
+        checks::loops(&config, &sockets, &mut faults);
         let provisions = Provisions::new(&config, &mut faults);
         let seed = random().map_err(|error| faults.push(StartFault::System(error)));
         match (faults.is_empty(), seed) {
@@ -206,6 +207,11 @@ impl Prepared {
             .collect()
     }
 
+    /// Where metrics and health are told.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.provisions.admin()
+    }
+
     /// Serves until `orders` says otherwise. To be run within the runtime of [`local_runtime`].
     ///
     /// # Errors
@@ -215,39 +221,25 @@ impl Prepared {
         let drain = self.config.drain;
         let (by_control, mut asked) = watch::channel(Order::Serve);
         let plans = Plans::of(&mut self);
-        let service = Service::start(self)?;
-        let companions = plans.start(service.crew.first(), &service.cache, by_control.clone())?;
+        let serving = Service::start(self)?;
+        let companions = plans.start(serving.crew.first(), &serving.cache, by_control.clone())?;
+        service::tell_ready();
         let order = tokio::select! {
             order = next_order(&mut orders) => order,
             order = next_order(&mut asked) => order,
         };
+        service::tell_stopping();
+        companions.tell_draining();
         let unanswered = match order {
             Order::Serve | Order::Drain => tokio::select! {
-                unanswered = service.drain(drain) => unanswered,
-                () = aborted(&mut orders) => service.crew.first().in_flight(),
+                unanswered = serving.drain(drain) => unanswered,
+                () = aborted(&mut orders) => serving.crew.first().in_flight(),
             },
-            Order::Abort => service.crew.first().in_flight(),
+            Order::Abort => serving.crew.first().in_flight(),
         };
-        service.crew.close();
+        serving.crew.close();
         drop(companions);
         Ok(Ended { unanswered })
-    }
-}
-
-/// What is not permitted is a fault; an interface or an address that is not there may come.
-fn check_bindings(config: &Config, faults: &mut Vec<StartFault>) {
-    for upstream in &config.upstreams {
-        let name = &upstream.name;
-        match dial::check(&upstream.binding) {
-            Ok(()) => {}
-            Err(error) if error.is_permanent() => faults.push(StartFault::Binding {
-                upstream: name.clone(),
-                error,
-            }),
-            Err(error) => {
-                tracing::warn!(upstream = name, %error, "it is tried again with every connection");
-            }
-        }
     }
 }
 
@@ -387,38 +379,6 @@ fn supplies(config: &Config, cache: Arc<Cache>) -> io::Result<Supplies> {
         balancers: Acl::new(&config.proxy_from),
         listen_tls: SharedListenerTls::default(),
     })
-}
-
-/// Refuses upstreams that are this very proxy: a question to one would come back for ever.
-fn refuse_loops(config: &Config, sockets: &[(ListenAddress, Bound)], faults: &mut Vec<StartFault>) {
-    let bound = |(listen, socket): &(ListenAddress, Bound)| {
-        let address = socket.local_addr().ok()?;
-        Some(ListenAddress { address, ..*listen })
-    };
-    let listeners: Vec<_> = sockets.iter().filter_map(bound).collect();
-    for upstream in &config.upstreams {
-        if let Some(endpoint) = own_endpoint(&listeners, upstream, is_own_address) {
-            let upstream = upstream.name.clone();
-            faults.push(StartFault::Loop { upstream, endpoint });
-        }
-    }
-}
-
-/// Whether the address is one of this machine's: the kernel reaches those from the same address, but for loopback ones. Nothing is sent.
-fn is_own_address(ip: IpAddr) -> bool {
-    if ip.is_loopback() {
-        return true;
-    }
-    let unspecified: IpAddr = match ip {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let source = UdpSocket::bind((unspecified, 0)).and_then(|socket| {
-        // Any port will do, but 0.
-        socket.connect((ip, 9))?;
-        socket.local_addr()
-    });
-    source.is_ok_and(|source| source.ip() == ip)
 }
 
 fn bindings(config: &Config) -> Vec<Rc<Binding>> {

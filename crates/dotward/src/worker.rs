@@ -33,6 +33,7 @@ use crate::limits::SLEEP_NOTICED;
 use crate::near::{Far, Host, Near, ReplyTo};
 use crate::shared::SharedCache;
 use crate::signal::{Ready, Signal};
+use crate::tally::Handshakes;
 use crate::tls::client::UpstreamTls;
 use crate::trust::TrustStatus;
 use crate::upstream::datagram;
@@ -94,6 +95,8 @@ pub(crate) struct State {
     /// From where each upstream is connected to.
     pub(crate) bindings: Vec<Rc<Binding>>,
     pub(crate) trust: TrustStatus,
+    /// By upstream.
+    pub(crate) handshakes: Vec<Handshakes>,
     pub(crate) connections: SecondaryMap<ConnectionId, UpstreamConnection>,
     pub(crate) events: EventLog,
     /// The way to the cache that several instances share.
@@ -124,6 +127,7 @@ impl State {
         Self {
             near,
             engine,
+            handshakes: vec![Handshakes::default(); events.names().len()],
             further: Vec::new(),
             active: 1,
             trust: TrustStatus::new(events.names().to_vec(), &upstreams),
@@ -213,6 +217,7 @@ impl State {
         while self.act(worker, now) | self.transmit(now) | self.share(now) {}
         self.route_replies(now);
         self.near.flush();
+        self.near.end_turn(now);
         while let Some(event) = self.engine.poll_event() {
             self.events.write(&event);
         }
@@ -254,7 +259,10 @@ impl State {
                     upstream,
                     endpoint,
                     protocol: protocol @ (Protocol::Tls | Protocol::Tcp),
-                } => driver::open(self, worker, connection, (upstream, protocol), endpoint),
+                } => {
+                    let whose = (upstream, protocol);
+                    driver::open(self, worker, connection, whose, endpoint, now);
+                }
                 Action::Close { connection } => {
                     if let Some(open) = self.connections.remove(connection) {
                         open.close();
@@ -444,6 +452,7 @@ impl Host for Worker {
             state.settle(self, now);
         } else {
             state.near.flush();
+            state.near.end_turn(now);
             state.tell_quiet(self);
         }
         result

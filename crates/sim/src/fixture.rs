@@ -176,7 +176,7 @@ fn run_query(query: &Step, message: &[u8], rest: &[Step]) -> Result<(), String> 
     };
     let outcome = match verdict {
         Verdict::Limited { .. } => return Err("limited, and nobody is counted".into()),
-        Verdict::Reply | Verdict::ReplyAndRefresh(_) => Outcome::Reply(reply),
+        Verdict::Reply | Verdict::Cached | Verdict::ReplyAndRefresh(_) => Outcome::Reply(reply),
         Verdict::Drop(reason) => Outcome::Drop(format!("{reason:?}")),
         Verdict::Forward(request) => {
             let limit = request.asker.reply_len_max();

@@ -89,7 +89,7 @@ impl Harness {
                 self.engine.refresh(asked, self.now);
             }
             Verdict::Limited { reply: false } => return Taken::Limited,
-            Verdict::Reply | Verdict::Limited { reply: true } => {
+            Verdict::Reply | Verdict::Cached | Verdict::Limited { reply: true } => {
                 self.replies.push_back((token, reply));
             }
             Verdict::Drop(reason) => return Taken::Dropped(reason),

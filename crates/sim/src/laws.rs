@@ -67,7 +67,7 @@ pub fn query(front: &Front, message: &[u8]) {
         match front.handle_query(message, &client, Moment::ZERO, WallSeconds(0), &mut reply) {
             Verdict::Drop(reason) => check_silence(message, reason),
             Verdict::Reply => check_own_reply(message, &reply, transport),
-            Verdict::ReplyAndRefresh(_) => panic!("nothing is kept"),
+            Verdict::Cached | Verdict::ReplyAndRefresh(_) => panic!("nothing is kept"),
             Verdict::Forward(request) => check_forwarded(message, &request),
             Verdict::Limited { .. } => panic!("limited, and nobody is counted"),
         }

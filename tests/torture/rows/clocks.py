@@ -1,8 +1,13 @@
 """Wrong clocks, sleep, and a process that is stopped. libfaketime moves the wall clock of dotward alone."""
 
+import base64
+import hashlib
 import os
 import signal
+import subprocess
+import types
 
+import ground as lay
 from play import AFTER, LEAD, row
 from rows.paths import hurt_flows
 from subjects import FAKETIME
@@ -10,6 +15,11 @@ from subjects import FAKETIME
 DAY, YEAR = 86_400, 31_557_600
 #: Seconds a process is stopped under load (T49), and sleeps (T47).
 PAUSE, SLEEP = 5, 3
+#: Seconds of nothing (IDLE), and between looks at certificate files.
+IDLE, IDLE_FULL, FILES_LOOK = 25, 150, 10
+#: Wake-ups for one look at files (the event loop's clock wakes up to three times for one timer, and a thread of its own looks), and for the
+#: end of an idle connection.
+LOOK, CLOSING = 6, 4
 
 
 class WallClock:
@@ -43,7 +53,7 @@ def boot_without_clock(play):
         right = play.moment()
         play.sleep(AFTER + 3)
     play.all_servfail(load.history.until(right - 0.1), (23,), "in 2015: ")
-    play.expect("no DNS before the certificate is valid", octets == 0, octets)
+    play.expect("no DNS before the certificate is valid", octets == 0, octets, law=True)
     play.all_good(load.history.since(right + 5), "5 s after: ")
     with open(play.subject.log) as file:
         play.expect("the log says it is the clock", "clock" in file.read(), "no line about the clock")
@@ -101,3 +111,41 @@ def stopped(play):
     play.all_good(load.history.since(go))
     play.within(load.history.since(go), 500, "afterwards ")
     play.note(f"{paused.lost} of {len(paused)} questions of the pause discarded")
+
+
+def wake_ups(pid):
+    """How often the threads of a process went to sleep so far, which is how often they woke up."""
+    count = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/status") as file:
+            count += next(int(line.split()[1]) for line in file if line.startswith("voluntary_ctxt_switches:"))
+    return count
+
+
+@row("IDLE", "nothing at all: one upstream, nobody asks",
+     "no wake-up of its own; with certificate files in the configuration, a look at them every 10 s", needs=("openssl",),
+     seconds=2 * IDLE + 5, full=2 * IDLE_FULL + 5)
+def idle(play):
+    u1 = play.upstream(1)
+    pinned = types.SimpleNamespace(spec=f"tls://{u1.address}:{u1.port}?pin={pin_of(play, u1)}")
+    seconds = IDLE_FULL if play.full else IDLE
+    # The connection that nobody needs any more ends after a minute.
+    looks = seconds // FILES_LOOK + 1
+    for where, up, allowed in (("pinned", pinned, CLOSING), ("with a file", u1, CLOSING + looks * LOOK)):
+        play.start(up, warm=True)
+        # The start is over when the connection was answered on and nothing of it is left to do.
+        play.sleep(1)
+        pid = play.subject.program.pid
+        before = wake_ups(pid)
+        play.sleep(seconds)
+        count = wake_ups(pid) - before
+        play.expect(f"{where}: at most {allowed} wake-ups in {seconds} s", count <= allowed, count)
+        play.note(f"{where}: {count} wake-ups in {seconds} s")
+
+
+def pin_of(play, up):
+    """The pin of an upstream's key (RFC 7858 appendix A)."""
+    pem = play.ground.far("openssl", "s_client", "-connect", f"{up.address}:{up.port}", text="")
+    key = lay.run("openssl", "x509", "-noout", "-pubkey", text=pem)
+    der = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "DER"], input=key.encode(), capture_output=True, check=True).stdout
+    return "sha256/" + base64.b64encode(hashlib.sha256(der).digest()).decode()

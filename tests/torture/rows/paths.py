@@ -79,7 +79,7 @@ def only_one_dark(play):
             play.sleep(AFTER)
         play.all_servfail(load.history.since(dark).until(healed - 2.1), (22, 23), f"dark {seconds} s: ")
         inside = load.history.since(dark + KNOWN_DARK).until(healed)
-        play.expect("median 5 ms while known to be dark", inside.median_ms <= 5, f"median {inside.median_ms:.1f} ms", timing=True)
+        play.expect("median 5 ms while known to be dark", inside.median_ms <= 5, f"median {inside.median_ms:.1f} ms")
         recovered = load.history.since(healed + 1)
         play.all_good(recovered, f"{seconds} s dark, 1 s after: ")
         allowed = SYN_PER_SECOND * seconds + 4
@@ -106,7 +106,7 @@ def flow_silent(play):
         play.within(load.history, 100, f"{where}: ")
         # Counted from the cut, not from the first question after it; and looking takes time too.
         retired = gone is not None and gone <= RETIRED
-        play.expect(f"{where}: old connection retired in 2 s", retired, f"after {gone} s", timing=True)
+        play.expect(f"{where}: old connection retired in 2 s", retired, f"after {gone} s")
         play.note(f"{where}: max {load.history.max_ms:.0f} ms, " + (f"retired after {gone:.2f} s" if flows and gone else "not retired"))
 
 

@@ -13,7 +13,9 @@ use crate::exchange::{Exchange, ExchangeId, Held, SignedQuery, Waiter};
 use crate::outcome::{Failure, Told};
 use crate::time::Moment;
 use crate::upstream::{CloseReason, GroupId, HealthState, Upstream};
-use crate::wire::{Canonical, ReplyOrigin, ResponseView, relay_reply, render_reply, write_error};
+use crate::wire::{
+    Canonical, Rcode, ReplyOrigin, ResponseView, relay_reply, render_reply, write_error,
+};
 
 impl<C> Engine<C> {
     /// Replies to everybody who waits; with a poor response only when none better was held before it.
@@ -40,6 +42,9 @@ impl<C> Engine<C> {
         }
         if exchange.signed().is_some() {
             return self.pass(exchange.waiters, response, origin);
+        }
+        if response.rcode() == Rcode::SERVFAIL {
+            return self.conclude_bogus(exchange, response, origin, now);
         }
         if !self.cache.is_on() && self.shared.is_none() {
             return self.tell(exchange.waiters, &Canonical::from(response), origin);
@@ -82,6 +87,23 @@ impl<C> Engine<C> {
             relay_reply(response, &waiter.asker, &mut self.scratch);
             self.replies.push(waiter.client, &self.scratch);
         }
+    }
+
+    /// The data was found bogus, which is no less true for the next client (RFC 9520 section 2.5), and what is kept past its time is no
+    /// better.
+    fn conclude_bogus(
+        &mut self,
+        exchange: Exchange<C>,
+        response: &ResponseView<'_>,
+        origin: ReplyOrigin,
+        now: Moment,
+    ) {
+        if !exchange.disputed && !exchange.fell_back() {
+            let error = response.extended_errors().next();
+            self.cache
+                .store_failure(&exchange.asked, response.rcode(), error, now);
+        }
+        self.tell(exchange.waiters, &Canonical::from(response), origin);
     }
 
     /// Everybody who was asked failed, refused, or was cut short.
@@ -168,11 +190,31 @@ impl<C> Engine<C> {
             self.reply_best(waiter, kept_of, held.as_ref(), failure.told(), now);
         }
         if abandoned && let Some(exchange) = self.exchanges.remove(id) {
+            for attempt in &exchange.attempts {
+                if let Some(state) = self.upstreams.get_mut(attempt.upstream.0) {
+                    state.counts.timed_out += 1;
+                }
+            }
             self.abandon(&exchange.attempts);
             self.keep_failure(&exchange, held.as_ref(), failure, now);
         } else if let (Some(held), Some(exchange)) = (held, self.exchanges.get_mut(id)) {
             exchange.put_back(held);
         }
+    }
+
+    /// Gives an exchange up for another one.
+    pub(super) fn shed(&mut self, id: ExchangeId, now: Moment) {
+        let Some(mut exchange) = self.exchanges.remove(id) else {
+            return;
+        };
+        let held = exchange.take_held();
+        let kept_of = exchange.kept_of();
+        let waiters = core::mem::take(&mut exchange.waiters);
+        for waiter in waiters {
+            let told = Failure::Overloaded.told();
+            self.reply_best(waiter, kept_of, held.as_ref(), told, now);
+        }
+        self.abandon(&exchange.attempts);
     }
 
     /// Remembers that there was no answer. What was not the upstreams' doing is not remembered.

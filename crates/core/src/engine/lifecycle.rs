@@ -1,6 +1,8 @@
 //! Connections from their opening to their end, apart from the questions on them: which address is dialed, when a second one beside
 //! it, who takes over from an old connection, what is learned from an idle one, and when an upstream is probed.
 
+use core::time::Duration;
+
 use smallvec::SmallVec;
 
 use super::event::{Action, Event};
@@ -10,7 +12,9 @@ use crate::limits::{
     DRAINING_PER_UPSTREAM_MAX, KEEP_WARM_IDLE_MIN, PROBE_TIMEOUT,
 };
 use crate::time::Moment;
-use crate::upstream::{CloseReason, Connection, ConnectionId, Due, Probe, Protocol, UpstreamId};
+use crate::upstream::{
+    CloseReason, Connection, ConnectionId, Due, GroupId, Probe, Protocol, UpstreamId,
+};
 use crate::wire::{
     Class, Name, QueryOptions, Question, RecordType, write_query, write_query_without_edns,
 };
@@ -286,7 +290,7 @@ impl<C> Engine<C> {
     }
 
     /// The upstream ended an idle connection: that is its limit.
-    pub(super) fn learn_idle_limit(&mut self, upstream: UpstreamId, idle: core::time::Duration) {
+    pub(super) fn learn_idle_limit(&mut self, upstream: UpstreamId, idle: Duration) {
         let Some(state) = self.upstreams.get_mut(upstream.0) else {
             return;
         };
@@ -299,7 +303,7 @@ impl<C> Engine<C> {
         &mut self,
         id: ConnectionId,
         upstream: UpstreamId,
-        limit: core::time::Duration,
+        limit: Duration,
     ) {
         if limit.is_zero() {
             if let Some(connection) = self.connections.get_mut(id) {
@@ -335,8 +339,33 @@ impl<C> Engine<C> {
                 continue;
             }
             match state.probe.take() {
-                Some(probe) => self.give_up_probe(upstream, probe, now),
+                Some(probe) => self.give_up_probe(upstream, probe, PROBE_TIMEOUT, now),
                 None => self.probe(upstream, now),
+            }
+        }
+    }
+
+    /// Probes the upstreams of the general group that have not responded for `quiet`, and puts those in doubt that leave a probe
+    /// unanswered for `patience`: for somebody who has to know whether they work though nobody asks anything.
+    pub fn probe_quiet(&mut self, quiet: Duration, patience: Duration, now: Moment) {
+        let Some(general) = self.groups.get(GroupId::DEFAULT.0) else {
+            return;
+        };
+        for upstream in general.members.clone() {
+            let Some(state) = self.upstreams.get_mut(upstream.0) else {
+                continue;
+            };
+            let overdue = |probe: &mut Probe| now.since(probe.sent) >= patience;
+            if let Some(probe) = state.probe.take_if(overdue) {
+                self.give_up_probe(upstream, probe, patience, now);
+            }
+            let is_due = self.upstreams.get(upstream.0).is_some_and(|state| {
+                let heard = state.heard.is_some_and(|at| now.since(at) < quiet);
+                !heard && state.probe.is_none() && !state.endpoints.is_empty()
+            });
+            // Not a trial: it says nothing about when a question may try an upstream that failed.
+            if is_due {
+                self.ask_probe(upstream, now);
             }
         }
     }
@@ -348,6 +377,10 @@ impl<C> Engine<C> {
             return;
         };
         state.health.begin_trial(now, jitter);
+        self.ask_probe(upstream, now);
+    }
+
+    fn ask_probe(&mut self, upstream: UpstreamId, now: Moment) {
         let Some(connection) = self.connection_for_probe(upstream, now) else {
             return;
         };
@@ -396,11 +429,17 @@ impl<C> Engine<C> {
             .or_else(|| self.open(upstream, now))
     }
 
-    fn give_up_probe(&mut self, upstream: UpstreamId, probe: Probe, now: Moment) {
+    fn give_up_probe(
+        &mut self,
+        upstream: UpstreamId,
+        probe: Probe,
+        patience: Duration,
+        now: Moment,
+    ) {
         if let Some(connection) = self.connections.get_mut(probe.connection) {
             connection.abandon(probe.id);
             if connection
-                .handle_impatience(probe.sent, PROBE_TIMEOUT, now)
+                .handle_impatience(probe.sent, patience, now)
                 .is_none()
             {
                 self.handle_upstream_silence(upstream, now);

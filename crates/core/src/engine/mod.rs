@@ -39,6 +39,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use slotmap::SlotMap;
 
 use crate::cache::{Cache, Settled};
+use crate::counts::{EngineCounts, UpstreamCounts};
 use crate::exchange::{Asked, ExchangeId, ExchangeTable, Joined, KeyHasher, Request};
 use crate::limits::{GROWTH_PAUSE, QUESTION_BUDGET};
 use crate::outcome::Failure;
@@ -110,6 +111,7 @@ pub struct Engine<C> {
     transmits: VecDeque<ConnectionId>,
     events: Events,
     replies: Replies<C>,
+    counts: EngineCounts,
     rng: ChaCha12Rng,
     cache: Arc<Cache>,
     shared: Option<Box<Shared>>,
@@ -141,6 +143,7 @@ impl<C> Engine<C> {
             transmits: VecDeque::new(),
             events: Events::default(),
             replies: Replies::default(),
+            counts: EngineCounts::default(),
             rng,
             cache: config.cache,
             shared: None,
@@ -160,10 +163,14 @@ impl<C> Engine<C> {
                 return self.refresh(asked, now);
             }
         }
+        if let Some(oldest) = self.exchanges.oldest_in_the_way(&request, now) {
+            self.shed(oldest, now);
+        }
         match self.exchanges.join(request, client, now) {
             Joined::Began(id) => self.begin(id, now),
             Joined::Waits => self.cache.note_coalesced(),
             Joined::Full(asker, client) => {
+                self.counts.overloaded += 1;
                 let told = Failure::Overloaded.told();
                 let (replies, scratch) = (&mut self.replies, &mut self.scratch);
                 write_error(&asker, told.rcode, Some(told.error), scratch);
@@ -203,6 +210,7 @@ impl<C> Engine<C> {
             endpoint,
         });
         if let Some(state) = self.upstreams.get_mut(upstream.0) {
+            state.counts.opened += 1;
             state.endpoints.handle_connected(endpoint, now);
             state.health.handle_connected(now);
         }
@@ -220,7 +228,18 @@ impl<C> Engine<C> {
         let endpoint = connection.endpoint;
         let datagram = connection.is_datagram();
         let idle = now.since(connection.idle_since());
+        let age = now.since(connection.since());
         let owners = connection.into_owners();
+        if let Some(state) = self.upstreams.get_mut(upstream.0) {
+            count_closed(
+                &mut state.counts,
+                reason,
+                (datagram, was_ready),
+                age,
+                answered,
+            );
+            state.counts.lost.add(reason, owners.len() as u64);
+        }
         if !datagram {
             self.events.push(Event::ConnectionClosed {
                 connection: id,
@@ -412,6 +431,7 @@ impl<C> Engine<C> {
         let Some(state) = self.upstreams.get_mut(upstream.0) else {
             return;
         };
+        state.heard = Some(now);
         if state.health.handle_success(now) {
             self.events.push(Event::UpstreamUp { upstream });
             self.forget_failures(Some(upstream), now);
@@ -448,6 +468,23 @@ impl<C> Engine<C> {
 /// Whether the upstream ended the connection, and not we or the network.
 fn is_peers_close(reason: CloseReason) -> bool {
     matches!(reason, CloseReason::Ended | CloseReason::Reset)
+}
+
+fn count_closed(
+    counts: &mut UpstreamCounts,
+    reason: CloseReason,
+    (datagram, was_ready): (bool, bool),
+    age: Duration,
+    answered: u64,
+) {
+    if datagram {
+        return;
+    }
+    counts.closed.add(reason, 1);
+    if was_ready {
+        counts.age.add_duration(age);
+        counts.queries.add(answered, 1);
+    }
 }
 
 #[cfg(test)]

@@ -39,6 +39,10 @@ impl<C> Engine<C> {
             && self.is_time_to_fall_back(watch.exchange, now)
             && self.fall_back(watch.exchange, now);
         let sent = sent || fell_back;
+        if sent && let Some(exchange) = self.exchanges.get_mut(watch.exchange) {
+            self.counts.hedged += 1;
+            exchange.hedged_on = Some(attempt.connection);
+        }
         if sent && costs {
             self.hedges.spend();
         }

@@ -62,6 +62,8 @@ impl<C> Engine<C> {
                     let sample = now.since(sent).min(QUESTION_BUDGET);
                     self.upstreams[upstream.0].rtt.handle_sample(sample, now);
                 }
+                let counts = &mut self.upstreams[upstream.0].counts;
+                counts.duration.add_duration(now.since(sent));
                 self.handle_upstream_success(upstream, now);
                 let keepalive = response.edns().and_then(Edns::keepalive);
                 if let Some(limit) = keepalive.filter(|_| !datagram) {
@@ -76,13 +78,18 @@ impl<C> Engine<C> {
                 }
             }
             Accepted::Disputed { owner } => {
+                self.upstreams[upstream.0].counts.disputed += 1;
                 self.events.push(Event::ResponseDisputed { upstream });
                 if let Some(Owner::Exchange(exchange)) = owner {
                     self.handle_dispute(exchange, now);
                 }
             }
-            Accepted::Stray => self.events.push(Event::ResponseStray { upstream }),
+            Accepted::Stray => {
+                self.upstreams[upstream.0].counts.stray += 1;
+                self.events.push(Event::ResponseStray { upstream });
+            }
             Accepted::Misbehaved => {
+                self.upstreams[upstream.0].counts.disputed += 1;
                 self.events.push(Event::ResponseDisputed { upstream });
                 self.close(id, CloseReason::Misbehaved, now);
             }
@@ -102,6 +109,7 @@ impl<C> Engine<C> {
         let Some(attempt) = exchange.end_attempt(connection) else {
             return;
         };
+        let overtook = exchange.hedged_on.is_some_and(|slow| slow != connection);
         let origin = self.origin_of(attempt.upstream);
         if response.header().flags.truncated() && self.asks_over_stream(exchange_id, attempt, now) {
             return;
@@ -129,6 +137,7 @@ impl<C> Engine<C> {
                 return;
             }
         }
+        self.counts.hedges_won += u64::from(overtook);
         self.finish(exchange_id, response, origin, now);
     }
 

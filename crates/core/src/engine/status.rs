@@ -1,14 +1,16 @@
-//! What can be seen of the engine from outside: how upstreams and their addresses are doing, and how much is held.
+//! What can be seen of the engine from outside: how upstreams and their addresses are doing, how much is held, and what was counted.
 //!
-//! Deliberately absent: counting what happened (the shell counts [`Event`](super::Event)s), and every change.
+//! Deliberately absent: every change.
 
 use core::net::SocketAddr;
 
 use super::Engine;
+use crate::cache::CacheStats;
+use crate::counts::EngineCounts;
 use crate::time::Moment;
 use crate::upstream::{
-    CloseReason, Connection, ConnectionId, EndpointStatus, HealthState, Upstream, UpstreamId,
-    UpstreamStatus,
+    CloseReason, Connection, ConnectionId, EndpointStatus, GroupId, HealthState, Upstream,
+    UpstreamId, UpstreamStatus,
 };
 
 /// How much an [`Engine`] holds; all of it returns to nothing when nobody asks for a while.
@@ -36,6 +38,30 @@ impl<C> Engine<C> {
         }
     }
 
+    /// What was counted, but for what belongs to one upstream.
+    #[must_use]
+    pub fn counts(&self) -> EngineCounts {
+        self.counts
+    }
+
+    /// What the cache has done so far.
+    #[must_use]
+    pub fn cache_stats(&self) -> CacheStats {
+        self.cache.stats()
+    }
+
+    /// How many upstreams there are.
+    #[must_use]
+    pub fn upstreams(&self) -> usize {
+        self.upstreams.len()
+    }
+
+    /// Who belongs to a group.
+    #[must_use]
+    pub fn members_of(&self, group: GroupId) -> &[UpstreamId] {
+        self.groups.get(group.0).map_or(&[], |group| &group.members)
+    }
+
     /// How an upstream is doing; `None` when there is no such upstream.
     #[must_use]
     pub fn status(&self, upstream: UpstreamId, now: Moment) -> Option<UpstreamStatus> {
@@ -57,6 +83,9 @@ impl<C> Engine<C> {
             in_flight: connections().map(Connection::load).sum(),
             rtt: state.rtt.estimate(now),
             idle_limit: state.idle.learned(),
+            heard: state.heard,
+            probed: state.probe.map(|probe| probe.sent),
+            counts: state.counts,
             edns: state.opt.is_on(now),
         })
     }

@@ -15,9 +15,12 @@ use crate::wire::{
 use std::sync::Arc;
 
 mod clear_text;
+mod counts;
 mod edns;
 mod failures;
 mod groups;
+mod keeping;
+mod kept;
 mod lifecycle;
 mod questions;
 mod shared;
@@ -123,6 +126,7 @@ impl Bench {
         let request = Request {
             asker,
             group,
+            source: crate::exchange::Source::of([192, 0, 2, 1].into()),
             stale: false,
             signed: None,
         };

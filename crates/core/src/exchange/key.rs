@@ -11,28 +11,34 @@ use smallvec::SmallVec;
 
 use super::Asked;
 
+/// Octets behind the name: type, class, flags, group.
+const BEHIND: usize = 4 + 1 + 2;
+
+/// Octets kept without a piece of memory of their own: hardly any name that people ask for is longer than 73.
+const INLINE: usize = 80;
+
 /// A question in the form in which it is compared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ExchangeKey(SmallVec<[u8; 64]>);
+pub(crate) struct ExchangeKey(SmallVec<[u8; INLINE]>);
 
 impl ExchangeKey {
     pub(crate) fn new(asked: &Asked) -> Self {
-        let question = &asked.question;
-        let mut octets: SmallVec<[u8; 64]> = SmallVec::from_slice(question.octets());
-        // Type and class are folded along; that is undone by appending them as they are.
-        octets.make_ascii_lowercase();
-        octets.extend_from_slice(&question.qtype().0.to_be_bytes());
-        octets.extend_from_slice(&question.qclass().0.to_be_bytes());
+        let question = asked.question.view();
+        let mut octets: SmallVec<[u8; INLINE]> = SmallVec::from_slice(question.octets());
+        // Type and class are numbers: as octets some of them are letters.
+        if let Some(name) = octets.get_mut(..question.qname().len()) {
+            name.make_ascii_lowercase();
+        }
         let flags = u8::from(asked.dnssec_ok) | u8::from(asked.checking_disabled) << 1;
         octets.push(flags);
-        octets.extend_from_slice(&asked.group.0.to_be_bytes());
+        // More groups than that are more routes than a configuration can hold.
+        let group = u16::try_from(asked.group.0).unwrap_or(u16::MAX);
+        octets.extend_from_slice(&group.to_be_bytes());
         Self(octets)
     }
 
     /// The name in folded wire form.
     pub(crate) fn qname(&self) -> &[u8] {
-        // Behind it stand type and class twice, the flags and the group.
-        const BEHIND: usize = 8 + 1 + size_of::<usize>();
         self.0
             .get(..self.0.len().saturating_sub(BEHIND))
             .unwrap_or_default()
@@ -78,6 +84,13 @@ mod tests {
             transport: Transport::Udp,
         };
         ExchangeKey::new(&Asked::new(&asker, GroupId(0)))
+    }
+
+    #[test]
+    fn names_as_people_ask_for_need_no_memory_of_their_own() {
+        let name = format!("{}.{}.example", "a".repeat(30), "b".repeat(32));
+        let key = key(&name, 1, Class::IN, false, Flags::NONE);
+        assert_eq!((key.qname().len(), key.0.spilled()), (73, false));
     }
 
     #[test]

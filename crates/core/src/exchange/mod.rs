@@ -7,17 +7,20 @@
 //! Deliberately absent: where the question goes and when it goes again (see [`engine`](crate::engine)).
 
 mod key;
+mod share;
 mod signed;
 mod table;
 
 use smallvec::SmallVec;
 
+use crate::limits::STREAM_WAITERS_PER_EXCHANGE_MAX;
 use crate::time::Moment;
 use crate::upstream::{CloseReason, ConnectionId, GroupId, UpstreamId};
 use crate::wire::{
     AsQuestion, Asker, QueryOptions, Question, ReplyOrigin, ResponseView, Transport,
 };
 
+pub use share::Source;
 pub use signed::SignedQuery;
 
 pub(crate) use key::{ExchangeKey, KeyHasher};
@@ -30,6 +33,8 @@ pub struct Request {
     pub asker: Asker,
     /// Which upstreams may be asked.
     pub group: GroupId,
+    /// Who counts as its client when room is short.
+    pub source: Source,
     /// The query itself, when it is signed: it goes out as it is, for this client alone.
     pub signed: Option<SignedQuery>,
     /// Whether an answer past its time is kept, for the case that nobody has a newer one.
@@ -68,6 +73,7 @@ pub(crate) struct Waiter<C> {
     pub(crate) asker: Asker,
     pub(crate) client: C,
     pub(crate) deadline: Moment,
+    pub(crate) source: Source,
     /// Whether it would rather have an answer past its time than wait until its deadline.
     pub(crate) stale: bool,
 }
@@ -129,6 +135,8 @@ pub(crate) struct Exchange<C> {
     /// What its first client asked of which group; it stays so when another group takes over.
     pub(crate) asked: Asked,
     pub(crate) waiters: SmallVec<[Waiter<C>; 1]>,
+    /// Clients who joined over a stream, those given up included.
+    stream_waiters: usize,
     pub(crate) attempts: SmallVec<[Attempt; 2]>,
     tried: SmallVec<[Tried; 2]>,
     /// What goes out in place of a query of ours.
@@ -139,6 +147,8 @@ pub(crate) struct Exchange<C> {
     pub(crate) needs_stream: bool,
     /// Whether a message came that should have been the response and was not.
     pub(crate) disputed: bool,
+    /// The connection that was too slow, when the question was sent elsewhere for that.
+    pub(crate) hedged_on: Option<ConnectionId>,
     /// Why the last connection it relied on ended.
     pub(crate) lost_to: Option<CloseReason>,
 }
@@ -161,14 +171,27 @@ impl<C> Exchange<C> {
             began: now,
             asked,
             waiters: SmallVec::new(),
+            stream_waiters: 0,
             attempts: SmallVec::new(),
             tried: SmallVec::new(),
             signed,
             held: None,
             needs_stream,
             disputed: false,
+            hedged_on: None,
             lost_to: None,
         }
+    }
+
+    /// Whether a client who asks by `transport` may wait for this one too. Over datagrams the answer is cut to their size.
+    pub(crate) fn has_room_for(&self, transport: Transport) -> bool {
+        transport == Transport::Udp || self.stream_waiters < STREAM_WAITERS_PER_EXCHANGE_MAX
+    }
+
+    /// Another client waits.
+    pub(crate) fn join(&mut self, waiter: Waiter<C>) {
+        self.stream_waiters += usize::from(waiter.asker.transport != Transport::Udp);
+        self.waiters.push(waiter);
     }
 
     /// The name in folded wire form.

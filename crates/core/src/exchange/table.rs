@@ -7,8 +7,11 @@ use hashbrown::HashMap;
 use slotmap::{SlotMap, new_key_type};
 use smallvec::SmallVec;
 
+use super::share::{Shares, Source};
 use super::{Asked, Attempt, Exchange, ExchangeKey, KeyHasher, Request, Waiter};
-use crate::limits::{EXCHANGES_MAX, SIGNED_EXCHANGES_MAX, STALE_AFTER, WAITERS_PER_EXCHANGE_MAX};
+use crate::limits::{
+    EXCHANGES_MAX, SHED_AFTER, SIGNED_EXCHANGES_MAX, STALE_AFTER, WAITERS_PER_EXCHANGE_MAX,
+};
 use crate::time::Moment;
 use crate::wire::{Asker, Transport};
 
@@ -39,6 +42,7 @@ pub(crate) struct ExchangeTable<C> {
     stale: VecDeque<(Moment, ExchangeId)>,
     budget: Duration,
     waiters: usize,
+    shares: Shares,
     /// Exchanges of signed queries.
     signed: usize,
 }
@@ -47,6 +51,7 @@ impl<C> ExchangeTable<C> {
     pub(crate) fn new(budget: Duration, hasher: KeyHasher) -> Self {
         Self {
             exchanges: SlotMap::with_key(),
+            shares: Shares::new(hasher.clone()),
             index: HashMap::with_hasher(hasher),
             deadlines: VecDeque::new(),
             stale: VecDeque::new(),
@@ -93,6 +98,7 @@ impl<C> ExchangeTable<C> {
         let Request {
             asker,
             group,
+            source,
             stale,
             signed,
         } = request;
@@ -102,6 +108,7 @@ impl<C> ExchangeTable<C> {
             asker,
             client,
             deadline,
+            source,
             stale,
         };
         let is_signed = signed.is_some();
@@ -112,27 +119,30 @@ impl<C> ExchangeTable<C> {
             && let Some(&id) = self.index.get(&key)
             && let Some(exchange) = self.exchanges.get_mut(id)
             && now.since(exchange.began) < self.budget / 2
+            && exchange.has_room_for(waiter.asker.transport)
         {
-            if exchange.waiters.len() >= WAITERS_PER_EXCHANGE_MAX {
+            let enough = exchange.waiters.len() >= WAITERS_PER_EXCHANGE_MAX;
+            if enough || !self.shares.admits(source, EXCHANGES_MAX) {
                 return Joined::Full(waiter.asker, waiter.client);
             }
-            exchange.waiters.push(waiter);
-            self.note_waiter(id, stale, now);
+            exchange.join(waiter);
+            self.note_waiter(id, source, stale, now);
             return Joined::Waits;
         }
-        if self.exchanges.len() >= EXCHANGES_MAX {
+        let left = EXCHANGES_MAX.saturating_sub(self.exchanges.len());
+        if !self.shares.admits(source, left) {
             return Joined::Full(waiter.asker, waiter.client);
         }
         let transport = waiter.asker.transport;
         let mut exchange = Exchange::new(key.clone(), asked, signed, transport, now);
-        exchange.waiters.push(waiter);
+        exchange.join(waiter);
         let id = self.exchanges.insert(exchange);
         if is_signed {
             self.signed += 1;
         } else {
             self.index.insert(key, id);
         }
-        self.note_waiter(id, stale, now);
+        self.note_waiter(id, source, stale, now);
         Joined::Began(id)
     }
 
@@ -150,12 +160,40 @@ impl<C> ExchangeTable<C> {
         Some(id)
     }
 
-    fn note_waiter(&mut self, id: ExchangeId, stale: bool, now: Moment) {
+    fn note_waiter(&mut self, id: ExchangeId, source: Source, stale: bool, now: Moment) {
+        self.shares.take(source);
         self.deadlines.push_back((now + self.budget, id));
         if stale {
             self.stale.push_back((now + self.stale_after(), id));
         }
         self.waiters += 1;
+    }
+
+    fn note_gone(&mut self, waiters: &[Waiter<C>]) {
+        self.waiters -= waiters.len();
+        for waiter in waiters {
+            self.shares.give_back(waiter.source);
+        }
+    }
+
+    /// The exchange that has to go for `request`, when there is no room for another and this one has had time enough: who waited that long
+    /// will hardly be answered, and an answer for who comes now is likely. None when the request needs no room.
+    pub(crate) fn oldest_in_the_way(
+        &mut self,
+        request: &Request,
+        now: Moment,
+    ) -> Option<ExchangeId> {
+        if self.exchanges.len() < EXCHANGES_MAX {
+            return None;
+        }
+        let key = ExchangeKey::new(&Asked::new(&request.asker, request.group));
+        if request.signed.is_none() && self.index.contains_key(&key) {
+            return None;
+        }
+        self.drop_finished();
+        let &(_, id) = self.deadlines.front()?;
+        let began = self.exchanges.get(id)?.began;
+        (now.since(began) >= SHED_AFTER).then_some(id)
     }
 
     /// How long a client waits for something newer than what is kept: always less than its whole budget.
@@ -182,7 +220,7 @@ impl<C> ExchangeTable<C> {
             if waiters.is_empty() {
                 continue;
             }
-            self.waiters -= waiters.len();
+            self.note_gone(&waiters);
             return Some((id, waiters));
         }
     }
@@ -194,6 +232,7 @@ impl<C> ExchangeTable<C> {
                 waiter.stale = false;
                 let earlier = |other: &Waiter<C>| other.deadline <= waiter.deadline;
                 let place = exchange.waiters.partition_point(earlier);
+                self.shares.take(waiter.source);
                 exchange.waiters.insert(place, waiter);
                 self.waiters += 1;
             }
@@ -203,7 +242,7 @@ impl<C> ExchangeTable<C> {
     /// Takes an exchange out, with whoever still waits for it.
     pub(crate) fn remove(&mut self, id: ExchangeId) -> Option<Exchange<C>> {
         let exchange = self.exchanges.remove(id)?;
-        self.waiters -= exchange.waiters.len();
+        self.note_gone(&exchange.waiters);
         self.signed -= usize::from(exchange.signed().is_some());
         self.close_to_joiners(&exchange.key, id);
         self.drop_finished();
@@ -230,8 +269,8 @@ impl<C> ExchangeTable<C> {
             if expired.is_empty() && !exchange.waiters.is_empty() {
                 continue;
             }
-            self.waiters -= expired.len();
             let key = exchange.key.clone();
+            self.note_gone(&expired);
             self.close_to_joiners(&key, id);
             return Some((id, expired));
         }
@@ -267,6 +306,7 @@ impl<C> ExchangeTable<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::STREAM_WAITERS_PER_EXCHANGE_MAX;
     use crate::upstream::GroupId;
     use crate::wire::{Class, Flags, Question, RecordType, Transport};
 
@@ -289,8 +329,21 @@ mod tests {
         Request {
             asker,
             group: GroupId(0),
+            source: source(1),
             stale: false,
             signed: None,
+        }
+    }
+
+    fn source(number: u32) -> Source {
+        Source::of(core::net::Ipv4Addr::from(number).into())
+    }
+
+    /// A request of client number `client`.
+    fn request_of(client: u32, name: &str) -> Request {
+        Request {
+            source: source(client),
+            ..request(name)
         }
     }
 
@@ -345,6 +398,33 @@ mod tests {
     }
 
     #[test]
+    fn one_answer_is_owed_to_a_bounded_number_of_streams() {
+        let mut table = table();
+        let stream = || {
+            let mut request = request("a.example");
+            request.asker.transport = Transport::Tcp;
+            request
+        };
+        let first = began(table.join(stream(), 0, at(0)));
+        for client in 1..STREAM_WAITERS_PER_EXCHANGE_MAX {
+            let joined = table.join(stream(), u32::try_from(client).unwrap(), at(0));
+            assert!(matches!(joined, Joined::Waits));
+        }
+        let joined = table.join(request("a.example"), 7, at(0));
+        assert!(matches!(joined, Joined::Waits), "a datagram is small");
+        let second = began(table.join(stream(), 8, at(0)));
+        assert_ne!(first, second);
+        let joined = table.join(stream(), 9, at(1));
+        assert!(matches!(joined, Joined::Waits), "the newer one takes over");
+        assert_eq!(
+            table.remove(first).unwrap().waiters.len(),
+            STREAM_WAITERS_PER_EXCHANGE_MAX + 1
+        );
+        let joined = table.join(stream(), 10, at(2));
+        assert!(matches!(joined, Joined::Waits), "and is still found");
+    }
+
+    #[test]
     fn every_waiter_has_its_own_deadline() {
         let mut table = table();
         let id = began(table.join(request("a.example"), 1, at(0)));
@@ -386,13 +466,45 @@ mod tests {
             table.join(request("a"), 9, at(0)),
             Joined::Full(_, 9)
         ));
-        for n in 1..EXCHANGES_MAX {
-            began(table.join(request(&format!("n{n}")), 0, at(0)));
-        }
+    }
+
+    #[test]
+    fn one_client_gets_half_of_the_room_and_others_are_not_kept_out() {
+        let mut table = table();
+        let mut take = |client, prefix: &str, number: usize| {
+            let mut taken = 0;
+            for n in 0..number {
+                let request = request_of(client, &format!("{prefix}{n}"));
+                taken += usize::from(matches!(table.join(request, 0, at(0)), Joined::Began(_)));
+            }
+            taken
+        };
+        assert_eq!(take(1, "a", EXCHANGES_MAX), EXCHANGES_MAX / 2);
+        assert_eq!(take(2, "b", EXCHANGES_MAX), EXCHANGES_MAX / 4);
+        assert_eq!(take(3, "c", 100), 100);
+    }
+
+    #[test]
+    fn the_oldest_makes_room_once_it_has_had_its_time() {
+        let mut table = table();
+        let from_each = |client: u32| request_of(client, &format!("n{client}"));
+        let clients = 0..u32::try_from(EXCHANGES_MAX).unwrap();
+        let mut began_all = clients.map(|client| began(table.join(from_each(client), 0, at(0))));
+        let first = began_all.next().unwrap();
+        assert_eq!(began_all.count(), EXCHANGES_MAX - 1);
+        let new = request_of(90_000, "new");
         assert!(matches!(
-            table.join(request("one-more"), 8, at(0)),
+            table.join(request_of(90_000, "new"), 8, at(20)),
             Joined::Full(_, 8)
         ));
+        let early = at(0) + SHED_AFTER - Duration::from_millis(1);
+        assert_eq!(table.oldest_in_the_way(&new, early), None);
+        let known = request_of(90_000, "n5");
+        assert_eq!(table.oldest_in_the_way(&known, at(1_000)), None);
+        let oldest = table.oldest_in_the_way(&new, at(0) + SHED_AFTER).unwrap();
+        assert_eq!(oldest, first);
+        table.remove(oldest).unwrap();
+        began(table.join(new, 8, at(0) + SHED_AFTER));
     }
 
     #[test]

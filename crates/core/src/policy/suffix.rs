@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use crate::wire::Name;
+use crate::wire::name::NAME_LEN_MAX;
 
 /// Values by domain.
 #[derive(Clone, Debug)]
@@ -43,7 +44,7 @@ impl<T> SuffixMap<T> {
         if self.by_domain.is_empty() {
             return None;
         }
-        let mut folded: SmallVec<[u8; 64]> = SmallVec::from_slice(qname);
+        let mut folded: SmallVec<[u8; NAME_LEN_MAX]> = SmallVec::from_slice(qname);
         folded.make_ascii_lowercase();
         let mut rest = folded.as_slice();
         loop {

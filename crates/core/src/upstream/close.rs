@@ -32,6 +32,53 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
+    /// Every reason there is.
+    pub const ALL: [Self; 18] = [
+        Self::Aged,
+        Self::DialTimedOut,
+        Self::Ended,
+        Self::Idle,
+        Self::Misbehaved,
+        Self::Refused,
+        Self::NetworkChanged,
+        Self::NoResources,
+        Self::Reset,
+        Self::Silent,
+        Self::Superseded,
+        Self::Unreachable,
+        Self::Tls(TlsFault::Expired),
+        Self::Tls(TlsFault::NotYetValid),
+        Self::Tls(TlsFault::PinMismatch),
+        Self::Tls(TlsFault::Protocol),
+        Self::Tls(TlsFault::UnknownIssuer),
+        Self::Tls(TlsFault::WrongName),
+    ];
+
+    /// One word for metrics and status.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Aged => "aged",
+            Self::DialTimedOut => "dial_timed_out",
+            Self::Ended => "ended",
+            Self::Idle => "idle",
+            Self::Misbehaved => "misbehaved",
+            Self::Refused => "refused",
+            Self::NetworkChanged => "network_changed",
+            Self::NoResources => "no_resources",
+            Self::Reset => "reset",
+            Self::Silent => "silent",
+            Self::Superseded => "superseded",
+            Self::Unreachable => "unreachable",
+            Self::Tls(TlsFault::Expired) => "tls_expired",
+            Self::Tls(TlsFault::NotYetValid) => "tls_not_yet_valid",
+            Self::Tls(TlsFault::PinMismatch) => "tls_pin_mismatch",
+            Self::Tls(TlsFault::Protocol) => "tls_protocol",
+            Self::Tls(TlsFault::UnknownIssuer) => "tls_unknown_issuer",
+            Self::Tls(TlsFault::WrongName) => "tls_wrong_name",
+        }
+    }
+
     /// Whether this says that the upstream could not be reached, as opposed to a decision of ours.
     #[must_use]
     pub const fn is_failure(self) -> bool {

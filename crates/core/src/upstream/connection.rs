@@ -208,6 +208,11 @@ impl<T: Copy + Ord> Connection<T> {
         self.suspect_since = Some(self.last_used);
     }
 
+    /// When it was asked for; once it is ready, when it became so.
+    pub(crate) fn since(&self) -> Moment {
+        self.since
+    }
+
     /// Since when it has been of no use to anybody.
     pub(crate) fn idle_since(&self) -> Moment {
         self.last_used.max(self.last_received)

@@ -21,6 +21,7 @@ use core::time::Duration;
 use slotmap::new_key_type;
 use smallvec::SmallVec;
 
+use crate::counts::UpstreamCounts;
 use crate::limits::{
     CONNECTIONS_PER_UPSTREAM_MAX, KEEP_WARM_MAX, PROBE_TIMEOUT, QUERY_PADDING_BLOCK,
     QUERY_PADDING_BLOCK_MAX,
@@ -161,6 +162,12 @@ pub struct UpstreamStatus {
     pub rtt: Duration,
     /// How long it keeps idle connections, as far as it has shown.
     pub idle_limit: Option<Duration>,
+    /// When it last responded.
+    pub heard: Option<Moment>,
+    /// Since when a probe waits for its response.
+    pub probed: Option<Moment>,
+    /// What was counted of it.
+    pub counts: UpstreamCounts,
     /// Whether it is asked with EDNS.
     pub edns: bool,
 }
@@ -191,6 +198,9 @@ pub(crate) struct Upstream {
     /// Octets of a block of padding; `None` where queries are not padded.
     pub(crate) padding: Option<usize>,
     pub(crate) probe: Option<Probe>,
+    /// When it last responded.
+    pub(crate) heard: Option<Moment>,
+    pub(crate) counts: UpstreamCounts,
     /// From when on a connection may be opened beside one that works.
     pub(crate) grow_after: Moment,
 }
@@ -214,6 +224,8 @@ impl Upstream {
             opt: OptUse::new(config.edns),
             padding: padded.then_some(config.padding.min(QUERY_PADDING_BLOCK_MAX)),
             probe: None,
+            heard: None,
+            counts: UpstreamCounts::default(),
             grow_after: Moment::ZERO,
         }
     }

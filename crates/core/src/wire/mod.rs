@@ -30,6 +30,7 @@ mod name_text;
 mod numbers;
 mod octets;
 mod options;
+pub mod peek;
 pub mod proxy;
 mod query;
 mod question;

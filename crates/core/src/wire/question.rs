@@ -118,7 +118,7 @@ impl AsQuestion for Question {
 /// A question that outlives its message.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Question {
-    octets: SmallVec<[u8; 48]>,
+    octets: SmallVec<[u8; 64]>,
 }
 
 impl Question {

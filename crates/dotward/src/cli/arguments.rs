@@ -1,7 +1,7 @@
 //! The arguments as clap sees them, and what help says about them.
 
 use clap::builder::ValueParser;
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, ArgAction, Command, value_parser};
 
 use super::remote;
 use crate::config::{Name, RecordType};
@@ -25,7 +25,7 @@ pub fn command() -> Command {
         ]))
         .after_long_help(long_ending())
         .subcommand_help_heading(format!(
-            "Commands (none: run; to a running program: {})",
+            "Commands (none: run; others: {}, healthcheck, man, completions)",
             remote::names().join(", ")
         ))
         .disable_help_subcommand(true)
@@ -39,6 +39,9 @@ pub fn command() -> Command {
             explain(),
             upstream(),
             config(),
+            healthcheck(),
+            completions(),
+            man(),
             version(),
         ])
         .subcommands(remote::commands());
@@ -170,6 +173,43 @@ fn config() -> Command {
     .arg_required_else_help(true)
     .disable_help_subcommand(true)
     .subcommand(sub("example", about, lines))
+}
+
+fn healthcheck() -> Command {
+    let about = "Ask the running program whether it is good: 0 if so, else 1 (for containers)";
+    let lines = [
+        "dotward healthcheck",
+        "dotward healthcheck -c dotward.toml",
+        "dotward healthcheck --admin 127.0.0.1:9853",
+    ];
+    with_settings(sub("healthcheck", about, lines).hide(true), |_| true)
+}
+
+fn completions() -> Command {
+    let about = "Print what a shell reads to complete our command line";
+    let lines = [
+        "dotward completions bash > /usr/share/bash-completion/completions/dotward",
+        "dotward completions zsh > /usr/local/share/zsh/site-functions/_dotward",
+        "dotward completions fish > ~/.config/fish/completions/dotward.fish",
+    ];
+    sub("completions", about, lines).hide(true).arg(
+        Arg::new("SHELL")
+            .help("bash, zsh, fish, elvish or powershell")
+            .required(true)
+            .value_parser(value_parser!(clap_complete::Shell)),
+    )
+}
+
+fn man() -> Command {
+    let about = "Print the manual page";
+    let lines = [
+        "dotward man | man -l -",
+        "dotward man query | man -l -",
+        "dotward man > /usr/share/man/man1/dotward.1",
+    ];
+    sub("man", about, lines)
+        .hide(true)
+        .arg(Arg::new("COMMAND").help("Of this command"))
 }
 
 fn version() -> Command {

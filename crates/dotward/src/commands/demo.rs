@@ -23,8 +23,8 @@ use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use super::{query, records};
 use crate::config::{
     AnswerSettings, Binding, CacheSettings, Config, Deny, LimitSettings, ListenAddress,
-    ListenTransport, LocalData, LocalRecord, LogFormat, LogSettings, Strategy, UpstreamSettings,
-    Workers,
+    ListenTransport, LocalData, LocalRecord, LogFormat, LogSettings, ReadyRequires, Strategy,
+    UpstreamSettings, Workers,
 };
 use crate::run::{Order, Prepared, Proxy, Running, StartError, StartFault, local_runtime};
 use crate::signals::StopSignals;
@@ -399,6 +399,8 @@ fn config(
             file: None,
         },
         drain: Duration::from_secs(2),
+        admin: None,
+        ready_requires: ReadyRequires::default(),
         sandbox: false,
         workers: Workers::Auto,
     }

@@ -36,7 +36,11 @@ fn write_preset(out: &mut dyn Write, preset: &Preset) -> io::Result<()> {
     writeln!(out, "  TLS name      {}, port {DOT_PORT}", preset.tls_name)?;
     writeln!(out, "  provider      {}", preset.provider)?;
     writeln!(out, "  jurisdiction  {}", preset.jurisdiction)?;
-    writeln!(out, "  policy        {}", preset.policy)
+    writeln!(out, "  policy        {}", preset.policy)?;
+    match preset.notice {
+        Some(notice) => writeln!(out, "  notice        {notice}"),
+        None => Ok(()),
+    }
 }
 
 fn write_groups(out: &mut dyn Write, config: &Config) -> io::Result<()> {
@@ -146,5 +150,6 @@ fn preset_json(preset: &Preset) -> Value {
         "tls_name": preset.tls_name,
         "jurisdiction": preset.jurisdiction,
         "policy": preset.policy,
+        "notice": preset.notice,
     })
 }

@@ -4,6 +4,8 @@ mod cache;
 pub mod check;
 pub mod demo;
 pub mod explain;
+pub mod generated;
+pub mod healthcheck;
 pub mod list;
 pub mod query;
 pub(crate) mod records;

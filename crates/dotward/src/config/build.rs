@@ -3,6 +3,7 @@
 //! Every part is built even when another is at fault, so that all faults are found; a part whose
 //! own values did not parse is not blamed a second time for missing them.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ use super::routes;
 use super::upstreams;
 use super::value::{ListenText, Value};
 use super::{
-    Config, ListenAddress, ListenTransport, LogFormat, LogSettings, ServerIdentity, Workers,
+    Config, ListenAddress, ListenTransport, LogFormat, LogSettings, ReadyRequires, ServerIdentity,
+    Workers,
 };
 use crate::settings::{Id, Setting};
 
@@ -43,6 +45,7 @@ pub(crate) fn build(
 ) -> Option<Config> {
     let listeners = listeners(parts, faults);
     let listen_tls = listen_tls(parts, &listeners, faults, warnings);
+    let admin = admin(parts.values, &listeners, faults);
     let local = local::build(&parts.file.locals, faults);
     let far = upstreams::build(parts, faults);
     routes::refuse_loops(&listeners, &far, faults);
@@ -70,6 +73,8 @@ pub(crate) fn build(
         bootstrap: far.bootstrap,
         log: log(parts.values),
         drain: duration(parts.values, Id::Drain)?,
+        admin,
+        ready_requires: ready_requires(parts.values),
         sandbox: sandbox(parts.values),
         workers: workers(parts.values)?,
     })
@@ -211,6 +216,30 @@ pub(crate) fn beside_file(path: &Path, place: &Place) -> PathBuf {
         directory.join(path)
     } else {
         path.to_owned()
+    }
+}
+
+fn admin(
+    values: &Values,
+    listeners: &[(ListenAddress, Place)],
+    faults: &mut Vec<Fault>,
+) -> Option<SocketAddr> {
+    let parsed = values.one(Id::Admin)?;
+    let Value::Admin(Some(address)) = parsed.value else {
+        return None;
+    };
+    let port = address.port();
+    let is_dns = |(listener, _): &(ListenAddress, Place)| listener.address.port() == port;
+    if port != 0 && listeners.iter().any(is_dns) {
+        faults.push(Fault::new(&parsed.place, Problem::AdminOnDnsPort { port }));
+    }
+    Some(address)
+}
+
+fn ready_requires(values: &Values) -> ReadyRequires {
+    match values.word(Id::ReadyRequires) {
+        Some("upstream") => ReadyRequires::Upstream,
+        Some(_) | None => ReadyRequires::Start,
     }
 }
 

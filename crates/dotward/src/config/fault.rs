@@ -78,6 +78,11 @@ pub enum Problem {
         /// The listener.
         listener: String,
     },
+    /// The admin listener at a port of DNS: a firewall that lets clients ask would let them read it.
+    AdminOnDnsPort {
+        /// The port.
+        port: u16,
+    },
     /// No upstream is left.
     NoUpstream,
     /// Two upstreams of one name.
@@ -250,6 +255,9 @@ impl fmt::Display for Problem {
             Self::NoListenCertificate { listener } => {
                 write!(f, "listener tls://{listener} has no certificate")
             }
+            Self::AdminOnDnsPort { port } => {
+                write!(f, "`listen.admin` at port {port}, where DNS is served")
+            }
             Self::NoUpstream => f.write_str("no upstream"),
             Self::DuplicateUpstream { name, first } => {
                 write!(f, "upstream \"{name}\" is there twice, first at {first}")
@@ -318,6 +326,9 @@ impl Problem {
             Self::NoListener => "list an address in `listen.dns`, such as \"127.0.0.1:53\"".into(),
             Self::NoListenCertificate { .. } => {
                 "give `listen.certificate` and `listen.key` (--listen-cert, --listen-key)".into()
+            }
+            Self::AdminOnDnsPort { .. } => {
+                "give it a port of its own, such as \"127.0.0.1:9853\"".into()
             }
             Self::NoUpstream => "list one, such as \"cloudflare\"".into(),
             Self::DuplicateUpstream { .. } => "give each its own name, or remove one".into(),

@@ -63,6 +63,9 @@ pub const DOT_PORT: u16 = 853;
 /// The port of DNS without TLS (RFC 1035 section 4.2).
 pub const DNS_PORT: u16 = 53;
 
+/// The port of the admin listener.
+pub const ADMIN_PORT: u16 = 9853;
+
 /// Everything the program is told to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -105,10 +108,24 @@ pub struct Config {
     pub log: LogSettings,
     /// How long queries in flight may take to finish after the order to stop.
     pub drain: Duration,
+    /// Where metrics and health are told.
+    pub admin: Option<SocketAddr>,
+    /// When the proxy calls itself ready.
+    pub ready_requires: ReadyRequires,
     /// Whether the program gives up what it does not need once it serves.
     pub sandbox: bool,
     /// How many threads answer queries.
     pub workers: Workers,
+}
+
+/// When the proxy calls itself ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReadyRequires {
+    /// Once an upstream was found to work; what happens to upstreams later changes nothing.
+    #[default]
+    Start,
+    /// While an upstream works.
+    Upstream,
 }
 
 /// How many threads answer queries.

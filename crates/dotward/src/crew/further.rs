@@ -129,6 +129,7 @@ impl Host for Further {
         // The first worker looks at the counters when it is time for it.
         state.busy.handle_turn(now, &state.near.counters);
         state.settle(&self.link, now);
+        state.near.end_turn(now);
         result
     }
 }
@@ -187,6 +188,7 @@ async fn follow(worker: &Rc<Further>, readers: &mut Readers, instruction: Instru
             Ok(socket) => accept::admit(worker, socket, address, tls),
             Err(error) => tracing::debug!(%error, %address, "a client is let go"),
         },
+        Instruction::Beat => worker.link.counters.beats.add(1),
         Instruction::LetGo { same_trust } => {
             worker.near_turn(|near, _, _| near.let_go_of_distrusted(same_trust));
         }

@@ -49,6 +49,8 @@ pub(crate) enum Instruction {
         /// Whether it speaks TLS.
         tls: bool,
     },
+    /// Give a sign of life.
+    Beat,
     /// Close the streams of clients whose certificates are good no longer.
     LetGo {
         /// Whether the same clients are trusted as before.

@@ -126,17 +126,6 @@ impl Crew {
         &self.first
     }
 
-    /// The counters of every worker that ever worked, the first one's first.
-    #[expect(dead_code, reason = "for whoever shows them")]
-    pub(crate) fn counters(&self) -> Vec<Arc<Counters>> {
-        let own = self
-            .first
-            .near_turn(|near, _, _| Arc::clone(&near.counters));
-        let links = self.links.borrow();
-        let further = links.iter().map(|link| Arc::clone(&link.counters));
-        std::iter::once(own).chain(further).collect()
-    }
-
     /// Has every worker judge queries by `front` from now on.
     #[expect(dead_code, reason = "for whoever reads the configuration again")]
     pub(crate) fn replace_front(&self, front: &Arc<Front>) {

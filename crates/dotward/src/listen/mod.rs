@@ -15,7 +15,8 @@ pub(crate) mod udp;
 use dotward_core::front::{Client, Verdict};
 use dotward_core::time::Moment;
 
-use crate::near::{Far, Near, ReplyTo};
+use crate::near::{Far, Near, ReplyTo, Way};
+use crate::tally::Source;
 
 /// Judges one message. `to` is called when it is to be answered later.
 fn take_query(
@@ -23,10 +24,12 @@ fn take_query(
     far: &mut impl Far,
     message: &[u8],
     client: &Client,
-    to: impl FnOnce() -> ReplyTo,
+    to: impl FnOnce() -> Way,
     now: Moment,
 ) -> Taken {
-    near.counters.queries(client.transport).add(1);
+    let transport = client.transport;
+    near.counters.queries(transport).add(1);
+    near.counters.tally.add_query(client, message);
     let wall = near.wall_seconds(now);
     match near
         .front
@@ -34,23 +37,42 @@ fn take_query(
     {
         Verdict::Reply => {
             near.counters.answered_here.add(1);
+            near.count_at_once(transport, Source::Local);
+            Taken::Reply
+        }
+        Verdict::Cached => {
+            near.counters.answered_here.add(1);
+            near.count_at_once(transport, Source::Cache);
             Taken::Reply
         }
         Verdict::ReplyAndRefresh(asked) => {
             near.counters.answered_here.add(1);
+            near.count_at_once(transport, Source::Cache);
             near.refresh(far, asked, now);
             Taken::Reply
         }
         Verdict::Limited { reply } => {
             near.note_limited(now);
-            if reply { Taken::Reply } else { Taken::Dropped }
+            if reply {
+                near.count_at_once(transport, Source::Local);
+                Taken::Reply
+            } else {
+                near.counters.tally.add_limited();
+                Taken::Dropped
+            }
         }
-        Verdict::Drop(_) => {
+        Verdict::Drop(reason) => {
             near.counters.dropped.add(1);
+            near.counters.tally.add_dropped(reason);
             Taken::Dropped
         }
         Verdict::Forward(request) => {
-            near.forward(far, request, to(), now);
+            let to = ReplyTo {
+                way: to(),
+                transport,
+                since: now,
+            };
+            near.forward(far, request, to, now);
             Taken::Forwarded
         }
     }

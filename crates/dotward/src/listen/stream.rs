@@ -33,7 +33,7 @@ use super::source::Source;
 use super::{Taken, take_query};
 use crate::clock;
 use crate::limits::{CLIENT_BACKLOG, CLIENT_IN_FLIGHT, CLIENTS_BACKLOG};
-use crate::near::{Far, Host, Near, ReplyTo};
+use crate::near::{Far, Host, Near, Way};
 use crate::signal::{Ready, Signal, Wants};
 use crate::stream::{Stream, StreamEnd};
 
@@ -396,7 +396,7 @@ fn take_messages(near: &mut Near, far: &mut impl Far, key: ClientKey, now: Momen
         && !client.is_full()
         && let Some(message) = messages.next_message()
     {
-        let taken = take_query(near, far, message, &who, || ReplyTo::Stream(key), now);
+        let taken = take_query(near, far, message, &who, || Way::Stream(key), now);
         let Some(client) = near.clients.streams.get_mut(key) else {
             return;
         };

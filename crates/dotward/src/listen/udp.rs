@@ -27,7 +27,7 @@ use tokio::net::UdpSocket;
 use super::{Taken, take_query};
 use crate::counters::Counters;
 use crate::limits::{LAST_BATCHES, RECEIVE_PAUSE};
-use crate::near::{Far, Host, Near, ReplyTo};
+use crate::near::{Far, Host, Near, Way};
 use crate::signal::{Ready, Signal, Source, Wants};
 
 /// A socket in the event loop of the worker that reads it.
@@ -303,7 +303,7 @@ fn take(near: &mut Near, far: &mut impl Far, port: usize, datagram: Datagram<'_>
         transport: Transport::Udp,
         idle: Duration::ZERO,
     };
-    let to = || ReplyTo::Udp { port, peer, local };
+    let to = || Way::Udp { port, peer, local };
     if take_query(near, far, message, &client, to, now) == Taken::Reply
         && let Some(port) = near.ports.get_mut(port)
     {

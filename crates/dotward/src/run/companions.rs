@@ -1,7 +1,8 @@
-//! What runs beside the workers on threads of its own: the control socket, the snapshot of the cache, the cache that several instances
+//! What runs beside the workers on threads of its own: the admin listener, the control socket, the snapshot of the cache, the cache that several instances
 //! share. None of it is needed to answer.
 
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,11 +11,14 @@ use dotward_core::shared::SharedConfig;
 use tokio::sync::{mpsc, watch};
 
 use super::{Order, Prepared, StartFault};
+use crate::admin::{self, Admin, Board};
 use crate::config::Config;
 use crate::control::{self, ControlSocket, Desk, Facts};
 use crate::limits::CONTROL_CONNECTIONS;
 use crate::plan;
+use crate::post;
 use crate::run::Listening;
+use crate::service;
 use crate::shared::{self, Store};
 use crate::snapshot::{self, Keeper, Snapshot};
 use crate::worker::Worker;
@@ -22,16 +26,27 @@ use crate::worker::Worker;
 /// What they need that has to be there before anything is served.
 #[derive(Debug, Default)]
 pub(super) struct Provisions {
+    admin: Option<TcpListener>,
     control: Option<ControlSocket>,
     store: Option<Store>,
 }
 
 impl Provisions {
-    /// Binds the control socket and reads the files of the shared cache.
+    /// Where the admin listener is bound.
+    pub(super) fn admin(&self) -> Option<SocketAddr> {
+        self.admin.as_ref()?.local_addr().ok()
+    }
+
+    /// Binds the admin listener and the control socket, and reads the files of the shared cache.
     pub(super) fn new(config: &Config, faults: &mut Vec<StartFault>) -> Self {
         let control = config.control.as_deref().map(ControlSocket::bind);
         let store = config.shared_cache.as_ref().map(Store::new);
+        let admin = config.admin.and_then(|address| {
+            let fault = |error| faults.push(StartFault::Admin { address, error });
+            admin::bind(address).map_err(fault).ok()
+        });
         Self {
+            admin,
             control: control
                 .transpose()
                 .map_err(|error| faults.push(StartFault::Control(error)))
@@ -57,6 +72,16 @@ pub(super) struct Plans {
 pub(super) struct Companions {
     _snapshot: Option<Keeper>,
     _control: Option<control::Server>,
+    board: Arc<Board>,
+    /// Told last that it ends.
+    _admin: Option<Admin>,
+}
+
+impl Companions {
+    /// From now on the proxy is not ready.
+    pub(super) fn tell_draining(&self) {
+        self.board.set_draining();
+    }
 }
 
 impl Plans {
@@ -88,6 +113,14 @@ impl Plans {
                 labels: plan::labels(config),
             })
         });
+        let (post, inbox) = post::open();
+        inbox.serve(worker);
+        let board = Arc::new(Board::new(post, config.ready_requires));
+        let admin = self.provisions.admin;
+        if let Some(address) = admin.as_ref().and_then(|it| it.local_addr().ok()) {
+            tracing::info!(%address, "metrics and health at http://{address}");
+        }
+        let admin = Admin::start(admin, Arc::clone(&board), service::watchdog())?;
         let facts = Facts::new(config, self.listening, Arc::clone(cache));
         let control = self
             .provisions
@@ -96,6 +129,8 @@ impl Plans {
         Ok(Companions {
             _snapshot: snapshot.transpose()?,
             _control: control.transpose()?,
+            board,
+            _admin: admin,
         })
     }
 }

@@ -15,6 +15,13 @@ use crate::upstream::dial::BindingError;
 pub enum StartFault {
     /// A socket could not be bound.
     Bind(BindError),
+    /// The admin listener could not be bound.
+    Admin {
+        /// Where it was to be.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
     /// There is no control socket.
     Control(ControlBindError),
     /// The shared cache cannot be used as it is configured.
@@ -50,6 +57,10 @@ impl fmt::Display for StartFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind(error) => error.fmt(f),
+            Self::Admin { address, error } => write!(
+                f,
+                "cannot listen on {address} for metrics and health: {error}\n  fix:     give --admin another address or port, or off"
+            ),
             Self::Control(error) => error.fmt(f),
             Self::SharedCache(error) => write!(f, "shared cache: {error}"),
             Self::ListenTls(error) => write!(f, "TLS listeners: {error}"),

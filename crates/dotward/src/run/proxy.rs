@@ -18,6 +18,7 @@ pub struct Proxy;
 #[derive(Debug)]
 pub struct Running {
     listening: Vec<Listening>,
+    admin: Option<SocketAddr>,
     orders: watch::Sender<Order>,
     thread: Option<JoinHandle<io::Result<Ended>>>,
 }
@@ -39,12 +40,14 @@ impl Proxy {
     /// When the system gives no thread.
     pub fn start_prepared(prepared: Prepared) -> Result<Running, StartError> {
         let listening = prepared.listening();
+        let admin = prepared.admin();
         let (orders, receiver) = watch::channel(Order::Serve);
         let thread = std::thread::Builder::new()
             .name("worker".into())
             .spawn(move || local_runtime()?.block_on(prepared.serve(receiver)))?;
         Ok(Running {
             listening,
+            admin,
             orders,
             thread: Some(thread),
         })
@@ -80,6 +83,11 @@ impl Running {
     /// Where it listens, in the order of the configuration.
     pub fn listening(&self) -> &[Listening] {
         &self.listening
+    }
+
+    /// Where metrics and health are told.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
     }
 
     /// The first address of a transport.

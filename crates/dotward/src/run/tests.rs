@@ -55,6 +55,8 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
             file: None,
         },
         drain: Duration::from_secs(2),
+        admin: None,
+        ready_requires: crate::config::ReadyRequires::Start,
         sandbox: false,
         workers: Workers::Auto,
     }

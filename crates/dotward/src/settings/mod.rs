@@ -138,6 +138,8 @@ pub enum Id {
     Debug,
     ConfigFile,
     Drain,
+    Admin,
+    ReadyRequires,
     Sandbox,
     NoSandbox,
     Workers,
@@ -241,6 +243,8 @@ pub enum Kind {
     Listen,
     /// The same without a prefix, spoken to over TLS.
     ListenTls,
+    /// `IP[:PORT]` of the admin listener, or `off`.
+    Admin,
     /// A network in CIDR form, an address, or a word for several networks.
     Network,
     /// An upstream on one line.
@@ -316,7 +320,7 @@ impl Kind {
     /// What stands for a value in help.
     pub fn placeholder(self) -> &'static str {
         match self {
-            Self::Listen | Self::ListenTls | Self::Endpoint => "ADDR",
+            Self::Listen | Self::ListenTls | Self::Admin | Self::Endpoint => "ADDR",
             Self::Network => "NET",
             Self::Spec => "SPEC",
             Self::Route => "SUFFIX=SPEC",
@@ -351,6 +355,7 @@ impl Kind {
                 "`IP[:PORT]`, IPv6 in brackets; prefix `udp://`, `tcp://` or `tls://`".into()
             }
             Self::ListenTls => "`IP[:PORT]`, IPv6 in brackets".into(),
+            Self::Admin => "`IP[:PORT]`, IPv6 in brackets; or `off`".into(),
             Self::Network => "`loopback`, `private`, `any`, an address or a CIDR network".into(),
             Self::Spec => "SPEC, see below".into(),
             Self::Route => "`SUFFIX=SPEC[,SPEC…]`".into(),

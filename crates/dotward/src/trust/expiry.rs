@@ -43,6 +43,11 @@ impl Expiry {
         }
     }
 
+    /// When it ends, in seconds since 1970. `None` when there is no certificate.
+    pub(crate) fn ends(&self) -> Option<i64> {
+        self.life.map(|life| life.ends)
+    }
+
     /// Whole days left at `date`, in seconds since 1970; negative once it is over. `None` when there is no certificate.
     pub(crate) fn days_left(&self, date: i64) -> Option<i64> {
         let left = self.life?.ends.saturating_sub(date);

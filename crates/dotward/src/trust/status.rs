@@ -55,6 +55,11 @@ impl TrustStatus {
         self.upstreams.get(upstream.0)
     }
 
+    /// When the certificate of the TLS listeners ends, in seconds since 1970.
+    pub(crate) fn listener_ends(&self) -> Option<i64> {
+        self.listener.ends()
+    }
+
     /// What `upstream` is called.
     pub(crate) fn name(&self, upstream: UpstreamId) -> &str {
         self.of(upstream).map_or("?", |trust| trust.name.as_str())

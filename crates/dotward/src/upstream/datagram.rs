@@ -50,6 +50,7 @@ pub(crate) fn open(
         upstream,
         endpoint,
         signal: Rc::clone(&signal),
+        began: now,
         tls: None,
         phase: Phase::Datagram(Rc::clone(&socket)),
     };

@@ -21,6 +21,7 @@ use crate::config::Binding;
 use crate::limits::TRANSMIT_CHUNK;
 use crate::signal::{Ready, Signal, Wants};
 use crate::stream::{Stream, StreamEnd};
+use crate::tally::HandshakeFacts;
 use crate::tls::client::UpstreamTls;
 use crate::tls::verify::fault_of;
 use crate::worker::{State, Worker};
@@ -31,6 +32,8 @@ pub(crate) struct UpstreamConnection {
     pub(super) upstream: UpstreamId,
     pub(super) endpoint: SocketAddr,
     pub(super) signal: Rc<Signal>,
+    /// When it was asked for.
+    pub(super) began: Moment,
     /// What TLS was begun with; may have been replaced since.
     pub(super) tls: Option<Rc<UpstreamTls>>,
     pub(super) phase: Phase,
@@ -81,12 +84,14 @@ pub(crate) fn open(
     connection: ConnectionId,
     (upstream, protocol): (UpstreamId, Protocol),
     endpoint: SocketAddr,
+    now: Moment,
 ) {
     let signal = Rc::new(Signal::default());
     let opened = UpstreamConnection {
         upstream,
         endpoint,
         signal: Rc::clone(&signal),
+        began: now,
         tls: None,
         phase: Phase::Connecting,
     };
@@ -223,6 +228,9 @@ fn complete_handshake(state: &mut State, connection: ConnectionId, now: Moment) 
     tell_handshake(open, &stream);
     match (&checked, tls, stream.connection()) {
         (Ok(()), Some(tls), Some(connection)) => {
+            if let Some(handshakes) = state.handshakes.get_mut(open.upstream.0) {
+                handshakes.add(HandshakeFacts::of(connection), now.since(open.began));
+            }
             state
                 .trust
                 .handle_handshake(open.upstream, tls, connection, now);

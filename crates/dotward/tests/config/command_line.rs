@@ -86,8 +86,8 @@ fn a_question_is_read_and_its_upstream_replaces_the_configured_ones() {
 fn wrong_usage_ends_with_code_2() {
     let cases: &[&[&str]] = &[
         &["--cache-size", "64MiB"],
+        &["--admin-port", "9853"],
         &["--threads", "2"],
-        &["--admin", "127.0.0.1:9853"],
         &["--upstrem", "quad9"],
         &["serve"],
         &["query"],

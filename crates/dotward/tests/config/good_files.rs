@@ -90,6 +90,10 @@ fn shown(config: &Config) -> String {
     writeln!(text, "log {} {:?} {:?}", log.level, log.format, log.file).expect("a string");
     writeln!(text, "cache {:?}", config.cache).expect("a string");
     writeln!(text, "drain {:?}", config.drain).expect("a string");
+    if let Some(address) = config.admin {
+        let requires = config.ready_requires;
+        writeln!(text, "admin {address}, ready requires {requires:?}").expect("a string");
+    }
     writeln!(text, "workers {:?}", config.workers).expect("a string");
     text
 }

@@ -9,8 +9,11 @@
 
 mod support;
 
+mod admin;
+mod allocations;
 mod binding;
 mod bootstrap;
+mod cache;
 mod client_certificates;
 mod clients;
 mod commands;
@@ -18,6 +21,7 @@ mod control;
 mod door;
 mod dot_listener;
 mod forwarding;
+mod generated;
 mod network;
 mod pieces;
 mod program;

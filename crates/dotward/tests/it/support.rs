@@ -95,6 +95,8 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
             file: None,
         },
         drain: Duration::from_secs(2),
+        admin: None,
+        ready_requires: dotward::config::ReadyRequires::Start,
         sandbox: false,
         workers: Workers::Auto,
     }

@@ -65,6 +65,7 @@ impl Weather {
             Dial::Mixed,
             Dial::Hang,
             Dial::Fail(CloseReason::Refused),
+            Dial::Fail(CloseReason::NoResources),
             Dial::Fail(CloseReason::Tls(TlsFault::Expired)),
         ];
         let share = |chance: &mut Chance<'_>| chance.pick(&[0, 0, 0, 2, 10, 50, 100]);

@@ -293,6 +293,7 @@ fn what_an_open_line_brought_is_not_believed_to_be_authentic() {
         let request = Request {
             asker,
             group: GroupId::DEFAULT,
+            source: crate::exchange::Source::of([192, 0, 2, 1].into()),
             stale: false,
             signed: None,
         };
@@ -330,6 +331,7 @@ fn the_answer_to_a_signed_query_is_neither_looked_up_nor_given_away() {
     let request = Request {
         asker,
         group: GroupId::DEFAULT,
+        source: crate::exchange::Source::of([192, 0, 2, 1].into()),
         stale: false,
         signed: crate::exchange::SignedQuery::of(&view),
     };

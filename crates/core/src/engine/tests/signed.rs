@@ -4,11 +4,11 @@ use super::*;
 use crate::exchange::SignedQuery;
 use crate::limits::SIGNED_EXCHANGES_MAX;
 
-const TSIG: &[u8] = b"\x03key\0\x00\xfa\x00\xff\x00\x00\x00\x00\x00\x03MAC";
+pub(super) const TSIG: &[u8] = b"\x03key\0\x00\xfa\x00\xff\x00\x00\x00\x00\x00\x03MAC";
 const SIG0: &[u8] = b"\0\x00\x18\x00\xff\x00\x00\x00\x00\x00\x04\0\0AB";
 
 /// A query for `www.example A` with message ID 7, an OPT record with an unknown option, and a signature.
-fn query(signature: &[u8]) -> Vec<u8> {
+pub(super) fn query(signature: &[u8]) -> Vec<u8> {
     [
         b"\x00\x07\x01\x40\x00\x01\x00\x00\x00\x00\x00\x02".as_slice(),
         b"\x03wWw\x07example\x00\x00\x01\x00\x01",
@@ -37,11 +37,12 @@ fn answer(id: u16, octets: usize, signature: &[u8]) -> Vec<u8> {
 }
 
 impl Bench {
-    fn ask_signed(&mut self, client: u32, message: &[u8], transport: Transport) {
+    pub(super) fn ask_signed(&mut self, client: u32, message: &[u8], transport: Transport) {
         let query = QueryView::parse(message).unwrap();
         let request = Request {
             asker: Asker::new(&query, transport, 1232).to_owned(),
             group: GroupId::DEFAULT,
+            source: crate::exchange::Source::of([192, 0, 2, 1].into()),
             stale: false,
             signed: SignedQuery::of(&query),
         };
@@ -51,7 +52,7 @@ impl Bench {
     }
 
     /// What a stream has to write, message by message.
-    fn messages(&mut self, place: usize) -> Vec<Vec<u8>> {
+    pub(super) fn messages(&mut self, place: usize) -> Vec<Vec<u8>> {
         while self.engine.poll_transmit().is_some() {}
         let id = self.connection(place);
         let mut reader = FrameReader::default();

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::{Family, ValueFault};
-use crate::config::{DNS_PORT, DOT_PORT, ListenTransport};
+use crate::config::{ADMIN_PORT, DNS_PORT, DOT_PORT, ListenTransport};
 
 /// A listening address as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,14 @@ pub(super) fn parse_tls(text: &str) -> Result<ListenText, ValueFault> {
     })
 }
 
+/// Where the admin listener is, or `off`.
+pub(super) fn parse_admin(text: &str) -> Result<Option<SocketAddr>, ValueFault> {
+    if text.eq_ignore_ascii_case("off") {
+        return Ok(None);
+    }
+    address(text, ADMIN_PORT).map(Some)
+}
+
 fn address(text: &str, port: u16) -> Result<SocketAddr, ValueFault> {
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Ok(address);
@@ -98,6 +106,14 @@ fn blame(text: &str) -> ValueFault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_admin_listener_has_a_port_of_its_own_or_is_off() {
+        assert_eq!(parse_admin("OFF"), Ok(None));
+        let address = "127.0.0.1:9853".parse().unwrap();
+        assert_eq!(parse_admin("127.0.0.1"), Ok(Some(address)));
+        assert!(parse_admin("on").is_err());
+    }
 
     #[test]
     fn good_spellings() {

@@ -4,7 +4,7 @@
 //! one is good in all. Parsers look at nothing but the text: no file is opened, no other setting
 //! is consulted.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -38,6 +38,7 @@ pub(crate) use spec::{known_preset, parse_of_route, preset_of, tls_name, written
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Value {
     Listen(ListenText),
+    Admin(Option<SocketAddr>),
     Networks(Vec<IpNet>),
     Spec(Box<Spec>),
     Route(Box<RouteText>),
@@ -79,6 +80,7 @@ pub(crate) fn parse(kind: Kind, text: &str) -> Result<Value, ValueFault> {
     match kind {
         Kind::Listen => listen::parse(text).map(Value::Listen),
         Kind::ListenTls => listen::parse_tls(text).map(Value::Listen),
+        Kind::Admin => listen::parse_admin(text).map(Value::Admin),
         Kind::Network => network::parse(text).map(Value::Networks),
         Kind::Spec => spec::parse(text).map(Box::new).map(Value::Spec),
         Kind::Route => route::parse(text).map(Box::new).map(Value::Route),

@@ -60,6 +60,35 @@ pub(super) const ROWS: &[Setting] = &[
         ..ROW
     },
     Setting {
+        id: Id::Admin,
+        key: key("listen", "admin"),
+        flag: Some("admin"),
+        variable: Some("DOTWARD_ADMIN"),
+        kind: Kind::Admin,
+        default: Default::Values(&["off"]),
+        example: "\"127.0.0.1:9853\"",
+        group: Group::Observe,
+        help: "Address for /metrics, /livez, /readyz and /healthz, or off",
+        detail: "Plain HTTP, read-only. Port 9853 if none is given; never a port that DNS is served on. Whoever can reach it sees which upstreams \
+                 are used and how many questions are asked, never a name or a client.",
+        rare: true,
+        ..ROW
+    },
+    Setting {
+        id: Id::ReadyRequires,
+        key: key("runtime", "ready_requires"),
+        flag: Some("ready-requires"),
+        variable: Some("DOTWARD_READY_REQUIRES"),
+        kind: Kind::Choice(&["start", "upstream"]),
+        default: Default::Values(&["start"]),
+        example: "\"upstream\"",
+        group: Group::Observe,
+        help: "What /readyz asks for: start (an upstream answered once) or upstream (one answers now)",
+        detail: "With upstream each one asked about every name is asked a question of our own when it was quiet for 0.4 s.",
+        rare: true,
+        ..ROW
+    },
+    Setting {
         id: Id::Debug,
         flag: Some("debug"),
         short: Some('d'),

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::clock;
 use crate::listen::stream::ClientKey;
-use crate::near::ReplyTo;
+use crate::near::{ReplyTo, Way};
 use crate::worker::Asked;
 
 /// No wait of a test is longer.
@@ -29,6 +29,14 @@ struct Pair {
 }
 
 /// Gives the engine a question.
+fn reply_to() -> ReplyTo {
+    ReplyTo {
+        way: Way::Stream(ClientKey::default()),
+        transport: Transport::Tcp,
+        since: clock::now(),
+    }
+}
+
 fn submit(state: &mut State, number: usize) {
     let name = format!("a-name-of-some-length-to-fill-the-buffer-{number}.example");
     let question = Question::new(&name.parse().unwrap(), RecordType::A, Class::IN);
@@ -56,7 +64,7 @@ fn submit(state: &mut State, number: usize) {
     let Verdict::Forward(request) = verdict else {
         panic!("{verdict:?}");
     };
-    let to = Asked::Here(ReplyTo::Stream(ClientKey::default()));
+    let to = Asked::Here(reply_to());
     state.engine.submit(request, to, clock::now());
 }
 
@@ -83,6 +91,7 @@ async fn pair(phase: impl FnOnce(Stream) -> Phase) -> Pair {
         upstream: id,
         endpoint,
         signal: Rc::clone(&signal),
+        began: clock::now(),
         tls: None,
         phase: phase(stream),
     };

@@ -1,0 +1,96 @@
+"""Turns the results of bench/table.py into a table and a drawing."""
+
+import os
+import xml.sax.saxutils as xml
+
+DOCS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "docs")
+BEGIN, END = "<!-- table: bench/run --table --draw writes what is below -->\n", "<!-- end of table -->\n"
+COLUMNS = ("cached, UDP", "cached, UDP, paced", "cached, TCP", "cached, TLS", "forwarded")
+OURS, FLOOR = "dotward", "echo"
+
+
+def subjects(results):
+    return [name for name in results if name != "two workers"]
+
+
+def line(name, result):
+    if "failed" in result:
+        return f"{name:<14} failed: {result['failed']}"
+    return f"{name:<14} " + "  ".join(f"{load} {figures['us']:.2f}" for load, figures in result.items())
+
+
+def best_peer(results, column, key="us"):
+    """The peer with the smallest figure."""
+    figures = {
+        name: results[name][column][key] for name in subjects(results)
+        if name not in (OURS, FLOOR) and results[name].get(column, {}).get(key)
+    }
+    return min(figures.items(), key=lambda item: item[1]) if figures else None
+
+
+def table(results):
+    rows = ["| processor time per answer, µs | " + " | ".join(COLUMNS) + " | p50 / p99 at 2,000 per second forwarded, ms |",
+            "|---|" + "---:|" * (len(COLUMNS) + 1)]
+    for name in subjects(results):
+        result = results[name]
+        if "failed" in result:
+            continue
+        cells = [f"{result[column]['us']:.2f}" if column in result else "–" for column in COLUMNS]
+        paced = result.get("forwarded, paced", {})
+        cells.append(f"{paced['p50']:.2f} / {paced['p99']:.2f}" if "p50" in paced else "–")
+        rows.append(f"| {name} | " + " | ".join(cells) + " |")
+    if OURS in results and "failed" not in results[OURS]:
+        rows.append(ratios(results, "dotward ÷ the best peer", lambda column: best_peer(results, column)))
+        floor = results.get(FLOOR, {})
+        rows.append(ratios(results, "dotward ÷ the bare echo", lambda column: (FLOOR, floor[column]["us"]) if column in floor else None))
+    if workers := results.get("two workers"):
+        rows.append("")
+        rows.append(f"Two workers answer {workers['times']:.2f} times as many cached queries as one ({workers['one']['us']:.2f} µs each with one, "
+                    f"{workers['two']['us']:.2f} µs with two).")
+    return "\n".join(rows) + "\n"
+
+
+def ratios(results, title, other):
+    cells = []
+    for column in COLUMNS:
+        ours, found = results[OURS].get(column), other(column)
+        cells.append(f"**{ours['us'] / found[1]:.2f}**" + (f" ({found[0]})" if found[0] != FLOOR else "") if ours and found else "–")
+    return f"| {title} | " + " | ".join([*cells, "–"]) + " |"
+
+
+def drawing(results):
+    """Bars for each column, one a subject; the floor is drawn last."""
+    names = [name for name in subjects(results) if "failed" not in results[name]]
+    row, label, width, gap = 18, 120, 420, 30
+    parts, y = [], 10
+    for column in COLUMNS:
+        shown = [(name, results[name][column]["us"]) for name in names if column in results[name]]
+        if not shown:
+            continue
+        longest = max(figure for _, figure in shown)
+        parts.append(f'<text x="0" y="{y + 12}" class="title">{xml.escape(column)}</text>')
+        y += 20
+        for name, figure in shown:
+            kind = {OURS: "ours", FLOOR: "floor"}.get(name, "peer")
+            length = width * figure / longest
+            parts.append(f'<text x="{label - 8}" y="{y + 13}" text-anchor="end">{xml.escape(name)}</text>')
+            parts.append(f'<rect x="{label}" y="{y + 2}" width="{length:.1f}" height="{row - 5}" class="{kind}"/>')
+            parts.append(f'<text x="{label + length + 6:.1f}" y="{y + 13}">{figure:.2f} µs</text>')
+            y += row
+        y += gap - row
+    style = ("text{font:12px sans-serif;fill:#555}.title{font-weight:bold;fill:#222}.ours{fill:#2a7f62}.peer{fill:#b9c4cc}.floor{fill:#e3d9a8}"
+             "@media(prefers-color-scheme:dark){text{fill:#bbb}.title{fill:#eee}.peer{fill:#56626b}}")
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {label + width + 80} {y}" role="img" '
+            f'aria-label="Processor time per answer of dotward and its peers">\n<style>{style}</style>\n' + "\n".join(parts) + "\n</svg>\n")
+
+
+def write(results, text):
+    with open(os.path.join(DOCS, "performance.svg"), "w") as file:
+        file.write(drawing(results))
+    path = os.path.join(DOCS, "performance.md")
+    with open(path) as file:
+        page = file.read()
+    before, rest = page.split(BEGIN)
+    after = rest.split(END)[1]
+    with open(path, "w") as file:
+        file.write(before + BEGIN + "\n" + text + "\n" + END + after)

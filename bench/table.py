@@ -1,0 +1,174 @@
+"""Measures every way a query can take, for dotward and its peers, in one run. Started by bench/run --table.
+
+The subject has one core; the load (dnsperf) and the DNS-over-TLS server (dnsdist, answering from memory) share the other. All of it
+runs in a network namespace of its own. What is compared is processor time of the subject's process per answer.
+"""
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "..", "ci"), HERE]
+
+import caching  # noqa: E402
+import draw  # noqa: E402
+import measure  # noqa: E402
+import peers  # noqa: E402
+from lab import certificates, namespace  # noqa: E402
+from lab.processes import Program, wait_until  # noqa: E402
+
+HOT_NAMES = 10_000
+DRAWN = 400_000
+PACED = 20_000
+PACED_MISSES = 2000
+# Distance from a subject's port to the one it speaks TLS on.
+TLS_OFFSET = 1000
+
+
+def hot_names(directory):
+    """The names that are cached, each once, and a file that draws from them as Zipf says: few names are most of the queries."""
+    rng = random.Random(7)
+    hot = [f"www{n}.site{n % 977}.example A\n" for n in range(HOT_NAMES)]
+    drawn = (hot[min(int(rng.paretovariate(0.9)) - 1, HOT_NAMES - 1)] for _ in range(DRAWN))
+    paths = [os.path.join(directory, name) for name in ("hot", "drawn")]
+    for path, lines in zip(paths, (hot, drawn)):
+        with open(path, "w") as file:
+            file.writelines(lines)
+    return paths
+
+
+class Load:
+    """One way to ask, and what came of it."""
+
+    def __init__(self, name, file, *options, tls=False, transports=("udp",)):
+        self.name, self.file, self.options, self.tls, self.transports = name, file, options, tls, transports
+
+    def run(self, program, subject):
+        port = subject.port + TLS_OFFSET if self.tls else subject.port
+        begin = program.cpu_split()
+        text = measure.dnsperf(port, self.file, *self.options)
+        end = program.cpu_split()
+        answered = measure.figure(r"Queries completed:\s+(\d+)", text)
+        user, system = (1e6 * (after - before) / max(answered, 1) for before, after in zip(begin, end))
+        result = {
+            "answered": answered, "lost": measure.figure(r"Queries lost:\s+(\d+)", text), "user_us": user, "system_us": system,
+            "us": user + system, "per_second": measure.figure(r"Queries per second:\s+([\d.]+)", text),
+        }
+        times = sorted(float(line.rsplit(" ", 1)[1]) * 1e3 for line in text.splitlines() if line.startswith("> NOERROR"))
+        if times:
+            result["p50"], result["p99"] = (times[min(len(times) - 1, int(len(times) * share))] for share in (0.5, 0.99))
+        return result
+
+
+def loads(directory, seconds):
+    hot, drawn = hot_names(directory)
+    misses = measure.names(os.path.join(directory, "misses"), 200_000 * seconds, 1)
+    paced = measure.names(os.path.join(directory, "misses-paced"), PACED_MISSES * seconds, 2)
+    length = ("-l", str(seconds))
+    return hot, [
+        Load("cached, UDP", drawn, *length, "-c", "8", "-q", "200"),
+        Load("cached, UDP, paced", drawn, *length, "-c", "8", "-q", "200", "-Q", str(PACED)),
+        Load("cached, TCP", drawn, *length, "-m", "tcp", "-c", "50", "-q", "200", transports=("tcp",)),
+        Load("cached, TLS", drawn, *length, "-m", "dot", "-c", "50", "-q", "200", tls=True, transports=("tls",)),
+        Load("forwarded", misses, *length, "-c", "8", "-q", "200"),
+        Load("forwarded, paced", paced, "-n", "1", "-c", "8", "-q", "200", "-Q", str(PACED_MISSES), "-v"),
+    ]
+
+
+def measure_subject(subject, hot, all_loads, repeats):
+    program = Program(subject.run(), subject.log, cpu=measure.SUBJECT_CPU)
+    try:
+        wait_until(lambda: not program.running() or measure.answers(subject.port), 20, f"{subject.name} does not answer", every=0.02)
+        if not program.running():
+            raise RuntimeError("it ended at once")
+        measure.dnsperf(subject.port, hot, "-n", "1", "-c", "8", "-q", "50")
+        results = {}
+        for load in all_loads:
+            if subject.floor and not load.name.startswith("cached, UDP"):
+                continue
+            if not subject.speaks.issuperset(load.transports):
+                continue
+            runs = [load.run(program, subject) for _ in range(1 if "forwarded" in load.name else repeats)]
+            results[load.name] = sorted(runs, key=lambda run: run["us"])[len(runs) // 2]
+        return results
+    except (RuntimeError, TimeoutError) as error:
+        return {"failed": f"{error}\n{program.tail(5)}"}
+    finally:
+        program.stop()
+
+
+def two_workers(make, hot, drawn, seconds):
+    """Processor time per cached answer with one worker and with two, when workers and load share both cores.
+
+    With both cores busy the load takes its part of each, so answers per second would measure the load. What a second worker costs
+    the first (locks, shared cache lines) shows as processor time per answer: two workers give 2 x (one's / two's).
+    """
+    results = []
+    for workers in (1, 2):
+        subject = make(workers)
+        program = Program(subject.run(), subject.log)
+        try:
+            wait_until(lambda: measure.answers(subject.port), 20, "it does not answer", every=0.02)
+            measure.dnsperf(subject.port, hot, "-n", "1", "-c", "8", "-q", "50")
+            before = program.cpu_seconds()
+            command = ["dnsperf", "-s", "127.0.0.1", "-p", str(subject.port), "-d", drawn, "-c", "32", "-q", "400", "-T", "2", "-l", str(seconds)]
+            text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            answered = measure.figure(r"Queries completed:\s+(\d+)", text)
+            results.append({
+                "us": 1e6 * (program.cpu_seconds() - before) / max(answered, 1), "lost": measure.figure(r"Queries lost:\s+(\d+)", text),
+                "per_second": answered / seconds,
+            })
+        finally:
+            program.stop()
+    one, two = results
+    return {"one": one, "two": two, "times": 2 * one["us"] / two["us"]}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", help="subjects, separated by commas")
+    parser.add_argument("--seconds", type=int, default=3, help="length of one load")
+    parser.add_argument("--repeats", type=int, default=3, help="times each cached load is run; the median counts")
+    parser.add_argument("--draw", action="store_true", help="write docs/performance.svg and the table in docs/performance.md")
+    options = parser.parse_args()
+    chosen = options.only.split(",") if options.only else list(caching.ALL)
+    if unknown := set(chosen) - set(caching.ALL):
+        sys.exit(f"error: no such subject: {', '.join(sorted(unknown))}; there are {', '.join(caching.ALL)}")
+    namespace.enter()
+    directory = namespace.SCRATCH
+    caching.enter_root(directory)
+    authority = certificates.Authority(directory)
+    identity = authority.issue("server", [f"DNS:{peers.TLS_NAME}"])
+    os.chmod(identity[1], 0o644)
+    upstream = measure.start_upstream(directory, identity)
+    hot, all_loads = loads(directory, options.seconds)
+    port, results = measure.FIRST_PORT, {}
+    for name in chosen:
+        port += 1
+        subject = caching.ALL[name](name, directory, port, authority.certificate, identity)
+        if not subject.is_here():
+            print(f"{name:<14} is not installed", flush=True)
+            continue
+        results[name] = measure_subject(subject, hot, all_loads, options.repeats)
+        print(draw.line(name, results[name]), flush=True)
+    if "dotward" in results:
+        def make(workers):
+            subject = caching.ALL["dotward"](f"dotward-{workers}", directory, port + 10 + workers, authority.certificate, identity)
+            subject.workers = workers
+            return subject
+        results["two workers"] = two_workers(make, hot, all_loads[0].file, options.seconds)
+        print(f"two workers: {results['two workers']['times']:.2f} x one", flush=True)
+    upstream.stop()
+    measure.save(results)
+    table = draw.table(results)
+    print(table)
+    if options.draw:
+        draw.write(results, table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+//! What the engine has kept of answers and failures, and what not.
+
+use super::*;
+use crate::cache::{Answered, CacheConfig};
+use crate::wire::edns::EdeCode;
+
+/// One upstream, and a cache.
+fn bench() -> (Bench, Arc<Cache>) {
+    let mut bench = Bench::one();
+    let cache = Arc::new(Cache::new(CacheConfig::new(1 << 20, [3; 16])));
+    let endpoints = vec![endpoint("192.0.2.1:853")];
+    let upstreams = vec![UpstreamConfig::new("test", endpoints)];
+    let config = EngineConfig {
+        cache: Arc::clone(&cache),
+        ..EngineConfig::new(upstreams, Strategy::Ordered)
+    };
+    bench.engine = Engine::new(config, [42; 32]);
+    (bench, cache)
+}
+
+/// What is kept for somebody who asks for `name` without EDNS.
+fn kept(cache: &Cache, name: &str, now: Moment) -> Option<Rcode> {
+    let asker = Asker {
+        id: 1,
+        flags: Flags::NONE.with_recursion_desired(true),
+        question: question(name),
+        edns: None,
+        options: crate::wire::ReplyOptions::NONE,
+        transport: Transport::Tcp,
+    };
+    let mut reply = Vec::new();
+    let answered = cache.answer(&asker, GroupId::DEFAULT, now, &mut reply);
+    matches!(answered, Answered::Yes).then(|| ResponseView::parse(&reply).unwrap().rcode())
+}
+
+/// SERVFAIL, because validation failed.
+fn bogus(query: &(u16, String)) -> Vec<u8> {
+    let mut message = response(query, Rcode::SERVFAIL);
+    message[11] = 1;
+    message
+        .extend_from_slice(b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x06\x00\x0f\x00\x02\x00\x06");
+    message
+}
+
+#[test]
+fn data_found_bogus_is_a_failure_that_is_remembered_for_a_moment() {
+    let (mut bench, cache) = bench();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    let queries = bench.written(0);
+    bench.receive(0, &bogus(&queries[0]));
+    let view = ResponseView::parse(&bench.replies[0].1).unwrap();
+    assert_eq!(view.extended_errors().next().unwrap().code, EdeCode(6));
+    let found = kept(&cache, "a.example", bench.now);
+    assert_eq!(found, Some(Rcode::SERVFAIL));
+    bench.wait(6_000);
+    assert_eq!(kept(&cache, "a.example", bench.now), None);
+}
+
+#[test]
+fn nothing_of_a_signed_exchange_is_kept() {
+    for (rcode, ends) in [
+        (Rcode::NXDOMAIN, false),
+        (Rcode::SERVFAIL, false),
+        (GOOD, true),
+    ] {
+        let (mut bench, cache) = bench();
+        let message = signed::query(signed::TSIG);
+        bench.ask_signed(1, &message, Transport::Udp);
+        bench.connect(0);
+        let sent = bench.messages(0).remove(0);
+        if ends {
+            bench.wait(2_000);
+        } else {
+            let id = u16::from_be_bytes([sent[0], sent[1]]);
+            bench.receive(0, &response(&(id, "www.example".into()), rcode));
+        }
+        assert_eq!(bench.replies.len(), 1);
+        assert_eq!(kept(&cache, "www.example", bench.now), None);
+    }
+}

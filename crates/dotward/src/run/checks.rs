@@ -1,0 +1,63 @@
+//! What is found out about a configuration on this machine before anything is served.
+//!
+//! Deliberately absent: what the configuration says by itself (`config`).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+
+use super::StartFault;
+use crate::config::{Config, ListenAddress, own_endpoint};
+use crate::listen::sockets::Bound;
+use crate::upstream::dial;
+
+/// What is not permitted is a fault; an interface or an address that is not there may come.
+pub(super) fn bindings(config: &Config, faults: &mut Vec<StartFault>) {
+    for upstream in &config.upstreams {
+        let name = &upstream.name;
+        match dial::check(&upstream.binding) {
+            Ok(()) => {}
+            Err(error) if error.is_permanent() => faults.push(StartFault::Binding {
+                upstream: name.clone(),
+                error,
+            }),
+            Err(error) => {
+                tracing::warn!(upstream = name, %error, "it is tried again with every connection");
+            }
+        }
+    }
+}
+
+/// Refuses upstreams that are this very proxy: a question to one would come back for ever.
+pub(super) fn loops(
+    config: &Config,
+    sockets: &[(ListenAddress, Bound)],
+    faults: &mut Vec<StartFault>,
+) {
+    let bound = |(listen, socket): &(ListenAddress, Bound)| {
+        let address = socket.local_addr().ok()?;
+        Some(ListenAddress { address, ..*listen })
+    };
+    let listeners: Vec<_> = sockets.iter().filter_map(bound).collect();
+    for upstream in &config.upstreams {
+        if let Some(endpoint) = own_endpoint(&listeners, upstream, is_own_address) {
+            let upstream = upstream.name.clone();
+            faults.push(StartFault::Loop { upstream, endpoint });
+        }
+    }
+}
+
+/// Whether the address is one of this machine's: the kernel reaches those from the same address, but for loopback ones. Nothing is sent.
+fn is_own_address(ip: IpAddr) -> bool {
+    if ip.is_loopback() {
+        return true;
+    }
+    let unspecified: IpAddr = match ip {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let source = UdpSocket::bind((unspecified, 0)).and_then(|socket| {
+        // Any port will do, but 0.
+        socket.connect((ip, 9))?;
+        socket.local_addr()
+    });
+    source.is_ok_and(|source| source.ip() == ip)
+}

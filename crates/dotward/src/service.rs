@@ -1,0 +1,38 @@
+//! What the service manager is told, where there is one that listens (sd_notify(3)).
+//!
+//! Promises: without one nothing happens; one that cannot be told keeps nobody from serving.
+//!
+//! Deliberately absent: sockets it hands over (`listen`).
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+/// Everything is bound; queries are taken.
+pub(crate) fn tell_ready() {
+    tell(&[NotifyState::Ready, NotifyState::Status("serving")]);
+}
+
+/// The end has begun.
+pub(crate) fn tell_stopping() {
+    tell(&[
+        NotifyState::Stopping,
+        NotifyState::Status("answering what is in flight"),
+    ]);
+}
+
+/// All workers turn.
+pub(crate) fn tell_alive() {
+    tell(&[NotifyState::Watchdog]);
+}
+
+/// How often [`tell_alive`] has to be called at least; `None` when nobody waits for it.
+pub(crate) fn watchdog() -> Option<Duration> {
+    sd_notify::watchdog_enabled()
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "the service manager cannot be told");
+    }
+}

@@ -1,0 +1,54 @@
+//! `healthcheck`, `man` and `completions` of the real program.
+
+use std::process::{Command, Output};
+
+use dotward_faults::Mode;
+
+use crate::support::Chain;
+
+fn dotward(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dotward"));
+    command.args(arguments).env_clear().output().unwrap()
+}
+
+#[tokio::test]
+async fn healthcheck_is_0_while_somebody_answers_and_1_else() {
+    let chain = Chain::new(Mode::default());
+    let udp = format!("udp://{}", chain.udp());
+    let tcp = format!("tcp://{}", chain.tcp());
+    let check = |listen: &str| dotward(&["healthcheck", "--listen", listen]);
+    assert_eq!(check(&udp).status.code(), Some(0));
+    assert_eq!(check(&tcp).status.code(), Some(0));
+    chain.proxy.stop().unwrap();
+    for listen in [udp, tcp] {
+        let ended = check(&listen);
+        assert_eq!(ended.status.code(), Some(1));
+        let told = String::from_utf8(ended.stderr).unwrap();
+        assert!(told.contains("does not answer"), "{told}");
+    }
+    // Container engines keep 2 for themselves.
+    let wrong = dotward(&["healthcheck", "--listen", "nowhere"]);
+    assert_eq!(wrong.status.code(), Some(1));
+}
+
+#[test]
+fn every_command_has_a_page_and_every_shell_its_completions() {
+    for page in [&["man"][..], &["man", "query"], &["man", "healthcheck"]] {
+        let written = dotward(page);
+        let text = String::from_utf8(written.stdout).unwrap();
+        assert!(
+            written.status.success() && text.contains(".SH SYNOPSIS"),
+            "{text}"
+        );
+    }
+    assert_eq!(dotward(&["man", "nonsense"]).status.code(), Some(2));
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let written = dotward(&["completions", shell]);
+        let text = String::from_utf8(written.stdout).unwrap();
+        assert!(
+            text.contains("upstream") && text.contains("ready-requires"),
+            "{shell}"
+        );
+    }
+    assert_eq!(dotward(&["completions", "cmd"]).status.code(), Some(2));
+}
