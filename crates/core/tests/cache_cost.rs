@@ -121,7 +121,7 @@ fn a_hit_allocates_nothing() {
         let region = Region::new(ALLOCATOR);
         for _ in 0..5 {
             let verdict = front.handle_query(&query, &client, NOW, WallSeconds(0), &mut reply);
-            assert!(matches!(verdict, Verdict::Reply));
+            assert!(matches!(verdict, Verdict::Cached));
         }
         let change = region.change();
         let counted = (change.allocations, change.reallocations);
