@@ -4,7 +4,7 @@
 //! It is a second level: a question that is not answered here and begins an exchange is looked for there first, with a head start of
 //! [`SHARED_HEAD_START`] before its upstream is asked; from then on whoever has usable data first wins. It is never needed: whatever it does,
 //! or does not do, costs a question no more than the head start, and after [`SHARED_FAILURES_MAX`] failures in a row nothing
-//! ([`breaker`]).
+//! (see [`BreakerState`]).
 //!
 //! Promises: lookups and writes that wait are bounded, and dropped and counted beyond; what comes back is untrusted and goes through the
 //! same rules as a response from an upstream.

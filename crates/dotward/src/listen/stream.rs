@@ -5,7 +5,7 @@
 //!   leave in one write, all replies of a turn together.
 //! - A client that closes its sending side still gets what is in flight, then the stream ends.
 //! - What comes before the first query (a PROXY header, the TLS handshake) has its own time and cannot be left out: see
-//!   [`opening`](super::opening).
+//!   [`super::opening`].
 //! - Memory per stream is bounded: nothing is read while whole queries wait or replies are not read, and a client that completes no
 //!   query for `CLIENT_IDLE` is closed (RFC 7766 section 6.2.3), whatever octets drip in.
 //! - One source takes a bounded part of all places.
