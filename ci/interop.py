@@ -15,7 +15,7 @@ import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from lab import certificates, clients, namespace, servers  # noqa: E402
+from lab import certificates, clients, namespace, nearside, servers  # noqa: E402
 from lab.processes import Program, wait_until  # noqa: E402
 
 DOTWARD = os.path.abspath(os.environ.get("DOTWARD", "target/release/dotward"))
@@ -175,6 +175,9 @@ def about_itself(table, directory, authority, server, quick):
     table.check(where, "wrong pin is refused", refused, directory, ca, f"{spec()}?pin=sha256/{wrong}")
     table.check(where, "second upstream serves when the first is dead", second_upstream, directory, ca)
     table.check(where, "own DoT listener answers kdig +tls", own_listener, directory, authority)
+    table.check(where, "clients behind dnsdist (PROXY 2, UDP and TCP)", balanced, directory, nearside.through_dnsdist)
+    table.check(where, "clients behind haproxy (PROXY 2 and 1)", balanced, directory, nearside.through_haproxy)
+    table.check(where, "an address that comes late, goes and comes back", late_address, directory)
     table.check(where, "UDP alone and TCP alone", one_protocol, directory, ca)
     table.check(where, "older environment names", older_environment, directory, ca)
     table.check(where, "query shows the connection", query_command, directory, ca)
@@ -250,6 +253,21 @@ ca_file = "{authority.certificate}"
         wait_listening(program, 853, ("tcp", "tcp6"))
         clients.kdig_tls("::1", 853, authority.certificate, "dotward.test")
         return clients.kdig_tls("127.0.0.1", 853, authority.certificate, "dotward.test")
+
+
+def balanced(directory, through):
+    path = nearside.write(directory, "balanced.toml", nearside.behind_balancers())
+    with Subject(directory, "run", "--config", path) as program:
+        wait_listening(program, nearside.PORT, ("tcp", "udp"))
+        return through(directory)
+
+
+def late_address(directory):
+    address = "192.0.2.99"
+    path = nearside.write(directory, "late.toml", nearside.late_address(address))
+    with Subject(directory, "run", "--config", path) as program:
+        wait_listening(program, nearside.PORT, ("tcp", "udp"))
+        return nearside.comes_and_goes(address)
 
 
 def one_protocol(directory, ca):
