@@ -34,6 +34,9 @@ tls = ["127.0.0.1:{TLS_PORT}"]
 certificate = "{{certificate}}"
 key = "{{key}}"
 
+[limits]
+clients = 16384
+
 [[local]]
 name = "{NAME}"
 a = ["192.0.2.1"]
@@ -122,8 +125,8 @@ def open_still(client):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tcp", type=int, default=1_900, help="idle clients over TCP (%(default)s)")
-    parser.add_argument("--tls", type=int, default=1_900, help="idle clients over TLS (%(default)s)")
+    parser.add_argument("--tcp", type=int, default=10_000, help="idle clients over TCP (%(default)s)")
+    parser.add_argument("--tls", type=int, default=2_000, help="idle clients over TLS (%(default)s)")
     chosen = parser.parse_args()
     namespace.enter()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
