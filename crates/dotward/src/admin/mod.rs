@@ -23,6 +23,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::config::BindRules;
+use crate::listen::sockets;
+
 pub(crate) use board::Board;
 
 /// The admin listener at work. Dropping it ends it.
@@ -37,10 +40,8 @@ pub(crate) struct Admin {
 /// # Errors
 ///
 /// What the system says.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+pub(crate) fn bind(address: SocketAddr, rules: BindRules) -> io::Result<TcpListener> {
+    sockets::bind_stream(address, rules)
 }
 
 impl Admin {

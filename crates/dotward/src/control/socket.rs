@@ -109,6 +109,23 @@ impl ControlSocket {
         Ok(Self { listener, file })
     }
 
+    /// The same where another process may still have a socket: it loses its name, and goes on with who is connected. That process
+    /// leaves the file alone when it ends, because it is not its own any more.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlBindError`], ready to be shown.
+    pub fn take_over(path: &Path) -> Result<Self, ControlBindError> {
+        let is_socket = |found: &fs::Metadata| found.file_type().is_socket();
+        if fs::symlink_metadata(path).is_ok_and(|it| is_socket(&it)) {
+            fs::remove_file(path).map_err(|error| ControlBindError {
+                path: path.to_owned(),
+                kind: BindErrorKind::System(error),
+            })?;
+        }
+        Self::bind(path)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.file.path

@@ -157,7 +157,8 @@ fn udp_socket(address: SocketAddr, rules: BindRules) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn bind_stream(address: SocketAddr, rules: BindRules) -> io::Result<TcpListener> {
+/// Binds for streams, by the rules of listeners.
+pub(crate) fn bind_stream(address: SocketAddr, rules: BindRules) -> io::Result<TcpListener> {
     let socket = socket(address, Type::STREAM, Protocol::TCP, rules)?;
     // Connections of an earlier process that linger in TIME_WAIT must not keep this one from starting. (On UDP the same
     // option would let two processes share the port.)

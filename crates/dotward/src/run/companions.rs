@@ -39,11 +39,17 @@ impl Provisions {
 
     /// Binds the admin listener and the control socket, and reads the files of the shared cache.
     pub(super) fn new(config: &Config, faults: &mut Vec<StartFault>) -> Self {
-        let control = config.control.as_deref().map(ControlSocket::bind);
+        let control = config.control.as_deref().map(|path| {
+            if config.rules.takeover {
+                ControlSocket::take_over(path)
+            } else {
+                ControlSocket::bind(path)
+            }
+        });
         let store = config.shared_cache.as_ref().map(Store::new);
         let admin = config.admin.and_then(|address| {
             let fault = |error| faults.push(StartFault::Admin { address, error });
-            admin::bind(address).map_err(fault).ok()
+            admin::bind(address, config.rules).map_err(fault).ok()
         });
         Self {
             admin,

@@ -68,7 +68,14 @@ async fn a_takeover_loses_no_question_and_ends_the_one_before() {
         let _entered = runtime.enter();
         trust.server(Mode::default())
     };
-    let mut program = Program::start_as(command(), &server, &trust);
+    // The control socket is taken over too.
+    let control = trust.directory.path().join("control.sock");
+    let with_control = || {
+        let mut command = command();
+        command.arg("--control").arg(&control);
+        command
+    };
+    let mut program = Program::start_as(with_control(), &server, &trust);
     let (udp, tcp) = (program.udp, program.tcp);
     let over = Arc::new(AtomicBool::new(false));
     let ask = |client: usize| {
@@ -91,13 +98,14 @@ async fn a_takeover_loses_no_question_and_ends_the_one_before() {
     };
     let asking: Vec<_> = (0..8).map(ask).collect();
     for _ in 0..4 {
-        let mut next = command();
+        let mut next = with_control();
         next.args(same_ports(&program)).arg("--takeover");
         let next = Program::start_as(next, &server, &trust);
         assert_eq!((next.udp, next.tcp), (udp, tcp));
         let (status, log) = std::mem::replace(&mut program, next).end().await;
         assert_eq!(status.code(), Some(0), "{log}");
         assert!(log.contains("drained"), "{log}");
+        assert!(control.exists());
     }
     over.store(true, Ordering::Relaxed);
     for client in asking {
