@@ -40,6 +40,7 @@ fn tiers_and_routes_have_their_words_and_lines() {
         [
             "queries go to quad9 (Quad9 Foundation, Switzerland); while none of these is well to google \
              (Google LLC, United States); choose another with --upstream NAME, see dotward upstream list",
+            "about mullvad: Mullvad announced the end of this service for 2 November 2026 and sponsors quad9 instead",
             "those below corp.example, 10.0.0.0/8 go to udp://10.0.0.53:53 (unencrypted)",
             "those below lab.example go to mullvad (Mullvad VPN AB, Sweden), and where all others go when \
              that fails",
