@@ -96,7 +96,7 @@ fn measure(entries: usize) -> [f64; 2] {
         let began = Instant::now();
         for message in &lot {
             let verdict = front.handle_query(message, &client, NOW, WallSeconds(0), &mut reply);
-            assert!(matches!(verdict, Verdict::Reply));
+            assert!(matches!(verdict, Verdict::Cached));
         }
         spent[0] += began.elapsed();
         // The same names are near by now: what is left is the work.
