@@ -159,6 +159,10 @@ fn filter(
     SeccompFilter::new(rules, SeccompAction::Allow, errno, arch)?.try_into()
 }
 
+/// TIOCSTI of `asm-generic/ioctls.h`, the same on every architecture this filter is for. The `libc` crate's constant has the type of the
+/// C library's `ioctl`, which is another one with musl.
+const TYPE_IN: u64 = 0x5412;
+
 fn refused() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendError> {
     let always = REFUSED.iter().chain(REFUSED_HERE);
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
@@ -194,7 +198,7 @@ fn refused() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendErro
     }
     rules.insert(libc::SYS_socket, sockets);
     // Typing into the terminal that started us.
-    let type_in = argument(1, Is::Eq, libc::TIOCSTI)?;
+    let type_in = argument(1, Is::Eq, TYPE_IN)?;
     rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![type_in])?]);
     Ok(rules)
 }
