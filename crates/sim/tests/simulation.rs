@@ -18,3 +18,18 @@ fn laws_hold_in_every_world() {
         }
     }
 }
+
+/// Worlds in which a law was broken once, with the storm it takes.
+const BROKE_A_LAW: [(u64, u64); 1] = [
+    // Waiting where others were answered, a question was sent to the healthy upstream when 5 ms were left.
+    (8_644_450_653_655_007_619, 1),
+];
+
+#[test]
+fn worlds_that_once_broke_a_law_keep_it() {
+    for (seed, storm) in BROKE_A_LAW {
+        if let Err(fault) = world::live(Chance::seeded(seed), Duration::from_secs(storm)) {
+            panic!("--seed {seed} --storm {storm}: {fault}");
+        }
+    }
+}

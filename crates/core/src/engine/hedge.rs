@@ -1,7 +1,8 @@
 //! When a question that waits is sent a second time, and how often that may happen.
 //!
-//! Two queues a question passes: after the upstream's usual patience it is sent elsewhere if the budget allows; after
-//! [`IMPATIENCE`] it is sent elsewhere in any case. Both are in order of time, so no question has a timer of its own. An attempt that was
+//! The queues a question passes: after the upstream's usual patience it is sent elsewhere if the budget allows; after
+//! [`IMPATIENCE`] it is sent elsewhere in any case; what waits where others are answered is sent elsewhere when any answer would be
+//! overdue. All are in order of time, so no question has a timer of its own. An attempt that was
 //! left where it is, because its connection is alive, is watched again: a connection may die at any time.
 
 use std::collections::VecDeque;
@@ -25,6 +26,8 @@ pub(super) struct Hedges {
     early: Vec<VecDeque<Watch>>,
     /// Attempts that found no budget.
     late: VecDeque<Watch>,
+    /// Attempts whose next look comes with the moment from which on any answer is overdue.
+    overdue: VecDeque<Watch>,
     /// Early second tries allowed, in parts of [`QUESTIONS_PER_HEDGE`].
     credit: u32,
 }
@@ -34,6 +37,7 @@ impl Hedges {
         Self {
             early: (0..upstreams).map(|_| VecDeque::new()).collect(),
             late: VecDeque::new(),
+            overdue: VecDeque::new(),
             credit: HEDGE_BURST * QUESTIONS_PER_HEDGE,
         }
     }
@@ -51,6 +55,16 @@ impl Hedges {
         // A queue stays in order when patience shrinks: a question never overtakes an older one.
         let due = queue.back().map_or(due, |watch| watch.due.max(due));
         queue.push_back(Watch {
+            due,
+            exchange,
+            attempt,
+        });
+    }
+
+    /// Watches an attempt until `due`, from which on its answer is overdue: not later because others of its upstream are looked at later.
+    pub(super) fn watch_overdue(&mut self, exchange: ExchangeId, attempt: Attempt, due: Moment) {
+        let due = self.overdue.back().map_or(due, |watch| watch.due.max(due));
+        self.overdue.push_back(Watch {
             due,
             exchange,
             attempt,
@@ -82,12 +96,15 @@ impl Hedges {
                 });
             }
         }
-        pop_front_due(&mut self.late, now, &runs).map(|watch| (watch, false))
+        pop_front_due(&mut self.late, now, &runs)
+            .or_else(|| pop_front_due(&mut self.overdue, now, &runs))
+            .map(|watch| (watch, false))
     }
 
     /// Drops finished attempts from the front, so that the queues hold what waits and little more.
     pub(super) fn drop_finished(&mut self, runs: impl Fn(&Watch) -> bool) {
-        for queue in self.early.iter_mut().chain([&mut self.late]) {
+        let others = [&mut self.late, &mut self.overdue];
+        for queue in self.early.iter_mut().chain(others) {
             while queue.front().is_some_and(|watch| !runs(watch)) {
                 queue.pop_front();
             }
@@ -96,7 +113,8 @@ impl Hedges {
 
     /// Attempts watched.
     pub(super) fn len(&self) -> usize {
-        self.early.iter().map(VecDeque::len).sum::<usize>() + self.late.len()
+        let early: usize = self.early.iter().map(VecDeque::len).sum();
+        early + self.late.len() + self.overdue.len()
     }
 
     /// When the next attempt is to be looked at.
@@ -104,7 +122,7 @@ impl Hedges {
         let fronts = self
             .early
             .iter()
-            .chain([&self.late])
+            .chain([&self.late, &self.overdue])
             .filter_map(VecDeque::front);
         fronts.map(|watch| watch.due).min()
     }

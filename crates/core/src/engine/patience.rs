@@ -3,6 +3,7 @@
 use super::Engine;
 use super::attempt::Among;
 use super::hedge::Watch;
+use crate::exchange::ExchangeId;
 use crate::limits::{OVERDUE_AFTER_MAX, OVERDUE_FACTOR};
 use crate::time::Moment;
 use crate::upstream::HealthState;
@@ -49,8 +50,19 @@ impl<C> Engine<C> {
         if !(sent && silent) {
             // Nobody else will notice when the connection dies after what was heard last.
             let due = heard.unwrap_or(now) + patience;
-            self.hedges.watch(watch.exchange, attempt, due);
+            match self.overdue_at(watch.exchange) {
+                Some(overdue) if now < overdue && overdue < due => {
+                    self.hedges.watch_overdue(watch.exchange, attempt, overdue);
+                }
+                Some(_) | None => self.hedges.watch(watch.exchange, attempt, due),
+            }
         }
+    }
+
+    /// From when on the answer to a question is overdue whoever was asked: what is left of its budget is for somebody else.
+    fn overdue_at(&self, id: ExchangeId) -> Option<Moment> {
+        let exchange = self.exchanges.get(id);
+        exchange.map(|exchange| exchange.began + OVERDUE_AFTER_MAX)
     }
 
     /// Whether a question that waits on a living connection is worth a second try beyond their share of traffic: its answer is
@@ -63,7 +75,10 @@ impl<C> Engine<C> {
             .exchanges
             .get(watch.exchange)
             .and_then(|exchange| self.groups.get(exchange.group.0));
-        waited >= (usual * OVERDUE_FACTOR).min(OVERDUE_AFTER_MAX)
+        waited >= usual * OVERDUE_FACTOR
+            || self
+                .overdue_at(watch.exchange)
+                .is_some_and(|overdue| overdue <= now)
             || group.is_some_and(|group| {
                 group.members.iter().any(|member| {
                     let other = &self.upstreams[member.0];
