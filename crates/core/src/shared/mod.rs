@@ -210,8 +210,8 @@ impl Shared {
                 return HeadStart::Refused;
             }
         };
-        let known = self.lookups.insert(id, Lookup { began: now, waits });
-        self.under_way += usize::from(known.is_none());
+        self.lookups.insert(id, Lookup { began: now, waits });
+        self.under_way += 1;
         self.fetches.push_back((id, key));
         if !waits {
             return HeadStart::Refused;
@@ -250,8 +250,9 @@ impl Shared {
         answer: SharedAnswer<'_>,
         now: Moment,
     ) -> Option<bool> {
-        let lookup = self.lookups.remove(ticket.0)?;
+        // Whatever became of its question, whose place in the table may be another's by now, this one is no more under way.
         self.under_way = self.under_way.saturating_sub(1);
+        let lookup = self.lookups.remove(ticket.0)?;
         let took = now.since(lookup.began);
         if answer == SharedAnswer::Failed {
             self.stats.failures += 1;

@@ -341,3 +341,37 @@ fn the_answer_to_a_signed_query_is_neither_looked_up_nor_given_away() {
     assert!(actions(&mut bench).is_empty());
     assert_eq!(bench.opened.len(), 1, "it goes out at once");
 }
+
+#[test]
+fn a_store_that_is_slow_for_long_is_asked_again_when_it_is_quick() {
+    let mut bench = sharing(1);
+    bench.ask(0, "first.example");
+    for (ticket, _) in fetched(&mut bench) {
+        found(&mut bench, ticket, SharedAnswer::NotThere);
+    }
+    bench.connect(0);
+    for query in bench.written(0) {
+        bench.receive(0, &data(&query, 300));
+    }
+    // The answer of the store comes when its question has ended, and another one has its place in the table.
+    for round in 1..=u32::try_from(SHARED_LOOKUPS_MAX).unwrap() + 1 {
+        let mut tickets = Vec::new();
+        for half in [2 * round, 2 * round + 1] {
+            bench.ask(half, &format!("n{half}.example"));
+            tickets.extend(fetched(&mut bench));
+            if half == 2 * round {
+                bench.wait(5);
+            } else {
+                let (ticket, _) = tickets.pop().unwrap();
+                found(&mut bench, ticket, SharedAnswer::NotThere);
+            }
+            for query in bench.written(0) {
+                bench.receive(0, &data(&query, 300));
+            }
+        }
+        for (ticket, _) in tickets {
+            found(&mut bench, ticket, SharedAnswer::NotThere);
+        }
+    }
+    assert_eq!(bench.engine.shared_stats().unwrap().skipped, 0);
+}
