@@ -294,13 +294,38 @@ impl Cache {
     /// Keeps a response that was settled by this cache's rules, if it may be kept.
     pub(crate) fn store(&self, asked: &Asked, settled: &Settled, origin: ReplyOrigin, now: Moment) {
         if settled.lifetime() == 0 {
-            return;
+            return self.drop_past(asked, now);
         }
         if let Some((key, shard)) = self.key(asked) {
             let content = content_of(settled, traits_of(settled, origin));
             let stored = write(&shard.store).insert(&key, &content, now);
             shard.counters.note(stored);
         }
+    }
+
+    /// Ends data past its time: there is an answer again, and though that may not be kept, the old one is no stand-in for it.
+    fn drop_past(&self, asked: &Asked, now: Moment) {
+        let Some((key, shard)) = self.key(asked) else {
+            return;
+        };
+        let known = read(&shard.store)
+            .find(&key)
+            .is_some_and(|slot| slot.is_past(now));
+        if known {
+            write(&shard.store).remove_past(&key, now);
+        }
+    }
+
+    /// Remembers that the data was found bogus, like a failure; what is past its time is no better and does not stand in for it.
+    pub(crate) fn store_bogus(
+        &self,
+        asked: &Asked,
+        rcode: Rcode,
+        error: Option<ExtendedError<'_>>,
+        now: Moment,
+    ) {
+        self.drop_past(asked, now);
+        self.store_failure(asked, rcode, error, now);
     }
 
     /// Remembers that nobody could answer: for a second, and for twice as long each time it follows on another failure. While there is data

@@ -208,6 +208,14 @@ impl Store {
         self.entries -= 1;
     }
 
+    /// Removes what the key had, when that is data past its time.
+    pub(super) fn remove_past(&mut self, key: &Key<'_>, now: Moment) {
+        let place = self.place_of(key);
+        if let Some(place) = place.filter(|place| self.slots[*place as usize].is_past(now)) {
+            self.remove(place);
+        }
+    }
+
     /// Removes all that `gone` says; gives back how many.
     pub(super) fn remove_if(&mut self, gone: impl Fn(&Slot) -> bool) -> usize {
         let before = self.entries;

@@ -235,6 +235,11 @@ impl Slot {
         self.stored + core::time::Duration::from_secs(self.lifetime.into())
     }
 
+    /// Whether it is data that is stale.
+    pub(super) fn is_past(&self, now: Moment) -> bool {
+        now >= self.expires() && !self.has(Traits::FAILURE)
+    }
+
     /// It was asked for.
     pub(super) fn touch(&self) {
         let frequency = self.frequency.load(Ordering::Relaxed);

@@ -101,7 +101,7 @@ impl<C> Engine<C> {
         if !exchange.disputed && !exchange.fell_back() {
             let error = response.extended_errors().next();
             self.cache
-                .store_failure(&exchange.asked, response.rcode(), error, now);
+                .store_bogus(&exchange.asked, response.rcode(), error, now);
         }
         self.tell(exchange.waiters, &Canonical::from(response), origin);
     }
@@ -311,7 +311,12 @@ impl<C> Engine<C> {
     /// What failed before is asked again: of the groups of this upstream, which answers again, or of all.
     pub(super) fn forget_failures(&self, upstream: Option<UpstreamId>, now: Moment) {
         for (place, group) in self.groups.iter().enumerate() {
-            if upstream.is_none_or(|upstream| group.members.contains(&upstream)) {
+            let fallback = group.fallback.and_then(|group| self.groups.get(group.0));
+            let can_help = |upstream| {
+                let mut groups = std::iter::once(group).chain(fallback);
+                groups.any(|group| group.members.contains(&upstream))
+            };
+            if upstream.is_none_or(can_help) {
                 self.cache.handle_recovery(GroupId(place), now);
             }
         }

@@ -81,10 +81,15 @@ impl Kept {
 
     /// The upstream answers all it was asked.
     fn answer(&mut self, place: usize) -> usize {
+        self.answer_for(place, TTL)
+    }
+
+    /// The same with data that may be kept for this many seconds.
+    fn answer_for(&mut self, place: usize, ttl: u32) -> usize {
         let queries = self.bench.written(place);
         for (id, name) in &queries {
             let mut composer = ResponseComposer::new(&question(name));
-            composer.answer(&name.parse().unwrap(), RecordType::A, TTL, &[192, 0, 2, 1]);
+            composer.answer(&name.parse().unwrap(), RecordType::A, ttl, &[192, 0, 2, 1]);
             let mut message = composer.finish();
             message[..2].copy_from_slice(&id.to_be_bytes());
             self.bench.receive(place, &message);
@@ -191,6 +196,34 @@ fn while_a_refresh_has_just_failed_it_is_tried_again_in_the_background() {
     assert_eq!(kept.answer(0), 1, "one for all");
     assert!(kept.ask(30, "a.example"));
     assert_eq!(kept.bench.outcomes().last(), Some(&(30, GOOD, None)));
+}
+
+#[test]
+fn an_answer_that_may_not_be_kept_ends_what_is_past_its_time() {
+    let mut kept = Kept::stale();
+    assert!(!kept.ask(2, "a.example"));
+    for query in kept.bench.written(0) {
+        kept.bench.receive(0, &response(&query, Rcode::SERVFAIL));
+    }
+    kept.bench.now = kept.bench.now + STALE_RECHECK;
+    assert!(kept.ask(3, "a.example"), "stale, and refreshed");
+    assert_eq!(kept.answer_for(0, 0), 1);
+    assert!(!kept.ask(4, "a.example"), "there are answers again");
+    assert_eq!(kept.answer_for(0, 0), 1);
+    assert_eq!(kept.bench.outcomes().last(), Some(&(4, GOOD, None)));
+    assert_eq!(kept.stats().entries, 0);
+}
+
+#[test]
+fn what_is_past_its_time_does_not_stand_in_for_data_found_bogus() {
+    let mut kept = Kept::stale();
+    assert!(!kept.ask(2, "a.example"));
+    for query in kept.bench.written(0) {
+        kept.bench.receive(0, &kept::bogus(&query));
+    }
+    assert!(kept.ask(3, "a.example"), "remembered for a moment");
+    let bogus = |client| (client, Rcode::SERVFAIL, Some(6));
+    assert_eq!(kept.bench.outcomes(), [bogus(2), bogus(3)]);
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn kept(cache: &Cache, name: &str, now: Moment) -> Option<Rcode> {
 }
 
 /// SERVFAIL, because validation failed.
-fn bogus(query: &(u16, String)) -> Vec<u8> {
+pub(super) fn bogus(query: &(u16, String)) -> Vec<u8> {
     let mut message = response(query, Rcode::SERVFAIL);
     message[11] = 1;
     message
