@@ -16,6 +16,7 @@ use std::io::{self, Read, Write};
 use std::rc::Rc;
 
 use dotward_core::wire::proxy::{self, ProxyFault, ProxyHeader};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 use rustls::Connection;
 use tokio::io::Interest;
@@ -229,6 +230,8 @@ impl Stream {
                 return Ok(None);
             }
             match proxy::parse_stream(look.get(..octets).unwrap_or_default()) {
+                // Whoever has said all he says will not complete it, and the event loop goes on telling that he has.
+                Err(ProxyFault::Incomplete) if self.peer_is_done() => Ok(None),
                 // Readiness is cleared by this, and comes back with the next octets.
                 Err(ProxyFault::Incomplete) => Err(io::ErrorKind::WouldBlock.into()),
                 parsed => Ok(Some(parsed)),
@@ -241,6 +244,14 @@ impl Stream {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => HeaderRead::Waiting,
             Err(error) => HeaderRead::Ended(StreamEnd::Failed(error)),
         }
+    }
+
+    /// Whether the peer has ended its side, whatever is still to be read.
+    fn peer_is_done(&self) -> bool {
+        let mut sockets = [PollFd::new(&*self.socket, PollFlags::RDHUP)];
+        let now = Timespec::default();
+        // What cannot be asked ends with the time a header has.
+        poll(&mut sockets, Some(&now)).is_ok_and(|ready| ready > 0)
     }
 
     /// Takes octets off the front that were seen to be there.

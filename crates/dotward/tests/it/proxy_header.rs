@@ -97,6 +97,18 @@ async fn a_header_in_pieces_is_a_header() {
 }
 
 #[tokio::test]
+async fn a_header_that_will_not_be_whole_ends_the_connection_at_once() {
+    let chain = chain();
+    let began = Instant::now();
+    let mut client = TcpClient::connect(chain.tcp()).await;
+    within(client.stream.write_all(b"PROXY ")).await.unwrap();
+    within(client.stream.shutdown()).await.unwrap();
+    assert!(client.receive().await.is_none());
+    // Long before the time a header has.
+    assert!(began.elapsed() < Duration::from_secs(4));
+}
+
+#[tokio::test]
 async fn a_header_from_elsewhere_ends_the_connection() {
     let chain = chain();
     for header in [v2(7), V1.to_vec()] {
