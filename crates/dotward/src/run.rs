@@ -219,7 +219,12 @@ impl Prepared {
         mut faults: Vec<StartFault>,
     ) -> Result<Self, StartError> {
         checks::loops(&config, &sockets, &mut faults);
-        let provisions = Provisions::new(&config, &mut faults);
+        // Taking over a control socket cannot be taken back, so that is not done for a start that fails anyway.
+        let provisions = if faults.is_empty() || !config.rules.takeover {
+            Provisions::new(&config, &mut faults)
+        } else {
+            Provisions::default()
+        };
         let seed = random().map_err(|error| faults.push(StartFault::System(error)));
         match (faults.is_empty(), seed) {
             (true, Ok(seed)) => Ok(Self {

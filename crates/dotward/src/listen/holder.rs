@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::config::{ListenAddress, ListenTransport};
 
@@ -55,9 +55,30 @@ fn inodes_on_port(table: &str, listen: ListenAddress) -> Vec<String> {
             let local = fields.nth(1)?;
             let state = fields.nth(1)?;
             let inode = fields.nth(5)?;
-            let holds = local.ends_with(&port) && (!is_tcp || state == TCP_LISTEN);
+            let (address, local_port) = local.split_at_checked(local.rfind(':')?)?;
+            let holds = local_port == port
+                && (!is_tcp || state == TCP_LISTEN)
+                && overlaps(address, listen.address.ip());
             holds.then(|| inode.to_owned())
         })
+        .collect()
+}
+
+/// Whether a socket bound to `local`, an address as `/proc/net` writes it, gets what is sent to `ip`, or a part of it.
+fn overlaps(local: &str, ip: IpAddr) -> bool {
+    let is_any = local.bytes().all(|digit| digit == b'0');
+    is_any || ip.is_unspecified() || local == in_table(ip)
+}
+
+/// An address as `/proc/net` writes it: words of four octets in the machine's order.
+fn in_table(ip: IpAddr) -> String {
+    let octets = match ip {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    let words = octets.as_chunks::<4>().0.iter();
+    words
+        .map(|word| format!("{:08X}", u32::from_ne_bytes(*word)))
         .collect()
 }
 
@@ -93,6 +114,22 @@ fn owner(inode: &str) -> Option<Holder> {
 mod tests {
     use super::*;
     use std::net::{Ipv4Addr, UdpSocket};
+
+    #[test]
+    fn addresses_are_told_apart_as_the_kernel_does() {
+        let loopback: IpAddr = [127, 0, 0, 1].into();
+        let table = fs::read_to_string("/proc/net/udp").unwrap();
+        let socket = UdpSocket::bind((loopback, 0)).unwrap();
+        let port = format!(":{:04X}", socket.local_addr().unwrap().port());
+        assert!(!table.contains(&format!("{}{port}", in_table(loopback))));
+        let table = fs::read_to_string("/proc/net/udp").unwrap();
+        assert!(table.contains(&format!("{}{port}", in_table(loopback))));
+        let other: IpAddr = [127, 0, 0, 2].into();
+        let unspecified: IpAddr = [0, 0, 0, 0].into();
+        assert!(!overlaps(&in_table(loopback), other));
+        assert!(overlaps(&in_table(unspecified), other));
+        assert!(overlaps(&in_table(loopback), unspecified));
+    }
 
     #[test]
     fn the_holder_of_a_port_is_found_when_it_is_this_process() {
