@@ -7,7 +7,7 @@
 //!
 //! Deliberately absent: waiting, upstreams, any look into messages.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -51,6 +51,8 @@ pub(crate) enum Way {
         peer: SocketAddr,
         /// From which address of ours.
         local: LocalAddress,
+        /// Who is charged for it; another than `peer` behind a load balancer.
+        client: IpAddr,
     },
     /// Into a client's stream, if it still exists.
     Stream(ClientKey),
@@ -176,9 +178,14 @@ impl Near {
         let tally = &self.counters.tally;
         tally.add_reply((to.transport, Source::Upstream), message, took);
         match to.way {
-            Way::Udp { port, peer, local } => {
+            Way::Udp {
+                port,
+                peer,
+                local,
+                client,
+            } => {
                 if let Some(port) = self.ports.get_mut(port) {
-                    self.front.handle_sent(peer.ip(), message.len(), now);
+                    self.front.handle_sent(client, message.len(), now);
                     port.push(message, peer, local);
                 }
             }

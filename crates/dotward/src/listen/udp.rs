@@ -331,7 +331,12 @@ fn take(near: &mut Near, far: &mut impl Far, port: usize, datagram: Datagram<'_>
         transport: Transport::Udp,
         idle: Duration::ZERO,
     };
-    let to = || Way::Udp { port, peer, local };
+    let to = || Way::Udp {
+        port,
+        peer,
+        local,
+        client: address.ip(),
+    };
     if take_query(near, far, message, &client, to, now) == Taken::Reply
         && let Some(port) = near.ports.get_mut(port)
     {
