@@ -14,7 +14,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use dotward_core::upstream::Protocol;
 
 use crate::config::{Config, ListenTransport};
 use crate::shared::tcp_port;
@@ -104,8 +103,8 @@ impl Needs {
         self.connect
             .extend(upstream.endpoints.iter().map(|it| it.port()));
         self.connect.insert(upstream.port);
-        if upstream.protocol != Protocol::Udp && !upstream.binding.source.is_empty() {
-            // A source address is bound with a port of the system's choice.
+        if !upstream.binding.source.is_empty() {
+            // A source address is bound with a port of the system's choice, for a truncated datagram's second try too.
             self.bind.insert(0);
         }
     }
