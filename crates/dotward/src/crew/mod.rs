@@ -208,6 +208,8 @@ impl Crew {
             self.sockets.iter().flatten().for_each(|it| udp::depart(it));
         }
         self.readers.borrow_mut().stop();
+        // Who is accepted from now on stays here: the others take nobody more.
+        self.first.turn(|state, _, _| state.active = 1);
         for link in self.links.borrow().iter() {
             link.tell(Instruction::Drain);
         }
