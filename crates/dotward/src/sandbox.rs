@@ -14,7 +14,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-
 use crate::config::{Config, ListenTransport};
 use crate::shared::tcp_port;
 
