@@ -18,6 +18,7 @@
 //! (RFC 8020, RFC 8198): that is for those who validate.
 
 mod inspect;
+mod outcome;
 mod portable;
 mod settle;
 mod shard;
@@ -34,23 +35,18 @@ use siphasher::sip::SipHasher13;
 
 use crate::exchange::Asked;
 use crate::limits::{
-    CACHE_SHARD_OCTETS_MIN, CACHE_SHARDS_MAX, FAILURE_KEPT_MAX, FAILURE_KEPT_MIN, NEGATIVE_TTL_MAX,
-    PREFETCH_HITS, PREFETCH_LIFETIME_MIN, PREFETCH_SHARE, STALE_AT_ONCE, STALE_RECHECK, STALE_TTL,
-    TTL_MAX,
+    CACHE_SHARD_OCTETS_MIN, CACHE_SHARDS_MAX, NEGATIVE_TTL_MAX, PREFETCH_HITS,
+    PREFETCH_LIFETIME_MIN, PREFETCH_SHARE, STALE_AT_ONCE, STALE_RECHECK, STALE_TTL, TTL_MAX,
 };
 use crate::time::Moment;
 use crate::upstream::GroupId;
-use crate::wire::edns::ExtendedError;
-use crate::wire::{
-    AsQuestion, Asker, Flags, Header, QuestionRef, Rcode, ReplyOrigin, render_reply,
-};
+use crate::wire::{AsQuestion, Asker, QuestionRef, ReplyOrigin, render_reply};
 
 pub use inspect::{Kept, Kind, RestoreFault, Restored};
 pub use portable::{PORTABLE_VERSION, Portable, PortableFault, write_portable};
 pub use settle::Settled;
 pub use stats::CacheStats;
 
-use settle::Layout;
 use shard::Store;
 use slot::{Content, Slot, Traits};
 use stats::Counters;
@@ -289,108 +285,6 @@ impl Cache {
             count(&shard.counters.stale, 1);
         }
         true
-    }
-
-    /// Keeps a response that was settled by this cache's rules, if it may be kept.
-    pub(crate) fn store(&self, asked: &Asked, settled: &Settled, origin: ReplyOrigin, now: Moment) {
-        if settled.lifetime() == 0 {
-            return self.drop_past(asked, now);
-        }
-        if let Some((key, shard)) = self.key(asked) {
-            let content = content_of(settled, traits_of(settled, origin));
-            let stored = write(&shard.store).insert(&key, &content, now);
-            shard.counters.note(stored);
-        }
-    }
-
-    /// Ends data past its time: there is an answer again, and though that may not be kept, the old one is no stand-in for it.
-    fn drop_past(&self, asked: &Asked, now: Moment) {
-        let Some((key, shard)) = self.key(asked) else {
-            return;
-        };
-        let known = read(&shard.store)
-            .find(&key)
-            .is_some_and(|slot| slot.is_past(now));
-        if known {
-            write(&shard.store).remove_past(&key, now);
-        }
-    }
-
-    /// Remembers that the data was found bogus, like a failure; what is past its time is no better and does not stand in for it.
-    pub(crate) fn store_bogus(
-        &self,
-        asked: &Asked,
-        rcode: Rcode,
-        error: Option<ExtendedError<'_>>,
-        now: Moment,
-    ) {
-        self.drop_past(asked, now);
-        self.store_failure(asked, rcode, error, now);
-    }
-
-    /// Remembers that nobody could answer: for a second, and for twice as long each time it follows on another failure. While there is data
-    /// that may be given out, only that it could not be refreshed.
-    pub(crate) fn store_failure(
-        &self,
-        asked: &Asked,
-        rcode: Rcode,
-        error: Option<ExtendedError<'_>>,
-        now: Moment,
-    ) {
-        let Some((key, shard)) = self.key(asked) else {
-            return;
-        };
-        let mut store = write(&shard.store);
-        let known = store.find(&key);
-        if let Some(slot) = known.filter(|slot| self.is_usable(slot, now)) {
-            slot.note_failed(now);
-            return;
-        }
-        let since = known.filter(|slot| {
-            let lately = now.since(slot.expires()) < Duration::from_secs(FAILURE_KEPT_MAX.into());
-            slot.has(Traits::FAILURE) && lately && slot.stored > self.recovered(slot)
-        });
-        let failures = since.map_or(0, |slot| slot.failures.saturating_add(1));
-        let lifetime = FAILURE_KEPT_MIN
-            .saturating_mul(1 << failures.min(16))
-            .min(FAILURE_KEPT_MAX);
-        let header = Header {
-            id: 0,
-            flags: Flags::NONE.with_response(true),
-            questions: 1,
-            answers: 0,
-            authorities: 0,
-            additionals: 0,
-        };
-        let message = [&header.octets()[..], asked.question.octets()].concat();
-        let end = u16::try_from(message.len()).unwrap_or(u16::MAX);
-        let content = Content {
-            message: &message,
-            ttls: &[],
-            error,
-            layout: Layout {
-                rcode: rcode.0,
-                records_at: end,
-                authorities_end: end,
-                additionals_end: end,
-            },
-            lifetime,
-            traits: Traits::FAILURE,
-            failures,
-        };
-        shard.counters.note(store.insert(&key, &content, now));
-    }
-
-    /// A refresh of `asked` takes too long: its data is given at once for a while.
-    pub(crate) fn note_unrefreshed(&self, asked: &Asked, now: Moment) {
-        let Some((key, shard)) = self.key(asked) else {
-            return;
-        };
-        let store = read(&shard.store);
-        let found = store.find(&key);
-        if let Some(slot) = found.filter(|slot| now >= slot.expires()) {
-            slot.note_failed(now);
-        }
     }
 
     /// An upstream of `group` answers again, or the network changed: what failed before is asked again.

@@ -1,10 +1,10 @@
 //! Time is a variable here, and responses are composed.
 
 use super::*;
-use crate::wire::edns::EdeCode;
+use crate::wire::edns::{EdeCode, ExtendedError};
 use crate::wire::{
-    AskerEdns, Class, Name, Question, RecordType, ReplyOptions, ResponseComposer, ResponseView,
-    Transport,
+    AskerEdns, Class, Flags, Name, Question, Rcode, RecordType, ReplyOptions, ResponseComposer,
+    ResponseView, Transport,
 };
 
 const MIB: usize = 1 << 20;
