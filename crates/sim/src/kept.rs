@@ -5,7 +5,7 @@
 //!   what is left of the TTL (RFC 8906 section 6): whatever ID, RD, AD, CD, DO, OPT record, size, spelling and transport.
 //! - An upstream is asked if and only if nothing fresh is kept, or what is kept is hot and near its end.
 //! - Past its time data is given only after a refresh failed, with a TTL of 30 and the extended error for it, and never after
-//!   [`CacheConfig::stale`].
+//!   [`CacheConfig::stale`]; an answer that may not be kept ends it.
 //! - A failure is told from the cache only while there is no data to give.
 //! - Without recursion only what is fresh is told.
 //!
@@ -412,6 +412,11 @@ impl Life {
         if zone == Zone::Failure {
             let until = now + Duration::from_secs(FAILURE_KEPT_MAX.into());
             self.failed.insert(key, until);
+            return;
+        }
+        let past = |good: &Good| now >= good.expires();
+        if zone.lifetime().is_none_or(|ttl| ttl == 0) && self.good.get(&key).is_some_and(past) {
+            self.good.remove(&key);
         }
         if let Some(lifetime) = zone.lifetime().filter(|ttl| *ttl > 0) {
             self.failed.remove(&key);
