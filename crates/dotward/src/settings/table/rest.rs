@@ -96,6 +96,7 @@ pub(super) const ROWS: &[Setting] = &[
         default: Default::Nothing("no"),
         group: Group::Observe,
         help: "Same as --log-level debug",
+        rare: true,
         ..ROW
     },
     Setting {

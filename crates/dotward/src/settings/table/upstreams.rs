@@ -212,6 +212,7 @@ pub(super) const ROWS: &[Setting] = &[
         example: "\"ordered\"",
         group: Group::Upstreams,
         help: "Who of several is asked",
+        rare: true,
         detail: "One of fastest, ordered, round-robin, hash, race. fastest prefers the shorter response time and still spreads; ordered asks the first and the next only while it fails; round-robin asks in turn; \
                  hash sends a name always to the same one, so that none sees every name; race asks two at once. \
                  Whoever does not answer in time or fails is replaced at once, whatever the strategy.",
@@ -226,7 +227,7 @@ pub(super) const ROWS: &[Setting] = &[
         many: true,
         example: "\"corp.example=udp://10.0.0.53\"",
         group: Group::Upstreams,
-        help: "Split horizon: names asked elsewhere",
+        help: "Names that are asked elsewhere",
         detail: "SUFFIX is a domain, or a network such as 10.0.0.0/8 for the reverse names of its addresses; the longest that fits decides. \
                  SPEC may be the name of an upstream, or unencrypted: udp://IP, tcp://IP. \
                  In the file either this list, or one [[route]] table for each.",
@@ -298,6 +299,7 @@ pub(super) const ROWS: &[Setting] = &[
         example: "\"/etc/dotward/corp-ca.pem\"",
         group: Group::Upstreams,
         help: "Roots (PEM) to trust",
+        rare: true,
         detail: "Read again within seconds when the file changes.",
         ..ROW
     },
