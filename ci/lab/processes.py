@@ -72,10 +72,10 @@ def _weigh_as_we_do(pid):
     """Linux weighs sessions before it looks at processes, and a new session weighs what is usual, whoever began it."""
     try:
         with open("/proc/self/autogroup") as file:
-            nice = file.read().split()[-1]
-        if nice != "0":
+            weight = file.read().split()  # "/autogroup-N nice M"; empty in a control group of its own, which is weighed instead
+        if weight and weight[-1] != "0":
             with open(f"/proc/{pid}/autogroup", "w") as file:
-                file.write(nice)
+                file.write(weight[-1])
     except OSError:
         pass  # no such thing here, or the process has ended
 
