@@ -12,6 +12,7 @@ use super::Facts;
 use super::writer::{NANOS, ONE, Page, as_f64, count_f64, yes_no};
 use crate::admin::board::UpstreamReport;
 use crate::admin::health::state_word;
+use crate::logging;
 use crate::tally::HandshakeFacts;
 
 impl Collector for Facts {
@@ -284,7 +285,10 @@ impl Facts {
         let mut family = page.gauge("dotward_workers", "Workers that get new clients")?;
         family.gauge([], count_f64(self.report.active))?;
         let mut family = page.gauge("dotward_draining", "1 once no more queries are taken")?;
-        family.gauge([], yes_no(self.draining))
+        family.gauge([], yes_no(self.draining))?;
+        let help = "Lines that the log did not take";
+        page.counter("dotward_log_lines_dropped", help)?
+            .counter([], logging::dropped())
     }
 
     fn process(&self, page: &mut Page<'_>) -> fmt::Result {
