@@ -21,6 +21,7 @@ use dotward_udp::BatchSocket;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::config::{Binding, Config, ListenAddress, ListenTransport};
 use crate::crew::{self, Crew, Supplies};
@@ -284,7 +285,7 @@ impl Prepared {
         let drain = self.config.drain;
         let (by_control, mut asked) = watch::channel(Order::Serve);
         let plans = Plans::of(&mut self);
-        let serving = Service::start(self)?;
+        let mut serving = Service::start(self)?;
         let companions = plans.start(serving.crew.first(), &serving.cache, by_control.clone())?;
         service::tell_ready();
         let order = tokio::select! {
@@ -328,8 +329,8 @@ async fn aborted(orders: &mut watch::Receiver<Order>) {
 struct Service {
     crew: Rc<Crew>,
     cache: Arc<Cache>,
-    /// The listeners of streams.
-    listeners: Vec<Rc<Signal>>,
+    /// What stops the listeners of streams, and their tasks, which end after that.
+    listeners: Vec<(Rc<Signal>, JoinHandle<()>)>,
 }
 
 impl Service {
@@ -371,8 +372,7 @@ impl Service {
                     let listener = TcpListener::from_std(socket)?;
                     let accept =
                         accept::accept(Rc::clone(&worker), listener, tls, Rc::clone(&signal));
-                    tokio::task::spawn_local(accept);
-                    listeners.push(signal);
+                    listeners.push((signal, tokio::task::spawn_local(accept)));
                 }
             }
         }
@@ -391,11 +391,19 @@ impl Service {
         })
     }
 
-    async fn drain(&self, limit: Duration) -> usize {
+    async fn drain(&mut self, limit: Duration) -> usize {
         let began = Instant::now();
-        for listener in &self.listeners {
-            listener.stop();
+        for (signal, _) in &self.listeners {
+            signal.stop();
         }
+        // Who connected before the order is served as far as he asked, so all of them are admitted, and what they sent is known to the event
+        // loop, before what was sent is read for the last time.
+        for (_, accepting) in self.listeners.drain(..) {
+            if let Err(error) = accepting.await {
+                tracing::error!(%error, "accepting clients failed");
+            }
+        }
+        tokio::task::yield_now().await;
         let unanswered = self.crew.drain(limit).await;
         tracing::info!(unanswered, took = ?began.elapsed(), "drained");
         unanswered

@@ -6,10 +6,8 @@
 //!
 //! Deliberately absent: what clients say (`opening`, `stream`).
 
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::Poll;
 
 use dotward_core::front::Client;
 use dotward_core::wire::Transport;
@@ -19,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::opening::Opening;
 use super::stream;
 use crate::crew;
-use crate::limits::{ACCEPT_PAUSE, CLIENT_IDLE, LISTEN_BACKLOG};
+use crate::limits::{ACCEPT_FAILURES, ACCEPT_PAUSE, CLIENT_IDLE, LISTEN_BACKLOG};
 use crate::near::Host;
 use crate::signal::Signal;
 use crate::stream::Stream;
@@ -34,25 +32,39 @@ pub(crate) async fn accept(
     tls: bool,
     signal: Rc<Signal>,
 ) {
+    let mut failures = 0;
     loop {
         tokio::select! {
             () = signal.stopped() => break,
             accepted = listener.accept() => match accepted {
                 Ok((socket, address)) => {
+                    failures = 0;
                     welcome(&worker, socket, address, tls);
                     // A stream that had to go gives its descriptor back when its task ends, which is to be before the next comes.
                     tokio::task::yield_now().await;
                 }
-                Err(error) => pause_after(&error).await,
+                Err(error) => {
+                    failures += 1;
+                    pause_after(&error, failures).await;
+                }
             }
         }
     }
-    // Who had connected before the order to stop is served, as far as it asked already.
+    // Who had connected before the order to stop is served, as far as it asked already. Asked of the kernel: the event loop may not know yet
+    // of who came last.
+    let Ok(listener) = listener.into_std() else {
+        return;
+    };
     for _ in 0..LISTEN_BACKLOG {
-        let look = poll_fn(|cx| Poll::Ready(listener.poll_accept(cx)));
-        match look.await {
-            Poll::Ready(Ok((socket, address))) => welcome(&worker, socket, address, tls),
-            Poll::Ready(Err(_)) | Poll::Pending => return,
+        let Ok((socket, address)) = listener.accept() else {
+            return;
+        };
+        match socket
+            .set_nonblocking(true)
+            .and_then(|()| TcpStream::from_std(socket))
+        {
+            Ok(socket) => welcome(&worker, socket, address, tls),
+            Err(error) => tracing::debug!(%error, %address, "a client is let go"),
         }
     }
 }
@@ -65,10 +77,12 @@ fn welcome(worker: &Rc<Worker>, socket: TcpStream, address: SocketAddr, tls: boo
     }
 }
 
-/// A failed accept mostly concerns one connection, which is gone; want of descriptors or memory lasts longer.
-async fn pause_after(error: &std::io::Error) {
+/// A failed accept mostly concerns one connection, which is gone; want of descriptors or memory lasts longer, and so does whatever comes
+/// again and again.
+async fn pause_after(error: &std::io::Error, failures: u32) {
     let shortage = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    if Errno::from_io_error(error).is_some_and(|errno| shortage.contains(&errno)) {
+    let lasts = Errno::from_io_error(error).is_some_and(|errno| shortage.contains(&errno));
+    if lasts || failures >= ACCEPT_FAILURES {
         tracing::debug!(%error, "accepting is slowed down");
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
