@@ -32,7 +32,7 @@ use super::places::Places;
 use super::source::Source;
 use super::{Taken, take_query};
 use crate::clock;
-use crate::limits::{CLIENT_BACKLOG, CLIENT_IN_FLIGHT, CLIENTS_BACKLOG};
+use crate::limits::{CLIENT_BACKLOG, CLIENT_IN_FLIGHT, CLIENT_READ_PER_TURN, CLIENTS_BACKLOG};
 use crate::near::{Far, Host, Near, Way};
 use crate::signal::{Ready, Signal, Wants};
 use crate::stream::{Stream, StreamEnd};
@@ -360,7 +360,7 @@ fn serve(near: &mut Near, far: &mut impl Far, key: ClientKey, now: Moment) -> bo
     };
     let mut more = false;
     if !client.ended && !near.clients.draining && !client.waiting {
-        let received = client.stream.read(&mut near.buffers);
+        let received = client.stream.read(&mut near.buffers, CLIENT_READ_PER_TURN);
         client.messages.push(&near.buffers.plain);
         more = received.more;
         match received.end {

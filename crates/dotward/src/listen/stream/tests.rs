@@ -8,7 +8,7 @@ use socket2::SockRef;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::limits::{CLIENT_IDLE, READ_PER_TURN};
+use crate::limits::{CLIENT_IDLE, CLIENT_READ_PER_TURN};
 use crate::worker::State;
 
 /// Octets of the proxy's receive buffer, so that the kernel hides little of what was read; it grants twice that.
@@ -86,6 +86,6 @@ async fn a_client_that_never_pauses_is_read_only_when_no_whole_query_of_it_waits
     let taken = (replied + client.in_flight) * frame.len();
     // One turn's worth in the reader, the rest in the kernel.
     let inside = written - taken;
-    let bound = 2 * READ_PER_TURN + 8 * RECEIVE_BUFFER;
+    let bound = 2 * CLIENT_READ_PER_TURN + 8 * RECEIVE_BUFFER;
     assert!(inside < bound, "{inside} octets wait, {bound} may");
 }
