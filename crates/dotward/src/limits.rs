@@ -12,6 +12,9 @@ pub(crate) const READ_PER_TURN: usize = 64 * 1024;
 /// gets the next, and whoever asks over UDP waits for all of these.
 pub(crate) const CLIENT_READ_PER_TURN: usize = 4 * 1024;
 
+/// Octets read from one client for the last time, when the order to stop has come: what it may have sent in one go before that.
+pub(crate) const CLIENT_READ_LAST: usize = 64 * 1024;
+
 /// Octets of the one buffer all streams of a worker read into: a whole TLS record with its header (RFC 8446
 /// section 5.2). Shared, so that an idle connection owns none.
 pub(crate) const READ_BUFFER: usize = 17 * 1024;

@@ -77,7 +77,13 @@ async fn a_client_that_never_pauses_is_read_only_when_no_whole_query_of_it_waits
         written += pair.client.write(rest).unwrap_or(0);
         pair.source.readable().await.unwrap();
         let state = &mut pair.state;
-        serve(&mut state.near, &mut state.engine, pair.key, clock::now());
+        serve(
+            &mut state.near,
+            &mut state.engine,
+            pair.key,
+            Reading::InTurn,
+            clock::now(),
+        );
         state.near.clients.reply(pair.key, &[0; 12]);
         state.near.clients.flush();
         replied += 1;
