@@ -33,5 +33,6 @@ mod shared_cache;
 mod snapshot;
 mod split_horizon;
 mod stopping;
+mod survey;
 mod trust;
 mod workers;
