@@ -41,7 +41,7 @@ use crate::signal::Signal;
 use crate::tls::client::UpstreamTls;
 use crate::tls::server::ListenerTls;
 use crate::trust::{self, TrustPace};
-use crate::upstream::bootstrap;
+use crate::upstream::bootstrap::{self, Helpers};
 use crate::worker::{State, Worker};
 
 mod checks;
@@ -82,6 +82,8 @@ pub struct Prepared {
     listen_tls: Option<ListenerTls>,
     /// One for each upstream of the configuration; `None` for those spoken to in the clear.
     upstreams: Vec<Option<UpstreamTls>>,
+    /// Who is asked for the addresses of upstreams that have only a name.
+    helpers: Helpers,
     /// Whether TLS was read from the files the configuration names.
     from_files: bool,
     pace: TrustPace,
@@ -90,6 +92,8 @@ pub struct Prepared {
     predecessors: Vec<Holder>,
     /// The sockets are the service manager's.
     activated: bool,
+    /// What the process has given up.
+    sandbox: sandbox::Status,
 }
 
 /// Where a proxy listens.
@@ -150,9 +154,11 @@ impl Prepared {
                 }),
             }
         }
+        let helpers = Helpers::new(&config.bootstrap, &mut faults);
         checks::bindings(&config, &mut faults);
         let prepared = Self::assemble(config, sockets, listen_tls, upstreams, faults)?;
         Ok(Self {
+            helpers,
             from_files: true,
             predecessors,
             activated,
@@ -169,7 +175,8 @@ impl Prepared {
         let Some(run_as) = &self.config.run_as else {
             return Ok(self);
         };
-        if let Err(error) = privileges::drop_to(run_as) {
+        let hand_over = |who: &privileges::Identity| self.provisions.give_to(who);
+        if let Err(error) = privileges::drop_to(run_as, hand_over) {
             let faults = vec![StartFault::Privileges(error)];
             return Err(StartError { faults });
         }
@@ -178,7 +185,7 @@ impl Prepared {
         if !faults.is_empty() {
             return Err(StartError { faults });
         }
-        privileges::tell_unreadable(&self.config);
+        privileges::tell_unreachable(&self.config);
         Ok(self)
     }
 
@@ -233,11 +240,13 @@ impl Prepared {
                 provisions,
                 listen_tls,
                 upstreams,
+                helpers: Helpers::default(),
                 from_files: false,
                 pace: TrustPace::default(),
                 seed,
                 predecessors: Vec::new(),
                 activated: false,
+                sandbox: sandbox::Status::OFF,
             }),
             (_, Ok(_) | Err(())) => Err(StartError { faults }),
         }
@@ -247,14 +256,12 @@ impl Prepared {
     /// of it the whole process.
     ///
     /// Who had the ports before is told first, which is not possible afterwards; what is asked meanwhile waits in our sockets.
-    pub(crate) fn enter_sandbox(&self) {
+    pub(crate) fn enter_sandbox(&mut self) {
         self.predecessors.iter().for_each(takeover::relieve);
-        let status = if self.config.sandbox {
-            sandbox::enter(&Needs::of(&self.config))
-        } else {
-            sandbox::Status::OFF
-        };
-        tracing::info!(files = %status.files, calls = %status.calls, "sandbox");
+        if self.config.sandbox {
+            self.sandbox = sandbox::enter(&Needs::of(&self.config));
+        }
+        tracing::info!(files = %self.sandbox.files, calls = %self.sandbox.calls, "sandbox");
     }
 
     /// Where it listens, in the order of the configuration.
@@ -340,11 +347,13 @@ impl Service {
             provisions: _,
             listen_tls,
             upstreams,
+            helpers,
             from_files,
             pace,
             seed,
             predecessors: _,
             activated,
+            sandbox: _,
         } = prepared;
         let cache = plan::cache(&config, random()?);
         let mut supplies = supplies(&config, Arc::clone(&cache))?;
@@ -381,8 +390,9 @@ impl Service {
         }
         worker.turn(|state, _, now| state.engine.start(now));
         let crew = Crew::start(Rc::clone(&worker), config.workers, udp.into(), supplies)?;
-        bootstrap::start(&worker, &config);
-        trust::start(&worker, &config, from_files, pace);
+        let helpers = Rc::new(helpers);
+        bootstrap::start(&worker, &config, &helpers);
+        trust::start(&worker, &helpers, &config, from_files, pace);
         network::start(&worker);
         Ok(Self {
             crew,
