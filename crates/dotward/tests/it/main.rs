@@ -17,6 +17,7 @@ mod cache;
 mod client_certificates;
 mod clients;
 mod commands;
+mod confined;
 mod control;
 mod door;
 mod dot_listener;
