@@ -15,6 +15,8 @@ use prometheus_client::registry::Registry;
 use super::board::{Board, Report};
 use super::process::{self, Usage};
 use crate::sandbox;
+
+mod cache;
 mod families;
 mod writer;
 
