@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use dotward_core::cache::CacheStats;
 use dotward_core::counts::EngineCounts;
+use dotward_core::shared::SharedStats;
 use dotward_core::time::Moment;
 use dotward_core::upstream::{GroupId, UpstreamId, UpstreamStatus};
 
@@ -49,6 +50,8 @@ pub(crate) struct Report {
     pub(super) totals: Totals,
     pub(super) counts: EngineCounts,
     pub(super) cache: CacheStats,
+    /// `None` where no cache is shared.
+    pub(super) shared_cache: Option<SharedStats>,
     /// Clients who wait for an upstream.
     pub(super) in_flight: usize,
     pub(super) upstreams: Vec<UpstreamReport>,
@@ -99,6 +102,7 @@ impl Report {
             totals,
             counts: engine.counts(),
             cache: engine.cache_stats(),
+            shared_cache: engine.shared_stats(),
             in_flight: engine.in_flight(),
             upstreams: (0..engine.upstreams())
                 .filter_map(|place| UpstreamReport::of(state, UpstreamId(place), now))

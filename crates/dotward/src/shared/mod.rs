@@ -36,8 +36,13 @@ pub(crate) enum Outcome {
     NotThere(SharedTicket),
     /// The store failed.
     Failed(SharedTicket),
-    /// So many writes failed.
-    WritesDropped(u64),
+    /// Of writes: so many are there, so many are not.
+    Written {
+        /// The store has them.
+        kept: u64,
+        /// It has them not.
+        dropped: u64,
+    },
 }
 
 /// What went wrong last, in the store's own words.
@@ -110,7 +115,7 @@ fn take_outcome(engine: &mut Engine<Asked>, outcome: &Outcome, now: Moment) {
         Outcome::Found(ticket, octets) => (ticket, SharedAnswer::Found(octets)),
         Outcome::NotThere(ticket) => (ticket, SharedAnswer::NotThere),
         Outcome::Failed(ticket) => (ticket, SharedAnswer::Failed),
-        Outcome::WritesDropped(count) => return engine.handle_shared_writes_dropped(*count),
+        Outcome::Written { kept, dropped } => return engine.handle_shared_writes(*kept, *dropped),
     };
     engine.handle_shared_answer(*ticket, answer, wall, now);
 }
@@ -127,7 +132,7 @@ impl SharedCache {
                 SharedAction::Fetch { ticket, .. } => {
                     take_outcome(engine, &Outcome::Failed(ticket), now);
                 }
-                SharedAction::Keep { .. } => engine.handle_shared_writes_dropped(1),
+                SharedAction::Keep { .. } => engine.handle_shared_writes(0, 1),
             }
         }
         self.tell_state(engine);

@@ -210,7 +210,7 @@ async fn write(speaker: &Speaker, places: &Arc<Semaphore>, keeps: Vec<Keep>) {
             drop(place);
         });
     } else {
-        speaker.tell_dropped(keeps.len()).await;
+        speaker.tell_written(0, keeps.len()).await;
     }
 }
 
@@ -276,16 +276,17 @@ impl Speaker {
                 self.fault.note(error.to_string());
                 keeps.len()
             }
-            Err(_) => keeps.len(),
+            Err(_) => {
+                self.fault.note("no response in time".to_owned());
+                keeps.len()
+            }
         };
-        self.tell_dropped(failed).await;
+        self.tell_written(keeps.len() - failed, failed).await;
     }
 
-    async fn tell_dropped(&self, count: usize) {
-        if count > 0 {
-            let count = u64::try_from(count).unwrap_or(u64::MAX);
-            self.tell(vec![Outcome::WritesDropped(count)]).await;
-        }
+    async fn tell_written(&self, kept: usize, dropped: usize) {
+        let [kept, dropped] = [kept, dropped].map(|it| u64::try_from(it).unwrap_or(u64::MAX));
+        self.tell(vec![Outcome::Written { kept, dropped }]).await;
     }
 
     async fn tell(&self, outcomes: Vec<Outcome>) {

@@ -14,6 +14,7 @@ use redis::Commands;
 use serde_json::Value;
 use tokio::net::UdpSocket;
 
+use crate::admin::get;
 use crate::control::raw;
 use crate::support::{Answer, BOUND, Chain, query, within};
 
@@ -163,6 +164,7 @@ impl Instance {
                 prefetch: false,
             };
             config.control = Some(control);
+            config.admin = Some(([127, 0, 0, 1], 0).into());
             config.shared_cache = Some(settings);
         };
         Self {
@@ -177,6 +179,13 @@ impl Instance {
         let line = raw(&self.socket, b"cache stats\n").await;
         let response: Value = serde_json::from_str(&line).unwrap();
         response["ok"]["shared"].clone()
+    }
+
+    /// The page of metrics.
+    async fn metrics(&self) -> String {
+        let (status, page) = get(self.chain.proxy.admin().unwrap(), "/metrics").await;
+        assert_eq!(status, 200);
+        page
     }
 
     async fn wait_for(&self, wanted: impl Fn(&Value) -> bool) -> Value {
@@ -230,6 +239,34 @@ async fn the_second_instance_answers_what_the_first_has_learned_without_its_upst
     // It keeps it, and asks nobody for it again.
     assert!(second.chain.ask("www.example").await.is_good());
     assert_eq!(second.stats().await["hits"], 1);
+
+    let (wrote, read) = (first.metrics().await, second.metrics().await);
+    for (page, line) in [
+        (
+            &wrote,
+            "dotward_cache_requests_total{level=\"shared\",result=\"miss\"} 1",
+        ),
+        (&wrote, "dotward_cache_inserts_total{level=\"shared\"} 1"),
+        (
+            &wrote,
+            "dotward_cache_inserts_dropped_total{level=\"shared\"} 0",
+        ),
+        (
+            &read,
+            "dotward_cache_requests_total{level=\"shared\",result=\"hit\"} 1",
+        ),
+        (
+            &read,
+            "dotward_cache_request_duration_seconds_count{level=\"shared\"} 1",
+        ),
+        (&read, "dotward_cache_healthy{level=\"shared\"} 1.0"),
+        (
+            &read,
+            "dotward_cache_state{level=\"shared\",state=\"asked\"} 1.0",
+        ),
+    ] {
+        assert!(page.contains(line), "{line} is missing in\n{page}");
+    }
 }
 
 #[tokio::test]
@@ -407,6 +444,9 @@ async fn a_silent_store_and_one_that_is_not_there_delay_nothing_that_anybody_not
         let stats = instance.stats().await;
         assert_eq!(stats["state"], "left alone", "{url}: {stats}");
         assert!(stats["skipped"].as_u64().unwrap() >= 10, "{url}: {stats}");
+        let page = instance.metrics().await;
+        let healthy = "dotward_cache_healthy{level=\"shared\"} 0.0";
+        assert!(page.contains(healthy), "{url}: {page}");
     }
 }
 

@@ -79,37 +79,6 @@ impl Facts {
         family.counter([("outcome", "won")], counts.hedges_won)
     }
 
-    fn cache(&self, page: &mut Page<'_>) -> fmt::Result {
-        const MEMORY: (&str, &str) = ("level", "memory");
-        let stats = &self.report.cache;
-        let help =
-            "Questions looked up in the cache, by what was found; failure is one that was kept";
-        let mut family = page.counter("dotward_cache_requests", help)?;
-        let results = [
-            ("hit", stats.hits),
-            ("stale", stats.stale),
-            ("failure", stats.failures),
-            ("miss", stats.misses),
-        ];
-        for (result, number) in results {
-            family.counter([MEMORY, ("result", result)], number)?;
-        }
-        let help = "Answers refreshed ahead of their end";
-        let mut family = page.counter("dotward_cache_prefetches", help)?;
-        family.counter([MEMORY], stats.prefetches)?;
-        let mut family = page.counter("dotward_cache_inserts", "Answers stored")?;
-        family.counter([MEMORY], stats.inserts)?;
-        let help = "Answers that had to make room";
-        let mut family = page.counter("dotward_cache_evictions", help)?;
-        family.counter([MEMORY], stats.evictions)?;
-        let mut family = page.gauge("dotward_cache_entries", "Answers kept")?;
-        family.gauge([MEMORY], count_f64(stats.entries))?;
-        let mut family = page.gauge("dotward_cache_size_bytes", "Memory they take")?;
-        family.gauge([MEMORY], count_f64(stats.octets))?;
-        let mut family = page.gauge("dotward_cache_limit_bytes", "Memory there is for them")?;
-        family.gauge([MEMORY], count_f64(stats.limit))
-    }
-
     fn upstream_questions(&self, page: &mut Page<'_>) -> fmt::Result {
         let help = "Queries sent to an upstream, by what became of them";
         let mut family = page.counter("dotward_upstream_requests", help)?;

@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 
 use super::board::{Board, Report};
 use super::process::{self, Usage};
+mod cache;
 mod families;
 mod writer;
 
