@@ -1,7 +1,8 @@
 //! Becoming another user once everything is bound (`--user`, `--group`).
 //!
 //! Promises: what is kept is what that user has: its groups, no capability, no way back, no gain by executing something; a file that
-//! is to be read again later and that user may not read is told at start.
+//! is to be read again later and that user may not read is told at start. One capability is kept where an interface is listened on at a
+//! port below 1024: to bind such ports (`CAP_NET_BIND_SERVICE`), because its addresses come and go.
 //!
 //! Deliberately absent: sandboxes; changing who owns files that were there before, which is the operator's to decide.
 
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, User, geteuid, setgid, setuid};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
-use rustix::thread;
+use rustix::thread::{self, CapabilitySet, CapabilitySets};
 
 use crate::config::{Config, RunAs};
 
@@ -75,6 +76,26 @@ pub(crate) struct Identity {
     name: Option<String>,
 }
 
+/// What of root's power is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// None of it.
+    Nothing,
+    /// To bind ports below 1024.
+    LowPorts,
+}
+
+impl Keep {
+    /// What it takes to bind these ports later.
+    pub(crate) fn for_ports(mut ports: impl Iterator<Item = u16>) -> Self {
+        if ports.any(|port| port < 1024) {
+            Self::LowPorts
+        } else {
+            Self::Nothing
+        }
+    }
+}
+
 /// Becomes who the configuration says. To be called while this is the only thread that serves; it holds for all threads. `before` is
 /// done with the rights that are given up then, unless there are none to give up.
 ///
@@ -83,6 +104,7 @@ pub(crate) struct Identity {
 /// [`PrivilegeError`]; the process is of no use then, as it may be half changed.
 pub(crate) fn drop_to(
     run_as: &RunAs,
+    keep: Keep,
     before: impl FnOnce(&Identity),
 ) -> Result<(), PrivilegeError> {
     let identity = look_up(run_as)?;
@@ -95,6 +117,7 @@ pub(crate) fn drop_to(
         user: run_as.user.clone(),
         error: error.into(),
     };
+    set_whether_kept(keep).map_err(refused)?;
     set_groups(&identity).map_err(refused)?;
     setgid(identity.gid).map_err(refused)?;
     setuid(identity.uid).map_err(refused)?;
@@ -105,7 +128,7 @@ pub(crate) fn drop_to(
     if !no_way_back || setuid(Uid::from_raw(0)).is_ok() {
         return Err(PrivilegeError::Kept("root can be had again"));
     }
-    keep_no_capability()
+    keep_no_more_than(keep)
 }
 
 #[cfg(target_os = "linux")]
@@ -116,10 +139,31 @@ fn set_groups(identity: &Identity) -> nix::Result<()> {
     }
 }
 
+/// Whether this thread's capabilities outlive its being root. Other threads lose theirs in any case.
 #[cfg(target_os = "linux")]
-fn keep_no_capability() -> Result<(), PrivilegeError> {
+fn set_whether_kept(keep: Keep) -> nix::Result<()> {
+    let kept = thread::set_keep_capabilities(keep != Keep::Nothing);
+    kept.map_err(|error| nix::Error::from_raw(error.raw_os_error()))
+}
+
+#[cfg(target_os = "linux")]
+fn keep_no_more_than(keep: Keep) -> Result<(), PrivilegeError> {
+    let wanted = match keep {
+        Keep::Nothing => CapabilitySet::empty(),
+        Keep::LowPorts => CapabilitySet::NET_BIND_SERVICE,
+    };
+    let refused = |_| PrivilegeError::Kept("capabilities cannot be given up");
+    if keep != Keep::Nothing {
+        let sets = CapabilitySets {
+            effective: wanted,
+            permitted: wanted,
+            inheritable: CapabilitySet::empty(),
+        };
+        thread::set_capabilities(None, sets).map_err(refused)?;
+        thread::set_keep_capabilities(false).map_err(refused)?;
+    }
     let kept = thread::capabilities(None);
-    match kept.is_ok_and(|it| it.effective.is_empty() && it.permitted.is_empty()) {
+    match kept.is_ok_and(|it| it.effective == wanted && it.permitted == wanted) {
         true => Ok(()),
         false => Err(PrivilegeError::Kept("capabilities are kept")),
     }

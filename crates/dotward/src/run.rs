@@ -8,7 +8,7 @@
 //! Deliberately absent: reading configurations, exit codes.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,8 +17,6 @@ use dotward_core::cache::Cache;
 use dotward_core::engine::Engine;
 use dotward_core::policy::Acl;
 use dotward_core::upstream::Protocol;
-use dotward_udp::BatchSocket;
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::watch;
 
@@ -26,10 +24,11 @@ use crate::config::{Binding, Config, ListenAddress, ListenTransport};
 use crate::crew::{self, Crew, Supplies};
 use crate::descriptors;
 use crate::events::EventLog;
-use crate::listen::accept;
+use crate::listen::doors::Doors;
+use crate::listen::follow;
 use crate::listen::holder::Holder;
 use crate::listen::places::Places;
-use crate::listen::sockets::{self, Bound};
+use crate::listen::sockets::Bound;
 use crate::near::SharedListenerTls;
 use crate::network;
 use crate::plan;
@@ -37,7 +36,6 @@ use crate::presets;
 use crate::privileges;
 use crate::sandbox::{self, Needs};
 use crate::service;
-use crate::signal::Signal;
 use crate::tls::client::UpstreamTls;
 use crate::tls::server::ListenerTls;
 use crate::trust::{self, TrustPace};
@@ -175,8 +173,11 @@ impl Prepared {
         let Some(run_as) = &self.config.run_as else {
             return Ok(self);
         };
+        // Addresses of interfaces that come later are bound then.
+        let ports = self.config.interfaces.iter().map(|it| it.port);
+        let keep = privileges::Keep::for_ports(ports);
         let hand_over = |who: &privileges::Identity| self.provisions.give_to(who);
-        if let Err(error) = privileges::drop_to(run_as, hand_over) {
+        if let Err(error) = privileges::drop_to(run_as, keep, hand_over) {
             let faults = vec![StartFault::Privileges(error)];
             return Err(StartError { faults });
         }
@@ -335,8 +336,8 @@ async fn aborted(orders: &mut watch::Receiver<Order>) {
 struct Service {
     crew: Rc<Crew>,
     cache: Arc<Cache>,
-    /// The listeners of streams.
-    listeners: Vec<Rc<Signal>>,
+    /// What is listened on.
+    doors: Rc<Doors>,
 }
 
 impl Service {
@@ -369,66 +370,37 @@ impl Service {
         if let Some(tls) = listen_tls {
             worker.turn(|state, _, now| trust::replace_listener(state, tls, now));
         }
-        let (mut udp, mut listeners) = (Vec::new(), Vec::new());
+        let crew = Crew::start(Rc::clone(&worker), config.workers, supplies)?;
+        let doors = Rc::new(Doors::new(Rc::clone(&crew)));
         for (listen, socket) in sockets {
-            tell_listening(listen.transport, &socket);
-            match socket {
-                Bound::Udp(sockets) => udp.push(batched(sockets)?),
-                Bound::Stream(socket) => {
-                    let tls = listen.transport == ListenTransport::Tls;
-                    let signal = Rc::new(Signal::default());
-                    let listener = TcpListener::from_std(socket)?;
-                    let accept =
-                        accept::accept(Rc::clone(&worker), listener, tls, Rc::clone(&signal));
-                    tokio::task::spawn_local(accept);
-                    listeners.push(signal);
-                }
-            }
+            doors.open(listen, socket)?;
         }
+        follow::start(&doors, &config);
         for line in presets::start_lines(&config) {
             tracing::info!("{line}");
         }
         worker.turn(|state, _, now| state.engine.start(now));
-        let crew = Crew::start(Rc::clone(&worker), config.workers, udp.into(), supplies)?;
         let helpers = Rc::new(helpers);
         bootstrap::start(&worker, &config, &helpers);
         trust::start(&worker, &helpers, &config, from_files, pace);
         network::start(&worker);
-        Ok(Self {
-            crew,
-            cache,
-            listeners,
-        })
+        Ok(Self { crew, cache, doors })
     }
 
     async fn drain(&self, limit: Duration) -> usize {
         let began = Instant::now();
-        for listener in &self.listeners {
-            listener.stop();
-        }
+        self.doors.stop();
         let unanswered = self.crew.drain(limit).await;
         tracing::info!(unanswered, took = ?began.elapsed(), "drained");
         unanswered
     }
 }
 
-fn batched(sockets: Vec<UdpSocket>) -> io::Result<Vec<Arc<BatchSocket>>> {
-    let sockets = sockets.into_iter();
-    sockets
-        .map(|socket| BatchSocket::new(socket).map(Arc::new))
-        .collect()
-}
-
-fn tell_listening(transport: ListenTransport, socket: &Bound) {
-    if let Ok(address) = socket.local_addr() {
-        let transport = sockets::transport_word(transport);
-        tracing::info!(%address, transport, "listening");
-    }
-}
-
 fn supplies(config: &Config, cache: Arc<Cache>) -> io::Result<Supplies> {
     let upstreams = config.upstreams.len() + config.bootstrap.len();
-    let listeners = config.listeners.len() * crew::most(config.workers);
+    // An interface has an address of either family, mostly.
+    let listeners = config.listeners.len() + 2 * config.interfaces.len();
+    let listeners = listeners * crew::most(config.workers);
     let wanted = config.limits.clients;
     let places = descriptors::client_streams(wanted, listeners, upstreams);
     if places < wanted {

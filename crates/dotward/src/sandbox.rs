@@ -87,6 +87,9 @@ impl Needs {
         let streams = config.listeners.iter();
         let streams = streams.filter(|it| it.transport != ListenTransport::Udp);
         needs.bind.extend(streams.map(|it| it.address.port()));
+        let interfaces = config.interfaces.iter();
+        let interfaces = interfaces.filter(|it| it.transport != ListenTransport::Udp);
+        needs.bind.extend(interfaces.map(|it| it.port));
         needs
     }
 
