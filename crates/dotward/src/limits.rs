@@ -136,6 +136,16 @@ pub(crate) const NETLINK_READ: usize = 32 * 1024;
 /// Reads from netlink before others get their turn; what is left wakes the task again.
 pub(crate) const NETLINK_READS: usize = 64;
 
+/// Times the addresses of interfaces are asked for in one go when they change while they are told.
+pub(crate) const NETLINK_DUMP_TRIES: u32 = 4;
+
+/// Addresses of one interface that are listened on at most, for each transport: each takes a socket for every worker there may be.
+/// Hosts have a handful; the kernel stops giving itself IPv6 addresses at 16.
+pub(crate) const INTERFACE_ADDRESSES: usize = 64;
+
+/// Pause before an address of an interface that could not be listened on is tried again, when nothing is heard of the interface.
+pub(crate) const LISTEN_RETRY: Duration = Duration::from_secs(10);
+
 /// Network interfaces whose state is remembered. Beyond it a lost carrier is noticed by its routes only.
 pub(crate) const INTERFACES: usize = 1024;
 

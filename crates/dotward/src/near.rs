@@ -19,6 +19,7 @@ use dotward_core::wire::Transport;
 use dotward_udp::LocalAddress;
 use rustls::Connection;
 use rustls::pki_types::UnixTime;
+use slotmap::{SlotMap, new_key_type};
 
 use crate::clock::{self, WallClock};
 use crate::counters::Counters;
@@ -29,6 +30,11 @@ use crate::signal::Signal;
 use crate::stream::ReadBuffers;
 use crate::tally::{AtOnce, Source};
 use crate::tls::server::ListenerTls;
+
+new_key_type! {
+    /// A worker's way out of one UDP address. That of an address that was given up leads nowhere.
+    pub(crate) struct PortKey;
+}
 
 /// What is kept of a client who waits: where its reply goes, within one worker, and what is counted of it then.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +52,7 @@ pub(crate) enum Way {
     /// Out of a UDP socket.
     Udp {
         /// Which of the worker's ports.
-        port: usize,
+        port: PortKey,
         /// To whom.
         peer: SocketAddr,
         /// From which address of ours.
@@ -84,8 +90,8 @@ pub(crate) trait Host: Sized + 'static {
 /// The near side of one worker.
 pub(crate) struct Near {
     pub(crate) front: Arc<Front>,
-    /// One for each UDP address, in the order of the configuration.
-    pub(crate) ports: Vec<UdpPort>,
+    /// One for each UDP address.
+    pub(crate) ports: SlotMap<PortKey, UdpPort>,
     pub(crate) clients: Clients,
     pub(crate) buffers: ReadBuffers,
     /// A reply that needs no upstream, being written.
@@ -115,7 +121,7 @@ impl Near {
     ) -> Self {
         Self {
             front,
-            ports: Vec::new(),
+            ports: SlotMap::default(),
             clients,
             buffers: ReadBuffers::default(),
             reply: Vec::new(),
@@ -187,6 +193,8 @@ impl Near {
                 if let Some(port) = self.ports.get_mut(port) {
                     self.front.handle_sent(client, message.len(), now);
                     port.push(message, peer, local);
+                } else {
+                    self.counters.lost.add(1);
                 }
             }
             Way::Stream(key) => self.clients.reply(key, message),
@@ -198,7 +206,7 @@ impl Near {
         self.clients.flush();
         let streams = u64::try_from(self.clients.count()).unwrap_or_default();
         self.counters.streams.set(streams);
-        for port in &mut self.ports {
+        for port in self.ports.values_mut() {
             port.flush();
         }
     }
@@ -237,7 +245,7 @@ impl Near {
 
     /// Whether no reply waits here.
     pub(crate) fn owes_nothing(&self) -> bool {
-        self.clients.owes_nothing() && self.ports.iter().all(UdpPort::owes_nothing)
+        self.clients.owes_nothing() && self.ports.values().all(UdpPort::owes_nothing)
     }
 }
 

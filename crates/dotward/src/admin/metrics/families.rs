@@ -253,7 +253,13 @@ impl Facts {
         let mut family = page.gauge("dotward_workers", "Workers that get new clients")?;
         family.gauge([], count_f64(self.report.active))?;
         let mut family = page.gauge("dotward_draining", "1 once no more queries are taken")?;
-        family.gauge([], yes_no(self.draining))
+        family.gauge([], yes_no(self.draining))?;
+        let help = "What the process has given up, by layer of the kernel";
+        let mut family = page.gauge("dotward_sandbox", help)?;
+        for (layer, enforced) in self.sandbox.layers() {
+            family.gauge([("layer", layer), ("state", enforced.word())], ONE)?;
+        }
+        Ok(())
     }
 
     fn process(&self, page: &mut Page<'_>) -> fmt::Result {
