@@ -109,7 +109,7 @@ impl Place {
         let is_here = |node: &ConnectionInfo| match node.addr() {
             ConnectionAddr::Tcp(host, _) => address(host).is_some_and(|ip| ip.is_loopback()),
             ConnectionAddr::Unix(_) => true,
-            _ => false,
+            ConnectionAddr::TcpTls { .. } | _ => false,
         };
         self.is_tls() || (self.kind == Kind::One && self.nodes.iter().all(is_here))
     }

@@ -76,10 +76,10 @@ fn start(arguments: &[String], more: &[&str]) -> Store {
     Store::start(&all).unwrap()
 }
 
-fn settings(url: String, tls: Option<&Tls>) -> SharedCacheSettings {
+fn settings(url: &str, tls: Option<&Tls>) -> SharedCacheSettings {
     SharedCacheSettings {
         ca_file: tls.map(|tls| tls.roots.clone()),
-        ..shared(&url)
+        ..shared(url)
     }
 }
 
@@ -238,7 +238,7 @@ async fn a_master_that_dies_under_load_is_replaced_by_whom_the_sentinels_name_an
         "redis+sentinel://127.0.0.1:1,127.0.0.1:{}/main",
         watched.port
     );
-    let instance = Instance::start(settings(url, None));
+    let instance = Instance::start(settings(&url, None));
     let load = Load::on(&instance);
     works(&instance).await;
     watched.master.kill();
@@ -254,7 +254,7 @@ async fn a_master_that_is_replaced_while_it_lives_is_not_written_to_any_more() {
         return;
     };
     let url = format!("redis+sentinel://127.0.0.1:{}/main", watched.port);
-    let instance = Instance::start(settings(url, None));
+    let instance = Instance::start(settings(&url, None));
     let load = Load::on(&instance);
     works(&instance).await;
     // It has to have heard of the replica lately.
@@ -277,13 +277,13 @@ async fn sentinels_and_their_master_are_asked_over_tls() {
     let tls = Tls::new();
     let watched = Watched::start(Some(&tls)).await.unwrap();
     let url = format!("rediss+sentinel://127.0.0.1:{}/main", watched.port);
-    let instance = Instance::start(settings(url.clone(), Some(&tls)));
+    let instance = Instance::start(settings(&url, Some(&tls)));
     let load = Load::on(&instance);
     works(&instance).await;
     load.end().await;
     assert!(keys(&watched.master) > 0);
 
-    let distrusting = Instance::start(settings(url, None));
+    let distrusting = Instance::start(settings(&url, None));
     let load = Load::on(&distrusting);
     let is_told = |it: &serde_json::Value| it["state"] == "left alone" && it["fault"].is_string();
     let stats = distrusting.wait_for(is_told).await;
@@ -402,7 +402,7 @@ async fn a_node_of_a_cluster_that_dies_under_load_is_replaced_and_no_question_is
     };
     // Two of the three are named; one of these is away from the beginning.
     let url = format!("redis+cluster://127.0.0.1:1,127.0.0.1:{}", ports[1]);
-    let instance = Instance::start(settings(url.clone(), None));
+    let instance = Instance::start(settings(&url, None));
     let load = Load::on(&instance);
     works(&instance).await;
     let masters = [0, 1, 2];
@@ -426,7 +426,7 @@ async fn a_node_of_a_cluster_that_dies_under_load_is_replaced_and_no_question_is
     let names: Vec<String> = known
         .map(|key| key.rsplit(':').next().unwrap().to_owned())
         .collect();
-    let other = Instance::start(settings(url, None));
+    let other = Instance::start(settings(&url, None));
     let mut hits = 0;
     within(async {
         while hits < 20 {
@@ -451,7 +451,7 @@ async fn a_cluster_that_is_away_at_the_start_and_dies_altogether_is_found_again(
         "redis+cluster://127.0.0.1:{},127.0.0.1:{}",
         ports[0], ports[1]
     );
-    let instance = Instance::start(settings(url, None));
+    let instance = Instance::start(settings(&url, None));
     let load = Load::on(&instance);
     for _ in 0..2 {
         instance.wait_for(|it| it["state"] == "left alone").await;
@@ -474,7 +474,7 @@ async fn the_nodes_of_a_cluster_are_asked_over_tls() {
     let tls = Tls::new();
     let (nodes, ports) = cluster(Some(&tls)).await.unwrap();
     let url = format!("rediss+cluster://127.0.0.1:{}", ports[0]);
-    let instance = Instance::start(settings(url, Some(&tls)));
+    let instance = Instance::start(settings(&url, Some(&tls)));
     let load = Load::on(&instance);
     works(&instance).await;
     until("each has keys", || nodes.iter().all(|node| keys(node) > 0)).await;
