@@ -202,6 +202,16 @@ impl Bench {
         self.receive(place, &response(query, Rcode::NOERROR));
     }
 
+    /// Answers the one query a connection has to write, which is a probe.
+    fn answer_probe(&mut self, place: usize) {
+        let probe = self.written(place);
+        assert_eq!((probe.len(), probe[0].1.as_str()), (1, "."));
+        let question = Question::new(&".".parse().unwrap(), RecordType::NS, Class::IN);
+        let mut message = ResponseComposer::new(&question).finish();
+        message[..2].copy_from_slice(&probe[0].0.to_be_bytes());
+        self.receive(place, &message);
+    }
+
     fn state(&self, upstream: usize) -> Option<HealthState> {
         self.engine
             .status(UpstreamId(upstream), self.now)
