@@ -4,7 +4,7 @@ use super::*;
 use crate::cache::Cache;
 use crate::limits::{
     CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX, DIAL_TIMEOUT, HEDGE_BURST,
-    IDLE_TIMEOUT, IN_FLIGHT_BEFORE_GROWTH, QUESTIONS_PER_HEDGE,
+    IDLE_TIMEOUT, IN_FLIGHT_BEFORE_GROWTH, QUESTIONS_PER_HEDGE, SENDS_MAX,
 };
 use crate::upstream::{GroupId, HealthState, Protocol, TlsFault};
 use crate::wire::frame::{FrameReader, append_frame};
