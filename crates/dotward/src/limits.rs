@@ -248,8 +248,30 @@ pub(crate) const SHARED_ANSWERS: usize = 64;
 /// Lookups and writes in one pipeline. More would make the first ones wait for the last.
 pub(crate) const SHARED_BATCH: usize = 128;
 
-/// Pipelines of lookups under way at a time.
-pub(crate) const SHARED_PIPELINES: usize = 16;
+/// Lookups under way at a time: sixteen such pipelines.
+pub(crate) const SHARED_COMMANDS: usize = 16 * SHARED_BATCH;
+
+/// Sentinels, or nodes of a cluster, in the URL of the shared cache. They name the others.
+pub(crate) const SHARED_SEEDS: usize = 16;
+
+/// How often a command is sent again to where a cluster says that its key is. More would try a node that is gone again and again, and the
+/// others' answers wait for that.
+pub(crate) const SHARED_REDIRECTS: u32 = 1;
+
+/// Threads that look for the address of the shared cache's name. The system may take half a minute for one.
+pub(crate) const SHARED_RESOLVERS: usize = 2;
+
+/// Longest that asking sentinels for the master, and connecting to it, may take.
+pub(crate) const SHARED_SEARCH: Duration = Duration::from_secs(3);
+
+/// How often sentinels are asked whether the master is still the one. One that was replaced while it lives goes on for ten seconds.
+pub(crate) const SHARED_SEARCH_AGAIN: Duration = Duration::from_secs(2);
+
+/// Pause before sentinels are asked again; it doubles while they name nobody who works. A failover takes seconds.
+pub(crate) const SHARED_SEARCH_PAUSE: Duration = Duration::from_millis(250);
+
+/// The longest such pause.
+pub(crate) const SHARED_SEARCH_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Longest that connecting to the shared cache may take.
 pub(crate) const SHARED_CONNECT: Duration = Duration::from_secs(1);

@@ -15,7 +15,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, ListenTransport};
-use crate::shared::tcp_port;
+use crate::shared::{Place, Ports};
 
 #[cfg(target_os = "linux")]
 mod calls;
@@ -31,6 +31,8 @@ pub struct Needs {
     pub write: BTreeSet<PathBuf>,
     /// Ports that TCP connects to.
     pub connect: BTreeSet<u16>,
+    /// Whether TCP connects to whichever port somebody else names.
+    pub connect_any: bool,
     /// Ports that TCP is bound to.
     pub bind: BTreeSet<u16>,
 }
@@ -44,12 +46,20 @@ const SYSTEM_FILES: [&str; 5] = [
     "/sys/devices/system/cpu",
 ];
 
-/// Read by the C library when it looks for the address of the shared cache.
+/// Read by the C library when it looks for the address of the shared cache. They are replaced by others of their name, and a rule holds
+/// for a file, not for its name; so their directories count.
 const NAME_FILES: [&str; 4] = [
     "/etc/hosts",
     "/etc/resolv.conf",
     "/etc/nsswitch.conf",
     "/etc/host.conf",
+];
+
+/// Where `resolv.conf` may be a link to before long.
+const NAME_DIRECTORIES: [&str; 3] = [
+    "/run/systemd/resolve",
+    "/run/NetworkManager",
+    "/run/resolvconf",
 ];
 
 impl Needs {
@@ -74,9 +84,9 @@ impl Needs {
         if let Some(snapshot) = &config.snapshot {
             needs.write.extend(directories(&snapshot.path));
         }
-        if let Some(store) = &config.shared_cache {
-            needs.connect.extend(tcp_port(&store.url));
-            needs.read.extend(NAME_FILES.map(PathBuf::from));
+        let store = config.shared_cache.as_ref();
+        if let Some(place) = store.and_then(|it| Place::parse(&it.url)) {
+            needs.shared_cache(&place);
         }
         for upstream in config.upstreams.iter().chain(&config.bootstrap) {
             needs.upstream(upstream);
@@ -91,6 +101,19 @@ impl Needs {
         let interfaces = interfaces.filter(|it| it.transport != ListenTransport::Udp);
         needs.bind.extend(interfaces.map(|it| it.port));
         needs
+    }
+
+    fn shared_cache(&mut self, place: &Place) {
+        match place.ports() {
+            Ports::Known(ports) => self.connect.extend(ports),
+            Ports::Any => self.connect_any = true,
+        }
+        if place.has_names() {
+            for file in NAME_FILES {
+                self.read_file(Path::new(file));
+            }
+            self.read.extend(NAME_DIRECTORIES.map(PathBuf::from));
+        }
     }
 
     fn upstream(&mut self, upstream: &crate::config::UpstreamSettings) {

@@ -285,6 +285,8 @@ pub struct SharedCacheSettings {
     pub url: String,
     /// What has the password.
     pub password_file: Option<PathBuf>,
+    /// What has the password of the sentinels, who are other programs.
+    pub sentinel_password_file: Option<PathBuf>,
     /// Roots to trust (PEM); the bundled ones without.
     pub ca_file: Option<PathBuf>,
 }

@@ -21,7 +21,7 @@ use crate::privileges::Identity;
 use crate::run::Listening;
 use crate::sandbox;
 use crate::service;
-use crate::shared::{self, Store};
+use crate::shared::{self, Place, Store};
 use crate::snapshot::{self, Keeper, Snapshot};
 use crate::worker::Worker;
 
@@ -163,7 +163,7 @@ fn share(config: &Config, worker: &Rc<Worker>, store: Store) -> io::Result<()> {
     let url = url.unwrap_or_default();
     let shared = SharedConfig {
         labels: plan::labels(config),
-        authenticated: shared::is_authenticated(url),
+        authenticated: Place::parse(url).is_some_and(|place| place.is_authenticated()),
     };
     worker.turn(|state, _, _| state.engine.share(shared));
     shared::start(worker, store)?;

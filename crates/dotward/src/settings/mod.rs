@@ -111,6 +111,7 @@ pub enum Id {
     CacheSnapshotEvery,
     SharedCache,
     SharedCachePasswordFile,
+    SharedCacheSentinelPasswordFile,
     SharedCacheCaFile,
     LimitRate,
     LimitOctets,

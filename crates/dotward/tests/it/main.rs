@@ -33,6 +33,7 @@ mod proxy_header;
 mod renewal;
 mod sandbox;
 mod shared_cache;
+mod shared_fleet;
 mod snapshot;
 mod split_horizon;
 mod stopping;
