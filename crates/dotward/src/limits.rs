@@ -98,6 +98,13 @@ pub(crate) const TLS_SESSIONS: usize = 32;
 /// handshake. Two round trips to the moon; dnsdist gives 5 s.
 pub(crate) const CLIENT_OPENING: Duration = Duration::from_secs(5);
 
+/// TLS handshakes that one listener begins in a second; more clients wait to be accepted. About a fifth of a core; a process that starts
+/// anew has all of its usual clients back within four seconds.
+pub(crate) const HANDSHAKES: u32 = 500;
+
+/// How many of those it begins at once: a burst that holds up answers for less than a tenth of a second.
+pub(crate) const HANDSHAKES_AT_ONCE: u32 = 100;
+
 /// A key makes session tickets for this long and opens them for as long again. Within it a key that leaks opens what was said
 /// (RFC 9325 section 3.4 asks for a change at least every week); shorter costs clients that come now and then a full handshake. No longer
 /// than rustls's own keys, which change after six hours.

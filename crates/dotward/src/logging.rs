@@ -3,10 +3,11 @@
 //! Promises: writing never holds up an answer. Lines go to a thread through a bounded queue; when it is full (a disk that hangs, a
 //! terminal that is stopped) lines are dropped, counted, and the count is told as soon as there is room. A log that takes nothing
 //! does not keep the process from ending. A file that was moved away or removed is made anew with the next line, so that whoever rotates
-//! logs need not tell us.
+//! logs need not tell us. One event is one line, whatever is in it.
 //!
 //! Deliberately absent: moving files away and removing old ones, and the choice of what is logged.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -25,6 +26,7 @@ use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::config::{LogFormat, LogSettings};
 use crate::limits::{LOG_END, LOG_LINES};
+use crate::plain;
 
 /// Keeps the writer thread; dropping it writes what is waiting, if that takes no longer than
 /// a second.
@@ -289,7 +291,11 @@ impl Write for Line<'_> {
 
 impl Drop for Line<'_> {
     fn drop(&mut self) {
-        let line = Message::Line(std::mem::take(&mut self.octets));
+        let octets = std::mem::take(&mut self.octets);
+        let line = Message::Line(match plain::log_line(&octets) {
+            Cow::Borrowed(_) => octets,
+            Cow::Owned(escaped) => escaped,
+        });
         if self.queue.lines.try_send(line).is_err() {
             self.queue.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -344,6 +350,21 @@ mod tests {
         std::fs::create_dir(&path).unwrap();
         log.write_all(b"5\n").unwrap();
         assert_eq!(std::fs::read(&old).unwrap(), b"4\n5\n");
+    }
+
+    #[test]
+    fn one_event_is_one_line_whatever_is_in_it() {
+        let (written, lines) = sync_channel(8);
+        let (open, gate) = sync_channel(1);
+        drop(open);
+        let (guard, queue) = start_thread(Box::new(Stuck { gate, written })).unwrap();
+        queue
+            .make_writer()
+            .write_all(b"WARN a\n\x1b[2J b\n")
+            .unwrap();
+        drop((guard, queue));
+        let lines: Vec<Vec<u8>> = lines.iter().collect();
+        assert_eq!(lines, [b"WARN a\\u000a\\u001b[2J b\n"]);
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::descriptors;
 use crate::events::EventLog;
 use crate::listen::doors::Doors;
 use crate::listen::follow;
+use crate::listen::handshakes::HandshakeRate;
 use crate::listen::holder::Holder;
 use crate::listen::places::Places;
 use crate::listen::sockets::Bound;
@@ -414,6 +415,10 @@ fn supplies(config: &Config, cache: Arc<Cache>) -> io::Result<Supplies> {
         allow: Acl::new(&config.allow),
         keeps_ports: false,
         places: Arc::new(Places::new(places, config.limits.clients_per_source)),
+        handshakes: Arc::new(HandshakeRate::new(
+            config.limits.handshakes,
+            plan::rate(&config.limits, random()?),
+        )),
         balancers: Acl::new(&config.proxy_from),
         listen_tls: SharedListenerTls::default(),
     })

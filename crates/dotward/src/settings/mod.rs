@@ -118,6 +118,7 @@ pub enum Id {
     LimitSlip,
     LimitPrefixV4,
     LimitPrefixV6,
+    LimitHandshakes,
     LimitExempt,
     LimitClients,
     LimitClientsPerSource,

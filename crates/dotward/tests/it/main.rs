@@ -24,6 +24,7 @@ mod dot_listener;
 mod forwarding;
 mod generated;
 mod handover;
+mod hostile_names;
 mod interfaces;
 mod network;
 mod pieces;
