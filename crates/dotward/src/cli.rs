@@ -18,7 +18,7 @@ use tracing::level_filters::LevelFilter;
 use crate::config::fault::{Fault, Problem};
 use crate::config::layers::Given;
 use crate::config::place::Place;
-use crate::config::value::{self, Value, ValueFault, split_list};
+use crate::config::value::{self, Family, ListenPlace, Value, ValueFault, split_list};
 use crate::config::{Name, RecordType};
 use crate::control::Request;
 use crate::settings::{Id, Kind, OLDER_NAMES, OlderForm, SETTINGS, Setting};
@@ -332,7 +332,17 @@ fn demo_listen(options: &Options) -> Result<Option<SocketAddr>, Error> {
         return Ok(None);
     };
     match value::parse(Kind::Listen, &text) {
-        Ok(Value::Listen(listen)) => Ok(Some(listen.address)),
+        Ok(Value::Listen(listen)) => match listen.place {
+            ListenPlace::Address(address) => Ok(Some(address)),
+            ListenPlace::Interface { name, .. } => {
+                let family = Family::Any;
+                let fault = ValueFault::NotAnAddress {
+                    family,
+                    found: name,
+                };
+                Err(bad_value("--listen", &text, &fault))
+            }
+        },
         Ok(_) => Ok(None),
         Err(fault) => Err(bad_value("--listen", &text, &fault)),
     }

@@ -18,6 +18,7 @@ use crate::commands::{
 };
 use crate::config::report::{Style, write_faults, write_warnings};
 use crate::config::{Config, Disk, Loaded, Refused, control_path, load};
+use crate::plain::Screen;
 use crate::run::{Order, Proxy, StartError};
 use crate::signals::StopSignals;
 use crate::{descriptors, logging, settings};
@@ -46,7 +47,8 @@ pub fn execute(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 }
 
 fn command(invocation: &Invocation) -> io::Result<u8> {
-    let mut out = io::stdout().lock();
+    let mut stdout = io::stdout().lock();
+    let mut out = Screen(&mut stdout);
     let done = match &invocation.command {
         Command::Run => return serve(invocation),
         Command::Demo { listen } => match demo::run(&mut out, *listen) {
@@ -57,7 +59,7 @@ fn command(invocation: &Invocation) -> io::Result<u8> {
         Command::Check(args) => {
             let loaded = loaded(invocation);
             let style = style(io::stdout().is_terminal());
-            match check::write_check(&mut out, &loaded, args.show_origin, style)? {
+            match check::write_check(&mut out.0, &loaded, args.show_origin, style)? {
                 true => GOOD,
                 false => WRONG,
             }
@@ -273,6 +275,6 @@ fn style(terminal: bool) -> Style {
 
 fn failed(error: &dyn std::error::Error) -> u8 {
     // Nobody is left to be told that telling failed.
-    drop(writeln!(io::stderr(), "error: {error}"));
+    drop(writeln!(Screen(io::stderr()), "error: {error}"));
     FAILED
 }
