@@ -8,7 +8,7 @@
 //! Deliberately absent: reading configurations, exit codes.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,20 +17,19 @@ use dotward_core::cache::Cache;
 use dotward_core::engine::Engine;
 use dotward_core::policy::Acl;
 use dotward_core::upstream::Protocol;
-use dotward_udp::BatchSocket;
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use crate::config::{Binding, Config, ListenAddress, ListenTransport};
 use crate::crew::{self, Crew, Supplies};
 use crate::descriptors;
 use crate::events::EventLog;
-use crate::listen::accept;
+use crate::listen::doors::Doors;
+use crate::listen::follow;
+use crate::listen::handshakes::HandshakeRate;
 use crate::listen::holder::Holder;
 use crate::listen::places::Places;
-use crate::listen::sockets::{self, Bound};
+use crate::listen::sockets::Bound;
 use crate::near::SharedListenerTls;
 use crate::network;
 use crate::plan;
@@ -38,11 +37,10 @@ use crate::presets;
 use crate::privileges;
 use crate::sandbox::{self, Needs};
 use crate::service;
-use crate::signal::Signal;
 use crate::tls::client::UpstreamTls;
 use crate::tls::server::ListenerTls;
 use crate::trust::{self, TrustPace};
-use crate::upstream::bootstrap;
+use crate::upstream::bootstrap::{self, Helpers};
 use crate::worker::{State, Worker};
 
 mod checks;
@@ -83,6 +81,8 @@ pub struct Prepared {
     listen_tls: Option<ListenerTls>,
     /// One for each upstream of the configuration; `None` for those spoken to in the clear.
     upstreams: Vec<Option<UpstreamTls>>,
+    /// Who is asked for the addresses of upstreams that have only a name.
+    helpers: Helpers,
     /// Whether TLS was read from the files the configuration names.
     from_files: bool,
     pace: TrustPace,
@@ -91,6 +91,8 @@ pub struct Prepared {
     predecessors: Vec<Holder>,
     /// The sockets are the service manager's.
     activated: bool,
+    /// What the process has given up.
+    sandbox: sandbox::Status,
 }
 
 /// Where a proxy listens.
@@ -151,9 +153,11 @@ impl Prepared {
                 }),
             }
         }
+        let helpers = Helpers::new(&config.bootstrap, &mut faults);
         checks::bindings(&config, &mut faults);
         let prepared = Self::assemble(config, sockets, listen_tls, upstreams, faults)?;
         Ok(Self {
+            helpers,
             from_files: true,
             predecessors,
             activated,
@@ -170,7 +174,11 @@ impl Prepared {
         let Some(run_as) = &self.config.run_as else {
             return Ok(self);
         };
-        if let Err(error) = privileges::drop_to(run_as) {
+        // Addresses of interfaces that come later are bound then.
+        let ports = self.config.interfaces.iter().map(|it| it.port);
+        let keep = privileges::Keep::for_ports(ports);
+        let hand_over = |who: &privileges::Identity| self.provisions.give_to(who);
+        if let Err(error) = privileges::drop_to(run_as, keep, hand_over) {
             let faults = vec![StartFault::Privileges(error)];
             return Err(StartError { faults });
         }
@@ -179,7 +187,7 @@ impl Prepared {
         if !faults.is_empty() {
             return Err(StartError { faults });
         }
-        privileges::tell_unreadable(&self.config);
+        privileges::tell_unreachable(&self.config);
         Ok(self)
     }
 
@@ -234,11 +242,13 @@ impl Prepared {
                 provisions,
                 listen_tls,
                 upstreams,
+                helpers: Helpers::default(),
                 from_files: false,
                 pace: TrustPace::default(),
                 seed,
                 predecessors: Vec::new(),
                 activated: false,
+                sandbox: sandbox::Status::OFF,
             }),
             (_, Ok(_) | Err(())) => Err(StartError { faults }),
         }
@@ -248,14 +258,12 @@ impl Prepared {
     /// of it the whole process.
     ///
     /// Who had the ports before is told first, which is not possible afterwards; what is asked meanwhile waits in our sockets.
-    pub(crate) fn enter_sandbox(&self) {
+    pub(crate) fn enter_sandbox(&mut self) {
         self.predecessors.iter().for_each(takeover::relieve);
-        let status = if self.config.sandbox {
-            sandbox::enter(&Needs::of(&self.config))
-        } else {
-            sandbox::Status::OFF
-        };
-        tracing::info!(files = %status.files, calls = %status.calls, "sandbox");
+        if self.config.sandbox {
+            self.sandbox = sandbox::enter(&Needs::of(&self.config));
+        }
+        tracing::info!(files = %self.sandbox.files, calls = %self.sandbox.calls, "sandbox");
     }
 
     /// Where it listens, in the order of the configuration.
@@ -285,7 +293,7 @@ impl Prepared {
         let drain = self.config.drain;
         let (by_control, mut asked) = watch::channel(Order::Serve);
         let plans = Plans::of(&mut self);
-        let mut serving = Service::start(self)?;
+        let serving = Service::start(self)?;
         let companions = plans.start(serving.crew.first(), &serving.cache, by_control.clone())?;
         service::tell_ready();
         let order = tokio::select! {
@@ -329,8 +337,8 @@ async fn aborted(orders: &mut watch::Receiver<Order>) {
 struct Service {
     crew: Rc<Crew>,
     cache: Arc<Cache>,
-    /// What stops the listeners of streams, and their tasks, which end after that.
-    listeners: Vec<(Rc<Signal>, JoinHandle<()>)>,
+    /// What is listened on.
+    doors: Rc<Doors>,
 }
 
 impl Service {
@@ -341,11 +349,13 @@ impl Service {
             provisions: _,
             listen_tls,
             upstreams,
+            helpers,
             from_files,
             pace,
             seed,
             predecessors: _,
             activated,
+            sandbox: _,
         } = prepared;
         let cache = plan::cache(&config, random()?);
         let mut supplies = supplies(&config, Arc::clone(&cache))?;
@@ -361,48 +371,28 @@ impl Service {
         if let Some(tls) = listen_tls {
             worker.turn(|state, _, now| trust::replace_listener(state, tls, now));
         }
-        let (mut udp, mut listeners) = (Vec::new(), Vec::new());
+        let crew = Crew::start(Rc::clone(&worker), config.workers, supplies)?;
+        let doors = Rc::new(Doors::new(Rc::clone(&crew)));
         for (listen, socket) in sockets {
-            tell_listening(listen.transport, &socket);
-            match socket {
-                Bound::Udp(sockets) => udp.push(batched(sockets)?),
-                Bound::Stream(socket) => {
-                    let tls = listen.transport == ListenTransport::Tls;
-                    let signal = Rc::new(Signal::default());
-                    let listener = TcpListener::from_std(socket)?;
-                    let accept =
-                        accept::accept(Rc::clone(&worker), listener, tls, Rc::clone(&signal));
-                    listeners.push((signal, tokio::task::spawn_local(accept)));
-                }
-            }
+            doors.open(listen, socket)?;
         }
+        follow::start(&doors, &config);
         for line in presets::start_lines(&config) {
             tracing::info!("{line}");
         }
         worker.turn(|state, _, now| state.engine.start(now));
-        let crew = Crew::start(Rc::clone(&worker), config.workers, udp.into(), supplies)?;
-        bootstrap::start(&worker, &config);
-        trust::start(&worker, &config, from_files, pace);
+        let helpers = Rc::new(helpers);
+        bootstrap::start(&worker, &config, &helpers);
+        trust::start(&worker, &helpers, &config, from_files, pace);
         network::start(&worker);
-        Ok(Self {
-            crew,
-            cache,
-            listeners,
-        })
+        Ok(Self { crew, cache, doors })
     }
 
-    async fn drain(&mut self, limit: Duration) -> usize {
+    async fn drain(&self, limit: Duration) -> usize {
         let began = Instant::now();
-        for (signal, _) in &self.listeners {
-            signal.stop();
-        }
         // Who connected before the order is served as far as he asked, so all of them are admitted, and what they sent is known to the event
         // loop, before what was sent is read for the last time.
-        for (_, accepting) in self.listeners.drain(..) {
-            if let Err(error) = accepting.await {
-                tracing::error!(%error, "accepting clients failed");
-            }
-        }
+        self.doors.stop().await;
         tokio::task::yield_now().await;
         let unanswered = self.crew.drain(limit).await;
         tracing::info!(unanswered, took = ?began.elapsed(), "drained");
@@ -410,23 +400,11 @@ impl Service {
     }
 }
 
-fn batched(sockets: Vec<UdpSocket>) -> io::Result<Vec<Arc<BatchSocket>>> {
-    let sockets = sockets.into_iter();
-    sockets
-        .map(|socket| BatchSocket::new(socket).map(Arc::new))
-        .collect()
-}
-
-fn tell_listening(transport: ListenTransport, socket: &Bound) {
-    if let Ok(address) = socket.local_addr() {
-        let transport = sockets::transport_word(transport);
-        tracing::info!(%address, transport, "listening");
-    }
-}
-
 fn supplies(config: &Config, cache: Arc<Cache>) -> io::Result<Supplies> {
     let upstreams = config.upstreams.len() + config.bootstrap.len();
-    let listeners = config.listeners.len() * crew::most(config.workers);
+    // An interface has an address of either family, mostly.
+    let listeners = config.listeners.len() + 2 * config.interfaces.len();
+    let listeners = listeners * crew::most(config.workers);
     let wanted = config.limits.clients;
     let places = descriptors::client_streams(wanted, listeners, upstreams);
     if places < wanted {
@@ -440,6 +418,10 @@ fn supplies(config: &Config, cache: Arc<Cache>) -> io::Result<Supplies> {
         allow: Acl::new(&config.allow),
         keeps_ports: false,
         places: Arc::new(Places::new(places, config.limits.clients_per_source)),
+        handshakes: Arc::new(HandshakeRate::new(
+            config.limits.handshakes,
+            plan::rate(&config.limits, random()?),
+        )),
         balancers: Acl::new(&config.proxy_from),
         listen_tls: SharedListenerTls::default(),
     })

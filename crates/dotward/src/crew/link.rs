@@ -19,6 +19,7 @@ use dotward_core::exchange::{Asked, Request};
 use dotward_core::front::Front;
 use tokio::sync::Notify;
 
+use super::readers::{AddressId, UdpSockets};
 use crate::counters::Counters;
 use crate::limits::{HANDED_OVER, PLACED_STREAMS};
 use crate::near::ReplyTo;
@@ -40,6 +41,10 @@ pub(crate) enum Instruction {
         /// How many.
         active: usize,
     },
+    /// One UDP address more is served.
+    Open(UdpSockets),
+    /// One UDP address less.
+    Shut(AddressId),
     /// A client that connected.
     Admit {
         /// Its socket.

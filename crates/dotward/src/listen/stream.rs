@@ -377,7 +377,7 @@ fn serve(
     reading: Reading,
     now: Moment,
 ) -> bool {
-    if !opening::take_header(near, key) {
+    if !opening::take_header(near, key, now) {
         return false;
     }
     // What was read already comes first, or a client that never pauses has each freed place read a turn's worth more.
