@@ -166,7 +166,7 @@ async fn it_answers_and_keeps_names_out_of_its_log() {
 #[test]
 fn faults_of_the_configuration_end_it_with_2_and_are_all_told() {
     let output = command()
-        .args(["--listen", "nonsense", "--upstream", "192.0.2.1"])
+        .args(["--listen", "somewhere-far-away", "--upstream", "192.0.2.1"])
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
