@@ -26,6 +26,7 @@ use crate::descriptors;
 use crate::events::EventLog;
 use crate::listen::doors::Doors;
 use crate::listen::follow;
+use crate::listen::handshakes::HandshakeRate;
 use crate::listen::holder::Holder;
 use crate::listen::places::Places;
 use crate::listen::sockets::Bound;
@@ -39,7 +40,7 @@ use crate::service;
 use crate::tls::client::UpstreamTls;
 use crate::tls::server::ListenerTls;
 use crate::trust::{self, TrustPace};
-use crate::upstream::bootstrap;
+use crate::upstream::bootstrap::{self, Helpers};
 use crate::worker::{State, Worker};
 
 mod checks;
@@ -80,6 +81,8 @@ pub struct Prepared {
     listen_tls: Option<ListenerTls>,
     /// One for each upstream of the configuration; `None` for those spoken to in the clear.
     upstreams: Vec<Option<UpstreamTls>>,
+    /// Who is asked for the addresses of upstreams that have only a name.
+    helpers: Helpers,
     /// Whether TLS was read from the files the configuration names.
     from_files: bool,
     pace: TrustPace,
@@ -88,6 +91,8 @@ pub struct Prepared {
     predecessors: Vec<Holder>,
     /// The sockets are the service manager's.
     activated: bool,
+    /// What the process has given up.
+    sandbox: sandbox::Status,
 }
 
 /// Where a proxy listens.
@@ -148,9 +153,11 @@ impl Prepared {
                 }),
             }
         }
+        let helpers = Helpers::new(&config.bootstrap, &mut faults);
         checks::bindings(&config, &mut faults);
         let prepared = Self::assemble(config, sockets, listen_tls, upstreams, faults)?;
         Ok(Self {
+            helpers,
             from_files: true,
             predecessors,
             activated,
@@ -169,7 +176,9 @@ impl Prepared {
         };
         // Addresses of interfaces that come later are bound then.
         let ports = self.config.interfaces.iter().map(|it| it.port);
-        if let Err(error) = privileges::drop_to(run_as, privileges::Keep::for_ports(ports)) {
+        let keep = privileges::Keep::for_ports(ports);
+        let hand_over = |who: &privileges::Identity| self.provisions.give_to(who);
+        if let Err(error) = privileges::drop_to(run_as, keep, hand_over) {
             let faults = vec![StartFault::Privileges(error)];
             return Err(StartError { faults });
         }
@@ -178,7 +187,7 @@ impl Prepared {
         if !faults.is_empty() {
             return Err(StartError { faults });
         }
-        privileges::tell_unreadable(&self.config);
+        privileges::tell_unreachable(&self.config);
         Ok(self)
     }
 
@@ -233,11 +242,13 @@ impl Prepared {
                 provisions,
                 listen_tls,
                 upstreams,
+                helpers: Helpers::default(),
                 from_files: false,
                 pace: TrustPace::default(),
                 seed,
                 predecessors: Vec::new(),
                 activated: false,
+                sandbox: sandbox::Status::OFF,
             }),
             (_, Ok(_) | Err(())) => Err(StartError { faults }),
         }
@@ -247,14 +258,12 @@ impl Prepared {
     /// of it the whole process.
     ///
     /// Who had the ports before is told first, which is not possible afterwards; what is asked meanwhile waits in our sockets.
-    pub(crate) fn enter_sandbox(&self) {
+    pub(crate) fn enter_sandbox(&mut self) {
         self.predecessors.iter().for_each(takeover::relieve);
-        let status = if self.config.sandbox {
-            sandbox::enter(&Needs::of(&self.config))
-        } else {
-            sandbox::Status::OFF
-        };
-        tracing::info!(files = %status.files, calls = %status.calls, "sandbox");
+        if self.config.sandbox {
+            self.sandbox = sandbox::enter(&Needs::of(&self.config));
+        }
+        tracing::info!(files = %self.sandbox.files, calls = %self.sandbox.calls, "sandbox");
     }
 
     /// Where it listens, in the order of the configuration.
@@ -340,11 +349,13 @@ impl Service {
             provisions: _,
             listen_tls,
             upstreams,
+            helpers,
             from_files,
             pace,
             seed,
             predecessors: _,
             activated,
+            sandbox: _,
         } = prepared;
         let cache = plan::cache(&config, random()?);
         let mut supplies = supplies(&config, Arc::clone(&cache))?;
@@ -370,8 +381,9 @@ impl Service {
             tracing::info!("{line}");
         }
         worker.turn(|state, _, now| state.engine.start(now));
-        bootstrap::start(&worker, &config);
-        trust::start(&worker, &config, from_files, pace);
+        let helpers = Rc::new(helpers);
+        bootstrap::start(&worker, &config, &helpers);
+        trust::start(&worker, &helpers, &config, from_files, pace);
         network::start(&worker);
         Ok(Self { crew, cache, doors })
     }
@@ -403,6 +415,10 @@ fn supplies(config: &Config, cache: Arc<Cache>) -> io::Result<Supplies> {
         allow: Acl::new(&config.allow),
         keeps_ports: false,
         places: Arc::new(Places::new(places, config.limits.clients_per_source)),
+        handshakes: Arc::new(HandshakeRate::new(
+            config.limits.handshakes,
+            plan::rate(&config.limits, random()?),
+        )),
         balancers: Acl::new(&config.proxy_from),
         listen_tls: SharedListenerTls::default(),
     })

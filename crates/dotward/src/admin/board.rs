@@ -17,6 +17,7 @@ use crate::config::ReadyRequires;
 use crate::crew::link::Instruction;
 use crate::limits::{UPSTREAM_ANSWERS, UPSTREAM_LOOK, WORKER_ANSWERS, WORKER_STUCK};
 use crate::post::Post;
+use crate::sandbox;
 use crate::tally::{Handshakes, Totals};
 use crate::worker::State;
 
@@ -33,6 +34,8 @@ pub(crate) struct Board {
     pub(super) ready_requires: ReadyRequires,
     /// When the process began to serve.
     pub(super) started: SystemTime,
+    /// What it has given up.
+    pub(super) sandbox: sandbox::Status,
 }
 
 /// Signs of life of the workers, the one with the engine first.
@@ -156,7 +159,7 @@ impl Signs {
 
 impl Board {
     /// A board about the workers of the one whose errands are left at `post`.
-    pub(crate) fn new(post: Post, ready_requires: ReadyRequires) -> Self {
+    pub(crate) fn new(post: Post, ready_requires: ReadyRequires, sandbox: sandbox::Status) -> Self {
         Self {
             post,
             signs: Mutex::new(Signs {
@@ -167,6 +170,7 @@ impl Board {
             verified: AtomicBool::new(false),
             ready_requires,
             started: SystemTime::now(),
+            sandbox,
         }
     }
 

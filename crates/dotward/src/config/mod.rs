@@ -55,6 +55,7 @@ pub use load::{Loaded, Refused, control_path, load};
 pub use near::{BindRules, ListenAddress, ListenInterface, ListenTransport, RunAs, ServerIdentity};
 pub use report::{Style, Warning};
 pub(crate) use routes::{own_endpoint, policy_routes};
+pub(crate) use upstreams::of_preset as preset_settings;
 
 pub use dotward_core::front::{CookieSecrets, Cookies, Deny};
 pub use dotward_core::upstream::{Protocol, Strategy};
@@ -285,6 +286,8 @@ pub struct SharedCacheSettings {
     pub url: String,
     /// What has the password.
     pub password_file: Option<PathBuf>,
+    /// What has the password of the sentinels, who are other programs.
+    pub sentinel_password_file: Option<PathBuf>,
     /// Roots to trust (PEM); the bundled ones without.
     pub ca_file: Option<PathBuf>,
 }

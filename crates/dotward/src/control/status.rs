@@ -19,6 +19,7 @@ use crate::events;
 use crate::listen::sockets::transport_word;
 use crate::logging;
 use crate::run::Listening;
+use crate::sandbox;
 use crate::shared::SharedCache;
 use crate::worker::{State, Worker};
 
@@ -37,6 +38,7 @@ pub(crate) struct Facts {
     began: Moment,
     cache: Arc<Cache>,
     listening: Vec<Listening>,
+    sandbox: sandbox::Status,
     upstreams: Vec<UpstreamFacts>,
 }
 
@@ -49,7 +51,12 @@ struct UpstreamFacts {
 
 impl Facts {
     /// The facts of a program with this configuration that listens there.
-    pub(crate) fn new(config: &Config, listening: Vec<Listening>, cache: Arc<Cache>) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        listening: Vec<Listening>,
+        sandbox: sandbox::Status,
+        cache: Arc<Cache>,
+    ) -> Self {
         let upstreams = config.upstreams.iter().map(|upstream| UpstreamFacts {
             name: upstream.name.clone(),
             protocol: upstream.protocol,
@@ -59,6 +66,7 @@ impl Facts {
             began: clock::now(),
             cache,
             listening,
+            sandbox,
             upstreams: upstreams.collect(),
         }
     }
@@ -124,6 +132,7 @@ fn status(state: &State, facts: &Facts, now: Moment) -> Value {
         "degraded": degraded,
         "log_level": logging::level().map(|it| it.to_string()),
         "listening": listening.collect::<Vec<_>>(),
+        "sandbox": { "files": facts.sandbox.files.word(), "calls": facts.sandbox.calls.word() },
         "upstreams": upstreams,
         "questions_in_flight": load.exchanges,
         "clients_waiting": state.engine.in_flight(),

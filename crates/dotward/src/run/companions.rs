@@ -17,9 +17,11 @@ use crate::control::{self, ControlSocket, Desk, Facts};
 use crate::limits::CONTROL_CONNECTIONS;
 use crate::plan;
 use crate::post;
+use crate::privileges::Identity;
 use crate::run::Listening;
+use crate::sandbox;
 use crate::service;
-use crate::shared::{self, Store};
+use crate::shared::{self, Place, Store};
 use crate::snapshot::{self, Keeper, Snapshot};
 use crate::worker::Worker;
 
@@ -35,6 +37,19 @@ impl Provisions {
     /// Where the admin listener is bound.
     pub(super) fn admin(&self) -> Option<SocketAddr> {
         self.admin.as_ref()?.local_addr().ok()
+    }
+
+    /// Lets the user that the program becomes have what belongs to it.
+    pub(super) fn give_to(&self, who: &Identity) {
+        let Some(control) = &self.control else {
+            return;
+        };
+        if let Err(error) = control.give_to(who.uid.as_raw(), who.gid.as_raw()) {
+            tracing::warn!(
+                path = %control.path().display(), %error,
+                "the control socket stays root's: only root can use it"
+            );
+        }
     }
 
     /// Binds the admin listener and the control socket, and reads the files of the shared cache.
@@ -70,6 +85,7 @@ pub(super) struct Plans {
     provisions: Provisions,
     config: Config,
     listening: Vec<Listening>,
+    sandbox: sandbox::Status,
 }
 
 /// They are at work. Dropping it ends them: the snapshot is written, the file of the control socket removed, and who waits for the end at the
@@ -96,6 +112,7 @@ impl Plans {
             provisions: std::mem::take(&mut prepared.provisions),
             config: prepared.config.clone(),
             listening: prepared.listening(),
+            sandbox: prepared.sandbox,
         }
     }
 
@@ -121,13 +138,13 @@ impl Plans {
         });
         let (post, inbox) = post::open();
         inbox.serve(worker);
-        let board = Arc::new(Board::new(post, config.ready_requires));
+        let board = Arc::new(Board::new(post, config.ready_requires, self.sandbox));
         let admin = self.provisions.admin;
         if let Some(address) = admin.as_ref().and_then(|it| it.local_addr().ok()) {
             tracing::info!(%address, "metrics and health at http://{address}");
         }
         let admin = Admin::start(admin, Arc::clone(&board), service::watchdog())?;
-        let facts = Facts::new(config, self.listening, Arc::clone(cache));
+        let facts = Facts::new(config, self.listening, self.sandbox, Arc::clone(cache));
         let control = self
             .provisions
             .control
@@ -146,7 +163,7 @@ fn share(config: &Config, worker: &Rc<Worker>, store: Store) -> io::Result<()> {
     let url = url.unwrap_or_default();
     let shared = SharedConfig {
         labels: plan::labels(config),
-        authenticated: shared::is_authenticated(url),
+        authenticated: Place::parse(url).is_some_and(|place| place.is_authenticated()),
     };
     worker.turn(|state, _, _| state.engine.share(shared));
     shared::start(worker, store)?;

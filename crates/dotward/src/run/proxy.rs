@@ -69,7 +69,7 @@ impl Proxy {
         local_runtime()?.block_on(async {
             let shutdown = shutdown(orders);
             let passed = activation::take().map_err(refused)?;
-            let prepared = Prepared::with_sockets(config, passed)?.drop_privileges()?;
+            let mut prepared = Prepared::with_sockets(config, passed)?.drop_privileges()?;
             prepared.enter_sandbox();
             let ended = tokio::select! {
                 biased;

@@ -28,6 +28,13 @@ pub(super) enum Change {
         /// What they say.
         tls: Box<UpstreamTls>,
     },
+    /// Those of who is asked for the addresses of upstreams are good.
+    Helper {
+        /// Which.
+        place: usize,
+        /// What they say.
+        tls: Box<UpstreamTls>,
+    },
     /// Those of the TLS listeners are good.
     Listener(ListenerTls),
     /// They cannot be used.
@@ -45,6 +52,7 @@ type Stamp = Option<(u64, u64, u64, (i64, i64), (i64, i64))>;
 #[derive(Debug)]
 enum Owner {
     Upstream(UpstreamId, Box<UpstreamSettings>),
+    Helper(usize, Box<UpstreamSettings>),
     Listener(ServerIdentity),
 }
 
@@ -63,15 +71,13 @@ pub(super) struct Watched {
 pub(super) fn watched(config: &Config) -> Vec<Watched> {
     let upstreams = config.upstreams.iter().enumerate();
     let upstreams = upstreams.map(|(place, settings)| {
-        let identity = settings.client_identity.iter();
-        let files = identity
-            .flat_map(|it| [it.certificate_file.clone(), it.key_file.clone()])
-            .chain(roots_file(settings));
-        let settings = Box::new(settings.clone());
-        Watched::new(
-            Owner::Upstream(UpstreamId(place), settings),
-            files.collect(),
-        )
+        let owner = Owner::Upstream(UpstreamId(place), Box::new(settings.clone()));
+        Watched::new(owner, files_of(settings))
+    });
+    let helpers = config.bootstrap.iter().enumerate();
+    let helpers = helpers.map(|(place, settings)| {
+        let owner = Owner::Helper(place, Box::new(settings.clone()));
+        Watched::new(owner, files_of(settings))
     });
     let listener = config.listen_tls.iter().map(|identity| {
         let own = [&identity.certificate_file, &identity.key_file];
@@ -80,9 +86,17 @@ pub(super) fn watched(config: &Config) -> Vec<Watched> {
         Watched::new(Owner::Listener(identity.clone()), files)
     });
     upstreams
+        .chain(helpers)
         .chain(listener)
         .filter(|watched| !watched.files.is_empty())
         .collect()
+}
+
+/// What an upstream is verified by, and what it is shown.
+fn files_of(settings: &UpstreamSettings) -> Vec<PathBuf> {
+    let identity = settings.client_identity.iter();
+    let identity = identity.flat_map(|it| [it.certificate_file.clone(), it.key_file.clone()]);
+    identity.chain(roots_file(settings)).collect()
 }
 
 /// The file of roots, if anybody looks into it: with pins alone nobody does.
@@ -131,6 +145,12 @@ impl Watched {
                     tls: Box::new(tls),
                 })
             }
+            Owner::Helper(place, settings) => {
+                UpstreamTls::new(settings).map(|tls| Change::Helper {
+                    place: *place,
+                    tls: Box::new(tls),
+                })
+            }
             Owner::Listener(files) => ListenerTls::from_files(files).map(Change::Listener),
         };
         loaded.unwrap_or_else(|error| self.refused(&error))
@@ -139,6 +159,7 @@ impl Watched {
     fn refused(&self, error: &TlsSetupError) -> Change {
         let whose = match &self.owner {
             Owner::Upstream(_, settings) => format!("upstream {}", settings.name),
+            Owner::Helper(_, settings) => format!("bootstrap {}", settings.name),
             Owner::Listener(_) => "TLS listeners".to_owned(),
         };
         let error = error.to_string();

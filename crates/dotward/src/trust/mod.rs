@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::limits::{CERTIFICATES_LOOK, TRUST_FILES_LOOK};
 use crate::tls::client::UpstreamTls;
 use crate::tls::server::ListenerTls;
+use crate::upstream::bootstrap::Helpers;
 use crate::worker::{State, Worker};
 
 pub(crate) mod expiry;
@@ -50,16 +51,28 @@ impl Default for TrustPace {
 }
 
 /// Starts what looks at files, if there are any and they are where trust came from, and at certificates.
-pub(crate) fn start(worker: &Rc<Worker>, config: &Config, from_files: bool, pace: TrustPace) {
+pub(crate) fn start(
+    worker: &Rc<Worker>,
+    helpers: &Rc<Helpers>,
+    config: &Config,
+    from_files: bool,
+    pace: TrustPace,
+) {
     let watched = files::watched(config);
     if from_files && !watched.is_empty() {
-        tokio::task::spawn_local(watch_files(Rc::clone(worker), watched, pace.files));
+        let (worker, helpers) = (Rc::clone(worker), Rc::clone(helpers));
+        tokio::task::spawn_local(watch_files(worker, helpers, watched, pace.files));
     }
     tokio::task::spawn_local(watch_certificates(Rc::clone(worker), pace.certificates));
 }
 
 /// Looks at the files for ever. A look runs beside the worker: a file system that hangs must not hold up answers.
-async fn watch_files(worker: Rc<Worker>, mut watched: Vec<Watched>, pause: Duration) {
+async fn watch_files(
+    worker: Rc<Worker>,
+    helpers: Rc<Helpers>,
+    mut watched: Vec<Watched>,
+    pause: Duration,
+) {
     let mut settling = false;
     loop {
         tokio::time::sleep(if settling { pause / 10 } else { pause }).await;
@@ -74,7 +87,7 @@ async fn watch_files(worker: Rc<Worker>, mut watched: Vec<Watched>, pause: Durat
         watched = back;
         settling = watched.iter().any(Watched::is_settling);
         for change in changes {
-            worker.turn(|state, _, now| apply(state, change, now));
+            worker.turn(|state, _, now| apply(state, &helpers, change, now));
         }
     }
 }
@@ -86,7 +99,7 @@ async fn watch_certificates(worker: Rc<Worker>, pause: Duration) {
     }
 }
 
-fn apply(state: &mut State, change: Change, now: Moment) {
+fn apply(state: &mut State, helpers: &Helpers, change: Change, now: Moment) {
     match change {
         Change::Refused { whose, error } => tracing::warn!(
             whose,
@@ -94,6 +107,7 @@ fn apply(state: &mut State, change: Change, now: Moment) {
             "changed certificate files cannot be used and what was read before stays in force; put usable files in their place"
         ),
         Change::Upstream { upstream, tls } => replace_upstream(state, upstream, *tls, now),
+        Change::Helper { place, tls } => helpers.replace(place, *tls),
         Change::Listener(tls) => {
             replace_listener(state, tls, now);
             tracing::info!(

@@ -2,12 +2,15 @@
 //!
 //! Promises: asked over TLS with verification like everything else, never through the system's resolver and never through
 //! ourselves (either may depend on us); tried again with growing pauses until it works, and looked up again when the TTL has passed; a
-//! known address is kept while nothing better is found.
+//! known address is kept while nothing better is found. Files of certificates are read when the proxy is prepared, with the rights it has
+//! then, and again when they change (`trust`).
 //!
 //! Deliberately absent: any judgement of the answer but which addresses it holds.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dotward_core::upstream::UpstreamId;
@@ -17,15 +20,54 @@ use rustls::pki_types::ServerName;
 use super::one_shot;
 use crate::config::{Binding, Config, UpstreamSettings};
 use crate::limits::{BOOTSTRAP_KEPT, BOOTSTRAP_PAUSE};
+use crate::run::StartFault;
 use crate::tls::client::UpstreamTls;
 use crate::worker::Worker;
 
+/// Who is asked, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Helpers(Vec<Helper>);
+
 /// One upstream to ask, ready to be asked.
+#[derive(Debug)]
 struct Helper {
     name: String,
-    tls: UpstreamTls,
+    tls: RefCell<Arc<UpstreamTls>>,
     binding: Binding,
     endpoints: Vec<SocketAddr>,
+}
+
+impl Helpers {
+    /// Reads what they are verified by. Those that cannot be used are faults.
+    pub(crate) fn new(settings: &[UpstreamSettings], faults: &mut Vec<StartFault>) -> Self {
+        let helpers = settings.iter().filter_map(|settings| {
+            let fault = |error| {
+                faults.push(StartFault::UpstreamTls {
+                    upstream: settings.name.clone(),
+                    error,
+                });
+            };
+            let tls = UpstreamTls::new(settings).map_err(fault).ok()?;
+            Some(Helper {
+                name: settings.name.clone(),
+                tls: RefCell::new(Arc::new(tls)),
+                binding: settings.binding.clone(),
+                endpoints: settings.endpoints.clone(),
+            })
+        });
+        Self(helpers.collect())
+    }
+
+    /// Files of the one in this place were read again.
+    pub(crate) fn replace(&self, place: usize, tls: UpstreamTls) {
+        if let Some(helper) = self.0.get(place) {
+            tracing::info!(
+                bootstrap = helper.name,
+                "certificate files read again; they hold from now on"
+            );
+            *helper.tls.borrow_mut() = Arc::new(tls);
+        }
+    }
 }
 
 /// What was found.
@@ -35,13 +77,12 @@ struct Found {
 }
 
 /// Starts a task for each upstream that has no address.
-pub(crate) fn start(worker: &Rc<Worker>, config: &Config) {
+pub(crate) fn start(worker: &Rc<Worker>, config: &Config, helpers: &Rc<Helpers>) {
     let nameless = config
         .upstreams
         .iter()
         .enumerate()
         .filter(|(_, upstream)| upstream.endpoints.is_empty());
-    let bootstrap: Rc<[UpstreamSettings]> = config.bootstrap.as_slice().into();
     for (index, upstream) in nameless {
         let Some(name) = dns_name(upstream) else {
             continue;
@@ -51,7 +92,7 @@ pub(crate) fn start(worker: &Rc<Worker>, config: &Config) {
             UpstreamId(index),
             name,
             upstream.port,
-            Rc::clone(&bootstrap),
+            Rc::clone(helpers),
         );
         tokio::task::spawn_local(task);
     }
@@ -65,7 +106,14 @@ pub(crate) async fn endpoints(config: &Config, upstream: &UpstreamSettings) -> V
     let Some(name) = dns_name(upstream) else {
         return Vec::new();
     };
-    let found = look_up(&helpers(&config.bootstrap), &name).await;
+    let mut faults = Vec::new();
+    let helpers = Helpers::new(&config.bootstrap, &mut faults);
+    for fault in faults {
+        if let StartFault::UpstreamTls { upstream, error } = fault {
+            tracing::warn!(bootstrap = upstream, %error, "cannot be asked");
+        }
+    }
+    let found = look_up(&helpers, &name).await;
     let addresses = found.map(|found| found.addresses).unwrap_or_default();
     let endpoints = addresses.into_iter();
     endpoints
@@ -80,37 +128,18 @@ fn dns_name(upstream: &UpstreamSettings) -> Option<Name> {
     name.as_ref().parse().ok()
 }
 
-fn helpers(settings: &[UpstreamSettings]) -> Vec<Helper> {
-    settings
-        .iter()
-        .filter_map(|settings| match UpstreamTls::new(settings) {
-            Ok(tls) => Some(Helper {
-                name: settings.name.clone(),
-                tls,
-                binding: settings.binding.clone(),
-                endpoints: settings.endpoints.clone(),
-            }),
-            Err(error) => {
-                tracing::warn!(bootstrap = settings.name, %error, "cannot be asked");
-                None
-            }
-        })
-        .collect()
-}
-
 async fn find(
     worker: Rc<Worker>,
     upstream: UpstreamId,
     name: Name,
     port: u16,
-    bootstrap: Rc<[UpstreamSettings]>,
+    helpers: Rc<Helpers>,
 ) {
     let (first_pause, longest_pause) = BOOTSTRAP_PAUSE;
     let mut pause = first_pause;
     let mut known = Vec::new();
     loop {
-        // Certificates may have been renewed since the last time.
-        let Some(found) = look_up(&helpers(&bootstrap), &name).await else {
+        let Some(found) = look_up(&helpers, &name).await else {
             tracing::warn!(upstream = %name, again_in = ?pause, "address not found");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(longest_pause);
@@ -131,8 +160,9 @@ async fn find(
 
 /// Asks one helper after the other until one knows an address. IPv4 addresses come first: a host without IPv6 is still
 /// more common than one without IPv4.
-async fn look_up(helpers: &[Helper], name: &Name) -> Option<Found> {
-    for helper in helpers {
+async fn look_up(helpers: &Helpers, name: &Name) -> Option<Found> {
+    for helper in &helpers.0 {
+        let tls = Arc::clone(&helper.tls.borrow());
         for endpoint in &helper.endpoints {
             let mut found = Found {
                 addresses: Vec::new(),
@@ -140,7 +170,7 @@ async fn look_up(helpers: &[Helper], name: &Name) -> Option<Found> {
             };
             for qtype in [RecordType::A, RecordType::AAAA] {
                 let question = Question::new(name, qtype, Class::IN);
-                match one_shot::ask(&helper.tls, &helper.binding, *endpoint, &question).await {
+                match one_shot::ask(&tls, &helper.binding, *endpoint, &question).await {
                     Ok(answer) => collect(&answer.response, &mut found),
                     Err(error) => {
                         tracing::debug!(bootstrap = helper.name, %endpoint, %error, "no answer");

@@ -60,7 +60,10 @@ impl Facts {
         family.gauge([], count_f64(self.report.in_flight))?;
         let help = "Connections of clients, over TCP and TLS";
         let mut family = page.gauge("dotward_client_connections", help)?;
-        family.gauge([], as_f64(self.report.totals.streams))
+        family.gauge([], as_f64(self.report.totals.streams))?;
+        let help = "Clients over TLS hung up on because their network had too many handshakes";
+        let mut family = page.counter("dotward_client_handshakes_refused", help)?;
+        family.counter([], self.report.totals.handshakes_refused)
     }
 
     fn engine(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -253,7 +256,13 @@ impl Facts {
         let mut family = page.gauge("dotward_workers", "Workers that get new clients")?;
         family.gauge([], count_f64(self.report.active))?;
         let mut family = page.gauge("dotward_draining", "1 once no more queries are taken")?;
-        family.gauge([], yes_no(self.draining))
+        family.gauge([], yes_no(self.draining))?;
+        let help = "What the process has given up, by layer of the kernel";
+        let mut family = page.gauge("dotward_sandbox", help)?;
+        for (layer, enforced) in self.sandbox.layers() {
+            family.gauge([("layer", layer), ("state", enforced.word())], ONE)?;
+        }
+        Ok(())
     }
 
     fn process(&self, page: &mut Page<'_>) -> fmt::Result {

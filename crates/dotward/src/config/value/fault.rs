@@ -178,8 +178,7 @@ pub enum ValueFault {
     NotUtf8,
 }
 
-const STORE_REMEDY: &str =
-    "write redis://HOST[:PORT], rediss://HOST[:PORT] for TLS, unix:///PATH, or off";
+const STORE_REMEDY: &str = "write redis://HOST[:PORT], redis+sentinel://HOST,…/NAME, redis+cluster://HOST,…, each with rediss for TLS, unix:///PATH, or off";
 const PASSWORD_REMEDY: &str = "put the password into a file and name that with cache.shared_password_file \
                                (--shared-cache-password-file)";
 
