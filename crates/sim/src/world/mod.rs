@@ -9,7 +9,7 @@
 //! - a question is sent at most 3 times to one upstream and 6 times in all; an upstream has at most 4 connections, and as
 //!   many again that only wait for their last answers;
 //! - the engine counts exactly the clients who wait, and its queues hold no more than what came within a budget;
-//! - it never asks to be called again and again at one moment;
+//! - it never asks to be called again and again at one moment, but for a crowd of questions that it deals with in turns;
 //! - within 1.7 s after the faults have stopped somebody is answered, from then on everybody.
 
 mod ask;
@@ -27,7 +27,7 @@ use dotward_core::upstream::{CloseReason, ConnectionId, UpstreamConfig, Upstream
 use dotward_core::wire::frame::{FrameReader, append_frame};
 use dotward_core::wire::{QueryView, Question, ResponseView};
 
-use crate::harness::{Harness, Opened, START};
+use crate::harness::{Harness, Opened, START, TURNS_AT_ONCE};
 use crate::laws;
 pub use chance::Chance;
 use ledger::Ledger;
@@ -196,7 +196,7 @@ impl<'a> World<'a> {
             } else {
                 0
             };
-            if stuck > 3 {
+            if stuck > TURNS_AT_ONCE {
                 return Err("a busy loop: it wants to be called again at once".into());
             }
             self.harness.now = self.harness.now.max(next);
