@@ -200,15 +200,18 @@ impl State {
     }
 
     /// Before anything else in a turn: what stood before a sleep may look alive and not be. The second clock is read only when so
-    /// much time has passed since the last turn that there may have been a sleep.
-    fn notice_sleep(&mut self, now: Moment) {
+    /// much time has passed since the last turn that there may have been a sleep. True when there was one, which gave the engine
+    /// something to do.
+    fn notice_sleep(&mut self, now: Moment) -> bool {
         let passed = now.since(mem::replace(&mut self.last_turn, now));
         if passed > SLEEP_NOTICED
             && let Some(slept) = self.sleep.look(now, clock::awake())
         {
             tracing::info!(?slept, "the machine slept; connections are made anew");
             self.handle_network_change(now);
+            return true;
         }
+        false
     }
 
     /// Does all there is to do after an input.
@@ -443,12 +446,12 @@ impl Host for Worker {
         let now = clock::now();
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
-        state.notice_sleep(now);
+        let slept = state.notice_sleep(now);
         let result = input(&mut state.near, &mut state.engine, now);
         if state.busy.handle_turn(now, &state.near.counters) {
             self.crew.poke();
         }
-        if state.near.take_forwarded() {
+        if state.near.take_forwarded() || slept {
             state.settle(self, now);
         } else {
             state.near.flush();
@@ -479,3 +482,6 @@ async fn run_timer(worker: Rc<Worker>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
