@@ -32,6 +32,7 @@ use crate::events::EventLog;
 use crate::limits::SLEEP_NOTICED;
 use crate::listen::stream;
 use crate::near::{Far, Host, Near, ReplyTo};
+use crate::network::news::{Listener, News};
 use crate::shared::SharedCache;
 use crate::signal::{Ready, Signal};
 use crate::tally::Handshakes;
@@ -100,6 +101,8 @@ pub(crate) struct State {
     pub(crate) handshakes: Vec<Handshakes>,
     pub(crate) connections: SecondaryMap<ConnectionId, UpstreamConnection>,
     pub(crate) events: EventLog,
+    /// Wakes those who could not reach anybody.
+    pub(crate) news: News,
     /// The way to the cache that several instances share.
     pub(crate) shared: Option<SharedCache>,
     replies: Replies<Asked>,
@@ -136,6 +139,7 @@ impl State {
             bindings,
             connections: SecondaryMap::new(),
             events,
+            news: News::default(),
             shared: None,
             replies: Replies::default(),
             handed: Vec::new(),
@@ -189,6 +193,7 @@ impl State {
             *tls = Rc::new(tls.without_sessions());
         }
         self.engine.handle_network_change(now);
+        self.news.change();
     }
 
     /// Closes the streams of clients, of all workers, whose certificates would not be believed now.
@@ -410,6 +415,11 @@ impl Worker {
     /// What the task of the crew waits for.
     pub(crate) fn crew(&self) -> &Signal {
         &self.crew
+    }
+
+    /// Listens to news of the network from now on.
+    pub(crate) fn listen_to_news(&self) -> Listener {
+        self.state.borrow().news.listener()
     }
 
     /// An upstream has addresses it did not have.

@@ -194,7 +194,10 @@ mod tests {
         // Somebody else's may take both.
         assert!(overlaps(own_v6, one));
         assert!(overlaps(Ipv4Addr::LOCALHOST.to_ipv6_mapped().into(), one));
-        assert!(!overlaps(Ipv4Addr::LOCALHOST.to_ipv6_mapped().into(), other));
+        assert!(!overlaps(
+            Ipv4Addr::LOCALHOST.to_ipv6_mapped().into(),
+            other
+        ));
     }
 
     #[test]
