@@ -90,13 +90,7 @@ fn command(invocation: &Invocation) -> io::Result<u8> {
             list::write_list(&mut out, config, *json)?;
             GOOD
         }
-        Command::ConfigShow { json } => match with_warnings(invocation)? {
-            Some(loaded) => {
-                show::write_config(&mut out, &loaded, *json)?;
-                GOOD
-            }
-            None => WRONG,
-        },
+        Command::ConfigShow { json } => show_config(invocation, *json, &mut out)?,
         Command::ConfigSchema => {
             writeln!(out, "{:#}", settings::schema::schema())?;
             GOOD
@@ -212,6 +206,14 @@ fn remote(invocation: &Invocation, args: &RemoteArgs, out: &mut dyn Write) -> io
         Err(remote::RemoteError::Output(error)) => Err(error),
         Err(error) => Ok(failed(&error)),
     }
+}
+
+fn show_config(invocation: &Invocation, json: bool, out: &mut dyn Write) -> io::Result<u8> {
+    let Some(loaded) = with_warnings(invocation)? else {
+        return Ok(WRONG);
+    };
+    show::write_config(out, &loaded, json)?;
+    Ok(GOOD)
 }
 
 fn examine(invocation: &Invocation, json: bool, out: &mut dyn Write) -> io::Result<u8> {
