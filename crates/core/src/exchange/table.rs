@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 use slotmap::{SlotMap, new_key_type};
 use smallvec::SmallVec;
 
@@ -34,7 +34,9 @@ pub(crate) enum Joined<C> {
 #[derive(Debug)]
 pub(crate) struct ExchangeTable<C> {
     exchanges: SlotMap<ExchangeId, Exchange<C>>,
-    index: HashMap<ExchangeKey, ExchangeId, KeyHasher>,
+    /// The exchanges that can be joined, each with the hash of its key.
+    index: HashTable<(u64, ExchangeId)>,
+    hasher: KeyHasher,
     /// One entry a waiter, in order, because all waiters have the same budget. Entries of finished exchanges stay until they
     /// reach the front: at most what arrives within one budget.
     deadlines: VecDeque<(Moment, ExchangeId)>,
@@ -52,7 +54,8 @@ impl<C> ExchangeTable<C> {
         Self {
             exchanges: SlotMap::with_key(),
             shares: Shares::new(hasher.clone()),
-            index: HashMap::with_hasher(hasher),
+            index: HashTable::new(),
+            hasher,
             deadlines: VecDeque::new(),
             stale: VecDeque::new(),
             budget,
@@ -103,7 +106,7 @@ impl<C> ExchangeTable<C> {
             signed,
         } = request;
         let asked = Asked::new(&asker, group);
-        let key = ExchangeKey::new(&asked);
+        let key = ExchangeKey::new(&asked, &self.hasher);
         let waiter = Waiter {
             asker,
             client,
@@ -116,7 +119,7 @@ impl<C> ExchangeTable<C> {
             return Joined::Full(waiter.asker, waiter.client);
         }
         if !is_signed
-            && let Some(&id) = self.index.get(&key)
+            && let Some(id) = self.find(&key)
             && let Some(exchange) = self.exchanges.get_mut(id)
             && now.since(exchange.began) < self.budget / 2
             && exchange.has_room_for(waiter.asker.transport)
@@ -134,13 +137,18 @@ impl<C> ExchangeTable<C> {
             return Joined::Full(waiter.asker, waiter.client);
         }
         let transport = waiter.asker.transport;
-        let mut exchange = Exchange::new(key.clone(), asked, signed, transport, now);
-        exchange.join(waiter);
-        let id = self.exchanges.insert(exchange);
         if is_signed {
             self.signed += 1;
         } else {
-            self.index.insert(key, id);
+            // One that is too old to be joined makes room for this one.
+            self.close_to_joiners(self.find(&key), key.hash());
+        }
+        let hash = key.hash();
+        let mut exchange = Exchange::new(key, asked, signed, transport, now);
+        exchange.join(waiter);
+        let id = self.exchanges.insert(exchange);
+        if !is_signed {
+            self.open_to_joiners(id, hash);
         }
         self.note_waiter(id, source, stale, now);
         Joined::Began(id)
@@ -148,14 +156,15 @@ impl<C> ExchangeTable<C> {
 
     /// Begins an exchange for which nobody waits, unless the question is in flight or there is no room.
     pub(crate) fn begin(&mut self, asked: Asked, now: Moment) -> Option<ExchangeId> {
-        let key = ExchangeKey::new(&asked);
+        let key = ExchangeKey::new(&asked, &self.hasher);
         // Half of the room is for those who wait.
-        if self.index.contains_key(&key) || self.exchanges.len() >= EXCHANGES_MAX / 2 {
+        if self.find(&key).is_some() || self.exchanges.len() >= EXCHANGES_MAX / 2 {
             return None;
         }
-        let exchange = Exchange::new(key.clone(), asked, None, Transport::Udp, now);
+        let hash = key.hash();
+        let exchange = Exchange::new(key, asked, None, Transport::Udp, now);
         let id = self.exchanges.insert(exchange);
-        self.index.insert(key, id);
+        self.open_to_joiners(id, hash);
         self.deadlines.push_back((now + self.budget, id));
         Some(id)
     }
@@ -186,8 +195,8 @@ impl<C> ExchangeTable<C> {
         if self.exchanges.len() < EXCHANGES_MAX {
             return None;
         }
-        let key = ExchangeKey::new(&Asked::new(&request.asker, request.group));
-        if request.signed.is_none() && self.index.contains_key(&key) {
+        let key = ExchangeKey::new(&Asked::new(&request.asker, request.group), &self.hasher);
+        if request.signed.is_none() && self.find(&key).is_some() {
             return None;
         }
         self.drop_finished();
@@ -244,7 +253,7 @@ impl<C> ExchangeTable<C> {
         let exchange = self.exchanges.remove(id)?;
         self.note_gone(&exchange.waiters);
         self.signed -= usize::from(exchange.signed().is_some());
-        self.close_to_joiners(&exchange.key, id);
+        self.close_to_joiners(Some(id), exchange.key.hash());
         self.drop_finished();
         Some(exchange)
     }
@@ -269,16 +278,32 @@ impl<C> ExchangeTable<C> {
             if expired.is_empty() && !exchange.waiters.is_empty() {
                 continue;
             }
-            let key = exchange.key.clone();
+            let hash = exchange.key.hash();
             self.note_gone(&expired);
-            self.close_to_joiners(&key, id);
+            self.close_to_joiners(Some(id), hash);
             return Some((id, expired));
         }
     }
 
-    fn close_to_joiners(&mut self, key: &ExchangeKey, id: ExchangeId) {
-        if self.index.get(key) == Some(&id) {
-            self.index.remove(key);
+    /// The exchange of this question that can be joined.
+    fn find(&self, key: &ExchangeKey) -> Option<ExchangeId> {
+        let is_it = |(hash, id): &(u64, ExchangeId)| {
+            let exchange = self.exchanges.get(*id);
+            *hash == key.hash() && exchange.is_some_and(|it| it.key == *key)
+        };
+        self.index.find(key.hash(), is_it).map(|(_, id)| *id)
+    }
+
+    fn open_to_joiners(&mut self, id: ExchangeId, hash: u64) {
+        self.index
+            .insert_unique(hash, (hash, id), |(hash, _)| *hash);
+    }
+
+    fn close_to_joiners(&mut self, id: Option<ExchangeId>, hash: u64) {
+        if let Some(id) = id
+            && let Ok(entry) = self.index.find_entry(hash, |(_, other)| *other == id)
+        {
+            entry.remove();
         }
     }
 

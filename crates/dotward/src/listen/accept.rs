@@ -22,6 +22,7 @@ use super::opening::Opening;
 use super::stream;
 use crate::clock;
 use crate::crew;
+use crate::events::Repeats;
 use crate::limits::{ACCEPT_PAUSE, CLIENT_IDLE, LISTEN_BACKLOG};
 use crate::near::Host;
 use crate::signal::Signal;
@@ -37,7 +38,7 @@ pub(crate) async fn accept(
     tls: bool,
     signal: Rc<Signal>,
 ) {
-    let mut turnstile = Turnstile::default();
+    let (mut turnstile, mut shortage) = (Turnstile::default(), Repeats::default());
     loop {
         let pause = tokio::select! {
             () = signal.stopped() => break,
@@ -48,7 +49,7 @@ pub(crate) async fn accept(
                     tokio::task::yield_now().await;
                     tls.then(|| turnstile.pass(clock::now())).flatten()
                 }
-                Err(error) => pause_after(&error),
+                Err(error) => pause_after(&error, &mut shortage),
             }
         };
         if let Some(pause) = pause {
@@ -77,11 +78,16 @@ fn welcome(worker: &Rc<Worker>, socket: TcpStream, address: SocketAddr, tls: boo
 }
 
 /// A failed accept mostly concerns one connection, which is gone; want of descriptors or memory lasts longer.
-fn pause_after(error: &std::io::Error) -> Option<Duration> {
+fn pause_after(error: &std::io::Error, told: &mut Repeats) -> Option<Duration> {
     let shortage = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
     let is_shortage = Errno::from_io_error(error).is_some_and(|errno| shortage.contains(&errno));
     is_shortage.then(|| {
-        tracing::debug!(%error, "accepting is slowed down");
+        if let Some(times) = told.note(clock::now()) {
+            tracing::warn!(
+                %error, times,
+                "clients over TCP and TLS have to wait; look at the limits of this machine (RLIMIT_NOFILE, fs.file-max, memory)"
+            );
+        }
         ACCEPT_PAUSE
     })
 }
