@@ -541,7 +541,7 @@ fn a_warm_connection_that_ends_before_it_was_of_use_is_not_dialed_without_end() 
                 ended += 1;
             }
             bench.wait(20);
-            if bench.now.as_nanos() % 60_000_000_000 == 0 {
+            if bench.now.as_nanos().is_multiple_of(60_000_000_000) {
                 dialed.push(bench.opened.len());
             }
         }
