@@ -176,6 +176,10 @@ pub(crate) const ONE_SHOT: Duration = Duration::from_secs(5);
 /// Questions of `dotward upstream rank` for one upstream. More would measure nothing better, and are asked of other people's servers.
 pub(crate) const RANK_QUESTIONS: u32 = 1000;
 
+/// Shortest and longest pause between two looks of `dotward top`. Each is a turn of the worker and a response over the control socket.
+pub(crate) const TOP_PAUSE: (Duration, Duration) =
+    (Duration::from_millis(100), Duration::from_secs(60));
+
 /// First and longest pause between tries to find an upstream's address.
 pub(crate) const BOOTSTRAP_PAUSE: (Duration, Duration) =
     (Duration::from_millis(500), Duration::from_secs(30));
