@@ -1,5 +1,10 @@
 //! One client asks all it can, another one now and then: the second is served as if the first were not there.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests; a panic is how a test fails"
+)]
+
 use core::time::Duration;
 use std::collections::VecDeque;
 
