@@ -10,9 +10,12 @@ use std::io::{self, IsTerminal, Write};
 
 use tokio::sync::watch;
 
-use crate::cli::{self, Command, Invocation, QueryArgs, RemoteArgs};
+use crate::cli::{self, Command, Invocation, QueryArgs, RemoteArgs, SetupArgs};
 use crate::commands::demo::DemoError;
-use crate::commands::{check, demo, explain, generated, healthcheck, list, query, remote, version};
+use crate::commands::{
+    check, demo, doctor, explain, generated, healthcheck, list, query, remote, setup, show, survey,
+    version,
+};
 use crate::config::report::{Style, write_faults, write_warnings};
 use crate::config::{Config, Disk, Loaded, Refused, control_path, load};
 use crate::plain::Screen;
@@ -80,6 +83,27 @@ fn command(invocation: &Invocation) -> io::Result<u8> {
             list::write_list(&mut out, config, *json)?;
             GOOD
         }
+        Command::ConfigShow { json } => match with_warnings(invocation)? {
+            Some(loaded) => {
+                show::write_config(&mut out, &loaded, *json)?;
+                GOOD
+            }
+            None => WRONG,
+        },
+        Command::ConfigSchema => {
+            writeln!(out, "{:#}", settings::schema::schema())?;
+            GOOD
+        }
+        Command::UpstreamSurvey(args) => match config(invocation)? {
+            Some(config) => {
+                let mut bar = bar();
+                let bar = bar.as_mut().map(|it| it as &mut dyn Write);
+                good_or_failed(survey::write_survey(&mut out, bar, &config, args)?)
+            }
+            None => WRONG,
+        },
+        Command::Doctor { json } => examine(invocation, *json, &mut out)?,
+        Command::Setup(args) => set_up(invocation, args, &mut out)?,
         Command::Remote(args) => remote(invocation, args, &mut out)?,
         Command::Healthcheck => healthcheck(invocation)?,
         Command::Completions { shell } => {
@@ -189,13 +213,48 @@ fn remote(invocation: &Invocation, args: &RemoteArgs, out: &mut dyn Write) -> io
     }
 }
 
+fn examine(invocation: &Invocation, json: bool, out: &mut dyn Write) -> io::Result<u8> {
+    let control = control_path(&invocation.options, std::env::vars_os(), &Disk);
+    let control = control.ok().flatten();
+    let mut bar = bar();
+    let bar = bar.as_mut().map(|it| it as &mut dyn Write);
+    let found = doctor::write_findings(out, bar, &loaded(invocation), control.as_deref(), json)?;
+    Ok(good_or_failed(found))
+}
+
+fn set_up(invocation: &Invocation, args: &SetupArgs, out: &mut dyn Write) -> io::Result<u8> {
+    let Some(config) = config(invocation)? else {
+        return Ok(WRONG);
+    };
+    match setup::run(out, &config, args) {
+        Ok(()) => Ok(GOOD),
+        Err(setup::SetupError::Output(error)) => Err(error),
+        Err(error) => Ok(failed(&error)),
+    }
+}
+
+fn good_or_failed(good: bool) -> u8 {
+    if good { GOOD } else { FAILED }
+}
+
+/// Where progress is shown: a terminal, or nowhere.
+fn bar() -> Option<io::Stderr> {
+    let err = io::stderr();
+    err.is_terminal().then_some(err)
+}
+
 /// The configuration, or `None` after its faults were written.
 fn config(invocation: &Invocation) -> io::Result<Option<Config>> {
+    Ok(with_warnings(invocation)?.map(|loaded| loaded.config))
+}
+
+/// The same with where it came from.
+fn with_warnings(invocation: &Invocation) -> io::Result<Option<Loaded>> {
     let mut err = io::stderr().lock();
     match loaded(invocation) {
         Ok(loaded) => {
             write_warnings(&mut err, &loaded.warnings)?;
-            Ok(Some(loaded.config))
+            Ok(Some(loaded))
         }
         Err(refused) => {
             write_warnings(&mut err, &refused.warnings)?;

@@ -159,6 +159,9 @@ pub(crate) const INTERFACES: usize = 1024;
 /// Longest that one question of our own may take, from TCP to answer (`dotward query`, bootstrap).
 pub(crate) const ONE_SHOT: Duration = Duration::from_secs(5);
 
+/// Questions of `dotward upstream rank` for one upstream. More would measure nothing better, and are asked of other people's servers.
+pub(crate) const RANK_QUESTIONS: u32 = 1000;
+
 /// First and longest pause between tries to find an upstream's address.
 pub(crate) const BOOTSTRAP_PAUSE: (Duration, Duration) =
     (Duration::from_millis(500), Duration::from_secs(30));

@@ -37,5 +37,6 @@ mod shared_fleet;
 mod snapshot;
 mod split_horizon;
 mod stopping;
+mod survey;
 mod trust;
 mod workers;
