@@ -9,9 +9,7 @@ use smallvec::SmallVec;
 
 use super::share::{Shares, Source};
 use super::{Asked, Attempt, Exchange, ExchangeKey, KeyHasher, Request, Waiter};
-use crate::limits::{
-    EXCHANGES_MAX, SHED_AFTER, SIGNED_EXCHANGES_MAX, STALE_AFTER, WAITERS_PER_EXCHANGE_MAX,
-};
+use crate::limits::{EXCHANGES_MAX, SHED_AFTER, SIGNED_EXCHANGES_MAX, STALE_AFTER};
 use crate::time::Moment;
 use crate::wire::{Asker, Transport};
 
@@ -45,8 +43,9 @@ pub(crate) struct ExchangeTable<C> {
     budget: Duration,
     waiters: usize,
     shares: Shares,
-    /// Exchanges of signed queries.
+    /// Exchanges of signed queries, and whose they are.
     signed: usize,
+    signed_shares: Shares,
 }
 
 impl<C> ExchangeTable<C> {
@@ -54,6 +53,7 @@ impl<C> ExchangeTable<C> {
         Self {
             exchanges: SlotMap::with_key(),
             shares: Shares::new(hasher.clone()),
+            signed_shares: Shares::new(hasher.clone()),
             index: HashTable::new(),
             hasher,
             deadlines: VecDeque::new(),
@@ -115,7 +115,8 @@ impl<C> ExchangeTable<C> {
             stale,
         };
         let is_signed = signed.is_some();
-        if is_signed && self.signed >= SIGNED_EXCHANGES_MAX {
+        let left = SIGNED_EXCHANGES_MAX.saturating_sub(self.signed);
+        if is_signed && !self.signed_shares.admits(source, left) {
             return Joined::Full(waiter.asker, waiter.client);
         }
         if !is_signed
@@ -124,11 +125,10 @@ impl<C> ExchangeTable<C> {
             && now.since(exchange.began) < self.budget / 2
             && exchange.has_room_for(waiter.asker.transport)
         {
-            let enough = exchange.waiters.len() >= WAITERS_PER_EXCHANGE_MAX;
-            if enough || !self.shares.admits(source, EXCHANGES_MAX) {
+            if !exchange.admits(source) || !self.shares.admits(source, EXCHANGES_MAX) {
                 return Joined::Full(waiter.asker, waiter.client);
             }
-            exchange.join(waiter);
+            exchange.join(waiter, &self.hasher);
             self.note_waiter(id, source, stale, now);
             return Joined::Waits;
         }
@@ -139,13 +139,14 @@ impl<C> ExchangeTable<C> {
         let transport = waiter.asker.transport;
         if is_signed {
             self.signed += 1;
+            self.signed_shares.take(source);
         } else {
             // One that is too old to be joined makes room for this one.
             self.close_to_joiners(self.find(&key), key.hash());
         }
         let hash = key.hash();
-        let mut exchange = Exchange::new(key, asked, signed, transport, now);
-        exchange.join(waiter);
+        let mut exchange = Exchange::new(key, asked, signed, transport, source, now);
+        exchange.join(waiter, &self.hasher);
         let id = self.exchanges.insert(exchange);
         if !is_signed {
             self.open_to_joiners(id, hash);
@@ -162,7 +163,7 @@ impl<C> ExchangeTable<C> {
             return None;
         }
         let hash = key.hash();
-        let exchange = Exchange::new(key, asked, None, Transport::Udp, now);
+        let exchange = Exchange::new(key, asked, None, Transport::Udp, Source::NOBODY, now);
         let id = self.exchanges.insert(exchange);
         self.open_to_joiners(id, hash);
         self.deadlines.push_back((now + self.budget, id));
@@ -239,10 +240,8 @@ impl<C> ExchangeTable<C> {
         if let Some(exchange) = self.exchanges.get_mut(id) {
             for mut waiter in waiters {
                 waiter.stale = false;
-                let earlier = |other: &Waiter<C>| other.deadline <= waiter.deadline;
-                let place = exchange.waiters.partition_point(earlier);
                 self.shares.take(waiter.source);
-                exchange.waiters.insert(place, waiter);
+                exchange.rejoin(waiter, &self.hasher);
                 self.waiters += 1;
             }
         }
@@ -252,7 +251,10 @@ impl<C> ExchangeTable<C> {
     pub(crate) fn remove(&mut self, id: ExchangeId) -> Option<Exchange<C>> {
         let exchange = self.exchanges.remove(id)?;
         self.note_gone(&exchange.waiters);
-        self.signed -= usize::from(exchange.signed().is_some());
+        if exchange.signed().is_some() {
+            self.signed -= 1;
+            self.signed_shares.give_back(exchange.source);
+        }
         self.close_to_joiners(Some(id), exchange.key.hash());
         self.drop_finished();
         Some(exchange)
@@ -330,10 +332,11 @@ impl<C> ExchangeTable<C> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::SignedQuery;
     use super::*;
-    use crate::limits::STREAM_WAITERS_PER_EXCHANGE_MAX;
+    use crate::limits::{STREAM_WAITERS_PER_EXCHANGE_MAX, WAITERS_PER_EXCHANGE_MAX};
     use crate::upstream::GroupId;
-    use crate::wire::{Class, Flags, Question, RecordType, Transport};
+    use crate::wire::{Class, Flags, QueryView, Question, RecordType, Transport};
 
     const BUDGET: Duration = Duration::from_secs(2);
 
@@ -483,14 +486,74 @@ mod tests {
         let mut table = table();
         for client in 0..u32::try_from(WAITERS_PER_EXCHANGE_MAX).unwrap() {
             assert!(!matches!(
-                table.join(request("a"), client, at(0)),
+                table.join(request_of(client, "a"), client, at(0)),
                 Joined::Full(..)
             ));
         }
         assert!(matches!(
-            table.join(request("a"), 9, at(0)),
+            table.join(request_of(90_000, "a"), 9, at(0)),
             Joined::Full(_, 9)
         ));
+    }
+
+    fn signed_query() -> SignedQuery {
+        let octets: &[u8] = b"\0\x07\x01\0\0\x01\0\0\0\0\0\x01\x01a\0\0\x01\0\x01\
+            \x03key\0\x00\xfa\x00\xff\x00\x00\x00\x00\x00\x03MAC";
+        SignedQuery::of(&QueryView::parse(octets).unwrap()).unwrap()
+    }
+
+    /// Takes as many of `number` requests as there is room for, and counts them.
+    fn taken(table: &mut ExchangeTable<u32>, number: usize, one: impl Fn() -> Request) -> usize {
+        (0..number)
+            .filter(|_| !matches!(table.join(one(), 0, at(0)), Joined::Full(..)))
+            .count()
+    }
+
+    #[test]
+    fn who_asks_the_same_again_and_again_leaves_others_half_of_those_who_may_wait_for_it() {
+        let mut table = table();
+        let all = WAITERS_PER_EXCHANGE_MAX;
+        assert_eq!(taken(&mut table, all, || request_of(1, "a")), all / 2);
+        assert_eq!(taken(&mut table, all, || request_of(2, "a")), all / 4);
+        assert_eq!(taken(&mut table, 10, || request_of(3, "a")), 10);
+        let (_, gone) = table.take_expired(at(2_000)).unwrap();
+        assert_eq!(gone.len(), all / 2 + all / 4 + 10);
+    }
+
+    #[test]
+    fn who_waits_no_longer_gives_the_place_back() {
+        let mut table = table();
+        let stale = || Request {
+            stale: true,
+            ..request_of(1, "a")
+        };
+        let all = WAITERS_PER_EXCHANGE_MAX;
+        assert_eq!(taken(&mut table, all, stale), all / 2);
+        let (id, waiters) = table.take_stale(at(1_800)).unwrap();
+        let exchange = table.get_mut(id).unwrap();
+        assert!(waiters.len() == all / 2 && exchange.admits(source(1)));
+        table.wait_on(id, waiters);
+        let exchange = table.get_mut(id).unwrap();
+        assert!(!exchange.admits(source(1)) && exchange.admits(source(2)));
+    }
+
+    #[test]
+    fn one_client_gets_half_of_the_room_for_signed_queries() {
+        let query = signed_query();
+        let signed = |client| Request {
+            signed: Some(query.clone()),
+            ..request_of(client, "a")
+        };
+        let mut table = table();
+        let all = SIGNED_EXCHANGES_MAX;
+        assert_eq!(taken(&mut table, all, || signed(1)), all / 2);
+        assert_eq!(taken(&mut table, all, || signed(2)), all / 4);
+        assert_eq!(taken(&mut table, 10, || signed(3)), 10);
+        while let Some((id, _)) = table.take_expired(at(2_000)) {
+            table.remove(id).unwrap();
+        }
+        assert_eq!(table.signed, 0);
+        assert_eq!(taken(&mut table, all, || signed(1)), all / 2);
     }
 
     #[test]
