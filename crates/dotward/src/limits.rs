@@ -184,6 +184,14 @@ pub(crate) const TOP_PAUSE: (Duration, Duration) =
 pub(crate) const BOOTSTRAP_PAUSE: (Duration, Duration) =
     (Duration::from_millis(500), Duration::from_secs(30));
 
+/// Longest such pause while no address is known because nobody could be asked: until then questions fail, and the network may be back
+/// without any news (a router that lost its own line).
+pub(crate) const BOOTSTRAP_UNREACHED: Duration = Duration::from_secs(1);
+
+/// A try that is under way when there is news of the network has this long to end before it begins anew: it may wait for somebody
+/// who was out of reach when it began.
+pub(crate) const BOOTSTRAP_OVERTAKEN: Duration = Duration::from_secs(1);
+
 /// Bounds of the time a found address is kept before it is looked up again; in between its TTL decides.
 pub(crate) const BOOTSTRAP_KEPT: (Duration, Duration) =
     (Duration::from_secs(60), Duration::from_secs(3600));
