@@ -144,9 +144,11 @@ fn reread(upstream: &UpstreamSettings) {
         panic!("{spec} is not one upstream: {:?}", again.upstreams);
     };
     let parts = |it: &UpstreamSettings| {
+        // The port is that of addresses yet to be found.
+        let port = it.endpoints.is_empty().then_some(it.port);
         (
             it.endpoints.clone(),
-            it.port,
+            port,
             it.tls_name.clone(),
             it.pins.clone(),
         )

@@ -20,6 +20,7 @@ mod events;
 mod limits;
 mod near;
 mod network;
+mod plain;
 mod post;
 mod service;
 mod signal;

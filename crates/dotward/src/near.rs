@@ -24,6 +24,7 @@ use slotmap::{SlotMap, new_key_type};
 use crate::clock::{self, WallClock};
 use crate::counters::Counters;
 use crate::events::Repeats;
+use crate::listen::handshakes::HandshakeRate;
 use crate::listen::stream::{ClientKey, Clients};
 use crate::listen::udp::UdpPort;
 use crate::signal::Signal;
@@ -99,6 +100,8 @@ pub(crate) struct Near {
     pub(crate) listen_tls: SharedListenerTls,
     /// Whose PROXY headers say who asks.
     pub(crate) balancers: Acl,
+    /// How many TLS handshakes they get.
+    pub(crate) handshakes: Arc<HandshakeRate>,
     pub(crate) counters: Arc<Counters>,
     /// Replies of this turn whose time is to be counted.
     pub(crate) at_once: AtOnce,
@@ -109,6 +112,8 @@ pub(crate) struct Near {
     forwarded: bool,
     /// Queries above a rate, as they are told of.
     limited: Repeats,
+    /// Handshakes above a rate, likewise.
+    refused: Repeats,
 }
 
 impl Near {
@@ -116,6 +121,7 @@ impl Near {
     pub(crate) fn new(
         front: Arc<Front>,
         clients: Clients,
+        handshakes: Arc<HandshakeRate>,
         listen_tls: SharedListenerTls,
         counters: Arc<Counters>,
     ) -> Self {
@@ -127,12 +133,14 @@ impl Near {
             reply: Vec::new(),
             listen_tls,
             balancers: Acl::new(&[]),
+            handshakes,
             counters,
             at_once: AtOnce::default(),
             wall: WallClock::default(),
             nudge: Rc::default(),
             forwarded: false,
             limited: Repeats::default(),
+            refused: Repeats::default(),
         }
     }
 
@@ -171,6 +179,22 @@ impl Near {
                 "queries over UDP above the rate of one client network (limits.rate, limits.octets); told to use TCP or dropped"
             );
         }
+    }
+
+    /// Whether a client gets a TLS handshake; counts and tells of it when not.
+    pub(crate) fn admits_handshake(&mut self, address: IpAddr, now: Moment) -> bool {
+        if self.handshakes.admit(address, now) {
+            return true;
+        }
+        tracing::debug!(%address, "no handshake for a client");
+        self.counters.handshakes_refused.add(1);
+        if let Some(handshakes) = self.refused.note(now) {
+            tracing::warn!(
+                handshakes,
+                "TLS handshakes above the rate of one client network (limits.handshakes); hung up on"
+            );
+        }
+        false
     }
 
     /// Whether anything was forwarded since the last call.

@@ -17,8 +17,8 @@ use dotward_core::rate::RateConfig;
 use dotward_core::upstream::{GroupConfig, GroupId, Strategy, UpstreamConfig, UpstreamId};
 
 use crate::config::{
-    AnswerSettings, Config, LocalData, LocalRecord, RouteSettings, Suffix, UpstreamSettings,
-    policy_routes,
+    AnswerSettings, Config, LimitSettings, LocalData, LocalRecord, RouteSettings, Suffix,
+    UpstreamSettings, policy_routes,
 };
 
 /// What is kept. `key` is the secret of its hash.
@@ -76,18 +76,23 @@ pub(crate) fn front(config: &Config, secrets: &Secrets, cache: Arc<Cache>) -> Fr
         allow: Acl::new(&config.allow),
         deny: config.deny,
         policy: policy(config),
-        rate: Some(RateConfig {
-            queries: limits.rate,
-            octets: limits.octets,
-            slip: limits.slip,
-            prefix_v4: limits.prefix_v4,
-            prefix_v6: limits.prefix_v6,
-            exempt: Acl::new(&limits.exempt),
-            key: secrets.rate,
-        }),
+        rate: Some(rate(limits, secrets.rate)),
         options: options(&config.answers, secrets.cookies),
         cache,
     })
+}
+
+/// What client networks get. `key` says where each is counted.
+pub(crate) fn rate(limits: &LimitSettings, key: [u8; 16]) -> RateConfig {
+    RateConfig {
+        queries: limits.rate,
+        octets: limits.octets,
+        slip: limits.slip,
+        prefix_v4: limits.prefix_v4,
+        prefix_v6: limits.prefix_v6,
+        exempt: Acl::new(&limits.exempt),
+        key,
+    }
 }
 
 fn options(answers: &AnswerSettings, secret: [u8; COOKIE_SECRET_LEN]) -> OptionsConfig {

@@ -26,6 +26,7 @@ use crate::descriptors;
 use crate::events::EventLog;
 use crate::listen::doors::Doors;
 use crate::listen::follow;
+use crate::listen::handshakes::HandshakeRate;
 use crate::listen::holder::Holder;
 use crate::listen::places::Places;
 use crate::listen::sockets::Bound;
@@ -389,7 +390,10 @@ impl Service {
 
     async fn drain(&self, limit: Duration) -> usize {
         let began = Instant::now();
-        self.doors.stop();
+        // Who connected before the order is served as far as he asked, so all of them are admitted, and what they sent is known to the event
+        // loop, before what was sent is read for the last time.
+        self.doors.stop().await;
+        tokio::task::yield_now().await;
         let unanswered = self.crew.drain(limit).await;
         tracing::info!(unanswered, took = ?began.elapsed(), "drained");
         unanswered
@@ -414,6 +418,10 @@ fn supplies(config: &Config, cache: Arc<Cache>) -> io::Result<Supplies> {
         allow: Acl::new(&config.allow),
         keeps_ports: false,
         places: Arc::new(Places::new(places, config.limits.clients_per_source)),
+        handshakes: Arc::new(HandshakeRate::new(
+            config.limits.handshakes,
+            plan::rate(&config.limits, random()?),
+        )),
         balancers: Acl::new(&config.proxy_from),
         listen_tls: SharedListenerTls::default(),
     })

@@ -118,7 +118,7 @@ fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn ask_udp(address: SocketAddr) -> io::Result<()> {
+pub(super) fn ask_udp(address: SocketAddr) -> io::Result<()> {
     let unspecified: IpAddr = match address {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

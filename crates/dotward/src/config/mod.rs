@@ -55,6 +55,7 @@ pub use load::{Loaded, Refused, control_path, load};
 pub use near::{BindRules, ListenAddress, ListenInterface, ListenTransport, RunAs, ServerIdentity};
 pub use report::{Style, Warning};
 pub(crate) use routes::{own_endpoint, policy_routes};
+pub(crate) use upstreams::of_preset as preset_settings;
 
 pub use dotward_core::front::{CookieSecrets, Cookies, Deny};
 pub use dotward_core::upstream::{Protocol, Strategy};

@@ -32,6 +32,7 @@ use crate::clock;
 use crate::config::Workers;
 use crate::counters::Counters;
 use crate::limits::{LEAVE_LOOK, WORKERS_MAX};
+use crate::listen::handshakes::HandshakeRate;
 use crate::listen::places::Places;
 use crate::listen::stream::Clients;
 use crate::listen::{accept, udp};
@@ -63,6 +64,7 @@ pub(crate) struct Supplies {
     /// The ports are somebody else's, who keeps them when this process ends.
     pub(crate) keeps_ports: bool,
     pub(crate) places: Arc<Places>,
+    pub(crate) handshakes: Arc<HandshakeRate>,
     pub(crate) listen_tls: SharedListenerTls,
 }
 
@@ -72,6 +74,7 @@ impl Supplies {
         let mut near = Near::new(
             Arc::clone(&self.front),
             Clients::new(self.allow.clone(), Arc::clone(&self.places)),
+            Arc::clone(&self.handshakes),
             self.listen_tls.clone(),
             counters,
         );

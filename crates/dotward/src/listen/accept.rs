@@ -2,24 +2,26 @@
 //!
 //! Promises:
 //! - A client that may not ask is let go at once and takes nobody's place; a load balancer, which speaks for others, is heard first.
-//! - Accepting never ends because of an error; want of descriptors slows it down.
+//! - Accepting never ends because of an error; want of descriptors slows it down, and so do more TLS handshakes than one listener gets.
 //!
 //! Deliberately absent: what clients say (`opening`, `stream`).
 
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::Poll;
+use std::time::Duration;
 
 use dotward_core::front::Client;
 use dotward_core::wire::Transport;
 use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
 
+use super::handshakes::Turnstile;
 use super::opening::Opening;
 use super::stream;
+use crate::clock;
 use crate::crew;
-use crate::limits::{ACCEPT_PAUSE, CLIENT_IDLE, LISTEN_BACKLOG};
+use crate::events::Repeats;
+use crate::limits::{ACCEPT_FAILURES, ACCEPT_PAUSE, CLIENT_IDLE, LISTEN_BACKLOG};
 use crate::near::Host;
 use crate::signal::Signal;
 use crate::stream::Stream;
@@ -34,25 +36,47 @@ pub(crate) async fn accept(
     tls: bool,
     signal: Rc<Signal>,
 ) {
+    let (mut turnstile, mut shortage) = (Turnstile::default(), Repeats::default());
+    let mut failures = 0;
     loop {
-        tokio::select! {
+        let pause = tokio::select! {
             () = signal.stopped() => break,
             accepted = listener.accept() => match accepted {
                 Ok((socket, address)) => {
+                    failures = 0;
                     welcome(&worker, socket, address, tls);
                     // A stream that had to go gives its descriptor back when its task ends, which is to be before the next comes.
                     tokio::task::yield_now().await;
+                    tls.then(|| turnstile.pass(clock::now())).flatten()
                 }
-                Err(error) => pause_after(&error).await,
+                Err(error) => {
+                    failures += 1;
+                    pause_after(&error, failures, &mut shortage)
+                }
+            }
+        };
+        if let Some(pause) = pause {
+            tokio::select! {
+                () = signal.stopped() => break,
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
-    // Who had connected before the order to stop is served, as far as it asked already.
+    // Who had connected before the order to stop is served, as far as it asked already. Asked of the kernel: the event loop may not know yet
+    // of who came last.
+    let Ok(listener) = listener.into_std() else {
+        return;
+    };
     for _ in 0..LISTEN_BACKLOG {
-        let look = poll_fn(|cx| Poll::Ready(listener.poll_accept(cx)));
-        match look.await {
-            Poll::Ready(Ok((socket, address))) => welcome(&worker, socket, address, tls),
-            Poll::Ready(Err(_)) | Poll::Pending => return,
+        let Ok((socket, address)) = listener.accept() else {
+            return;
+        };
+        match socket
+            .set_nonblocking(true)
+            .and_then(|()| TcpStream::from_std(socket))
+        {
+            Ok(socket) => welcome(&worker, socket, address, tls),
+            Err(error) => tracing::debug!(%error, %address, "a client is let go"),
         }
     }
 }
@@ -65,13 +89,18 @@ fn welcome(worker: &Rc<Worker>, socket: TcpStream, address: SocketAddr, tls: boo
     }
 }
 
-/// A failed accept mostly concerns one connection, which is gone; want of descriptors or memory lasts longer.
-async fn pause_after(error: &std::io::Error) {
+/// A failed accept mostly concerns one connection, which is gone; want of descriptors or memory lasts longer, and so does whatever comes
+/// again and again.
+fn pause_after(error: &std::io::Error, failures: u32, told: &mut Repeats) -> Option<Duration> {
     let shortage = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    if Errno::from_io_error(error).is_some_and(|errno| shortage.contains(&errno)) {
-        tracing::debug!(%error, "accepting is slowed down");
-        tokio::time::sleep(ACCEPT_PAUSE).await;
+    let is_shortage = Errno::from_io_error(error).is_some_and(|errno| shortage.contains(&errno));
+    if is_shortage && let Some(times) = told.note(clock::now()) {
+        tracing::warn!(
+            %error, times,
+            "clients over TCP and TLS have to wait; look at the limits of this machine (RLIMIT_NOFILE, fs.file-max, memory)"
+        );
     }
+    (is_shortage || failures >= ACCEPT_FAILURES).then_some(ACCEPT_PAUSE)
 }
 
 /// Serves a client that connected and may be heard.
@@ -82,6 +111,10 @@ pub(crate) fn admit<H: Host>(host: &Rc<H>, socket: TcpStream, address: SocketAdd
     // An IPv4 client of a dual-stack socket is the same client to an access list.
     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
     let admitted = host.near_turn(|near, _, now| {
+        let is_balancer = near.balancers.contains(address.ip());
+        if tls && !is_balancer && !near.admits_handshake(address.ip(), now) {
+            return None;
+        }
         let (stream, transport) = match tls.then(|| near.listen_tls.accept()) {
             None => (Stream::plain(socket), Transport::Tcp),
             Some(None) => return None,
@@ -91,7 +124,7 @@ pub(crate) fn admit<H: Host>(host: &Rc<H>, socket: TcpStream, address: SocketAdd
                 return None;
             }
         };
-        let opening = if near.balancers.contains(address.ip()) {
+        let opening = if is_balancer {
             Opening::Header
         } else {
             Opening::of(&stream)

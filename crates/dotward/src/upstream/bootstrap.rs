@@ -109,7 +109,9 @@ pub(crate) async fn endpoints(config: &Config, upstream: &UpstreamSettings) -> V
     let mut faults = Vec::new();
     let helpers = Helpers::new(&config.bootstrap, &mut faults);
     for fault in faults {
-        tracing::warn!("{fault}");
+        if let StartFault::UpstreamTls { upstream, error } = fault {
+            tracing::warn!(bootstrap = upstream, %error, "cannot be asked");
+        }
     }
     let found = look_up(&helpers, &name).await;
     let addresses = found.map(|found| found.addresses).unwrap_or_default();

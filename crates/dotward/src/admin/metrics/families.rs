@@ -12,6 +12,7 @@ use super::Facts;
 use super::writer::{NANOS, ONE, Page, as_f64, count_f64, yes_no};
 use crate::admin::board::UpstreamReport;
 use crate::admin::health::state_word;
+use crate::logging;
 use crate::tally::HandshakeFacts;
 
 impl Collector for Facts {
@@ -60,7 +61,10 @@ impl Facts {
         family.gauge([], count_f64(self.report.in_flight))?;
         let help = "Connections of clients, over TCP and TLS";
         let mut family = page.gauge("dotward_client_connections", help)?;
-        family.gauge([], as_f64(self.report.totals.streams))
+        family.gauge([], as_f64(self.report.totals.streams))?;
+        let help = "Clients over TLS hung up on because their network had too many handshakes";
+        let mut family = page.counter("dotward_client_handshakes_refused", help)?;
+        family.counter([], self.report.totals.handshakes_refused)
     }
 
     fn engine(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -259,7 +263,9 @@ impl Facts {
         for (layer, enforced) in self.sandbox.layers() {
             family.gauge([("layer", layer), ("state", enforced.word())], ONE)?;
         }
-        Ok(())
+        let help = "Lines that the log did not take";
+        page.counter("dotward_log_lines_dropped", help)?
+            .counter([], logging::dropped())
     }
 
     fn process(&self, page: &mut Page<'_>) -> fmt::Result {
