@@ -32,8 +32,8 @@ pub(super) struct End {
 impl End {
     /// Whether nothing was reached. ICMP tells of a datagram what a dial tells of a stream.
     fn is_unreached(&self) -> bool {
-        let icmp = self.datagram && self.reason != CloseReason::Silent;
-        self.reason.is_failure() && (!self.was_ready || icmp)
+        let icmp = matches!(self.reason, CloseReason::Refused | CloseReason::Unreachable);
+        self.reason.is_failure() && (!self.was_ready || (self.datagram && icmp))
     }
 
     /// Whether it was opened in vain, and the next one is likely to be as well.
@@ -48,10 +48,11 @@ impl End {
         self.was_ready && self.unanswered == 0 && self.answered > 0 && peers
     }
 
-    /// Whether it was open, asked, and good for nothing.
+    /// Whether it was open, asked, and good for nothing. Not so when a datagram was written by somebody else.
     fn is_silent(&self) -> bool {
         let asked = self.was_ready && self.answered == 0 && self.unanswered > 0;
-        asked && self.reason.is_failure()
+        let forged = self.datagram && self.reason == CloseReason::Misbehaved;
+        asked && self.reason.is_failure() && !forged
     }
 }
 

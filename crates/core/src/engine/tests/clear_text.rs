@@ -95,3 +95,27 @@ fn datagram_sockets_are_bounded_and_the_rest_goes_over_streams() {
     }
     assert_eq!(bench.opened.len(), DATAGRAMS_PER_UPSTREAM_MAX + 1);
 }
+
+#[test]
+fn what_anybody_can_send_to_a_port_says_nothing_about_the_upstream() {
+    let mut bench = datagrams();
+    bench.ask(1, "a.corp.example");
+    let query = sent(&mut bench, 0);
+    for junk in [&b""[..], b"\x01", b"no header  "] {
+        receive_datagram(&mut bench, 0, junk);
+    }
+    assert_eq!(bench.state(0), Some(HealthState::Up));
+    receive_datagram(&mut bench, 0, &response(&query, GOOD));
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+    bench.ask(2, "b.corp.example");
+    let query = sent(&mut bench, 1);
+    for _ in 0..20 {
+        let forged = response(&(query.0, "evil.example".into()), GOOD);
+        receive_datagram(&mut bench, 1, &forged);
+    }
+    assert_eq!(bench.state(0), Some(HealthState::Up));
+    bench.connect(2);
+    let queries = bench.written_bare(2);
+    bench.answer(2, &queries[0]);
+    assert_eq!(bench.outcomes()[1], (2, GOOD, None), "over a stream");
+}
