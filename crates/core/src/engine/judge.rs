@@ -9,7 +9,7 @@ use super::Engine;
 use super::event::Event;
 use crate::limits::{GROWTH_PAUSE, KEEP_WARM_IDLE_MIN};
 use crate::time::Moment;
-use crate::upstream::{CloseReason, Connection, ConnectionId, UpstreamId};
+use crate::upstream::{CloseReason, Connection, ConnectionId, Protocol, UpstreamId};
 
 /// How a connection ended.
 pub(super) struct End {
@@ -70,13 +70,21 @@ impl<C> Engine<C> {
         }
         if end.reason == CloseReason::NoResources {
             self.pause_growth(upstream, now);
+        } else if end.is_unreached() && self.is_aside(upstream, end.datagram) {
+            self.pause_growth(upstream, now);
         } else if end.is_unreached() {
             self.handle_dial_failed(upstream, end.endpoint, end.reason, now);
         } else if end.is_idle() {
             self.learn_idle_limit(upstream, end.idle, now);
-        } else if end.is_silent() {
+        } else if end.is_silent() && !self.is_aside(upstream, end.datagram) {
             self.handle_upstream_silence(upstream, now);
         }
+    }
+
+    /// Whether a connection, or one `datagram`, is a stream to an upstream for datagrams: what it cannot do says nothing about those.
+    pub(super) fn is_aside(&self, upstream: UpstreamId, datagram: bool) -> bool {
+        let state = self.upstreams.get(upstream.0);
+        !datagram && state.is_some_and(|state| state.protocol == Protocol::Udp)
     }
 
     fn handle_dial_failed(
