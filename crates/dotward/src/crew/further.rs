@@ -106,7 +106,7 @@ impl State {
                 self.hand.in_flight -= 1;
                 self.near.counters.shed.add(1);
                 let mut reply = mem::take(&mut self.near.reply);
-                self.near.front.refuse_overloaded(&request, &mut reply);
+                self.near.front.refuse_overloaded(&request, now, &mut reply);
                 self.near.deliver(to, &reply, now);
                 self.near.reply = reply;
             }
