@@ -100,6 +100,7 @@ impl Watch {
                 Read::Nothing | Read::Something => {}
             }
             worker.turn(|state, _, now| {
+                state.news.hint();
                 let picture = self.look(state);
                 let found = picture::difference(&self.picture, &picture);
                 self.picture = picture;
