@@ -68,15 +68,14 @@ impl<C> Engine<C> {
                 state.warmth.handle_served();
             }
         }
-        if end.reason == CloseReason::NoResources {
-            self.pause_growth(upstream, now);
-        } else if end.is_unreached() && self.is_aside(upstream, end.datagram) {
+        let aside = self.is_aside(upstream, end.datagram);
+        if end.reason == CloseReason::NoResources || (aside && end.is_unreached()) {
             self.pause_growth(upstream, now);
         } else if end.is_unreached() {
             self.handle_dial_failed(upstream, end.endpoint, end.reason, now);
         } else if end.is_idle() {
             self.learn_idle_limit(upstream, end.idle, now);
-        } else if end.is_silent() && !self.is_aside(upstream, end.datagram) {
+        } else if end.is_silent() && !aside {
             self.handle_upstream_silence(upstream, now);
         }
     }
