@@ -156,6 +156,10 @@ pub const WITHOUT_EDNS: Duration = Duration::from_secs(900);
 /// walk through its name.
 pub const QUERY_RECORDS_MAX: usize = 16;
 
+/// How long an upstream or a group that is part of the configuration no longer keeps its name, so that a question that was decided before
+/// the change means what it meant: several times [`QUESTION_BUDGET`].
+pub const RETIRED_KEPT: Duration = Duration::from_secs(10);
+
 /// Events kept for a shell that does not fetch them.
 pub const EVENTS_MAX: usize = 1_024;
 

@@ -2,9 +2,10 @@
 //!
 //! Promises: writing never holds up an answer. Lines go to a thread through a bounded queue; when it is full (a disk that hangs, a
 //! terminal that is stopped) lines are dropped, counted, and the count is told as soon as there is room. A log that takes nothing
-//! does not keep the process from ending.
+//! does not keep the process from ending. The file is opened anew whenever the log is configured again, so that one that was moved away by
+//! a log rotation is let go.
 //!
-//! Deliberately absent: rotation, and the choice of what is logged.
+//! Deliberately absent: rotation itself, and the choice of what is logged.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -12,12 +13,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::{self as lines, MakeWriter};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
@@ -49,6 +50,8 @@ impl Drop for LogGuard {
 
 enum Message {
     Line(Vec<u8>),
+    /// Where lines go from here on.
+    Target(Target),
     End,
 }
 
@@ -88,37 +91,122 @@ impl std::error::Error for LogError {}
 ///
 /// [`LogError`], ready to be shown.
 pub fn start(settings: &LogSettings) -> Result<LogGuard, LogError> {
-    let target: Box<dyn Write + Send> = match &settings.file {
-        None => Box::new(io::stderr()),
-        Some(path) => Box::new(open(path).map_err(|error| LogError::File {
-            path: path.clone(),
-            error,
-        })?),
-    };
-    let (guard, queue) = start_thread(target).map_err(LogError::Thread)?;
+    let next = Next::default();
+    let (guard, queue) = start_thread(target(settings)?, next.clone()).map_err(LogError::Thread)?;
     let (level, handle) = reload::Layer::new(settings.level);
-    let layer = lines::layer()
-        .with_target(false)
-        .with_ansi(false)
-        .with_writer(queue);
-    let layer = match settings.format {
-        LogFormat::Text => layer.boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).boxed(),
-    };
-    let subscriber = tracing_subscriber::registry().with(level).with(layer);
+    let (format, of_format) = reload::Layer::new(formatted(settings.format, queue.clone()));
+    let subscriber = tracing_subscriber::registry().with(level).with(format);
     // Only the first subscriber of a process counts; a second start (in tests) keeps it.
     if subscriber.try_init().is_ok() {
-        drop(LEVEL.set(handle));
+        let log = Log {
+            level: handle,
+            format: of_format,
+            queue,
+            next,
+        };
+        drop(LOG.set(log));
     }
     Ok(guard)
 }
 
-/// The level of the process's log, which can be changed; there once logging has started.
-static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+fn target(settings: &LogSettings) -> Result<Target, LogError> {
+    let Some(path) = &settings.file else {
+        return Ok(Box::new(io::stderr()));
+    };
+    let file = open(path).map_err(|error| LogError::File {
+        path: path.clone(),
+        error,
+    })?;
+    Ok(Box::new(file))
+}
+
+/// What takes the lines.
+type Target = Box<dyn Write + Send>;
+
+/// What takes the lines from the next one on, where the queue was too full to say so.
+#[derive(Clone, Default)]
+struct Next(Arc<Mutex<Option<Target>>>);
+
+impl Next {
+    fn set(&self, target: Target) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(target);
+    }
+
+    fn take(&self) -> Option<Target> {
+        let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        next.take()
+    }
+}
+
+type Levelled = Layered<reload::Layer<LevelFilter, Registry>, Registry>;
+type Formatted = Box<dyn Layer<Levelled> + Send + Sync>;
+
+fn formatted(format: LogFormat, queue: LineQueue) -> Formatted {
+    let layer = lines::layer()
+        .with_target(false)
+        .with_ansi(false)
+        .with_writer(queue);
+    match format {
+        LogFormat::Text => layer.boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    }
+}
+
+/// The log of the process.
+struct Log {
+    level: reload::Handle<LevelFilter, Registry>,
+    format: reload::Handle<Formatted, Levelled>,
+    queue: LineQueue,
+    next: Next,
+}
+
+/// There once logging has started.
+static LOG: OnceLock<Log> = OnceLock::new();
+
+/// Other settings for the log, with what they name open already.
+pub(crate) struct Change {
+    level: LevelFilter,
+    format: LogFormat,
+    target: Target,
+}
+
+impl Change {
+    /// Opens what `settings` name, anew if it is open already.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`], ready to be shown.
+    pub(crate) fn prepare(settings: &LogSettings) -> Result<Self, LogError> {
+        Ok(Self {
+            level: settings.level,
+            format: settings.format,
+            target: target(settings)?,
+        })
+    }
+
+    /// Has all lines from now on go by it. Nothing happens where logging was not started by [`start`].
+    pub(crate) fn apply(self) {
+        let Some(log) = LOG.get() else {
+            return;
+        };
+        // Behind the lines that wait for the target of before.
+        let target = Message::Target(self.target);
+        if let Err(full) = log.queue.lines.try_send(target)
+            && let TrySendError::Full(Message::Target(target)) = full
+        {
+            log.next.set(target);
+        }
+        let levelled = log.level.reload(self.level);
+        let format = formatted(self.format, log.queue.clone());
+        if let (Err(error), _) | (_, Err(error)) = (levelled, log.format.reload(format)) {
+            tracing::error!(%error, "the log keeps its form");
+        }
+    }
+}
 
 /// From which level on lines are written; `None` before logging has started.
 pub fn level() -> Option<LevelFilter> {
-    LEVEL.get()?.clone_current()
+    LOG.get()?.level.clone_current()
 }
 
 /// Writes lines from this level on.
@@ -127,7 +215,7 @@ pub fn level() -> Option<LevelFilter> {
 ///
 /// When logging was not started by [`start`].
 pub fn set_level(level: LevelFilter) -> Result<(), &'static str> {
-    let changed = LEVEL.get().map(|handle| handle.reload(level));
+    let changed = LOG.get().map(|log| log.level.reload(level));
     match changed {
         Some(Ok(())) => Ok(()),
         Some(Err(_)) | None => Err("this program does not write its log itself"),
@@ -135,7 +223,7 @@ pub fn set_level(level: LevelFilter) -> Result<(), &'static str> {
 }
 
 /// Starts the thread that writes to `target`.
-fn start_thread(target: Box<dyn Write + Send>) -> io::Result<(LogGuard, LineQueue)> {
+fn start_thread(target: Target, next: Next) -> io::Result<(LogGuard, LineQueue)> {
     let (lines, queue) = sync_channel(LOG_LINES);
     let (alive, over) = sync_channel(0);
     let ending = Arc::new(AtomicBool::new(false));
@@ -143,6 +231,7 @@ fn start_thread(target: Box<dyn Write + Send>) -> io::Result<(LogGuard, LineQueu
     let writer = Writer {
         queue,
         target,
+        next,
         dropped: Arc::clone(&dropped),
         ending: Arc::clone(&ending),
         _alive: alive,
@@ -169,7 +258,8 @@ fn open(path: &Path) -> io::Result<File> {
 /// What the thread has.
 struct Writer {
     queue: Receiver<Message>,
-    target: Box<dyn Write + Send>,
+    target: Target,
+    next: Next,
     dropped: Arc<AtomicU64>,
     ending: Arc<AtomicBool>,
     /// Tells the guard by its end that everything is written.
@@ -179,6 +269,9 @@ struct Writer {
 impl Writer {
     fn run(mut self) {
         while let Some(line) = self.next_line() {
+            if let Some(target) = self.next.take() {
+                self.replace(target);
+            }
             self.tell_dropped();
             // There is nobody to tell that telling failed.
             drop(self.target.write_all(&line));
@@ -187,17 +280,25 @@ impl Writer {
         drop(self.target.flush());
     }
 
-    fn next_line(&self) -> Option<Vec<u8>> {
-        // Once the end is near nothing is waited for: a queue that was full did not take the word of it.
-        let message = if self.ending.load(Ordering::Acquire) {
-            self.queue.try_recv().ok()
-        } else {
-            self.queue.recv().ok()
-        };
-        match message? {
-            Message::Line(line) => Some(line),
-            Message::End => None,
+    fn next_line(&mut self) -> Option<Vec<u8>> {
+        loop {
+            // Once the end is near nothing is waited for: a queue that was full did not take the word of it.
+            let message = if self.ending.load(Ordering::Acquire) {
+                self.queue.try_recv().ok()
+            } else {
+                self.queue.recv().ok()
+            };
+            match message? {
+                Message::Line(line) => return Some(line),
+                Message::Target(target) => self.replace(target),
+                Message::End => return None,
+            }
         }
+    }
+
+    fn replace(&mut self, target: Target) {
+        drop(self.target.flush());
+        self.target = target;
     }
 
     fn tell_dropped(&mut self) {
@@ -282,7 +383,8 @@ mod tests {
     fn a_stuck_log_with_a_full_queue_does_not_hold_up_the_end() {
         let (open, gate) = sync_channel(1);
         let (written, lines) = sync_channel(2 * LOG_LINES);
-        let (guard, queue) = start_thread(Box::new(Stuck { gate, written })).unwrap();
+        let (guard, queue) =
+            start_thread(Box::new(Stuck { gate, written }), Next::default()).unwrap();
         let all = LOG_LINES + 10;
         for _ in 0..all {
             queue.make_writer().write_all(b"line\n").unwrap();

@@ -32,6 +32,7 @@ use crate::events::EventLog;
 use crate::limits::SLEEP_NOTICED;
 use crate::listen::stream;
 use crate::near::{Far, Host, Near, ReplyTo};
+use crate::reload::Reloads;
 use crate::shared::SharedCache;
 use crate::signal::{Ready, Signal};
 use crate::tally::Handshakes;
@@ -39,6 +40,7 @@ use crate::tls::client::UpstreamTls;
 use crate::trust::TrustStatus;
 use crate::upstream::datagram;
 use crate::upstream::driver::{self, UpstreamConnection};
+use crate::upstream::listed::Listed;
 
 /// Whose question it is, and where its reply goes.
 #[derive(Debug)]
@@ -93,6 +95,12 @@ pub(crate) struct State {
     pub(crate) active: usize,
     /// By upstream; `None` for those spoken to in the clear.
     pub(crate) upstreams: Vec<Option<Rc<UpstreamTls>>>,
+    /// The upstreams of the configuration, in its order. Those that were part of it before have places in the other lists and none here.
+    pub(crate) listed: Vec<Listed>,
+    /// How the configuration was read again.
+    pub(crate) reloads: Reloads,
+    /// Ways to upstreams are not to be compared with those of before.
+    pub(crate) ways_are_others: bool,
     /// From where each upstream is connected to.
     pub(crate) bindings: Vec<Rc<Binding>>,
     pub(crate) trust: TrustStatus,
@@ -134,6 +142,9 @@ impl State {
             trust: TrustStatus::new(events.names().to_vec(), &upstreams),
             upstreams,
             bindings,
+            listed: Vec::new(),
+            reloads: Reloads::default(),
+            ways_are_others: false,
             connections: SecondaryMap::new(),
             events,
             shared: None,

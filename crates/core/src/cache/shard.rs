@@ -109,6 +109,11 @@ impl Store {
         }
     }
 
+    /// Answers are worth a place for so long after they expired.
+    pub(super) fn set_stale(&mut self, stale: core::time::Duration) {
+        self.stale = stale;
+    }
+
     pub(super) fn octets(&self) -> usize {
         self.small.octets + self.main.octets
     }

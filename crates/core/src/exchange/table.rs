@@ -13,6 +13,7 @@ use crate::limits::{
     EXCHANGES_MAX, SHED_AFTER, SIGNED_EXCHANGES_MAX, STALE_AFTER, WAITERS_PER_EXCHANGE_MAX,
 };
 use crate::time::Moment;
+use crate::upstream::GroupId;
 use crate::wire::{Asker, Transport};
 
 new_key_type! {
@@ -158,6 +159,16 @@ impl<C> ExchangeTable<C> {
         self.index.insert(key, id);
         self.deadlines.push_back((now + self.budget, id));
         Some(id)
+    }
+
+    /// Leaves the exchanges of these groups to those who wait for them: nobody joins them any more, and what they bring is not kept.
+    pub(crate) fn leave_behind(&mut self, groups: &[GroupId]) {
+        for (_, exchange) in &mut self.exchanges {
+            if groups.contains(&exchange.asked.group) {
+                exchange.leave_behind();
+                self.index.remove(&exchange.key);
+            }
+        }
     }
 
     fn note_waiter(&mut self, id: ExchangeId, source: Source, stale: bool, now: Moment) {

@@ -22,8 +22,6 @@ use std::sync::Arc;
 use std::thread::{JoinHandle, available_parallelism};
 use std::time::Duration;
 
-use dotward_core::front::Front;
-use dotward_core::policy::Acl;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -34,7 +32,7 @@ use crate::limits::{LEAVE_LOOK, WORKERS_MAX};
 use crate::listen::places::Places;
 use crate::listen::stream::Clients;
 use crate::listen::{accept, udp};
-use crate::near::{Host, Near, SharedListenerTls};
+use crate::near::{Host, Near, SharedListenerTls, Terms};
 use crate::signal::Ready;
 use crate::worker::{self, State, Worker};
 
@@ -56,9 +54,7 @@ pub(crate) fn most(workers: Workers) -> usize {
 /// What every worker's near side is made of.
 #[derive(Clone)]
 pub(crate) struct Supplies {
-    pub(crate) front: Arc<Front>,
-    pub(crate) allow: Acl,
-    pub(crate) balancers: Acl,
+    pub(crate) terms: Terms,
     /// The ports are somebody else's, who keeps them when this process ends.
     pub(crate) keeps_ports: bool,
     pub(crate) places: Arc<Places>,
@@ -69,12 +65,12 @@ impl Supplies {
     /// The near side of a worker that counts there.
     pub(crate) fn near(&self, counters: Arc<Counters>) -> Near {
         let mut near = Near::new(
-            Arc::clone(&self.front),
-            Clients::new(self.allow.clone(), Arc::clone(&self.places)),
+            Arc::clone(&self.terms.front),
+            Clients::new(self.terms.allow.clone(), Arc::clone(&self.places)),
             self.listen_tls.clone(),
             counters,
         );
-        near.balancers = self.balancers.clone();
+        near.balancers = self.terms.balancers.clone();
         near
     }
 }
@@ -128,15 +124,23 @@ impl Crew {
         &self.first
     }
 
-    /// Has every worker judge queries by `front` from now on.
-    #[expect(dead_code, reason = "for whoever reads the configuration again")]
-    pub(crate) fn replace_front(&self, front: &Arc<Front>) {
-        self.supplies.borrow_mut().front = Arc::clone(front);
-        self.first
-            .near_turn(|near, _, _| near.front = Arc::clone(front));
+    /// Has every worker, those to come included, go by `terms` from now on.
+    pub(crate) fn replace_terms(&self, terms: &Terms) {
+        self.supplies.borrow_mut().terms = terms.clone();
+        self.first.near_turn(|near, _, _| near.adopt(terms.clone()));
         for link in self.links.borrow().iter() {
-            link.tell(Instruction::Front(Arc::clone(front)));
+            link.tell(Instruction::Terms(Box::new(terms.clone())));
         }
+    }
+
+    /// What every worker goes by.
+    pub(crate) fn terms(&self) -> Terms {
+        self.supplies.borrow().terms.clone()
+    }
+
+    /// How many client streams there may be.
+    pub(crate) fn places(&self) -> Arc<Places> {
+        Arc::clone(&self.supplies.borrow().places)
     }
 
     /// Has the first `active` workers work, and starts those that are missing.

@@ -59,19 +59,16 @@ pub(super) struct Watched {
     changed: Option<Vec<Stamp>>,
 }
 
-/// All files of a configuration.
-pub(super) fn watched(config: &Config) -> Vec<Watched> {
-    let upstreams = config.upstreams.iter().enumerate();
-    let upstreams = upstreams.map(|(place, settings)| {
+/// All files of a configuration whose upstreams have these names.
+pub(super) fn watched(config: &Config, ids: &[UpstreamId]) -> Vec<Watched> {
+    let upstreams = config.upstreams.iter().zip(ids);
+    let upstreams = upstreams.map(|(settings, id)| {
         let identity = settings.client_identity.iter();
         let files = identity
             .flat_map(|it| [it.certificate_file.clone(), it.key_file.clone()])
             .chain(roots_file(settings));
         let settings = Box::new(settings.clone());
-        Watched::new(
-            Owner::Upstream(UpstreamId(place), settings),
-            files.collect(),
-        )
+        Watched::new(Owner::Upstream(*id, settings), files.collect())
     });
     let listener = config.listen_tls.iter().map(|identity| {
         let own = [&identity.certificate_file, &identity.key_file];

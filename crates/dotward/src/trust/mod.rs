@@ -17,6 +17,7 @@ use std::time::Duration;
 use dotward_core::time::Moment;
 use dotward_core::upstream::{ConnectionId, UpstreamId};
 use rustls::pki_types::UnixTime;
+use tokio::task::AbortHandle;
 
 use crate::config::Config;
 use crate::limits::{CERTIFICATES_LOOK, TRUST_FILES_LOOK};
@@ -49,13 +50,38 @@ impl Default for TrustPace {
     }
 }
 
-/// Starts what looks at files, if there are any and they are where trust came from, and at certificates.
-pub(crate) fn start(worker: &Rc<Worker>, config: &Config, from_files: bool, pace: TrustPace) {
-    let watched = files::watched(config);
-    if from_files && !watched.is_empty() {
-        tokio::task::spawn_local(watch_files(Rc::clone(worker), watched, pace.files));
-    }
+/// Starts what looks at certificates.
+pub(crate) fn start(worker: &Rc<Worker>, pace: TrustPace) {
     tokio::task::spawn_local(watch_certificates(Rc::clone(worker), pace.certificates));
+}
+
+/// What looks at files. Dropping it ends that.
+#[derive(Debug, Default)]
+pub(crate) struct FileWatch(Option<AbortHandle>);
+
+impl Drop for FileWatch {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+impl FileWatch {
+    /// Starts to look at the files of `config`, whose upstreams are called `ids`, if there are any.
+    pub(crate) fn start(
+        worker: &Rc<Worker>,
+        config: &Config,
+        ids: &[UpstreamId],
+        pace: TrustPace,
+    ) -> Self {
+        let watched = files::watched(config, ids);
+        if watched.is_empty() {
+            return Self::default();
+        }
+        let watch = watch_files(Rc::clone(worker), watched, pace.files);
+        Self(Some(tokio::task::spawn_local(watch).abort_handle()))
+    }
 }
 
 /// Looks at the files for ever. A look runs beside the worker: a file system that hangs must not hold up answers.
@@ -110,7 +136,12 @@ pub(crate) fn replace_listener(state: &mut State, tls: ListenerTls, now: Moment)
     state.let_go_of_clients(same_trust);
 }
 
-fn replace_upstream(state: &mut State, upstream: UpstreamId, tls: UpstreamTls, now: Moment) {
+pub(crate) fn replace_upstream(
+    state: &mut State,
+    upstream: UpstreamId,
+    tls: UpstreamTls,
+    now: Moment,
+) {
     let place = state.upstreams.get_mut(upstream.0);
     let Some(place) = place.and_then(Option::as_mut) else {
         return;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use dotward_core::upstream::UpstreamId;
 use dotward_core::wire::{Class, Name, Question, RecordType, ResponseView, Section};
 use rustls::pki_types::ServerName;
+use tokio::task::AbortHandle;
 
 use super::one_shot;
 use crate::config::{Binding, Config, UpstreamSettings};
@@ -34,26 +35,61 @@ struct Found {
     ttl: Duration,
 }
 
-/// Starts a task for each upstream that has no address.
-pub(crate) fn start(worker: &Rc<Worker>, config: &Config) {
-    let nameless = config
-        .upstreams
-        .iter()
-        .enumerate()
-        .filter(|(_, upstream)| upstream.endpoints.is_empty());
-    let bootstrap: Rc<[UpstreamSettings]> = config.bootstrap.as_slice().into();
-    for (index, upstream) in nameless {
-        let Some(name) = dns_name(upstream) else {
-            continue;
-        };
-        let task = find(
-            Rc::clone(worker),
-            UpstreamId(index),
-            name,
-            upstream.port,
-            Rc::clone(&bootstrap),
-        );
-        tokio::task::spawn_local(task);
+/// The tasks that look for addresses, one for each upstream that has none. Dropping it ends them.
+#[derive(Debug, Default)]
+pub(crate) struct Finders {
+    /// Who is asked.
+    helpers: Vec<UpstreamSettings>,
+    tasks: Vec<Finder>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Finder {
+    upstream: UpstreamId,
+    name: Name,
+    port: u16,
+    task: AbortHandle,
+}
+
+impl Drop for Finder {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Finders {
+    /// Looks for the addresses that `config` does not have, whose upstreams are called `ids`. What was looked for in the same way before goes on.
+    pub(crate) fn set(&mut self, worker: &Rc<Worker>, config: &Config, ids: &[UpstreamId]) {
+        if self.helpers != config.bootstrap {
+            self.helpers.clone_from(&config.bootstrap);
+            self.tasks.clear();
+        }
+        let bootstrap: Rc<[UpstreamSettings]> = self.helpers.as_slice().into();
+        let mut before = std::mem::take(&mut self.tasks);
+        for (settings, upstream) in config.upstreams.iter().zip(ids) {
+            let nameless = settings.endpoints.is_empty();
+            let Some(name) = dns_name(settings).filter(|_| nameless) else {
+                continue;
+            };
+            let (upstream, port) = (*upstream, settings.port);
+            let known = before
+                .iter()
+                .position(|it| (it.upstream, &it.name, it.port) == (upstream, &name, port));
+            if let Some(known) = known {
+                self.tasks.push(before.swap_remove(known));
+                continue;
+            }
+            let helpers = Rc::clone(&bootstrap);
+            let task = find(Rc::clone(worker), upstream, name.clone(), port, helpers);
+            let task = tokio::task::spawn_local(task).abort_handle();
+            self.tasks.push(Finder {
+                upstream,
+                name,
+                port,
+                task,
+            });
+        }
     }
 }
 

@@ -136,7 +136,7 @@ fn help(arguments: &[&str]) -> String {
 
 #[test]
 fn short_help_fits_one_screen_and_ends_with_three_examples() {
-    let commands: [&[&str]; 16] = [
+    let commands: [&[&str]; 17] = [
         &[],
         &["run"],
         &["demo"],
@@ -148,6 +148,7 @@ fn short_help_fits_one_screen_and_ends_with_three_examples() {
         &["version"],
         &["status"],
         &["log-level"],
+        &["reload"],
         &["drain"],
         &["cache"],
         &["cache", "stats"],
