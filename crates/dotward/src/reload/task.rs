@@ -32,7 +32,7 @@ pub(crate) struct Reloader {
     pub(crate) drain: Drain,
 }
 
-/// Does what is asked for until nobody can ask any more.
+/// Does what is asked for, and keeps what goes by the configuration. For ever: whoever starts it ends it.
 pub(crate) async fn serve(mut reloader: Reloader, mut calls: Calls) {
     while let Some(Call { trigger, answer }) = calls.0.recv().await {
         service::tell_reloading();
@@ -48,6 +48,8 @@ pub(crate) async fn serve(mut reloader: Reloader, mut calls: Calls) {
             drop(answer.send(outcome));
         }
     }
+    // Nobody can ask any more, but finders and watchers are needed on.
+    std::future::pending().await
 }
 
 /// `None` for nothing, so that a line is not filled with it.
