@@ -21,7 +21,7 @@ from lab.asking import PORT, TLS_PORT, Unexpected, fresh, tcp, udp  # noqa: E402
 from lab.messages import query  # noqa: E402
 from lab.processes import Program, wait_until  # noqa: E402
 from lab.upstream import Upstream  # noqa: E402
-from rows import CHECKS, dnssec, edns, handling, signed, sizes, streams  # noqa: E402, F401
+from rows import CHECKS, caching, dnssec, edns, handling, signed, sizes, streams  # noqa: E402, F401
 
 DOTWARD = os.path.abspath(os.environ.get("DOTWARD", "target/release/dotward"))
 PROJECT = os.path.dirname(HERE)
@@ -32,12 +32,13 @@ UPSTREAM_PORT, SECOND_PORT, OLD_PORT, CLEAR_PORT = 8531, 8532, 8533, 8534
 # met: holds as written. part: what is checked holds, the page says what is missing. open: does not hold; its check, if there is
 # one, has to fail. design: true of the whole construction, nothing to be asked for on the wire.
 STATES = ("met", "part", "open", "design")
-SECTIONS = {"A": 30, "B": 11, "C": 26, "D": 10, "F": 18, "I": 7}
+SECTIONS = {"A": 30, "B": 11, "C": 26, "D": 10, "E": 19, "F": 18, "I": 7}
 
 
 class Lab:
     """The program under test, in front of upstreams whose answers the checks write."""
 
+    PROGRAM = DOTWARD
     LOCAL = "here.local.example"
     #: names below it go to an upstream of their own, `old`
     OLD = "old.example"
@@ -101,10 +102,10 @@ ca_file = "{self.ca}"
         return path
 
     @contextlib.contextmanager
-    def another(self, name, port, listen="", descriptors=None):
-        """One more program like the first, on a port of its own, for as long as the block lasts."""
+    def another(self, name, port, listen="", descriptors=None, upstream=UPSTREAM_PORT):
+        """One more program like the first, on a port of its own, for as long as the block lasts; `listen` goes on with its settings."""
         configuration = f"""
-upstream = ["tls://{TLS_NAME}@127.0.0.1:{UPSTREAM_PORT}"]
+upstream = ["tls://{TLS_NAME}@127.0.0.1:{upstream}"]
 [listen]
 dns = ["127.0.0.1:{port}"]
 {listen}

@@ -122,8 +122,8 @@ def fail(what):
     raise Unexpected(what)
 
 
-def tcp(octets, tls=None):
-    with Stream(tls) as stream:
+def tcp(octets, tls=None, port=None):
+    with Stream(tls, port) as stream:
         return stream.ask(octets)
 
 
@@ -145,9 +145,9 @@ def lawful(asked, octets, over_udp=False):
     return reply
 
 
-def replies_of_many(asked, seconds=PATIENCE):
+def replies_of_many(asked, seconds=PATIENCE, port=PORT):
     """Sends each message from a socket of its own, all at once: the reply of each, or None; and how often a socket got another."""
-    sockets = [udp_socket() for _ in asked]
+    sockets = [udp_socket(port=port) for _ in asked]
     try:
         for plain, octets in zip(sockets, asked):
             plain.send(octets)

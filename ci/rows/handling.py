@@ -129,6 +129,10 @@ def rd_is_copied(lab):
     for name in (fresh("a09"), lab.LOCAL):
         for flags in (0, RD):
             equal(udp(query(name, flags=flags)).flags & RD, flags, "RD")  # `lawful` holds every other reply to it, too
+    name = fresh("a09")
+    for flags in (RD, 0, RD):
+        reply = udp(query(name, flags=flags))
+        equal((reply.flags & RD, len(reply.answers), len(lab.upstream.queries(name))), (flags, 1, 1), "RD, answers, queries upstream")
 
 
 @row("A10")
@@ -245,11 +249,15 @@ def letter_case_is_the_clients_and_only_ascii_is_folded(lab):
     spelled = [name, name.upper(), name.swapcase(), name.title()]
     replies = [lawful(query(each), reply, True) for each, reply in zip(spelled, at_once([query(each) for each in spelled]))]
     equal([reply.name for reply in replies], spelled, "names")
+    for each in spelled:
+        equal(udp(query(each)).name, each, "the name with what is kept")
     equal(len(lab.upstream.queries(name)), 1, "queries upstream for one name in four spellings")
     small, capital = b"\x02\xe0a" + name, b"\x02\xc0a" + name
     for each in (small, capital):
         lab.upstream.rule(each, slow)
     at_once([query(small), query(capital)])
+    for each in (small, capital):
+        equal(udp(query(each)).name, each, "the name with what is kept")
     equal((len(lab.upstream.queries(small)), len(lab.upstream.queries(capital))), (1, 1), "queries for octets E0 and C0")
 
 
@@ -268,6 +276,9 @@ def class_is_part_of_the_question(lab):
     equal([reply.questions[0][-2:] for reply in replies], [b"\0\3", b"\0\1"], "classes")
     equal([reply.answers[0].rdata for reply in replies], [b"\3\3", b"\1\1"], "data")
     equal(len(lab.upstream.queries(name)), 2, "queries upstream")
+    for qclass, data, queries in ((IN, b"\1\1", 2), (CH, b"\3\3", 3), (IN, b"\1\1", 3)):
+        equal(udp(query(name, TXT, qclass)).answers[0].rdata, data, f"data of class {qclass} once more")
+        equal(len(lab.upstream.queries(name)), queries, f"queries upstream: of class {qclass} once more")
     for about_us in ("id.server", "HOSTNAME.bind", "version.bind", "version.server"):
         reply = udp(query(about_us, TXT, CH, edns=opt()))
         equal((reply.rcode, reply.ede), (REFUSED, 18), f"{about_us}: RCODE, extended error")

@@ -9,6 +9,9 @@ use dotward_sim::kept;
 use dotward_sim::laws;
 use dotward_sim::world::{self, Chance};
 
+#[cfg(feature = "shell")]
+pub mod shell;
+
 /// A client's message: its verdict, its reply, the query it becomes.
 pub fn query(data: &[u8]) {
     static FRONT: LazyLock<Front> = LazyLock::new(laws::front);
@@ -33,6 +36,11 @@ pub fn portable(data: &[u8]) {
 /// A stream in pieces: eight octets that say how it is cut, then the stream.
 pub fn frame(data: &[u8]) {
     laws::frame(data);
+}
+
+/// A stream that may begin with a PROXY header.
+pub fn proxy(data: &[u8]) {
+    laws::proxy(data);
 }
 
 /// A session of clients, engine and upstreams, each octet a choice.
@@ -90,6 +98,23 @@ mod tests {
     #[test]
     fn frames_are_replayed() {
         replay("frame", super::frame);
+    }
+
+    #[test]
+    fn proxy_headers_are_replayed() {
+        replay("proxy", super::proxy);
+    }
+
+    #[cfg(feature = "shell")]
+    #[test]
+    fn configuration_files_are_replayed() {
+        replay("file", super::shell::file);
+    }
+
+    #[cfg(feature = "shell")]
+    #[test]
+    fn arguments_variables_and_requests_are_replayed() {
+        replay("words", super::shell::words);
     }
 
     #[test]

@@ -552,7 +552,56 @@ mod tests {
         }
     }
 
+    /// A query of one client cookie, and of what a server made of it.
+    fn query_with_cookie(cookie: &[u8]) -> Vec<u8> {
+        let mut message = query("www.example", RecordType::A);
+        // The OPT record stands last; it has no options, and 11 octets.
+        let length = u8::try_from(cookie.len()).unwrap();
+        let end = message.len() - 2;
+        message.truncate(end);
+        message.extend([0, length + 4, 0, 10, 0, length]);
+        message.extend(cookie);
+        message
+    }
+
+    #[test]
+    fn who_shows_a_good_cookie_of_its_own_is_not_limited() {
+        let front = Front::new(FrontConfig {
+            options: OptionsConfig {
+                cookies: Cookies::Answer,
+                secrets: CookieSecrets::new(&[[7; COOKIE_SECRET_LEN]]),
+                ..OptionsConfig::default()
+            },
+            ..limited_config(Deny::Refuse)
+        });
+        let mut reply = Vec::new();
+        let mut ask = |from: &str, cookie: &[u8]| {
+            let (message, from) = (query_with_cookie(cookie), client(from));
+            front.handle_query(&message, &from, Moment::ZERO, WallSeconds(9), &mut reply)
+        };
+        let Verdict::Forward(first) = ask("127.0.0.1:4000", &[3; 8]) else {
+            panic!("the first query is within the rate");
+        };
+        let cookie = first.asker.options.cookie.unwrap().octets;
+        for _ in 0..1_000 {
+            let verdict = ask("127.0.0.1:4000", &cookie);
+            assert!(matches!(verdict, Verdict::Forward(_)));
+        }
+        // Neither somebody else's cookie nor one that was made up buys anything.
+        for (from, cookie) in [("127.0.0.2:4000", cookie), ("127.0.0.3:4000", [3; 24])] {
+            let mut limited = 0;
+            for _ in 0..10 {
+                limited += u32::from(matches!(ask(from, &cookie), Verdict::Limited { .. }));
+            }
+            assert_eq!(limited, 8, "{from}");
+        }
+    }
+
     fn limited_front(deny: Deny) -> Front {
+        Front::new(limited_config(deny))
+    }
+
+    fn limited_config(deny: Deny) -> FrontConfig {
         let rate = RateConfig {
             queries: 2,
             octets: 0,
@@ -563,11 +612,11 @@ mod tests {
             key: [1; 16],
         };
         let allow = Acl::new(&["127.0.0.0/8".parse().unwrap()]);
-        Front::new(FrontConfig {
+        FrontConfig {
             deny,
             rate: Some(rate),
             ..FrontConfig::new(allow, PolicyConfig::default())
-        })
+        }
     }
 
     #[test]

@@ -18,15 +18,17 @@ use tracing::level_filters::LevelFilter;
 use crate::config::fault::{Fault, Problem};
 use crate::config::layers::Given;
 use crate::config::place::Place;
-use crate::config::value::{self, Value, ValueFault, split_list};
+use crate::config::value::{self, Family, ListenPlace, Value, ValueFault, split_list};
 use crate::config::{Name, RecordType};
 use crate::control::Request;
 use crate::settings::{Id, Kind, OLDER_NAMES, OlderForm, SETTINGS, Setting};
 
 mod arguments;
 mod remote;
+mod tools;
 
 pub use arguments::command;
+pub use tools::{SetupAction, SetupArgs, SetupTarget, Survey, SurveyArgs};
 
 /// What the program is asked to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,11 +48,27 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Print a commented example of the configuration file.
     ConfigExample,
+    /// Print the configuration in effect.
+    ConfigShow {
+        /// As JSON.
+        json: bool,
+    },
+    /// Print the JSON Schema of the configuration file.
+    ConfigSchema,
     /// Print the presets.
     UpstreamList {
         /// As JSON.
         json: bool,
     },
+    /// Test, rank or pin upstreams.
+    UpstreamSurvey(SurveyArgs),
+    /// Tell what stands in the way on this machine.
+    Doctor {
+        /// As JSON.
+        json: bool,
+    },
+    /// Have a machine ask the program.
+    Setup(SetupArgs),
     /// Ask or order a running program over its control socket.
     Remote(RemoteArgs),
     /// Ask the running program whether it is good.
@@ -205,8 +223,8 @@ impl Options {
     }
 
     /// Says something in the place of what was said before.
-    fn replace(&mut self, id: Id, written: &str, value: OsString) {
-        self.settings.insert(id, (written.to_owned(), vec![value]));
+    fn replace(&mut self, id: Id, written: &str, values: Vec<OsString>) {
+        self.settings.insert(id, (written.to_owned(), values));
     }
 }
 
@@ -249,6 +267,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         });
     };
     options.collect(of_command);
+    if let Some((_, nested)) = of_command.subcommand() {
+        options.collect(nested);
+    }
     let command = match name {
         "demo" => Command::Demo {
             listen: demo_listen(&options)?,
@@ -256,10 +277,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         "check" => Command::Check(check(of_command, &mut options)),
         "query" => Command::Query(query(of_command, &mut options)?),
         "explain" => Command::Explain(explain(of_command)?),
-        "config" => Command::ConfigExample,
-        "upstream" => Command::UpstreamList {
-            json: json_of(of_command.subcommand()),
+        "config" => config(of_command.subcommand()),
+        "upstream" => upstream(of_command.subcommand(), &mut options)?,
+        "doctor" => Command::Doctor {
+            json: of_command.get_flag("json"),
         },
+        "setup" => Command::Setup(tools::setup_args(of_command)?),
         "status" => remote(Request::Status, of_command),
         "cache" => cache(of_command)?,
         "log-level" => remote(log_level(of_command)?, of_command),
@@ -277,14 +300,29 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         },
         _ => Command::Run,
     };
-    if let Some((_, nested)) = of_command.subcommand() {
-        options.collect(nested);
-    }
     Ok(Invocation { command, options })
 }
 
-fn json_of(subcommand: Option<(&str, &ArgMatches)>) -> bool {
-    subcommand.is_some_and(|(_, matches)| matches.get_flag("json"))
+fn config(nested: Option<(&str, &ArgMatches)>) -> Command {
+    match nested {
+        Some(("show", matches)) => Command::ConfigShow {
+            json: matches.get_flag("json"),
+        },
+        Some(("schema", _)) => Command::ConfigSchema,
+        Some(_) | None => Command::ConfigExample,
+    }
+}
+
+fn upstream(nested: Option<(&str, &ArgMatches)>, options: &mut Options) -> Result<Command, Error> {
+    Ok(match nested {
+        Some((name @ ("test" | "rank" | "pin"), matches)) => {
+            Command::UpstreamSurvey(tools::survey_args(name, matches, options)?)
+        }
+        Some((_, matches)) => Command::UpstreamList {
+            json: matches.get_flag("json"),
+        },
+        None => Command::UpstreamList { json: false },
+    })
 }
 
 fn demo_listen(options: &Options) -> Result<Option<SocketAddr>, Error> {
@@ -295,7 +333,17 @@ fn demo_listen(options: &Options) -> Result<Option<SocketAddr>, Error> {
         return Ok(None);
     };
     match value::parse(Kind::Listen, &text) {
-        Ok(Value::Listen(listen)) => Ok(Some(listen.address)),
+        Ok(Value::Listen(listen)) => match listen.place {
+            ListenPlace::Address(address) => Ok(Some(address)),
+            ListenPlace::Interface { name, .. } => {
+                let family = Family::Any;
+                let fault = ValueFault::NotAnAddress {
+                    family,
+                    found: name,
+                };
+                Err(bad_value("--listen", &text, &fault))
+            }
+        },
         Ok(_) => Ok(None),
         Err(fault) => Err(bad_value("--listen", &text, &fault)),
     }
@@ -304,7 +352,7 @@ fn demo_listen(options: &Options) -> Result<Option<SocketAddr>, Error> {
 fn check(matches: &ArgMatches, options: &mut Options) -> CheckArgs {
     let file = values_of(matches, "FILE").next();
     if let Some(file) = &file {
-        options.replace(Id::ConfigFile, "check FILE", file.clone());
+        options.replace(Id::ConfigFile, "check FILE", vec![file.clone()]);
     }
     CheckArgs {
         file: file.map(PathBuf::from),
@@ -317,7 +365,7 @@ fn query(matches: &ArgMatches, options: &mut Options) -> Result<QueryArgs, Error
     let via = matches.get_one::<String>("via").cloned();
     if let Some(via) = &via {
         value::parse(Kind::Spec, via).map_err(|fault| bad_value("--via", via, &fault))?;
-        options.replace(Id::Upstream, "--via", via.into());
+        options.replace(Id::Upstream, "--via", vec![via.into()]);
     }
     Ok(QueryArgs {
         name,

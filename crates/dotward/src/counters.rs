@@ -59,6 +59,8 @@ pub(crate) struct Counters {
     pub(crate) lost: Counter,
     /// Client streams open at this moment, TCP and TLS.
     pub(crate) streams: Counter,
+    /// Clients over TLS hung up on for the rate of their network.
+    pub(crate) handshakes_refused: Counter,
     /// The same by kind, for metrics.
     pub(crate) tally: Tally,
     /// Signs of life that were asked of a further worker, by the first.

@@ -11,11 +11,15 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::cli::{self, Command, Invocation, QueryArgs, RemoteArgs};
+use crate::cli::{self, Command, Invocation, QueryArgs, RemoteArgs, SetupArgs};
 use crate::commands::demo::DemoError;
-use crate::commands::{check, demo, explain, generated, healthcheck, list, query, remote, version};
+use crate::commands::{
+    check, demo, doctor, explain, generated, healthcheck, list, query, remote, setup, show, survey,
+    version,
+};
 use crate::config::report::{Style, write_faults, write_warnings};
 use crate::config::{Config, Disk, Loaded, Refused, control_path, load};
+use crate::plain::Screen;
 use crate::reload::{self, Source, Trigger};
 use crate::run::{Order, Proxy, StartError};
 use crate::signals::{Asked, Signals};
@@ -45,7 +49,8 @@ pub fn execute(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 }
 
 fn command(invocation: &Invocation) -> io::Result<u8> {
-    let mut out = io::stdout().lock();
+    let mut stdout = io::stdout().lock();
+    let mut out = Screen(&mut stdout);
     let done = match &invocation.command {
         Command::Run => return serve(invocation),
         Command::Demo { listen } => match demo::run(&mut out, *listen) {
@@ -56,7 +61,7 @@ fn command(invocation: &Invocation) -> io::Result<u8> {
         Command::Check(args) => {
             let loaded = loaded(invocation);
             let style = style(io::stdout().is_terminal());
-            match check::write_check(&mut out, &loaded, args.show_origin, style)? {
+            match check::write_check(&mut out.0, &loaded, args.show_origin, style)? {
                 true => GOOD,
                 false => WRONG,
             }
@@ -80,6 +85,27 @@ fn command(invocation: &Invocation) -> io::Result<u8> {
             list::write_list(&mut out, config, *json)?;
             GOOD
         }
+        Command::ConfigShow { json } => match told(loaded(invocation))? {
+            Some(loaded) => {
+                show::write_config(&mut out, &loaded, *json)?;
+                GOOD
+            }
+            None => WRONG,
+        },
+        Command::ConfigSchema => {
+            writeln!(out, "{:#}", settings::schema::schema())?;
+            GOOD
+        }
+        Command::UpstreamSurvey(args) => match config(invocation)? {
+            Some(config) => {
+                let mut bar = bar();
+                let bar = bar.as_mut().map(|it| it as &mut dyn Write);
+                good_or_failed(survey::write_survey(&mut out, bar, &config, args)?)
+            }
+            None => WRONG,
+        },
+        Command::Doctor { json } => examine(invocation, *json, &mut out)?,
+        Command::Setup(args) => set_up(invocation, args, &mut out)?,
         Command::Remote(args) => remote(invocation, args, &mut out)?,
         Command::Healthcheck => healthcheck(invocation)?,
         Command::Completions { shell } => {
@@ -208,6 +234,36 @@ fn remote(invocation: &Invocation, args: &RemoteArgs, out: &mut dyn Write) -> io
     }
 }
 
+fn examine(invocation: &Invocation, json: bool, out: &mut dyn Write) -> io::Result<u8> {
+    let control = control_path(&invocation.options, std::env::vars_os(), &Disk);
+    let control = control.ok().flatten();
+    let mut bar = bar();
+    let bar = bar.as_mut().map(|it| it as &mut dyn Write);
+    let found = doctor::write_findings(out, bar, &loaded(invocation), control.as_deref(), json)?;
+    Ok(good_or_failed(found))
+}
+
+fn set_up(invocation: &Invocation, args: &SetupArgs, out: &mut dyn Write) -> io::Result<u8> {
+    let Some(config) = config(invocation)? else {
+        return Ok(WRONG);
+    };
+    match setup::run(out, &config, args) {
+        Ok(()) => Ok(GOOD),
+        Err(setup::SetupError::Output(error)) => Err(error),
+        Err(error) => Ok(failed(&error)),
+    }
+}
+
+fn good_or_failed(good: bool) -> u8 {
+    if good { GOOD } else { FAILED }
+}
+
+/// Where progress is shown: a terminal, or nowhere.
+fn bar() -> Option<io::Stderr> {
+    let err = io::stderr();
+    err.is_terminal().then_some(err)
+}
+
 /// The configuration, or `None` after its faults were written.
 fn config(invocation: &Invocation) -> io::Result<Option<Config>> {
     Ok(told(loaded(invocation))?.map(|loaded| loaded.config))
@@ -240,6 +296,6 @@ fn style(terminal: bool) -> Style {
 
 fn failed(error: &dyn std::error::Error) -> u8 {
     // Nobody is left to be told that telling failed.
-    drop(writeln!(io::stderr(), "error: {error}"));
+    drop(writeln!(Screen(io::stderr()), "error: {error}"));
     FAILED
 }

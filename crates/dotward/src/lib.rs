@@ -21,6 +21,7 @@ mod group_names;
 mod limits;
 mod near;
 mod network;
+mod plain;
 mod post;
 pub mod reload;
 mod service;

@@ -98,6 +98,13 @@ pub(crate) const TLS_SESSIONS: usize = 32;
 /// handshake. Two round trips to the moon; dnsdist gives 5 s.
 pub(crate) const CLIENT_OPENING: Duration = Duration::from_secs(5);
 
+/// TLS handshakes that one listener begins in a second; more clients wait to be accepted. About a fifth of a core; a process that starts
+/// anew has all of its usual clients back within four seconds.
+pub(crate) const HANDSHAKES: u32 = 500;
+
+/// How many of those it begins at once: a burst that holds up answers for less than a tenth of a second.
+pub(crate) const HANDSHAKES_AT_ONCE: u32 = 100;
+
 /// A key makes session tickets for this long and opens them for as long again. Within it a key that leaks opens what was said
 /// (RFC 9325 section 3.4 asks for a change at least every week); shorter costs clients that come now and then a full handshake. No longer
 /// than rustls's own keys, which change after six hours.
@@ -136,11 +143,24 @@ pub(crate) const NETLINK_READ: usize = 32 * 1024;
 /// Reads from netlink before others get their turn; what is left wakes the task again.
 pub(crate) const NETLINK_READS: usize = 64;
 
+/// Times the addresses of interfaces are asked for in one go when they change while they are told.
+pub(crate) const NETLINK_DUMP_TRIES: u32 = 4;
+
+/// Addresses of one interface that are listened on at most, for each transport: each takes a socket for every worker there may be.
+/// Hosts have a handful; the kernel stops giving itself IPv6 addresses at 16.
+pub(crate) const INTERFACE_ADDRESSES: usize = 64;
+
+/// Pause before an address of an interface that could not be listened on is tried again, when nothing is heard of the interface.
+pub(crate) const LISTEN_RETRY: Duration = Duration::from_secs(10);
+
 /// Network interfaces whose state is remembered. Beyond it a lost carrier is noticed by its routes only.
 pub(crate) const INTERFACES: usize = 1024;
 
 /// Longest that one question of our own may take, from TCP to answer (`dotward query`, bootstrap).
 pub(crate) const ONE_SHOT: Duration = Duration::from_secs(5);
+
+/// Questions of `dotward upstream rank` for one upstream. More would measure nothing better, and are asked of other people's servers.
+pub(crate) const RANK_QUESTIONS: u32 = 1000;
 
 /// First and longest pause between tries to find an upstream's address.
 pub(crate) const BOOTSTRAP_PAUSE: (Duration, Duration) =
@@ -240,8 +260,30 @@ pub(crate) const SHARED_ANSWERS: usize = 64;
 /// Lookups and writes in one pipeline. More would make the first ones wait for the last.
 pub(crate) const SHARED_BATCH: usize = 128;
 
-/// Pipelines of lookups under way at a time.
-pub(crate) const SHARED_PIPELINES: usize = 16;
+/// Lookups under way at a time: sixteen such pipelines.
+pub(crate) const SHARED_COMMANDS: usize = 16 * SHARED_BATCH;
+
+/// Sentinels, or nodes of a cluster, in the URL of the shared cache. They name the others.
+pub(crate) const SHARED_SEEDS: usize = 16;
+
+/// How often a command is sent again to where a cluster says that its key is. More would try a node that is gone again and again, and the
+/// others' answers wait for that.
+pub(crate) const SHARED_REDIRECTS: u32 = 1;
+
+/// Threads that look for the address of the shared cache's name. The system may take half a minute for one.
+pub(crate) const SHARED_RESOLVERS: usize = 2;
+
+/// Longest that asking sentinels for the master, and connecting to it, may take.
+pub(crate) const SHARED_SEARCH: Duration = Duration::from_secs(3);
+
+/// How often sentinels are asked whether the master is still the one. One that was replaced while it lives goes on for ten seconds.
+pub(crate) const SHARED_SEARCH_AGAIN: Duration = Duration::from_secs(2);
+
+/// Pause before sentinels are asked again; it doubles while they name nobody who works. A failover takes seconds.
+pub(crate) const SHARED_SEARCH_PAUSE: Duration = Duration::from_millis(250);
+
+/// The longest such pause.
+pub(crate) const SHARED_SEARCH_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Longest that connecting to the shared cache may take.
 pub(crate) const SHARED_CONNECT: Duration = Duration::from_secs(1);

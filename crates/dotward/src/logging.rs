@@ -2,15 +2,17 @@
 //!
 //! Promises: writing never holds up an answer. Lines go to a thread through a bounded queue; when it is full (a disk that hangs, a
 //! terminal that is stopped) lines are dropped, counted, and the count is told as soon as there is room. A log that takes nothing
-//! does not keep the process from ending. The file is opened anew whenever the log is configured again, so that one that was moved away by
-//! a log rotation is let go.
+//! does not keep the process from ending. A file that was moved away or removed is made anew with the next line, so that whoever rotates
+//! logs need not tell us. One event is one line, whatever is in it. Level, form and file may change while lines are written.
 //!
-//! Deliberately absent: rotation itself, and the choice of what is logged.
+//! Deliberately absent: moving files away and removing old ones, and the choice of what is logged.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -24,6 +26,7 @@ use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::config::{LogFormat, LogSettings};
 use crate::limits::{LOG_END, LOG_LINES};
+use crate::plain;
 
 /// Keeps the writer thread; dropping it writes what is waiting, if that takes no longer than
 /// a second.
@@ -113,7 +116,7 @@ fn target(settings: &LogSettings) -> Result<Target, LogError> {
     let Some(path) = &settings.file else {
         return Ok(Box::new(io::stderr()));
     };
-    let file = open(path).map_err(|error| LogError::File {
+    let file = LogFile::open(path).map_err(|error| LogError::File {
         path: path.clone(),
         error,
     })?;
@@ -251,8 +254,50 @@ fn start_thread(target: Target, next: Next) -> io::Result<(LogGuard, LineQueue)>
     Ok((guard, queue))
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+/// The file that has the name of the log, whichever that is.
+struct LogFile {
+    path: PathBuf,
+    file: File,
+    /// Device and number of the file.
+    identity: (u64, u64),
+}
+
+impl LogFile {
+    fn open(path: &Path) -> io::Result<Self> {
+        // Made absolute, because the directory a relative path begins in may change.
+        let path = std::path::absolute(path)?;
+        let file = OpenOptions::new().create(true).append(true).open(&path)?;
+        let about = file.metadata()?;
+        Ok(Self {
+            path,
+            file,
+            identity: (about.dev(), about.ino()),
+        })
+    }
+
+    /// Opens what has the name now, unless it is this one already. What cannot be opened is no reason to lose lines: they go on to the
+    /// file there was.
+    fn follow(&mut self) {
+        let about = std::fs::metadata(&self.path);
+        let is_same = about.is_ok_and(|it| (it.dev(), it.ino()) == self.identity);
+        if is_same {
+            return;
+        }
+        if let Ok(now) = Self::open(&self.path) {
+            *self = now;
+        }
+    }
+}
+
+impl Write for LogFile {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.follow();
+        self.file.write(octets)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// What the thread has.
@@ -346,7 +391,11 @@ impl Write for Line<'_> {
 
 impl Drop for Line<'_> {
     fn drop(&mut self) {
-        let line = Message::Line(std::mem::take(&mut self.octets));
+        let octets = std::mem::take(&mut self.octets);
+        let line = Message::Line(match plain::log_line(&octets) {
+            Cow::Borrowed(_) => octets,
+            Cow::Owned(escaped) => escaped,
+        });
         if self.queue.lines.try_send(line).is_err() {
             self.queue.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -377,6 +426,46 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_or_removed_is_made_anew_and_no_line_is_lost() {
+        let directory = tempfile::tempdir().unwrap();
+        let [path, old] = ["log", "log.1"].map(|it| directory.path().join(it));
+        let mut log = LogFile::open(&path).unwrap();
+        log.write_all(b"1\n").unwrap();
+        std::fs::rename(&path, &old).unwrap();
+        log.write_all(b"2\n").unwrap();
+        assert_eq!(std::fs::read(&old).unwrap(), b"1\n");
+        assert_eq!(std::fs::read(&path).unwrap(), b"2\n");
+        std::fs::remove_file(&path).unwrap();
+        log.write_all(b"3\n").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"3\n");
+        // Emptied in its place, as by `copytruncate`.
+        File::create(&path).unwrap();
+        log.write_all(b"4\n").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"4\n");
+        // Where no file can be made, the old one gets the lines.
+        std::fs::rename(&path, &old).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        log.write_all(b"5\n").unwrap();
+        assert_eq!(std::fs::read(&old).unwrap(), b"4\n5\n");
+    }
+
+    #[test]
+    fn one_event_is_one_line_whatever_is_in_it() {
+        let (written, lines) = sync_channel(8);
+        let (open, gate) = sync_channel(1);
+        drop(open);
+        let (guard, queue) =
+            start_thread(Box::new(Stuck { gate, written }), Next::default()).unwrap();
+        queue
+            .make_writer()
+            .write_all(b"WARN a\n\x1b[2J b\n")
+            .unwrap();
+        drop((guard, queue));
+        let lines: Vec<Vec<u8>> = lines.iter().collect();
+        assert_eq!(lines, [b"WARN a\\u000a\\u001b[2J b\n"]);
     }
 
     #[test]

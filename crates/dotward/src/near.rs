@@ -19,16 +19,23 @@ use dotward_core::wire::Transport;
 use dotward_udp::LocalAddress;
 use rustls::Connection;
 use rustls::pki_types::UnixTime;
+use slotmap::{SlotMap, new_key_type};
 
 use crate::clock::{self, WallClock};
 use crate::counters::Counters;
 use crate::events::Repeats;
+use crate::listen::handshakes::HandshakeRate;
 use crate::listen::stream::{ClientKey, Clients};
 use crate::listen::udp::UdpPort;
 use crate::signal::Signal;
 use crate::stream::ReadBuffers;
 use crate::tally::{AtOnce, Source};
 use crate::tls::server::ListenerTls;
+
+new_key_type! {
+    /// A worker's way out of one UDP address. That of an address that was given up leads nowhere.
+    pub(crate) struct PortKey;
+}
 
 /// What is kept of a client who waits: where its reply goes, within one worker, and what is counted of it then.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +53,7 @@ pub(crate) enum Way {
     /// Out of a UDP socket.
     Udp {
         /// Which of the worker's ports.
-        port: usize,
+        port: PortKey,
         /// To whom.
         peer: SocketAddr,
         /// From which address of ours.
@@ -90,13 +97,15 @@ pub(crate) struct Terms {
     pub(crate) allow: Acl,
     /// Whose PROXY headers say who asks.
     pub(crate) balancers: Acl,
+    /// How many TLS handshakes clients get.
+    pub(crate) handshakes: Arc<HandshakeRate>,
 }
 
 /// The near side of one worker.
 pub(crate) struct Near {
     pub(crate) front: Arc<Front>,
-    /// One for each UDP address, in the order of the configuration.
-    pub(crate) ports: Vec<UdpPort>,
+    /// One for each UDP address.
+    pub(crate) ports: SlotMap<PortKey, UdpPort>,
     pub(crate) clients: Clients,
     pub(crate) buffers: ReadBuffers,
     /// A reply that needs no upstream, being written.
@@ -104,6 +113,8 @@ pub(crate) struct Near {
     pub(crate) listen_tls: SharedListenerTls,
     /// Whose PROXY headers say who asks.
     pub(crate) balancers: Acl,
+    /// How many TLS handshakes they get.
+    pub(crate) handshakes: Arc<HandshakeRate>,
     pub(crate) counters: Arc<Counters>,
     /// Replies of this turn whose time is to be counted.
     pub(crate) at_once: AtOnce,
@@ -114,6 +125,8 @@ pub(crate) struct Near {
     forwarded: bool,
     /// Queries above a rate, as they are told of.
     limited: Repeats,
+    /// Handshakes above a rate, likewise.
+    refused: Repeats,
 }
 
 impl Near {
@@ -121,23 +134,26 @@ impl Near {
     pub(crate) fn new(
         front: Arc<Front>,
         clients: Clients,
+        handshakes: Arc<HandshakeRate>,
         listen_tls: SharedListenerTls,
         counters: Arc<Counters>,
     ) -> Self {
         Self {
             front,
-            ports: Vec::new(),
+            ports: SlotMap::default(),
             clients,
             buffers: ReadBuffers::default(),
             reply: Vec::new(),
             listen_tls,
             balancers: Acl::new(&[]),
+            handshakes,
             counters,
             at_once: AtOnce::default(),
             wall: WallClock::default(),
             nudge: Rc::default(),
             forwarded: false,
             limited: Repeats::default(),
+            refused: Repeats::default(),
         }
     }
 
@@ -178,6 +194,22 @@ impl Near {
         }
     }
 
+    /// Whether a client gets a TLS handshake; counts and tells of it when not.
+    pub(crate) fn admits_handshake(&mut self, address: IpAddr, now: Moment) -> bool {
+        if self.handshakes.admit(address, now) {
+            return true;
+        }
+        tracing::debug!(%address, "no handshake for a client");
+        self.counters.handshakes_refused.add(1);
+        if let Some(handshakes) = self.refused.note(now) {
+            tracing::warn!(
+                handshakes,
+                "TLS handshakes above the rate of one client network (limits.handshakes); hung up on"
+            );
+        }
+        false
+    }
+
     /// Whether anything was forwarded since the last call.
     pub(crate) fn take_forwarded(&mut self) -> bool {
         std::mem::take(&mut self.forwarded)
@@ -198,6 +230,8 @@ impl Near {
                 if let Some(port) = self.ports.get_mut(port) {
                     self.front.handle_sent(client, message.len(), now);
                     port.push(message, peer, local);
+                } else {
+                    self.counters.lost.add(1);
                 }
             }
             Way::Stream(key) => self.clients.reply(key, message),
@@ -209,7 +243,7 @@ impl Near {
         self.clients.flush();
         let streams = u64::try_from(self.clients.count()).unwrap_or_default();
         self.counters.streams.set(streams);
-        for port in &mut self.ports {
+        for port in self.ports.values_mut() {
             port.flush();
         }
     }
@@ -251,11 +285,12 @@ impl Near {
         self.front = terms.front;
         self.clients.set_allowed(terms.allow);
         self.balancers = terms.balancers;
+        self.handshakes = terms.handshakes;
     }
 
     /// Whether no reply waits here.
     pub(crate) fn owes_nothing(&self) -> bool {
-        self.clients.owes_nothing() && self.ports.iter().all(UdpPort::owes_nothing)
+        self.clients.owes_nothing() && self.ports.values().all(UdpPort::owes_nothing)
     }
 }
 

@@ -20,10 +20,11 @@ use dotward_core::upstream::{
 };
 
 use crate::config::{
-    AnswerSettings, Config, LocalData, LocalRecord, RouteSettings, Suffix, UpstreamSettings,
-    policy_routes,
+    AnswerSettings, Config, LimitSettings, LocalData, LocalRecord, RouteSettings, Suffix,
+    UpstreamSettings, policy_routes,
 };
 use crate::limits::ROUTES_TO_COME;
+use crate::listen::handshakes::HandshakeRate;
 
 /// What is kept. `key` is the secret of its hash.
 pub(crate) fn cache(config: &Config, key: [u8; 16]) -> Arc<Cache> {
@@ -79,6 +80,8 @@ pub(crate) struct Secrets {
     pub(crate) cookies: [u8; COOKIE_SECRET_LEN],
     /// Says where the rate of a client network is counted.
     pub(crate) rate: [u8; 16],
+    /// Says where its TLS handshakes are counted.
+    pub(crate) handshakes: [u8; 16],
 }
 
 /// The near side.
@@ -88,17 +91,28 @@ pub(crate) fn front(config: &Config, secrets: &Secrets, cache: Arc<Cache>) -> Fr
         allow: Acl::new(&config.allow),
         deny: config.deny,
         policy: policy(config),
-        rate: Some(RateConfig {
-            queries: limits.rate,
-            octets: limits.octets,
-            slip: limits.slip,
-            prefix_v4: limits.prefix_v4,
-            prefix_v6: limits.prefix_v6,
-            exempt: Acl::new(&limits.exempt),
-            key: secrets.rate,
-        }),
+        rate: Some(rate(limits, secrets.rate)),
         options: options(&config.answers, secrets.cookies),
         cache,
+    }
+}
+
+/// What client networks get of TLS handshakes.
+pub(crate) fn handshakes(config: &Config, secrets: &Secrets) -> HandshakeRate {
+    let like = rate(&config.limits, secrets.handshakes);
+    HandshakeRate::new(config.limits.handshakes, like)
+}
+
+/// What client networks get. `key` says where each is counted.
+pub(crate) fn rate(limits: &LimitSettings, key: [u8; 16]) -> RateConfig {
+    RateConfig {
+        queries: limits.rate,
+        octets: limits.octets,
+        slip: limits.slip,
+        prefix_v4: limits.prefix_v4,
+        prefix_v6: limits.prefix_v6,
+        exempt: Acl::new(&limits.exempt),
+        key,
     }
 }
 

@@ -1,17 +1,19 @@
 //! Becoming another user once everything is bound (`--user`, `--group`).
 //!
 //! Promises: what is kept is what that user has: its groups, no capability, no way back, no gain by executing something; a file that
-//! is to be read again later and that user may not read is told at start.
+//! is to be read again later and that user may not read is told at start. One capability is kept where an interface is listened on at a
+//! port below 1024: to bind such ports (`CAP_NET_BIND_SERVICE`), because its addresses come and go.
 //!
-//! Deliberately absent: sandboxes, changing who owns files.
+//! Deliberately absent: sandboxes; changing who owns files that were there before, which is the operator's to decide.
 
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, User, geteuid, setgid, setuid};
-use rustix::thread;
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::thread::{self, CapabilitySet, CapabilitySets};
 
 use crate::config::{Config, RunAs};
 
@@ -67,28 +69,55 @@ impl std::error::Error for PrivilegeError {}
 
 /// Who to become.
 #[derive(Debug, PartialEq, Eq)]
-struct Identity {
-    uid: Uid,
-    gid: Gid,
+pub(crate) struct Identity {
+    pub(crate) uid: Uid,
+    pub(crate) gid: Gid,
     /// The name to look supplementary groups up by; a number without an entry has none.
     name: Option<String>,
 }
 
-/// Becomes who the configuration says. To be called while this is the only thread that serves; it holds for all threads.
+/// What of root's power is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// None of it.
+    Nothing,
+    /// To bind ports below 1024.
+    LowPorts,
+}
+
+impl Keep {
+    /// What it takes to bind these ports later.
+    pub(crate) fn for_ports(mut ports: impl Iterator<Item = u16>) -> Self {
+        if ports.any(|port| port < 1024) {
+            Self::LowPorts
+        } else {
+            Self::Nothing
+        }
+    }
+}
+
+/// Becomes who the configuration says. To be called while this is the only thread that serves; it holds for all threads. `before` is
+/// done with the rights that are given up then, unless there are none to give up.
 ///
 /// # Errors
 ///
 /// [`PrivilegeError`]; the process is of no use then, as it may be half changed.
-pub(crate) fn drop_to(run_as: &RunAs) -> Result<(), PrivilegeError> {
+pub(crate) fn drop_to(
+    run_as: &RunAs,
+    keep: Keep,
+    before: impl FnOnce(&Identity),
+) -> Result<(), PrivilegeError> {
     let identity = look_up(run_as)?;
     if geteuid() == identity.uid && !identity.uid.is_root() {
         // The service manager was faster.
         return Ok(());
     }
+    before(&identity);
     let refused = |error: nix::Error| PrivilegeError::Refused {
         user: run_as.user.clone(),
         error: error.into(),
     };
+    set_whether_kept(keep).map_err(refused)?;
     set_groups(&identity).map_err(refused)?;
     setgid(identity.gid).map_err(refused)?;
     setuid(identity.uid).map_err(refused)?;
@@ -99,7 +128,7 @@ pub(crate) fn drop_to(run_as: &RunAs) -> Result<(), PrivilegeError> {
     if !no_way_back || setuid(Uid::from_raw(0)).is_ok() {
         return Err(PrivilegeError::Kept("root can be had again"));
     }
-    keep_no_capability()
+    keep_no_more_than(keep)
 }
 
 #[cfg(target_os = "linux")]
@@ -110,10 +139,31 @@ fn set_groups(identity: &Identity) -> nix::Result<()> {
     }
 }
 
+/// Whether this thread's capabilities outlive its being root. Other threads lose theirs in any case.
 #[cfg(target_os = "linux")]
-fn keep_no_capability() -> Result<(), PrivilegeError> {
+fn set_whether_kept(keep: Keep) -> nix::Result<()> {
+    let kept = thread::set_keep_capabilities(keep != Keep::Nothing);
+    kept.map_err(|error| nix::Error::from_raw(error.raw_os_error()))
+}
+
+#[cfg(target_os = "linux")]
+fn keep_no_more_than(keep: Keep) -> Result<(), PrivilegeError> {
+    let wanted = match keep {
+        Keep::Nothing => CapabilitySet::empty(),
+        Keep::LowPorts => CapabilitySet::NET_BIND_SERVICE,
+    };
+    let refused = |_| PrivilegeError::Kept("capabilities cannot be given up");
+    if keep != Keep::Nothing {
+        let sets = CapabilitySets {
+            effective: wanted,
+            permitted: wanted,
+            inheritable: CapabilitySet::empty(),
+        };
+        thread::set_capabilities(None, sets).map_err(refused)?;
+        thread::set_keep_capabilities(false).map_err(refused)?;
+    }
     let kept = thread::capabilities(None);
-    match kept.is_ok_and(|it| it.effective.is_empty() && it.permitted.is_empty()) {
+    match kept.is_ok_and(|it| it.effective == wanted && it.permitted == wanted) {
         true => Ok(()),
         false => Err(PrivilegeError::Kept("capabilities are kept")),
     }
@@ -146,8 +196,8 @@ fn look_up_group(name: &str) -> Result<Gid, PrivilegeError> {
     number.map_err(|_| PrivilegeError::NoGroup(name.to_owned()))
 }
 
-/// Tells which files will not be read again when they change.
-pub(crate) fn tell_unreadable(config: &Config) {
+/// Tells which files will not be read again when they change, and which cannot be written.
+pub(crate) fn tell_unreachable(config: &Config) {
     let user = config.run_as.as_ref().map_or("?", |it| it.user.as_str());
     for file in files(config) {
         if let Err(error) = File::open(&file) {
@@ -158,6 +208,19 @@ pub(crate) fn tell_unreadable(config: &Config) {
             );
         }
     }
+    let snapshot = config.snapshot.iter().map(|it| it.path.as_path());
+    for file in snapshot.chain(config.log.file.as_deref()) {
+        let parent = file.parent().filter(|it| !it.as_os_str().is_empty());
+        let directory = parent.unwrap_or_else(|| Path::new("."));
+        if let Err(error) = accessat(CWD, directory, Access::WRITE_OK, AtFlags::EACCESS) {
+            tracing::warn!(
+                directory = %directory.display(), %error,
+                "user {user} cannot make files in the directory of {}, which is written anew in the course of time; let that user write \
+                 there (chown, chmod)",
+                file.display()
+            );
+        }
+    }
 }
 
 fn files(config: &Config) -> Vec<PathBuf> {
@@ -165,7 +228,8 @@ fn files(config: &Config) -> Vec<PathBuf> {
         let own = [&it.certificate_file, &it.key_file];
         own.into_iter().chain(&it.client_ca_file).cloned()
     });
-    let upstreams = config.upstreams.iter().flat_map(|it| {
+    let upstreams = config.upstreams.iter().chain(&config.bootstrap);
+    let upstreams = upstreams.flat_map(|it| {
         let identity = it.client_identity.iter();
         let identity = identity.flat_map(|it| [it.certificate_file.clone(), it.key_file.clone()]);
         identity.chain(it.ca_file.clone())

@@ -28,6 +28,7 @@ use crate::service;
 use crate::tls::client::UpstreamTls;
 use crate::tls::server::ListenerTls;
 use crate::trust::TrustPace;
+use crate::upstream::bootstrap::Helpers;
 
 pub(crate) mod checks;
 mod companions;
@@ -72,6 +73,8 @@ pub struct Prepared {
     listen_tls: Option<ListenerTls>,
     /// One for each upstream of the configuration; `None` for those spoken to in the clear.
     upstreams: Vec<Option<UpstreamTls>>,
+    /// Who is asked for the addresses of upstreams that have only a name.
+    helpers: Helpers,
     /// Whether TLS was read from the files the configuration names.
     from_files: bool,
     pace: TrustPace,
@@ -80,6 +83,8 @@ pub struct Prepared {
     predecessors: Vec<Holder>,
     /// The sockets are the service manager's.
     activated: bool,
+    /// What the process has given up.
+    sandbox: sandbox::Status,
     /// As it was read.
     started: Arc<Config>,
     reloading: Reloading,
@@ -166,9 +171,11 @@ impl Prepared {
                 }),
             }
         }
+        let helpers = Helpers::new(&config.bootstrap, &mut faults);
         checks::bindings(&config, &mut faults);
         let prepared = Self::assemble(config, sockets, listen_tls, upstreams, faults)?;
         Ok(Self {
+            helpers,
             from_files: true,
             predecessors,
             activated,
@@ -186,7 +193,11 @@ impl Prepared {
         let Some(run_as) = &self.config.run_as else {
             return Ok(self);
         };
-        if let Err(error) = privileges::drop_to(run_as) {
+        // Addresses of interfaces that come later are bound then.
+        let ports = self.config.interfaces.iter().map(|it| it.port);
+        let keep = privileges::Keep::for_ports(ports);
+        let hand_over = |who: &privileges::Identity| self.provisions.give_to(who);
+        if let Err(error) = privileges::drop_to(run_as, keep, hand_over) {
             let faults = vec![StartFault::Privileges(error)];
             return Err(StartError { faults });
         }
@@ -195,7 +206,7 @@ impl Prepared {
         if !faults.is_empty() {
             return Err(StartError { faults });
         }
-        privileges::tell_unreadable(&self.config);
+        privileges::tell_unreachable(&self.config);
         Ok(self)
     }
 
@@ -251,6 +262,7 @@ impl Prepared {
                 provisions,
                 listen_tls,
                 upstreams,
+                helpers: Helpers::default(),
                 from_files: false,
                 pace: TrustPace::default(),
                 seed,
@@ -258,6 +270,7 @@ impl Prepared {
                 activated: false,
                 reloading: Reloading::default(),
                 inside: None,
+                sandbox: sandbox::Status::OFF,
             }),
             (_, Ok(_) | Err(())) => Err(StartError { faults }),
         }
@@ -269,12 +282,10 @@ impl Prepared {
     /// Who had the ports before is told first, which is not possible afterwards; what is asked meanwhile waits in our sockets.
     pub(crate) fn enter_sandbox(&mut self) {
         self.predecessors.iter().for_each(takeover::relieve);
-        let status = if self.config.sandbox {
-            self.enter(self.needs())
-        } else {
-            sandbox::Status::OFF
-        };
-        tracing::info!(files = %status.files, calls = %status.calls, "sandbox");
+        if self.config.sandbox {
+            self.enter();
+        }
+        tracing::info!(files = %self.sandbox.files, calls = %self.sandbox.calls, "sandbox");
     }
 
     /// What is needed to serve, and to read the configuration again.
@@ -290,12 +301,12 @@ impl Prepared {
         needs
     }
 
-    fn enter(&mut self, needs: Needs) -> sandbox::Status {
-        let status = sandbox::enter(&needs);
-        if status.files != Enforced::Not {
+    fn enter(&mut self) {
+        let needs = self.needs();
+        self.sandbox = sandbox::enter(&needs);
+        if self.sandbox.files != Enforced::Not {
             self.inside = Some(Arc::new(Inside::new(needs)));
         }
-        status
     }
 
     /// Has the configuration read again from `source` whenever that is asked for.

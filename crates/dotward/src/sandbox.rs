@@ -16,7 +16,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, ListenTransport};
-use crate::shared::tcp_port;
+use crate::shared::{Place, Ports};
 
 #[cfg(target_os = "linux")]
 mod calls;
@@ -32,6 +32,8 @@ pub struct Needs {
     pub write: BTreeSet<PathBuf>,
     /// Ports that TCP connects to.
     pub connect: BTreeSet<u16>,
+    /// Whether TCP connects to whichever port somebody else names.
+    pub connect_any: bool,
     /// Ports that TCP is bound to.
     pub bind: BTreeSet<u16>,
 }
@@ -45,12 +47,20 @@ const SYSTEM_FILES: [&str; 5] = [
     "/sys/devices/system/cpu",
 ];
 
-/// Read by the C library when it looks for the address of the shared cache.
+/// Read by the C library when it looks for the address of the shared cache. They are replaced by others of their name, and a rule holds
+/// for a file, not for its name; so their directories count.
 const NAME_FILES: [&str; 4] = [
     "/etc/hosts",
     "/etc/resolv.conf",
     "/etc/nsswitch.conf",
     "/etc/host.conf",
+];
+
+/// Where `resolv.conf` may be a link to before long.
+const NAME_DIRECTORIES: [&str; 3] = [
+    "/run/systemd/resolve",
+    "/run/NetworkManager",
+    "/run/resolvconf",
 ];
 
 impl Needs {
@@ -75,9 +85,9 @@ impl Needs {
         if let Some(snapshot) = &config.snapshot {
             needs.write.extend(directories(&snapshot.path));
         }
-        if let Some(store) = &config.shared_cache {
-            needs.connect.extend(tcp_port(&store.url));
-            needs.read.extend(NAME_FILES.map(PathBuf::from));
+        let store = config.shared_cache.as_ref();
+        if let Some(place) = store.and_then(|it| Place::parse(&it.url)) {
+            needs.shared_cache(&place);
         }
         for upstream in config.upstreams.iter().chain(&config.bootstrap) {
             needs.upstream(upstream);
@@ -88,7 +98,23 @@ impl Needs {
         let streams = config.listeners.iter();
         let streams = streams.filter(|it| it.transport != ListenTransport::Udp);
         needs.bind.extend(streams.map(|it| it.address.port()));
+        let interfaces = config.interfaces.iter();
+        let interfaces = interfaces.filter(|it| it.transport != ListenTransport::Udp);
+        needs.bind.extend(interfaces.map(|it| it.port));
         needs
+    }
+
+    fn shared_cache(&mut self, place: &Place) {
+        match place.ports() {
+            Ports::Known(ports) => self.connect.extend(ports),
+            Ports::Any => self.connect_any = true,
+        }
+        if place.has_names() {
+            for file in NAME_FILES {
+                self.read_file(Path::new(file));
+            }
+            self.read.extend(NAME_DIRECTORIES.map(PathBuf::from));
+        }
     }
 
     fn upstream(&mut self, upstream: &crate::config::UpstreamSettings) {
@@ -112,7 +138,27 @@ impl Needs {
     /// A file that may be replaced by another of its name, so its directory counts; a link's target may be elsewhere.
     pub fn read_file(&mut self, file: &Path) {
         self.read.extend(directories(file));
+        self.read.extend(switched(file));
     }
+}
+
+/// What a directory on the way to a file may be switched to, where it is a link: the siblings of what it points to now, as
+/// in `certificates/current -> releases/7`. A link that points out of the directory it is in is none that is switched (`/var/run`), and
+/// would open too much.
+fn switched(file: &Path) -> Vec<PathBuf> {
+    let Ok(file) = std::path::absolute(file) else {
+        return Vec::new();
+    };
+    let is_link = |path: &&Path| path.is_symlink();
+    let siblings = |link: &Path| {
+        let around = link.parent()?.canonicalize().ok()?;
+        let target = link.canonicalize().ok()?;
+        let siblings = target.parent()?;
+        let inside = siblings.starts_with(&around) && around.parent().is_some();
+        inside.then(|| siblings.to_owned())
+    };
+    let above = file.ancestors().skip(1).filter(is_link);
+    above.filter_map(siblings).collect()
 }
 
 /// The directory of a file, and that of the file it is a link to.
@@ -200,14 +246,21 @@ pub enum Enforced {
     Off,
 }
 
-impl fmt::Display for Enforced {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Enforced {
+    /// The words for people and programs.
+    pub fn word(self) -> &'static str {
+        match self {
             Self::Fully => "enforced",
             Self::Partly => "partly enforced",
             Self::Not => "not enforced",
             Self::Off => "off",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Enforced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
     }
 }
 
@@ -226,6 +279,11 @@ impl Status {
         files: Enforced::Off,
         calls: Enforced::Off,
     };
+
+    /// Each layer with what of it is enforced.
+    pub fn layers(self) -> [(&'static str, Enforced); 2] {
+        [("files", self.files), ("calls", self.calls)]
+    }
 }
 
 /// Gives up everything but `needs`, for this thread and those it makes, and system calls for all threads of the process. There is no
@@ -254,5 +312,36 @@ pub fn enter(_: &Needs) -> Status {
     Status {
         files: Enforced::Not,
         calls: Enforced::Not,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn what_links_are_switched_to_can_be_read_and_what_lies_elsewhere_cannot() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        let [inside, outside] = ["etc/releases/1", "else/where"].map(|it| root.join(it));
+        fs::create_dir_all(&inside).unwrap();
+        fs::create_dir_all(&outside).unwrap();
+        for place in [&inside, &outside] {
+            fs::write(place.join("ca.pem"), "").unwrap();
+        }
+        symlink("releases/1", root.join("etc/current")).unwrap();
+        symlink(&outside, root.join("etc/away")).unwrap();
+        let read = |file: &str| {
+            let mut needs = Needs::default();
+            needs.read_file(&root.join(file));
+            needs.read
+        };
+        let current = [root.join("etc/current"), inside, root.join("etc/releases")];
+        assert_eq!(read("etc/current/ca.pem"), current.into());
+        let away = [root.join("etc/away"), outside];
+        assert_eq!(read("etc/away/ca.pem"), away.into());
     }
 }

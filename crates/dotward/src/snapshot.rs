@@ -15,16 +15,17 @@
 //!
 //! - The file at the path is always whole: it is written beside it, made safe on disk, and then renamed. Its mode is 0600, because it
 //!   says what was asked for.
+//! - Two processes that write at one time, as during a take-over, do not meet: each writes a file of its own (`beside`), and the one that
+//!   is ready last stays.
 //! - Reading and writing happen on a thread of their own, a piece at a time: no answer waits for them.
 //! - A file that is damaged, foreign, of another version or too large is told of once and ignored; nothing in it is trusted.
 //!
 //! Deliberately absent: failures; what is asked for how often.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -36,6 +37,10 @@ use dotward_core::cache::{Cache, Portable, write_portable};
 use crate::clock;
 use crate::group_names::GroupNames;
 use crate::limits::{SNAPSHOT_ENTRY, SNAPSHOT_PAUSE, SNAPSHOT_SLICE};
+
+mod beside;
+
+use beside::Beside;
 
 const MAGIC: [u8; 8] = *b"dotward\0";
 const VERSION: u16 = 1;
@@ -130,6 +135,7 @@ pub(crate) fn start(snapshot: Snapshot) -> io::Result<Keeper> {
 
 fn run(snapshot: &Snapshot, stopped: &Receiver<()>) {
     let path = snapshot.path.display();
+    beside::clean_up(&snapshot.path);
     match snapshot.load(stopped) {
         Ok(Some(read)) => tracing::info!(%path, read.restored, read.refused, "cache snapshot read"),
         Ok(None) => tracing::info!(%path, "no cache snapshot yet"),
@@ -253,16 +259,7 @@ impl Snapshot {
 
     /// Writes what is kept, and gives back how many answers that are.
     fn save(&self) -> Result<usize, SnapshotError> {
-        let beside = beside(&self.path);
-        match fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            Ok(()) | Err(_) => {}
-        }
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&beside)?;
+        let (beside, file) = Beside::create(&self.path)?;
         let mut out = Summed {
             out: BufWriter::with_capacity(64 * 1024, file),
             sum: Context::new(&SHA256),
@@ -275,9 +272,7 @@ impl Snapshot {
             .into_inner()
             .map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
-        fs::rename(&beside, &self.path)?;
-        // So that the new name outlives a power cut too.
-        File::open(directory(&self.path))?.sync_all()?;
+        beside.take_place(&self.path)?;
         Ok(written)
     }
 
@@ -338,20 +333,6 @@ fn read_entry(file: &mut impl Read, entry: &mut Vec<u8>) -> Result<bool, Snapsho
     entry.resize(length, 0);
     file.read_exact(entry)?;
     Ok(length > 0)
-}
-
-/// Where a file is written before it takes its name.
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    path.with_file_name(name)
-}
-
-fn directory(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        Some(_) | None => Path::new("."),
-    }
 }
 
 /// Sums up what is written.

@@ -231,6 +231,8 @@ pub(crate) struct Totals {
     durations: [Histogram; Source::ALL.len()],
     /// Questions that found the way to the engine full.
     pub(crate) shed: u64,
+    /// Clients over TLS hung up on for the rate of their network.
+    pub(crate) handshakes_refused: u64,
     /// Replies over UDP that could not be sent.
     pub(crate) lost: u64,
     /// Streams of clients.
@@ -245,6 +247,7 @@ impl Default for Totals {
             dropped: [0; DROPPED.len()],
             durations: [DURATIONS; Source::ALL.len()],
             shed: 0,
+            handshakes_refused: 0,
             lost: 0,
             streams: 0,
         }
@@ -267,6 +270,7 @@ impl Totals {
             durations.merge(&more.read());
         }
         self.shed += counters.shed.get();
+        self.handshakes_refused += counters.handshakes_refused.get();
         self.lost += counters.lost.get();
         self.streams += counters.streams.get();
     }

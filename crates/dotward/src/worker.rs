@@ -187,6 +187,7 @@ impl State {
         let near = Near::new(
             Arc::new(front),
             Clients::new(Acl::new(&allow), Arc::new(Places::new(8, 8))),
+            Arc::default(),
             SharedListenerTls::default(),
             Arc::default(),
         );

@@ -14,6 +14,7 @@ use dotward_core::time::{Moment, WallSeconds};
 use dotward_core::upstream::GroupId;
 use dotward_core::wire::edns::{OptionCode, UDP_PAYLOAD_MAX};
 use dotward_core::wire::frame::{FrameReader, append_frame};
+use dotward_core::wire::proxy::{self, HEADER_LEN_MAX, ProxyFault, ProxyHeader};
 use dotward_core::wire::{
     Asker, AskerEdns, Flags, HEADER_LEN, Header, Name, QueryFault, QueryOptions, QueryView,
     Question, Record, ReplyCookie, ReplyOptions, ReplyOrigin, ResponseView, Section, Transport,
@@ -412,6 +413,34 @@ fn reassemble<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Vec<u8>>, bool
     }
     (messages, reader.is_empty())
 }
+
+/// A stream that may begin with a PROXY header: what is said of its front stays true when more comes, and a header is within its bounds.
+pub fn proxy(stream: &[u8]) {
+    let whole = proxy::parse_stream(stream);
+    if let Ok(header) = whole {
+        assert!(header.len <= stream.len() && header.len <= HEADER_LEN_MAX);
+        assert!(proxy::is_announced(stream));
+        let alone = stream.get(..header.len).map(proxy::parse_stream);
+        assert_eq!(alone, Some(whole), "what follows a header changes it");
+    }
+    let longest = stream.len().min(HEADER_LEN_MAX);
+    for cut in 0..longest {
+        let front = stream.get(..cut).map(proxy::parse_stream);
+        let so_far = front.unwrap_or(Err(ProxyFault::Incomplete));
+        assert!(
+            so_far == Err(ProxyFault::Incomplete) || so_far == whole,
+            "{so_far:?} of {cut} octets, {whole:?} of all"
+        );
+    }
+    assert!(
+        whole != Err(ProxyFault::Incomplete) || stream.len() < HEADER_LEN_MAX,
+        "more is waited for than a header may have"
+    );
+    if let Ok(ProxyHeader { source, .. }) = proxy::parse_datagram(stream) {
+        assert_eq!(whole.map(|header| header.source), Ok(source));
+    }
+}
+
 /// A kept answer from another process. Whatever it is: it is no longer-lived than it claims, and what a cache takes of it can be given away again
 /// as the answer to the same question.
 pub fn portable(data: &[u8]) {

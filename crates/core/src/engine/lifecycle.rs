@@ -448,7 +448,7 @@ impl<C> Engine<C> {
     }
 
     /// The network changed, or the machine slept: what stood before may look alive and not be. Every connection is left, every
-    /// pause forgotten, and who was in use is probed at once.
+    /// pause and every kept failure forgotten, and who was in use is probed at once.
     pub fn handle_network_change(&mut self, now: Moment) {
         let mut used: SmallVec<[UpstreamId; 8]> = SmallVec::new();
         for (place, state) in self.upstreams.iter_mut().enumerate() {
@@ -471,6 +471,7 @@ impl<C> Engine<C> {
         for id in all {
             self.close(id, CloseReason::NetworkChanged, now);
         }
+        self.forget_failures(None, now);
         for upstream in used {
             self.probe(upstream, now);
         }

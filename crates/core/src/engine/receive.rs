@@ -125,10 +125,10 @@ impl<C> Engine<C> {
             exchange.hold(response, origin);
             exchange.note_declined(attempt.upstream);
             let idle = exchange.attempts.is_empty();
+            // The first one is not waited for alone any more; from then on one is asked after the other.
             // Somebody who was asked may still have no say, when his connection was taken from under the question.
-            let asked_another = first
-                && (self.send(exchange_id, Among::Untried, now)
-                    || (idle && self.send(exchange_id, Among::Undeclined, now)));
+            let asked_another = (first || idle) && self.send(exchange_id, Among::Untried, now)
+                || (idle && self.send(exchange_id, Among::Undeclined, now));
             let waits = self
                 .exchanges
                 .get(exchange_id)

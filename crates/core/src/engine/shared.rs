@@ -30,10 +30,10 @@ impl<C> Engine<C> {
         self.shared.as_mut()?.poll(wall, now)
     }
 
-    /// So many writes were not given to the shared cache after all: too many wait, or it failed.
-    pub fn handle_shared_writes_dropped(&mut self, dropped: u64) {
+    /// What became of writes: so many the store has, so many it has not, because too many wait or it failed.
+    pub fn handle_shared_writes(&mut self, kept: u64, dropped: u64) {
         if let Some(shared) = &mut self.shared {
-            shared.note_writes_dropped(dropped);
+            shared.note_writes(kept, dropped);
         }
     }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::cache::Cache;
 use crate::limits::{
     CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX, DIAL_TIMEOUT, HEDGE_BURST,
-    IDLE_TIMEOUT, IN_FLIGHT_BEFORE_GROWTH, QUESTIONS_PER_HEDGE,
+    IDLE_TIMEOUT, IN_FLIGHT_BEFORE_GROWTH, QUESTIONS_PER_HEDGE, SENDS_MAX,
 };
 use crate::upstream::{GroupId, HealthState, Protocol, TlsFault};
 use crate::wire::frame::{FrameReader, append_frame};
@@ -202,6 +202,16 @@ impl Bench {
 
     fn answer(&mut self, place: usize, query: &(u16, String)) {
         self.receive(place, &response(query, Rcode::NOERROR));
+    }
+
+    /// Answers the one query a connection has to write, which is a probe.
+    fn answer_probe(&mut self, place: usize) {
+        let probe = self.written(place);
+        assert_eq!((probe.len(), probe[0].1.as_str()), (1, "."));
+        let question = Question::new(&".".parse().unwrap(), RecordType::NS, Class::IN);
+        let mut message = ResponseComposer::new(&question).finish();
+        message[..2].copy_from_slice(&probe[0].0.to_be_bytes());
+        self.receive(place, &message);
     }
 
     fn state(&self, upstream: usize) -> Option<HealthState> {

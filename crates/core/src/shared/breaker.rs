@@ -31,6 +31,18 @@ pub enum BreakerState {
     HalfOpen,
 }
 
+impl BreakerState {
+    /// What it is called wherever somebody reads it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Closed => "asked",
+            Self::Open => "left alone",
+            Self::HalfOpen => "being tried",
+        }
+    }
+}
+
 /// What a question may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Permit {

@@ -21,6 +21,7 @@ use std::collections::VecDeque;
 use slotmap::SecondaryMap;
 
 use crate::cache::{Kept, Kind, PORTABLE_VERSION, Portable, Settled, write_portable};
+use crate::counts::Histogram;
 use crate::exchange::{Asked, ExchangeId};
 #[cfg(doc)]
 use crate::limits::SHARED_FAILURES_MAX;
@@ -65,7 +66,7 @@ pub enum SharedAction {
         /// The key.
         key: Vec<u8>,
     },
-    /// Keep this.
+    /// Keep this; what became of it is told by `handle_shared_writes`.
     Keep {
         /// The key.
         key: Vec<u8>,
@@ -88,7 +89,7 @@ pub enum SharedAnswer<'a> {
 }
 
 /// What the shared level has done so far, and how it is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SharedStats {
     /// Its state.
     pub breaker: BreakerState,
@@ -106,14 +107,28 @@ pub struct SharedStats {
     pub failures: u64,
     /// Questions that were not looked up, because the breaker was open or too many lookups waited.
     pub skipped: u64,
-    /// Answers given to the store.
+    /// Answers that the store took.
     pub writes: u64,
-    /// Answers that were not, because too many waited or the breaker was open.
+    /// Answers that it did not get: too many waited, the breaker was open, or it failed.
     pub writes_dropped: u64,
-    /// How long all lookups that were answered took together.
-    pub waited: Duration,
-    /// Lookups that were answered.
-    pub answered: u64,
+    /// How long it took to answer those lookups that it answered, whether or not their question still waited.
+    pub duration: Histogram,
+}
+
+impl SharedStats {
+    const NONE: Self = Self {
+        breaker: BreakerState::Closed,
+        hits: 0,
+        misses: 0,
+        unusable: 0,
+        outrun: 0,
+        late: 0,
+        failures: 0,
+        skipped: 0,
+        writes: 0,
+        writes_dropped: 0,
+        duration: Histogram::of_durations(),
+    };
 }
 
 /// A lookup under way.
@@ -184,7 +199,7 @@ impl Shared {
             fetches: VecDeque::new(),
             writes: VecDeque::new(),
             write_octets: 0,
-            stats: SharedStats::default(),
+            stats: SharedStats::NONE,
         }
     }
 
@@ -262,8 +277,7 @@ impl Shared {
             self.stats.failures += 1;
             self.breaker.handle_failure(now);
         } else {
-            self.stats.answered += 1;
-            self.stats.waited += took;
+            self.stats.duration.add_duration(took);
             if took <= SHARED_HEAD_START {
                 self.breaker.handle_answer();
             } else if !lookup.waits && self.breaker.state() == BreakerState::HalfOpen {
@@ -351,10 +365,10 @@ impl Shared {
         });
     }
 
-    /// Writes that could not be given to the store.
-    pub(crate) fn note_writes_dropped(&mut self, dropped: u64) {
+    /// What became of writes.
+    pub(crate) fn note_writes(&mut self, kept: u64, dropped: u64) {
+        self.stats.writes += kept;
         self.stats.writes_dropped += dropped;
-        self.stats.writes = self.stats.writes.saturating_sub(dropped);
     }
 
     /// The next thing to do; `wall` is the time since 1970.
@@ -367,7 +381,6 @@ impl Shared {
             let write = self.writes.pop_front()?;
             self.write_octets = self.write_octets.saturating_sub(write.message.len());
             if let Some(action) = self.write_action(&write, wall, now) {
-                self.stats.writes += 1;
                 return Some(action);
             }
             self.stats.writes_dropped += 1;

@@ -55,6 +55,8 @@ pub(crate) struct Health {
     last_try: Moment,
     /// The pause after it.
     pause: Duration,
+    /// Whether it was not up on another network, and has not responded since.
+    owes_word: bool,
 }
 
 impl Health {
@@ -87,9 +89,9 @@ impl Health {
         }
     }
 
-    /// A response came. `true` when the state changed.
+    /// A response came. `true` when it was not up before, be that on another network.
     pub(crate) fn handle_success(&mut self, now: Moment) -> bool {
-        let changed = self.state != HealthState::Up;
+        let changed = self.state != HealthState::Up || self.owes_word;
         if changed {
             *self = Self {
                 since: now,
@@ -99,10 +101,12 @@ impl Health {
         changed
     }
 
-    /// What was known is worth nothing any more: the network is another one.
+    /// What was known is worth nothing any more: the network is another one. Only that it was not up is remembered, for those who were
+    /// told so and wait for word that it is.
     pub(crate) fn forget(&mut self, now: Moment) {
         *self = Self {
             since: now,
+            owes_word: self.owes_word || self.state != HealthState::Up,
             ..Self::default()
         };
     }
@@ -184,6 +188,19 @@ mod tests {
         );
         assert_eq!(health.since(), at(9));
         assert!(!health.handle_success(at(9)));
+    }
+
+    #[test]
+    fn what_was_told_to_be_down_is_told_to_be_up_though_the_network_changed_between() {
+        let mut health = Health::default();
+        health.handle_failure(CloseReason::Refused, at(0), 0.5);
+        health.forget(at(1));
+        health.forget(at(2));
+        assert_eq!((health.state(), health.reason()), (HealthState::Up, None));
+        assert!(health.handle_success(at(3)));
+        assert!(!health.handle_success(at(4)));
+        health.forget(at(5));
+        assert!(!health.handle_success(at(6)));
     }
 
     #[test]

@@ -164,9 +164,9 @@ fn source_v6(body: &[u8]) -> Option<SocketAddr> {
 fn parse_line(octets: &[u8]) -> Result<ProxyHeader, ProxyFault> {
     begins_with(octets, WORD)?;
     let seen = octets.get(..LINE_LEN_MAX).unwrap_or(octets);
+    let could_be = |octet: &u8| matches!(octet, b' '..=b'~');
     let Some(end) = seen.windows(2).position(|pair| pair == b"\r\n") else {
         // What no line has cannot become one, and neither can what is full.
-        let could_be = |octet: &u8| matches!(octet, b' '..=b'~');
         let (last, before) = seen.split_last().ok_or(ProxyFault::Incomplete)?;
         let fits = seen.len() < LINE_LEN_MAX && before.iter().all(could_be);
         return Err(match fits && (could_be(last) || *last == b'\r') {
@@ -174,9 +174,9 @@ fn parse_line(octets: &[u8]) -> Result<ProxyHeader, ProxyFault> {
             false => ProxyFault::Line,
         });
     };
-    let line = seen
-        .get(WORD.len()..end)
-        .and_then(|it| str::from_utf8(it).ok());
+    let line = seen.get(WORD.len()..end);
+    let line = line.filter(|it| it.iter().all(could_be));
+    let line = line.and_then(|it| str::from_utf8(it).ok());
     let mut words = line.ok_or(ProxyFault::Line)?.split(' ');
     let len = end.saturating_add(2);
     let family = words.next();
@@ -316,6 +316,8 @@ mod tests {
             "PROXY UDP4 192.0.2.1 198.51.100.2 12345 53\r\n",
             "PROXY tcp4 192.0.2.1 198.51.100.2 12345 53\r\n",
             "PROXY \r\n",
+            "PROXY UNKNOWN \0\r\n",
+            "PROXY UNKNOWN \r \r\n",
         ] {
             assert_eq!(
                 parse_stream(line.as_bytes()),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use dotward_core::cache::CacheStats;
 use dotward_core::counts::EngineCounts;
+use dotward_core::shared::SharedStats;
 use dotward_core::time::Moment;
 use dotward_core::upstream::{GroupId, UpstreamId, UpstreamStatus};
 
@@ -17,6 +18,7 @@ use crate::crew::link::Instruction;
 use crate::limits::{UPSTREAM_ANSWERS, UPSTREAM_LOOK, WORKER_ANSWERS, WORKER_STUCK};
 use crate::post::Post;
 use crate::reload::ReloadCounts;
+use crate::sandbox;
 use crate::tally::{Handshakes, Totals};
 use crate::worker::State;
 
@@ -33,6 +35,8 @@ pub(crate) struct Board {
     pub(super) ready_requires: ReadyRequires,
     /// When the process began to serve.
     pub(super) started: SystemTime,
+    /// What it has given up.
+    pub(super) sandbox: sandbox::Status,
 }
 
 /// Signs of life of the workers, the one with the engine first.
@@ -50,6 +54,8 @@ pub(crate) struct Report {
     pub(super) totals: Totals,
     pub(super) counts: EngineCounts,
     pub(super) cache: CacheStats,
+    /// `None` where no cache is shared.
+    pub(super) shared_cache: Option<SharedStats>,
     /// Clients who wait for an upstream.
     pub(super) in_flight: usize,
     pub(super) upstreams: Vec<UpstreamReport>,
@@ -102,6 +108,7 @@ impl Report {
             totals,
             counts: engine.counts(),
             cache: engine.cache_stats(),
+            shared_cache: engine.shared_stats(),
             in_flight: engine.in_flight(),
             upstreams: state
                 .listed
@@ -158,7 +165,7 @@ impl Signs {
 
 impl Board {
     /// A board about the workers of the one whose errands are left at `post`.
-    pub(crate) fn new(post: Post, ready_requires: ReadyRequires) -> Self {
+    pub(crate) fn new(post: Post, ready_requires: ReadyRequires, sandbox: sandbox::Status) -> Self {
         Self {
             post,
             signs: Mutex::new(Signs {
@@ -169,6 +176,7 @@ impl Board {
             verified: AtomicBool::new(false),
             ready_requires,
             started: SystemTime::now(),
+            sandbox,
         }
     }
 

@@ -3,7 +3,7 @@
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, Command, value_parser};
 
-use super::remote;
+use super::{remote, tools};
 use crate::config::{Name, RecordType};
 use crate::settings::{Group, Id, Kind, OLDER_NAMES, OlderForm, SETTINGS, Setting};
 
@@ -25,7 +25,7 @@ pub fn command() -> Command {
         ]))
         .after_long_help(long_ending())
         .subcommand_help_heading(format!(
-            "Commands (none: run; more: {}, healthcheck, man, completions)",
+            "Commands (more: {}, healthcheck, man, completions, version)",
             remote::names().join(", ")
         ))
         .disable_help_subcommand(true)
@@ -37,8 +37,10 @@ pub fn command() -> Command {
             check(),
             query(),
             explain(),
-            upstream(),
-            config(),
+            tools::upstream(),
+            tools::config(),
+            tools::doctor(),
+            tools::setup(),
             healthcheck(),
             completions(),
             man(),
@@ -49,7 +51,7 @@ pub fn command() -> Command {
 }
 
 fn run() -> Command {
-    let about = "Serve";
+    let about = "Serve; what is done when no command is given";
     let lines = [
         "dotward run",
         "dotward run -u quad9 -u cloudflare",
@@ -137,44 +139,6 @@ fn explain() -> Command {
     with_settings(command, |_| true)
 }
 
-fn upstream() -> Command {
-    let lines = [
-        "dotward upstream list",
-        "dotward upstream list --json",
-        "dotward --upstream quad9",
-    ];
-    let about = "Print the known providers, and who is asked about what";
-    let list = sub("list", about, lines).arg(switch("json", "Print the list as JSON"));
-    let list = with_settings(list, |_| true);
-    sub(
-        "upstream",
-        "Print the known providers, and who is asked about what (list)",
-        lines,
-    )
-    .subcommand_required(true)
-    .arg_required_else_help(true)
-    .disable_help_subcommand(true)
-    .subcommand(list)
-}
-
-fn config() -> Command {
-    let lines = [
-        "dotward config example",
-        "dotward config example > dotward.toml",
-        "dotward check dotward.toml",
-    ];
-    let about = "Print a commented configuration file with every key at its default";
-    sub(
-        "config",
-        "Print a commented configuration file (example)",
-        lines,
-    )
-    .subcommand_required(true)
-    .arg_required_else_help(true)
-    .disable_help_subcommand(true)
-    .subcommand(sub("example", about, lines))
-}
-
 fn healthcheck() -> Command {
     let about = "Ask the running program whether it is good: 0 if so, else 1 (for containers)";
     let lines = [
@@ -209,7 +173,7 @@ fn man() -> Command {
     ];
     sub("man", about, lines)
         .hide(true)
-        .arg(Arg::new("COMMAND").help("Of this command"))
+        .arg(Arg::new("COMMAND").help("Of this command; upstream-test for `upstream test`"))
 }
 
 fn version() -> Command {
@@ -218,7 +182,9 @@ fn version() -> Command {
         "dotward version --json",
         "dotward --version",
     ];
-    sub("version", "Print the version", lines).arg(switch("json", "Print it as JSON"))
+    sub("version", "Print the version", lines)
+        .hide(true)
+        .arg(switch("json", "Print it as JSON"))
 }
 
 pub(super) fn sub(name: &'static str, about: &'static str, lines: [&'static str; 3]) -> Command {

@@ -6,7 +6,8 @@
 use std::io::{self, Write};
 
 use crate::config::report::{Style, write_faults, write_warnings};
-use crate::config::{Config, ListenTransport, Loaded, Refused};
+use crate::config::{Config, Loaded, Refused};
+use crate::listen::sockets::transport_word;
 
 /// Writes what `check` says about a configuration; `true` if it can be used. The exit code is 0
 /// then, else 2.
@@ -61,13 +62,12 @@ fn write_good(out: &mut dyn Write, loaded: &Loaded, show_origin: bool) -> io::Re
 /// Addresses with what is spoken there, each address once.
 fn listeners(config: &Config) -> String {
     let mut listed: Vec<(String, Vec<&str>)> = Vec::new();
-    for listener in &config.listeners {
-        let word = match listener.transport {
-            ListenTransport::Udp => "udp",
-            ListenTransport::Tcp => "tcp",
-            ListenTransport::Tls => "tls",
-        };
-        let address = listener.address.to_string();
+    let addresses = config.listeners.iter();
+    let addresses = addresses.map(|it| (it.address.to_string(), it.transport));
+    let interfaces = config.interfaces.iter();
+    let interfaces = interfaces.map(|it| (it.to_string(), it.transport));
+    for (address, transport) in addresses.chain(interfaces) {
+        let word = transport_word(transport);
         match listed.iter_mut().find(|(known, _)| *known == address) {
             Some((_, words)) => words.push(word),
             None => listed.push((address, vec![word])),

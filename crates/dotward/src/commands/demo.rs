@@ -369,6 +369,7 @@ fn config(
 ) -> Config {
     Config {
         listeners,
+        interfaces: Vec::new(),
         listen_tls: None,
         proxy_from: Vec::new(),
         rules: BindRules::default(),

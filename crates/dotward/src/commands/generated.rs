@@ -18,7 +18,26 @@ pub fn write_completions(out: &mut dyn Write, shell: Shell) -> io::Result<()> {
     out.write_all(&script)
 }
 
-/// Writes the manual page of the program, or of one of its commands. `false` when there is no such command.
+/// Every command below `command` by the name of its page: `upstream`, `upstream-test`, and so on.
+fn pages(command: &clap::Command, above: &str) -> Vec<(String, clap::Command)> {
+    let mut pages = Vec::new();
+    for below in command.get_subcommands() {
+        let name = format!("{above}{}", below.get_name());
+        pages.extend(self::pages(below, &format!("{name}-")));
+        pages.push((name, below.clone()));
+    }
+    pages
+}
+
+/// The names of all pages but the program's own.
+pub fn page_names() -> Vec<String> {
+    let mut top = cli::command();
+    top.build();
+    let pages = pages(&top, "").into_iter();
+    pages.map(|(name, _)| name).collect()
+}
+
+/// Writes the manual page of the program, or of one of its commands (`upstream-test` is `upstream test`'s). `false` when there is no such command.
 ///
 /// # Errors
 ///
@@ -26,13 +45,15 @@ pub fn write_completions(out: &mut dyn Write, shell: Shell) -> io::Result<()> {
 pub fn write_man(out: &mut dyn Write, command: Option<&str>) -> io::Result<bool> {
     let mut top = cli::command();
     top.build();
-    let page = match command.map(|name| top.find_subcommand(name)) {
-        Some(Some(found)) => {
-            let name = format!("dotward-{}", found.get_name());
-            found.clone().name(name.clone()).display_name(name)
-        }
-        Some(None) => return Ok(false),
+    let page = match command {
         None => top,
+        Some(name) => match pages(&top, "").into_iter().find(|(page, _)| page == name) {
+            Some((page, found)) => {
+                let name = format!("dotward-{page}");
+                found.name(name.clone()).display_name(name)
+            }
+            None => return Ok(false),
+        },
     };
     clap_mangen::Man::new(page).render(out)?;
     Ok(true)

@@ -13,6 +13,7 @@ use dotward_core::wire::{Class, QueryOptions, Question, RecordType, write_query}
 
 use crate::config::{Config, ListenTransport};
 use crate::limits::HEALTHCHECK;
+use crate::listen::follow;
 
 /// Why the program is not healthy.
 #[derive(Debug)]
@@ -48,7 +49,12 @@ pub fn healthcheck(config: &Config) -> Result<(), Unhealthy> {
     if let Some(admin) = config.admin {
         return ask_admin(reachable(admin));
     }
-    for listener in &config.listeners {
+    let of_interfaces = follow::addresses_now(config).unwrap_or_default().addresses;
+    if config.listeners.is_empty() && of_interfaces.is_empty() {
+        let why = "its interfaces have no address to listen on";
+        return Err(Unhealthy::NotReady(why.into()));
+    }
+    for listener in config.listeners.iter().chain(&of_interfaces) {
         let address = reachable(listener.address);
         let asked = match listener.transport {
             ListenTransport::Udp => ask_udp(address),
@@ -112,7 +118,7 @@ fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn ask_udp(address: SocketAddr) -> io::Result<()> {
+pub(super) fn ask_udp(address: SocketAddr) -> io::Result<()> {
     let unspecified: IpAddr = match address {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

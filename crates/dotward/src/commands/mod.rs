@@ -3,6 +3,7 @@
 mod cache;
 pub mod check;
 pub mod demo;
+pub mod doctor;
 pub mod explain;
 pub mod generated;
 pub mod healthcheck;
@@ -10,5 +11,8 @@ pub mod list;
 pub mod query;
 pub(crate) mod records;
 pub mod remote;
+pub mod setup;
+pub mod show;
 mod status;
+pub mod survey;
 pub mod version;

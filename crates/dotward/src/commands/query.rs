@@ -272,7 +272,7 @@ fn write_certificate(out: &mut dyn Write, certificate: &CertificateFacts) -> io:
 }
 
 /// A date as people and programs read it.
-fn day(seconds: i64) -> String {
+pub(crate) fn day(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |it| it.to_string())
 }
 
@@ -333,7 +333,7 @@ fn message_json(message: &[u8]) -> Option<Value> {
     }))
 }
 
-fn facts_json(facts: &ConnectionFacts) -> Value {
+pub(crate) fn facts_json(facts: &ConnectionFacts) -> Value {
     let ms = |time: std::time::Duration| time.as_secs_f64() * 1000.0;
     let certificate = facts.certificates.first().and_then(CertificateFacts::read);
     json!({

@@ -28,6 +28,13 @@ pub(super) fn write_status(out: &mut dyn Write, status: &Value) -> io::Result<()
         .map(|it| format!("{}://{}", text(&it["transport"]), text(&it["address"])))
         .collect();
     writeln!(out, "listening  {}", listening.join("  "))?;
+    if let Some(files) = status["sandbox"]["files"].as_str() {
+        let calls = text(&status["sandbox"]["calls"]);
+        writeln!(
+            out,
+            "sandbox    files and ports {files}, system calls {calls}"
+        )?;
+    }
     writeln!(
         out,
         "clients    {} waiting, {} connected over TCP or TLS; {} questions at {} upstream connections",
@@ -172,6 +179,7 @@ mod tests {
             "version": "1.2.3", "pid": 7, "uptime_seconds": 90_061.5, "log_level": "info",
             "degraded": ["upstream quad9 does not answer"],
             "listening": [{ "transport": "udp", "address": "127.0.0.1:53" }],
+            "sandbox": { "files": "partly enforced", "calls": "enforced" },
             "clients_waiting": 2, "client_streams": 1, "questions_in_flight": 2, "upstream_connections": 1,
             "upstreams": [
                 { "name": "quad9", "state": "down", "since_seconds": 61.0, "connections": 0, "connections_opening": 1,
@@ -183,6 +191,7 @@ mod tests {
             shown(&status),
             "dotward 1.2.3, pid 7, up 1 d 1 h, log level info\n\
              listening  udp://127.0.0.1:53\n\
+             sandbox    files and ports partly enforced, system calls enforced\n\
              clients    2 waiting, 1 connected over TCP or TLS; 2 questions at 1 upstream connections\n\
              state      degraded: upstream quad9 does not answer\n\
              \n\

@@ -15,17 +15,17 @@ use super::cache;
 use super::fault::{Fault, Problem};
 use super::file::FileSettings;
 use super::files::{self, NamedFile, ReadFiles};
-use super::layers::{Layers, Level, Parsed, Values};
+use super::layers::{Layers, Parsed, Values};
 use super::limits::{self, LimitSettings};
+use super::listeners::{self, Listeners};
 use super::local;
 use super::place::Place;
 use super::report::Warning;
 use super::routes;
 use super::upstreams;
-use super::value::{ListenText, Value};
+use super::value::Value;
 use super::{
-    BindRules, Config, ListenAddress, ListenTransport, LogFormat, LogSettings, ReadyRequires,
-    RunAs, ServerIdentity, Workers,
+    BindRules, Config, LogFormat, LogSettings, ReadyRequires, RunAs, ServerIdentity, Workers,
 };
 use crate::settings::{Id, Setting};
 
@@ -43,18 +43,16 @@ pub(crate) fn build(
     faults: &mut Vec<Fault>,
     warnings: &mut Vec<Warning>,
 ) -> Option<Config> {
-    let listeners = listeners(parts, faults);
+    let listeners = listeners::build(parts, faults);
     let listen_tls = listen_tls(parts, &listeners, faults, warnings);
     let admin = admin(parts.values, &listeners, faults);
     let local = local::build(&parts.file.locals, faults);
     let far = upstreams::build(parts, faults);
-    routes::refuse_loops(&listeners, &far, faults);
+    routes::refuse_loops(&listeners.addresses, &far, faults);
     let forward_special = routes::forward_special(parts.values, faults);
     Some(Config {
-        listeners: listeners
-            .into_iter()
-            .map(|(listener, _)| listener)
-            .collect(),
+        listeners: without_places(listeners.addresses),
+        interfaces: without_places(listeners.interfaces),
         rules: BindRules {
             takeover: parts.layers.strongest(Id::Takeover).is_some(),
             freebind: values_yes(parts.values, Id::ListenFreebind),
@@ -85,50 +83,13 @@ pub(crate) fn build(
     })
 }
 
-fn listeners(parts: &Parts<'_>, faults: &mut Vec<Fault>) -> Vec<(ListenAddress, Place)> {
-    let values = parts.values;
-    let mut listeners: Vec<(ListenAddress, Place)> = Vec::new();
-    let list = parts.layers.strongest(Id::Listen);
-    // The option and the variable speak for TLS listeners too.
-    let from_file = list.is_none_or(|(level, _)| level <= Level::File);
-    let tls = if from_file {
-        values.all(Id::ListenTls)
-    } else {
-        &[]
-    };
-    let default = default_transports(values.word(Id::ListenProto));
-    for parsed in values.all(Id::Listen).iter().chain(tls) {
-        if let Value::Listen(ListenText { address, transport }) = parsed.value {
-            let transports = transport.as_ref().map_or(default, std::slice::from_ref);
-            for &transport in transports {
-                let listener = ListenAddress { address, transport };
-                // Port 0 is another port each time.
-                let known = listeners.iter().any(|(known, _)| *known == listener);
-                if !known || address.port() == 0 {
-                    listeners.push((listener, parsed.place.clone()));
-                }
-            }
-        }
-    }
-    let said = parts.layers.texts(Id::Listen).len() + parts.layers.texts(Id::ListenTls).len();
-    if listeners.is_empty() && said == 0 {
-        let place = list.map_or(Place::Default, |(_, place)| place.clone());
-        faults.push(Fault::new(&place, Problem::NoListener));
-    }
-    listeners
-}
-
-fn default_transports(proto: Option<&str>) -> &'static [ListenTransport] {
-    match proto {
-        Some("udp") => &[ListenTransport::Udp],
-        Some("tcp") => &[ListenTransport::Tcp],
-        Some(_) | None => &[ListenTransport::Udp, ListenTransport::Tcp],
-    }
+fn without_places<T>(placed: Vec<(T, Place)>) -> Vec<T> {
+    placed.into_iter().map(|(it, _)| it).collect()
 }
 
 fn listen_tls(
     parts: &Parts<'_>,
-    listeners: &[(ListenAddress, Place)],
+    listeners: &Listeners,
     faults: &mut Vec<Fault>,
     warnings: &mut Vec<Warning>,
 ) -> Option<ServerIdentity> {
@@ -139,9 +100,7 @@ fn listen_tls(
         .as_ref()
         .and_then(|it| files::check_roots(it, parts.files).err());
     faults.extend(fault);
-    let tls = listeners
-        .iter()
-        .find(|(it, _)| it.transport == ListenTransport::Tls);
+    let tls = listeners.first_tls();
     match (pair, tls) {
         (Some((certificate, key)), tls) => {
             faults.extend(files::check_identity(&certificate, &key, parts.files));
@@ -157,7 +116,6 @@ fn listen_tls(
             })
         }
         (None, Some((listener, place))) if faults.len() == before => {
-            let listener = listener.address.to_string();
             faults.push(Fault::new(place, Problem::NoListenCertificate { listener }));
             None
         }
@@ -254,18 +212,13 @@ fn run_as(values: &Values, faults: &mut Vec<Fault>) -> Option<RunAs> {
     }
 }
 
-fn admin(
-    values: &Values,
-    listeners: &[(ListenAddress, Place)],
-    faults: &mut Vec<Fault>,
-) -> Option<SocketAddr> {
+fn admin(values: &Values, listeners: &Listeners, faults: &mut Vec<Fault>) -> Option<SocketAddr> {
     let parsed = values.one(Id::Admin)?;
     let Value::Admin(Some(address)) = parsed.value else {
         return None;
     };
     let port = address.port();
-    let is_dns = |(listener, _): &(ListenAddress, Place)| listener.address.port() == port;
-    if port != 0 && listeners.iter().any(is_dns) {
+    if port != 0 && listeners.ports().any(|it| it == port) {
         faults.push(Fault::new(&parsed.place, Problem::AdminOnDnsPort { port }));
     }
     Some(address)

@@ -7,6 +7,7 @@ use super::layers::Values;
 use super::value::{STORE_OFF, Value};
 use super::{CacheSettings, SharedCacheSettings, SnapshotSettings};
 use crate::settings::{Id, Setting};
+use crate::shared::Place;
 
 /// What is kept; `None` only after a fault.
 pub(super) fn settings(values: &Values) -> Option<CacheSettings> {
@@ -40,35 +41,43 @@ pub(super) fn snapshot(values: &Values) -> Option<Option<SnapshotSettings>> {
 
 /// The files have to be readable now; what is in them is looked at when the program starts.
 pub(super) fn shared(parts: &Parts<'_>, faults: &mut Vec<Fault>) -> Option<SharedCacheSettings> {
-    let named =
-        [Id::SharedCachePasswordFile, Id::SharedCacheCaFile].map(|id| named_file(parts.values, id));
-    let [password_file, ca_file] = &named;
-    let password = password_file
-        .as_ref()
-        .map(|file| file.text(parts.files).map(drop));
+    let named = [
+        Id::SharedCachePasswordFile,
+        Id::SharedCacheSentinelPasswordFile,
+        Id::SharedCacheCaFile,
+    ]
+    .map(|id| named_file(parts.values, id));
+    let [password_file, sentinel_password_file, ca_file] = &named;
+    let passwords = [password_file, sentinel_password_file]
+        .map(|file| file.as_ref().map(|it| it.text(parts.files).map(drop)));
     let roots = ca_file
         .as_ref()
         .map(|file| files::check_roots(file, parts.files));
-    faults.extend(
-        [password, roots]
-            .into_iter()
-            .flatten()
-            .filter_map(Result::err),
-    );
+    let checked = passwords.into_iter().chain([roots]).flatten();
+    faults.extend(checked.filter_map(Result::err));
     let Value::Text(url) = &parts.values.one(Id::SharedCache)?.value else {
         return None;
     };
     if url == STORE_OFF {
         return None;
     }
-    let [password_file, ca_file] = named;
-    if let Some(file) = ca_file.as_ref().filter(|_| !url.starts_with("rediss:")) {
+    let [password_file, sentinel_password_file, ca_file] = named;
+    let place = Place::parse(url)?;
+    // What would be of no effect is not what was meant.
+    let idle = [
+        ca_file.as_ref().filter(|_| !place.is_tls()),
+        sentinel_password_file
+            .as_ref()
+            .filter(|_| !place.has_sentinels()),
+    ];
+    for file in idle.into_iter().flatten() {
         let (one, other) = (file.key.clone(), Setting::of(Id::SharedCache).title());
         faults.push(Fault::new(&file.place, Problem::Conflict { one, other }));
     }
     Some(SharedCacheSettings {
         url: url.clone(),
         password_file: password_file.map(|file| file.path),
+        sentinel_password_file: sentinel_password_file.map(|file| file.path),
         ca_file: ca_file.map(|file| file.path),
     })
 }

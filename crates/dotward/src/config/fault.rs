@@ -3,11 +3,12 @@
 //! Every fault knows its place, its key, what is wrong and what to write; its one-line form stands
 //! alone in a log. The form for terminals is in `report`.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 
 use super::place::Place;
 use super::value::ValueFault;
+use crate::plain::Line;
 
 mod route;
 
@@ -368,7 +369,7 @@ impl Problem {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_headline(f)?;
-        write!(f, "; {}", self.problem.remedy())
+        write!(Line(f), "; {}", self.problem.remedy())
     }
 }
 
@@ -382,6 +383,7 @@ impl Fault {
 
     /// Place and problem, without what to write.
     pub(crate) fn write_headline(&self, f: &mut impl fmt::Write) -> fmt::Result {
+        let mut f = Line(f);
         match self.place {
             Place::Default => write!(f, "{}", self.problem),
             Place::File(_) | Place::Variable(_) | Place::Flag(_) => {

@@ -21,6 +21,8 @@ pub struct LimitSettings {
     pub prefix_v4: u8,
     /// The same of an IPv6 address.
     pub prefix_v6: u8,
+    /// TLS handshakes a second for one client network; 0: no bound.
+    pub handshakes: u32,
     /// Networks that are not counted.
     pub exempt: Vec<IpNet>,
     /// Clients connected over TCP and TLS at once.
@@ -38,6 +40,7 @@ impl LimitSettings {
             slip: number(values, Id::LimitSlip)?,
             prefix_v4: number(values, Id::LimitPrefixV4)?.try_into().ok()?,
             prefix_v6: number(values, Id::LimitPrefixV6)?.try_into().ok()?,
+            handshakes: number(values, Id::LimitHandshakes)?,
             exempt: networks(values, Id::LimitExempt),
             clients: number(values, Id::LimitClients)?.try_into().ok()?,
             clients_per_source: number(values, Id::LimitClientsPerSource)?.try_into().ok()?,
@@ -64,6 +67,7 @@ impl Default for LimitSettings {
             slip: 2,
             prefix_v4: 32,
             prefix_v6: 56,
+            handshakes: 100,
             exempt: private.iter().filter_map(|net| net.parse().ok()).collect(),
             clients: 2_048,
             clients_per_source: 100,

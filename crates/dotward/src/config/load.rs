@@ -14,7 +14,7 @@ use super::file::{self, FileSettings};
 use super::files::{NamedFile, ReadFiles};
 use super::layers::{self, Given, Layers, Level, Values};
 use super::older::{self, Compat, OlderGiven};
-use super::origin::{self, Origin};
+use super::origin::{self, Effective, Origin};
 use super::place::{Place, Source};
 use super::report::Warning;
 use super::value::{self, Value};
@@ -37,6 +37,8 @@ pub struct Loaded {
     pub warnings: Vec<Warning>,
     /// Each value and where it came from.
     pub origins: Vec<Origin>,
+    /// The same as the file would say it, without repeated tables.
+    pub effective: Vec<Effective>,
     /// The file that was read.
     pub file: Option<PathBuf>,
 }
@@ -89,6 +91,7 @@ pub fn load(
                 config,
                 warnings,
                 origins,
+                effective: origin::effective(&layers),
                 file,
             })
         }

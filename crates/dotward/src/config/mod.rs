@@ -35,6 +35,7 @@ mod file;
 pub mod files;
 pub(crate) mod layers;
 mod limits;
+mod listeners;
 pub mod load;
 mod local;
 mod near;
@@ -51,9 +52,10 @@ pub use fault::{Fault, Problem};
 pub use files::{Disk, ReadFiles};
 pub use limits::LimitSettings;
 pub use load::{Loaded, Refused, control_path, load};
-pub use near::{BindRules, ListenAddress, ListenTransport, RunAs, ServerIdentity};
+pub use near::{BindRules, ListenAddress, ListenInterface, ListenTransport, RunAs, ServerIdentity};
 pub use report::{Style, Warning};
 pub(crate) use routes::{own_endpoint, policy_routes};
+pub(crate) use upstreams::of_preset as preset_settings;
 
 pub use dotward_core::front::{CookieSecrets, Cookies, Deny};
 pub use dotward_core::upstream::{Protocol, Strategy};
@@ -71,8 +73,10 @@ pub const ADMIN_PORT: u16 = 9853;
 /// Everything the program is told to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Where queries are received; at least one, no two alike.
+    /// Addresses at which queries are received; no two alike.
     pub listeners: Vec<ListenAddress>,
+    /// Interfaces at whose addresses queries are received, beside the listeners; no two alike. Here or there is at least one.
+    pub interfaces: Vec<ListenInterface>,
     /// How their addresses are bound.
     pub rules: BindRules,
     /// Who the program becomes once everything is bound; `None` for whoever started it.
@@ -282,6 +286,8 @@ pub struct SharedCacheSettings {
     pub url: String,
     /// What has the password.
     pub password_file: Option<PathBuf>,
+    /// What has the password of the sentinels, who are other programs.
+    pub sentinel_password_file: Option<PathBuf>,
     /// Roots to trust (PEM); the bundled ones without.
     pub ca_file: Option<PathBuf>,
 }

@@ -1,6 +1,7 @@
 //! The near side's part of the configuration: sockets, how they are bound, what TLS shows there, and who the program is.
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// One socket to listen on.
@@ -10,6 +11,35 @@ pub struct ListenAddress {
     pub address: SocketAddr,
     /// What is spoken there.
     pub transport: ListenTransport,
+}
+
+/// A network interface whose addresses are listened on, those it has and those it will have.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ListenInterface {
+    /// What the system calls it.
+    pub name: String,
+    /// The one address of it that is meant; `None` for all.
+    pub only: Option<Ipv6Addr>,
+    /// The port; never 0.
+    pub port: u16,
+    /// What is spoken there.
+    pub transport: ListenTransport,
+}
+
+impl ListenInterface {
+    /// Whether an address that the interface has is listened on.
+    pub(crate) fn wants(&self, address: IpAddr) -> bool {
+        self.only.is_none_or(|only| address == only)
+    }
+}
+
+impl fmt::Display for ListenInterface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.only {
+            None => write!(f, "{}:{}", self.name, self.port),
+            Some(only) => write!(f, "[{only}%{}]:{}", self.name, self.port),
+        }
+    }
 }
 
 /// How listening addresses are bound.

@@ -1,8 +1,11 @@
-//! Each value and where it came from, for `check --show-origin`.
+//! Each value and where it came from, for `check --show-origin` and `config show`.
+
+use std::path::Path;
 
 use super::Config;
+use super::build::beside_file;
 use super::file::{FileSettings, Item};
-use super::layers::{Layers, Level};
+use super::layers::{Given, Layers, Level};
 use super::place::Place;
 use crate::settings::{Id, Kind, SETTINGS, Setting};
 
@@ -15,6 +18,47 @@ pub struct Origin {
     pub value: String,
     /// Where it was written.
     pub place: Place,
+}
+
+/// One setting of a plain table in effect, as the file would say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effective {
+    /// Which one.
+    pub id: Id,
+    /// Its values, one at most unless it is a list; paths as they are found from anywhere.
+    pub texts: Vec<String>,
+    /// Where they were written.
+    pub place: Place,
+}
+
+/// What is said about each setting of a plain table, if anything is.
+pub(crate) fn effective(layers: &Layers) -> Vec<Effective> {
+    let plain = SETTINGS
+        .iter()
+        .filter(|setting| setting.key.is_some_and(|key| !key.repeated));
+    let of_setting = |setting: &Setting| {
+        let (_, place) = layers.strongest(setting.id)?;
+        let texts = layers.texts(setting.id).iter();
+        Some(Effective {
+            id: setting.id,
+            texts: texts
+                .map(|given| found_from_anywhere(setting, given))
+                .collect(),
+            place: place.clone(),
+        })
+    };
+    plain.filter_map(of_setting).collect()
+}
+
+/// Words that stand where a path may stand are left alone.
+fn found_from_anywhere(setting: &Setting, given: &Given) -> String {
+    let is_word = ["off", "stderr"].contains(&given.text.as_str());
+    if setting.kind == Kind::Path && !is_word {
+        let path = beside_file(Path::new(&given.text), &given.place);
+        path.to_string_lossy().into_owned()
+    } else {
+        given.text.clone()
+    }
 }
 
 /// All values in effect, in the order of the table.

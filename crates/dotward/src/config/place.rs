@@ -5,6 +5,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::plain;
+
 /// A file that was read, kept so that faults can show the line they stand on.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Source {
@@ -53,7 +55,7 @@ impl Spot {
             + 1
     }
 
-    /// The whole line the range begins on, tabs made one column wide, and how many characters of it the
+    /// The whole line the range begins on, each tab one column wide and each character that would act replaced, and how many characters of it the
     /// range covers; at least one.
     pub fn excerpt(&self) -> (String, usize) {
         let text = &self.source.text;
@@ -67,7 +69,10 @@ impl Spot {
             .count()
             .max(1);
         (
-            text[start..end].trim_end_matches('\r').replace('\t', " "),
+            text[start..end]
+                .trim_end_matches('\r')
+                .replace('\t', " ")
+                .replace(plain::acts, "\u{fffd}"),
             covered,
         )
     }

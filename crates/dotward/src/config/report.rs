@@ -1,10 +1,11 @@
 //! Faults and warnings as people read them: one line each, or with the line of the file and a caret.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 
 use super::fault::Fault;
 use super::place::{Place, Spot};
+use crate::plain::Line;
 
 /// How faults and warnings are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +57,8 @@ fn write_long(out: &mut dyn Write, fault: &Fault, colour: bool) -> io::Result<()
         .write_headline(&mut headline)
         .map_err(io::Error::other)?;
     writeln!(out, "{red}error:{plain} {bold}{headline}{plain}")?;
-    let remedy = fault.problem.remedy();
+    let mut remedy = String::new();
+    write!(Line(&mut remedy), "{}", fault.problem.remedy()).map_err(io::Error::other)?;
     match &fault.place {
         Place::File(spot) => write_excerpt(out, spot, &remedy, red, plain),
         Place::Default | Place::Variable(_) | Place::Flag(_) => {
@@ -112,6 +114,12 @@ pub enum Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_words(&mut Line(f))
+    }
+}
+
+impl Warning {
+    fn write_words(&self, f: &mut impl fmt::Write) -> fmt::Result {
         match self {
             Self::OlderName {
                 used,

@@ -446,7 +446,8 @@ fn derived_name(
     }
 }
 
-fn of_preset(preset: &'static Preset, port: u16) -> UpstreamSettings {
+/// The whole of a preset.
+pub(crate) fn of_preset(preset: &'static Preset, port: u16) -> UpstreamSettings {
     let addresses = preset.addresses();
     let endpoints = addresses.map(|ip| SocketAddr::new(ip, port)).collect();
     UpstreamSettings {

@@ -1,7 +1,9 @@
 //! A look into the cache over the control socket, and flushing it. The cache is shared, so no worker has to be asked.
 
+use std::time::Duration;
+
 use dotward_core::cache::{Cache, Kept, Kind};
-use dotward_core::shared::{BreakerState, SharedStats};
+use dotward_core::shared::SharedStats;
 use dotward_core::wire::{Name, RecordType, Records, ReplyOrigin};
 use serde_json::{Value, json};
 
@@ -32,15 +34,9 @@ pub(super) fn stats(cache: &Cache) -> Value {
 
 /// What the cache that several instances share has done.
 pub(super) fn shared_stats(stats: &SharedStats, fault: Option<&str>) -> Value {
-    let answered = u32::try_from(stats.answered).unwrap_or(u32::MAX);
-    let mean = stats.waited.checked_div(answered);
-    let state = match stats.breaker {
-        BreakerState::Closed => "asked",
-        BreakerState::Open => "left alone",
-        BreakerState::HalfOpen => "being tried",
-    };
+    let mean_nanos = stats.duration.sum().checked_div(stats.duration.count());
     json!({
-        "state": state,
+        "state": stats.breaker.word(),
         "fault": fault,
         "hits": stats.hits,
         "misses": stats.misses,
@@ -51,7 +47,7 @@ pub(super) fn shared_stats(stats: &SharedStats, fault: Option<&str>) -> Value {
         "skipped": stats.skipped,
         "writes": stats.writes,
         "writes_dropped": stats.writes_dropped,
-        "mean_response_ms": mean.map(|it| (it.as_secs_f64() * 1e6).round() / 1e3),
+        "mean_response_ms": mean_nanos.map(|nanos| Duration::from_micros(nanos / 1_000).as_secs_f64() * 1e3),
     })
 }
 

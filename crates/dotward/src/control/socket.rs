@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
 #[cfg(target_os = "linux")]
-use rustix::fs::fchmod;
+use rustix::fs::{AtFlags, Gid, OFlags, Uid, chownat, fchmod, fstat, open};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::limits::CONTROL_CONNECTIONS;
@@ -124,6 +124,28 @@ impl ControlSocket {
             })?;
         }
         Self::bind(path)
+    }
+
+    /// Makes the file another user's, who may then use it as its owner. Whatever else has its name by now is left alone: the directory
+    /// may belong to somebody who is not root.
+    ///
+    /// # Errors
+    ///
+    /// When the file is not there any more, or may not be given away.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn give_to(&self, user: u32, group: u32) -> io::Result<()> {
+        let file = open(
+            &self.file.path,
+            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        let found = fstat(&file)?;
+        if Some((found.st_dev, found.st_ino)) != self.file.identity {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
+        chownat(&file, "", Some(user), Some(group), AtFlags::EMPTY_PATH)?;
+        Ok(())
     }
 
     /// Where it is.

@@ -19,6 +19,7 @@ use crate::events;
 use crate::listen::sockets::transport_word;
 use crate::logging;
 use crate::run::Listening;
+use crate::sandbox;
 use crate::shared::SharedCache;
 use crate::upstream::listed::Listed;
 use crate::worker::{State, Worker};
@@ -38,15 +39,21 @@ pub(crate) struct Facts {
     began: Moment,
     cache: Arc<Cache>,
     listening: Vec<Listening>,
+    sandbox: sandbox::Status,
 }
 
 impl Facts {
     /// The facts of a program that listens there.
-    pub(crate) fn new(listening: Vec<Listening>, cache: Arc<Cache>) -> Self {
+    pub(crate) fn new(
+        listening: Vec<Listening>,
+        sandbox: sandbox::Status,
+        cache: Arc<Cache>,
+    ) -> Self {
         Self {
             began: clock::now(),
             cache,
             listening,
+            sandbox,
         }
     }
 }
@@ -115,6 +122,7 @@ fn status(state: &State, facts: &Facts, now: Moment) -> Value {
         "configuration": state.reloads.status(),
         "log_level": logging::level().map(|it| it.to_string()),
         "listening": listening.collect::<Vec<_>>(),
+        "sandbox": { "files": facts.sandbox.files.word(), "calls": facts.sandbox.calls.word() },
         "upstreams": upstreams,
         "questions_in_flight": load.exchanges,
         "clients_waiting": state.engine.in_flight(),

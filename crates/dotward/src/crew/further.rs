@@ -36,7 +36,7 @@ pub(crate) struct Kit {
     pub(crate) number: usize,
     pub(crate) link: Arc<Link>,
     pub(crate) supplies: Supplies,
-    pub(crate) sockets: UdpSockets,
+    pub(crate) sockets: Vec<UdpSockets>,
 }
 
 /// Starts the thread and waits until it can serve.
@@ -150,7 +150,7 @@ async fn run(kit: Kit) {
             busy: BusyWatch::default(),
         }),
     });
-    let mut readers = Readers::open(&worker, kit.sockets, kit.number);
+    let mut readers = Readers::open(&worker, &kit.sockets, kit.number);
     let mut inbox = Inbox::default();
     loop {
         tokio::select! {
@@ -171,15 +171,21 @@ async fn run(kit: Kit) {
     }
 }
 
+fn report_unread(worker: &Further, result: io::Result<()>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "a worker cannot read its sockets; the first one does");
+        worker.link.report_failed();
+    }
+}
+
 /// False when the end has come.
 async fn follow(worker: &Rc<Further>, readers: &mut Readers, instruction: Instruction) -> bool {
     match instruction {
         Instruction::Share { active } => {
-            if let Err(error) = readers.share(worker, active) {
-                tracing::error!(%error, "a worker cannot read its sockets; the first one does");
-                worker.link.report_failed();
-            }
+            report_unread(worker, readers.share(worker, active));
         }
+        Instruction::Open(sockets) => report_unread(worker, readers.add(worker, sockets)),
+        Instruction::Shut(address) => readers.remove(worker, address),
         Instruction::Admit {
             socket,
             address,

@@ -18,6 +18,7 @@ use dotward_core::engine::Replies;
 use dotward_core::exchange::{Asked, Request};
 use tokio::sync::Notify;
 
+use super::readers::{AddressId, UdpSockets};
 use crate::counters::Counters;
 use crate::limits::{HANDED_OVER, PLACED_STREAMS};
 use crate::near::{ReplyTo, Terms};
@@ -39,6 +40,10 @@ pub(crate) enum Instruction {
         /// How many.
         active: usize,
     },
+    /// One UDP address more is served.
+    Open(UdpSockets),
+    /// One UDP address less.
+    Shut(AddressId),
     /// A client that connected.
     Admit {
         /// Its socket.

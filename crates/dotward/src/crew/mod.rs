@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::thread::{JoinHandle, available_parallelism};
 use std::time::Duration;
 
+use dotward_udp::BatchSocket;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -40,7 +41,7 @@ use busy::Balance;
 use link::{Instruction, Link};
 use readers::Readers;
 
-pub(crate) use readers::UdpSockets;
+pub(crate) use readers::{AddressId, UdpSockets};
 
 /// How many workers there may be.
 pub(crate) fn most(workers: Workers) -> usize {
@@ -67,6 +68,7 @@ impl Supplies {
         let mut near = Near::new(
             Arc::clone(&self.terms.front),
             Clients::new(self.terms.allow.clone(), Arc::clone(&self.places)),
+            Arc::clone(&self.terms.handshakes),
             self.listen_tls.clone(),
             counters,
         );
@@ -79,7 +81,10 @@ impl Supplies {
 pub(crate) struct Crew {
     first: Rc<Worker>,
     supplies: RefCell<Supplies>,
-    sockets: UdpSockets,
+    /// Those of all UDP addresses.
+    sockets: RefCell<Vec<UdpSockets>>,
+    /// The name of the next UDP address.
+    next_address: Cell<u64>,
     /// What the first worker reads.
     readers: RefCell<Readers>,
     threads: RefCell<Vec<JoinHandle<()>>>,
@@ -95,15 +100,15 @@ impl Crew {
     pub(crate) fn start(
         first: Rc<Worker>,
         workers: Workers,
-        sockets: UdpSockets,
         supplies: Supplies,
     ) -> io::Result<Rc<Self>> {
-        let readers = Readers::open(&first, Arc::clone(&sockets), 0);
+        let readers = Readers::open(&first, &[], 0);
         let crew = Rc::new(Self {
             balance: RefCell::new(Balance::new(most(workers), clock::now())),
             first,
             supplies: RefCell::new(supplies),
-            sockets,
+            sockets: RefCell::default(),
+            next_address: Cell::new(0),
             readers: RefCell::new(readers),
             threads: RefCell::default(),
             links: RefCell::default(),
@@ -122,6 +127,39 @@ impl Crew {
     /// The first worker.
     pub(crate) fn first(&self) -> &Rc<Worker> {
         &self.first
+    }
+
+    /// Serves one UDP address more; `sockets` has one for each worker there may be.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses a socket its place in the event loop; the address is not served then.
+    pub(crate) fn open(&self, sockets: Vec<Arc<BatchSocket>>) -> io::Result<AddressId> {
+        let address = AddressId(self.next_address.get());
+        self.next_address.set(address.0 + 1);
+        let sockets = UdpSockets {
+            address,
+            sockets: sockets.into(),
+        };
+        let added = self.readers.borrow_mut().add(&self.first, sockets.clone());
+        if let Err(error) = added {
+            self.readers.borrow_mut().remove(&self.first, address);
+            return Err(error);
+        }
+        self.sockets.borrow_mut().push(sockets.clone());
+        for link in self.links.borrow().iter() {
+            link.tell(Instruction::Open(sockets.clone()));
+        }
+        Ok(address)
+    }
+
+    /// Serves one UDP address less.
+    pub(crate) fn shut(&self, address: AddressId) {
+        self.sockets.borrow_mut().retain(|it| it.address != address);
+        self.readers.borrow_mut().remove(&self.first, address);
+        for link in self.links.borrow().iter() {
+            link.tell(Instruction::Shut(address));
+        }
     }
 
     /// Has every worker, those to come included, go by `terms` from now on.
@@ -163,7 +201,7 @@ impl Crew {
             number: self.links.borrow().len() + 1,
             link: Arc::clone(&link),
             supplies: self.supplies.borrow().clone(),
-            sockets: Arc::clone(&self.sockets),
+            sockets: self.sockets.borrow().clone(),
         })?;
         self.threads.borrow_mut().push(thread);
         self.links.borrow_mut().push(Arc::clone(&link));
@@ -209,7 +247,9 @@ impl Crew {
     pub(crate) async fn drain(&self, limit: Duration) -> usize {
         self.draining.set(true);
         if !self.supplies.borrow().keeps_ports {
-            self.sockets.iter().flatten().for_each(|it| udp::depart(it));
+            let sockets = self.sockets.borrow();
+            let sockets = sockets.iter().flat_map(|it| it.sockets.iter());
+            sockets.for_each(|it| udp::depart(it));
         }
         self.readers.borrow_mut().stop();
         // Who is accepted from now on stays here: the others take nobody more.

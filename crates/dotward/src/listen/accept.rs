@@ -2,7 +2,7 @@
 //!
 //! Promises:
 //! - A client that may not ask is let go at once and takes nobody's place; a load balancer, which speaks for others, is heard first.
-//! - Accepting never ends because of an error; want of descriptors slows it down.
+//! - Accepting never ends because of an error; want of descriptors slows it down, and so do more TLS handshakes than one listener gets.
 //!
 //! Deliberately absent: what clients say (`opening`, `stream`).
 
@@ -10,15 +10,19 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use dotward_core::front::Client;
 use dotward_core::wire::Transport;
 use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
 
+use super::handshakes::Turnstile;
 use super::opening::Opening;
 use super::stream;
+use crate::clock;
 use crate::crew;
+use crate::events::Repeats;
 use crate::limits::{ACCEPT_PAUSE, CLIENT_IDLE, LISTEN_BACKLOG};
 use crate::near::Host;
 use crate::signal::Signal;
@@ -34,16 +38,24 @@ pub(crate) async fn accept(
     tls: bool,
     signal: Rc<Signal>,
 ) {
+    let (mut turnstile, mut shortage) = (Turnstile::default(), Repeats::default());
     loop {
-        tokio::select! {
+        let pause = tokio::select! {
             () = signal.stopped() => break,
             accepted = listener.accept() => match accepted {
                 Ok((socket, address)) => {
                     welcome(&worker, socket, address, tls);
                     // A stream that had to go gives its descriptor back when its task ends, which is to be before the next comes.
                     tokio::task::yield_now().await;
+                    tls.then(|| turnstile.pass(clock::now())).flatten()
                 }
-                Err(error) => pause_after(&error).await,
+                Err(error) => pause_after(&error, &mut shortage),
+            }
+        };
+        if let Some(pause) = pause {
+            tokio::select! {
+                () = signal.stopped() => break,
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
@@ -66,12 +78,18 @@ fn welcome(worker: &Rc<Worker>, socket: TcpStream, address: SocketAddr, tls: boo
 }
 
 /// A failed accept mostly concerns one connection, which is gone; want of descriptors or memory lasts longer.
-async fn pause_after(error: &std::io::Error) {
+fn pause_after(error: &std::io::Error, told: &mut Repeats) -> Option<Duration> {
     let shortage = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    if Errno::from_io_error(error).is_some_and(|errno| shortage.contains(&errno)) {
-        tracing::debug!(%error, "accepting is slowed down");
-        tokio::time::sleep(ACCEPT_PAUSE).await;
-    }
+    let is_shortage = Errno::from_io_error(error).is_some_and(|errno| shortage.contains(&errno));
+    is_shortage.then(|| {
+        if let Some(times) = told.note(clock::now()) {
+            tracing::warn!(
+                %error, times,
+                "clients over TCP and TLS have to wait; look at the limits of this machine (RLIMIT_NOFILE, fs.file-max, memory)"
+            );
+        }
+        ACCEPT_PAUSE
+    })
 }
 
 /// Serves a client that connected and may be heard.
@@ -82,6 +100,10 @@ pub(crate) fn admit<H: Host>(host: &Rc<H>, socket: TcpStream, address: SocketAdd
     // An IPv4 client of a dual-stack socket is the same client to an access list.
     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
     let admitted = host.near_turn(|near, _, now| {
+        let is_balancer = near.balancers.contains(address.ip());
+        if tls && !is_balancer && !near.admits_handshake(address.ip(), now) {
+            return None;
+        }
         let (stream, transport) = match tls.then(|| near.listen_tls.accept()) {
             None => (Stream::plain(socket), Transport::Tcp),
             Some(None) => return None,
@@ -91,7 +113,7 @@ pub(crate) fn admit<H: Host>(host: &Rc<H>, socket: TcpStream, address: SocketAdd
                 return None;
             }
         };
-        let opening = if near.balancers.contains(address.ip()) {
+        let opening = if is_balancer {
             Opening::Header
         } else {
             Opening::of(&stream)

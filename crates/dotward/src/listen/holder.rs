@@ -26,27 +26,60 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Who holds the port of `listen`, on whatever address.
+/// A socket that is bound to a port, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Held {
+    /// Where it is bound.
+    pub(crate) address: SocketAddr,
+    /// Who has it; `None` for a process that this user may not look into.
+    pub(crate) holder: Option<Holder>,
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.holder {
+            Some(holder) => write!(f, "{holder} on {}", self.address),
+            None => write!(f, "a process only root may look into, on {}", self.address),
+        }
+    }
+}
+
+/// Who holds the port of `listen` so that it cannot be bound; processes that may not be looked into are left out.
 pub(crate) fn find(listen: ListenAddress) -> Vec<Holder> {
-    let tables = match listen.transport {
-        ListenTransport::Udp => ["/proc/net/udp", "/proc/net/udp6"],
-        ListenTransport::Tcp | ListenTransport::Tls => ["/proc/net/tcp", "/proc/net/tcp6"],
-    };
-    let inodes: Vec<String> = tables
-        .iter()
-        .filter_map(|table| fs::read_to_string(table).ok())
-        .flat_map(|table| inodes_on_port(&table, listen))
+    let mut holders: Vec<Holder> = held(listen)
+        .into_iter()
+        .filter_map(|it| it.holder)
         .collect();
-    let mut holders: Vec<Holder> = inodes.iter().filter_map(|inode| owner(inode)).collect();
     holders.sort();
     holders.dedup();
     holders
 }
 
-/// The inodes of the sockets of a `/proc/net` table that are bound to the port.
-fn inodes_on_port(table: &str, listen: ListenAddress) -> Vec<String> {
+/// The sockets that keep `listen` from being bound.
+pub(crate) fn held(listen: ListenAddress) -> Vec<Held> {
+    let tables = match listen.transport {
+        ListenTransport::Udp => ["/proc/net/udp", "/proc/net/udp6"],
+        ListenTransport::Tcp | ListenTransport::Tls => ["/proc/net/tcp", "/proc/net/tcp6"],
+    };
+    let texts = tables
+        .iter()
+        .filter_map(|table| fs::read_to_string(table).ok());
+    let sockets: Vec<_> = texts
+        .flat_map(|table| sockets_on_port(&table, listen))
+        .collect();
+    let of_socket = |(address, inode): (SocketAddr, String)| Held {
+        address,
+        holder: owner(&inode),
+    };
+    let mut held: Vec<Held> = sockets.into_iter().map(of_socket).collect();
+    held.sort();
+    held.dedup();
+    held
+}
+
+/// The sockets of a `/proc/net` table that are bound to the port: their addresses and inodes.
+fn sockets_on_port(table: &str, listen: ListenAddress) -> Vec<(SocketAddr, String)> {
     let is_tcp = listen.transport != ListenTransport::Udp;
-    let port = format!(":{:04X}", SocketAddr::port(&listen.address));
     table
         .lines()
         .skip(1)
@@ -55,31 +88,35 @@ fn inodes_on_port(table: &str, listen: ListenAddress) -> Vec<String> {
             let local = fields.nth(1)?;
             let state = fields.nth(1)?;
             let inode = fields.nth(5)?;
-            let (address, local_port) = local.split_at_checked(local.rfind(':')?)?;
-            let holds = local_port == port
+            let local = from_table(local)?;
+            let holds = local.port() == SocketAddr::port(&listen.address)
                 && (!is_tcp || state == TCP_LISTEN)
-                && overlaps(address, listen.address.ip());
-            holds.then(|| inode.to_owned())
+                && overlaps(local.ip(), listen.address.ip());
+            holds.then(|| (local, inode.to_owned()))
         })
         .collect()
 }
 
-/// Whether a socket bound to `local`, an address as `/proc/net` writes it, gets what is sent to `ip`, or a part of it.
-fn overlaps(local: &str, ip: IpAddr) -> bool {
-    let is_any = local.bytes().all(|digit| digit == b'0');
-    is_any || ip.is_unspecified() || local == in_table(ip)
+/// Whether a socket bound to `local` gets what is sent to `ip`, or a part of it. Our IPv6 sockets take IPv6 only, but others' may not.
+fn overlaps(local: IpAddr, ip: IpAddr) -> bool {
+    local.is_unspecified() || ip.is_unspecified() || local == ip
 }
 
-/// An address as `/proc/net` writes it: words of four octets in the machine's order.
-fn in_table(ip: IpAddr) -> String {
-    let octets = match ip {
-        IpAddr::V4(ip) => ip.octets().to_vec(),
-        IpAddr::V6(ip) => ip.octets().to_vec(),
+/// An address and port as `/proc/net` writes them: words of four octets in the machine's order, in hexadecimal.
+fn from_table(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let mut octets = Vec::with_capacity(16);
+    for word in address.as_bytes().as_chunks::<8>().0 {
+        let word = u32::from_str_radix(str::from_utf8(word).ok()?, 16).ok()?;
+        octets.extend(word.to_ne_bytes());
+    }
+    let ip = match octets.len() {
+        4 => IpAddr::from(<[u8; 4]>::try_from(octets).ok()?),
+        16 => IpAddr::from(<[u8; 16]>::try_from(octets).ok()?),
+        _ => return None,
     };
-    let words = octets.as_chunks::<4>().0.iter();
-    words
-        .map(|word| format!("{:08X}", u32::from_ne_bytes(*word)))
-        .collect()
+    Some(SocketAddr::new(ip, port))
 }
 
 /// The process that has a descriptor of the socket.
@@ -116,19 +153,33 @@ mod tests {
     use std::net::{Ipv4Addr, UdpSocket};
 
     #[test]
+    fn a_row_of_the_kernel_is_read_as_an_address() {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = socket.local_addr().unwrap();
+        let table = fs::read_to_string("/proc/net/udp").unwrap();
+        let mut locals = table
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(1));
+        assert!(locals.any(|local| from_table(local) == Some(address)));
+        for nonsense in [
+            "",
+            ":",
+            "0100007F",
+            "0100007F:",
+            "0100:0035",
+            "zzzzzzzz:0035",
+        ] {
+            assert_eq!(from_table(nonsense), None, "{nonsense}");
+        }
+    }
+
+    #[test]
     fn addresses_are_told_apart_as_the_kernel_does() {
-        let loopback: IpAddr = [127, 0, 0, 1].into();
-        let table = fs::read_to_string("/proc/net/udp").unwrap();
-        let socket = UdpSocket::bind((loopback, 0)).unwrap();
-        let port = format!(":{:04X}", socket.local_addr().unwrap().port());
-        assert!(!table.contains(&format!("{}{port}", in_table(loopback))));
-        let table = fs::read_to_string("/proc/net/udp").unwrap();
-        assert!(table.contains(&format!("{}{port}", in_table(loopback))));
-        let other: IpAddr = [127, 0, 0, 2].into();
+        let [one, other]: [IpAddr; 2] = [[127, 0, 0, 1].into(), [127, 0, 0, 2].into()];
         let unspecified: IpAddr = [0, 0, 0, 0].into();
-        assert!(!overlaps(&in_table(loopback), other));
-        assert!(overlaps(&in_table(unspecified), other));
-        assert!(overlaps(&in_table(loopback), unspecified));
+        assert!(!overlaps(one, other));
+        assert!(overlaps(unspecified, other));
+        assert!(overlaps(one, unspecified));
     }
 
     #[test]
@@ -140,5 +191,8 @@ mod tests {
         };
         let pid = i32::try_from(std::process::id()).unwrap();
         assert!(find(listen).iter().any(|holder| holder.pid == pid));
+        let told: Vec<_> = held(listen).iter().map(Held::to_string).collect();
+        let own = format!("(pid {pid}) on {}", listen.address);
+        assert!(told.iter().any(|it| it.ends_with(&own)), "{told:?}");
     }
 }

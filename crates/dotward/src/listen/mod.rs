@@ -5,6 +5,9 @@
 
 pub(crate) mod accept;
 pub mod activation;
+pub(crate) mod doors;
+pub(crate) mod follow;
+pub(crate) mod handshakes;
 pub(crate) mod holder;
 mod opening;
 pub(crate) mod places;

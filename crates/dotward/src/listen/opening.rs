@@ -12,6 +12,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use dotward_core::time::Moment;
 use dotward_core::wire::proxy::{self, ProxyHeader};
 
 use super::stream::ClientKey;
@@ -51,7 +52,7 @@ impl Opening {
 }
 
 /// Takes a header where one is due. False when nothing is to be read now, because it is not whole yet or the stream is closed.
-pub(super) fn take_header(near: &mut Near, key: ClientKey) -> bool {
+pub(super) fn take_header(near: &mut Near, key: ClientKey, now: Moment) -> bool {
     let Some(client) = near.clients.stream_mut(key) else {
         return false;
     };
@@ -61,7 +62,7 @@ pub(super) fn take_header(near: &mut Near, key: ClientKey) -> bool {
     let address = client.client.address;
     match client.stream.take_header(&mut near.buffers) {
         HeaderRead::Waiting => return false,
-        HeaderRead::Taken(header) => return enter(near, key, header),
+        HeaderRead::Taken(header) => return enter(near, key, header, now),
         HeaderRead::Refused(fault) => {
             tracing::debug!(%address, %fault, "a load balancer is let go");
         }
@@ -75,7 +76,7 @@ pub(super) fn take_header(near: &mut Near, key: ClientKey) -> bool {
 }
 
 /// The client is known now. False when it may not ask.
-fn enter(near: &mut Near, key: ClientKey, header: ProxyHeader) -> bool {
+fn enter(near: &mut Near, key: ClientKey, header: ProxyHeader, now: Moment) -> bool {
     let Some(client) = near.clients.stream_mut(key) else {
         return false;
     };
@@ -83,11 +84,16 @@ fn enter(near: &mut Near, key: ClientKey, header: ProxyHeader) -> bool {
         Some(_) => Opening::Handshake,
         None => Opening::Over,
     };
+    let is_handshake = client.opening == Opening::Handshake;
     // Without a source the balancer speaks for itself.
     let address = header.source.unwrap_or(client.client.address);
     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
     if !near.clients.allows(address.ip()) {
         tracing::debug!(%address, "a client that may not ask is let go");
+        near.clients.close(key);
+        return false;
+    }
+    if is_handshake && !near.admits_handshake(address.ip(), now) {
         near.clients.close(key);
         return false;
     }

@@ -10,11 +10,11 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::holder::{self, Holder};
+use super::holder::{self, Held};
 use crate::config::{BindRules, ListenAddress, ListenTransport};
 use crate::limits::{LISTEN_BACKLOG, UDP_RECEIVE_BUFFER};
 
@@ -51,8 +51,8 @@ pub struct BindError {
     pub listen: ListenAddress,
     /// What the kernel said.
     pub error: io::Error,
-    /// Who holds the port, where that can be read.
-    pub(crate) holders: Vec<Holder>,
+    /// What holds the port, where that can be read.
+    pub(crate) held: Vec<Held>,
 }
 
 impl fmt::Display for BindError {
@@ -62,15 +62,11 @@ impl fmt::Display for BindError {
         write!(f, "cannot listen on {address}/{transport}: ")?;
         if self.error.kind() == io::ErrorKind::AddrInUse {
             f.write_str("address already in use")?;
-            for (place, holder) in self.holders.iter().enumerate() {
+            for (place, held) in self.held.iter().enumerate() {
                 let before = if place == 0 { "\n  held by: " } else { ", " };
-                write!(f, "{before}{holder}")?;
+                write!(f, "{before}{held}")?;
             }
-            let other = SocketAddr::from((Ipv4Addr::LOCALHOST, 5353));
-            write!(
-                f,
-                "\n  fix:     give another address or port (--listen {other}), or stop the program that holds it"
-            )
+            write!(f, "\n  fix:     {}", self.way_out())
         } else if self.error.kind() == io::ErrorKind::PermissionDenied {
             let other = SocketAddr::new(address.ip(), 5353);
             write!(
@@ -90,6 +86,24 @@ impl fmt::Display for BindError {
 }
 
 impl std::error::Error for BindError {}
+
+impl BindError {
+    /// What to do when somebody has the address.
+    fn way_out(&self) -> String {
+        let is_resolved = |held: &Held| {
+            let name = held.holder.as_ref().map(|it| it.name.as_str());
+            // The kernel cuts names to 15 octets.
+            name.is_some_and(|name| name.starts_with("systemd-resolve"))
+        };
+        if self.listen.address.ip().is_unspecified() && self.held.iter().any(is_resolved) {
+            let port = self.listen.address.port();
+            return format!(
+                "listen on 127.0.0.1:{port} instead (no conflict), give an address of the network, or free the port: dotward setup systemd-resolved"
+            );
+        }
+        "give another address or port (--listen 127.0.0.1:5353), or stop the program that holds it; dotward doctor says more".into()
+    }
+}
 
 /// How a transport is written in messages.
 pub fn transport_word(transport: ListenTransport) -> &'static str {
@@ -114,8 +128,8 @@ pub fn bind(listen: ListenAddress, workers: usize, rules: BindRules) -> Result<B
     };
     bound.map_err(|error| BindError {
         listen,
-        holders: match error.kind() == io::ErrorKind::AddrInUse {
-            true => holder::find(listen),
+        held: match error.kind() == io::ErrorKind::AddrInUse {
+            true => holder::held(listen),
             false => Vec::new(),
         },
         error,
@@ -197,4 +211,45 @@ fn set_freebind(socket: &Socket, address: SocketAddr) -> io::Result<()> {
 #[cfg(not(target_os = "linux"))]
 fn set_freebind(_: &Socket, _: SocketAddr) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::holder::Holder;
+    use super::*;
+
+    #[test]
+    fn who_holds_the_port_is_told_with_a_way_out() {
+        let error = |listen: &str, name: &str, at: &str| BindError {
+            listen: ListenAddress {
+                address: listen.parse().unwrap(),
+                transport: ListenTransport::Udp,
+            },
+            error: io::ErrorKind::AddrInUse.into(),
+            held: vec![Held {
+                address: at.parse().unwrap(),
+                holder: (!name.is_empty()).then(|| Holder {
+                    name: name.into(),
+                    pid: 412,
+                }),
+            }],
+        };
+        let resolved = error("0.0.0.0:53", "systemd-resolve", "127.0.0.53:53").to_string();
+        assert_eq!(
+            resolved,
+            "cannot listen on 0.0.0.0:53/udp: address already in use\n  held by: systemd-resolve (pid 412) on 127.0.0.53:53\n  \
+             fix:     listen on 127.0.0.1:53 instead (no conflict), give an address of the network, or free the port: dotward setup systemd-resolved"
+        );
+        let other = error("127.0.0.1:53", "dnsmasq", "0.0.0.0:53").to_string();
+        assert!(
+            other.contains("held by: dnsmasq (pid 412) on 0.0.0.0:53"),
+            "{other}"
+        );
+        assert!(other.contains("dotward doctor"), "{other}");
+        let hidden = error("127.0.0.1:53", "", "0.0.0.0:53").to_string();
+        assert!(
+            hidden.contains("only root may look into, on 0.0.0.0:53"),
+            "{hidden}"
+        );
+    }
 }

@@ -355,7 +355,7 @@ fn expire(near: &mut Near, key: ClientKey, now: Moment) -> Option<Moment> {
 
 /// Takes the queries a client sent, reads when none of them waits, and has its replies written. True when there is more to read.
 fn serve(near: &mut Near, far: &mut impl Far, key: ClientKey, now: Moment) -> bool {
-    if !opening::take_header(near, key) {
+    if !opening::take_header(near, key, now) {
         return false;
     }
     // What was read already comes first, or a client that never pauses has each freed place read a turn's worth more.

@@ -27,7 +27,7 @@ use tokio::net::UdpSocket;
 use super::{Taken, take_query};
 use crate::counters::Counters;
 use crate::limits::{LAST_BATCHES, RECEIVE_PAUSE};
-use crate::near::{Far, Host, Near, Way};
+use crate::near::{Far, Host, Near, PortKey, Way};
 use crate::signal::{Ready, Signal, Source, Wants};
 
 /// A socket in the event loop of the worker that reads it.
@@ -164,24 +164,23 @@ impl UdpPort {
 }
 
 /// Makes `socket` the one through which the worker replies from its address. Gives back the port's place.
-pub(crate) fn open(near: &mut Near, socket: Arc<BatchSocket>) -> usize {
+pub(crate) fn open(near: &mut Near, socket: Arc<BatchSocket>) -> PortKey {
     let bound = socket.local_addr().ok();
-    near.ports.push(UdpPort {
+    near.ports.insert(UdpPort {
         socket,
         bound,
         replies: SendBatch::new(),
         nudge: Rc::clone(&near.nudge),
         waits_for_room: Rc::default(),
         counters: Arc::clone(&near.counters),
-    });
-    near.ports.len() - 1
+    })
 }
 
-/// Reads `socket` until the returned signal is stopped, and replies through port number `port`.
+/// Reads `socket` until the returned signal is stopped, and replies through `port`.
 pub(crate) fn read<H: Host>(
     host: &Rc<H>,
     socket: Arc<BatchSocket>,
-    port: usize,
+    port: PortKey,
 ) -> io::Result<Rc<Signal>> {
     let socket = Socket::new(socket)?;
     let signal = Rc::new(Signal::default());
@@ -214,7 +213,7 @@ pub(crate) fn depart(socket: &BatchSocket) {
     }
 }
 
-async fn run<H: Host>(host: Rc<H>, socket: Socket, signal: Rc<Signal>, port: usize) {
+async fn run<H: Host>(host: Rc<H>, socket: Socket, signal: Rc<Signal>, port: PortKey) {
     let mut batch = RecvBatch::new();
     let mut failed = false;
     while signal.ready(&socket, None).await != Ready::Stopped {
@@ -257,7 +256,12 @@ enum Received {
 }
 
 /// Receives one batch and has it served.
-fn receive<H: Host>(host: &Rc<H>, socket: &Socket, batch: &mut RecvBatch, port: usize) -> Received {
+fn receive<H: Host>(
+    host: &Rc<H>,
+    socket: &Socket,
+    batch: &mut RecvBatch,
+    port: PortKey,
+) -> Received {
     // The batch still holds the datagrams of the last call when this one is not made at all, for want of readiness.
     let mut fresh = false;
     let received = socket.batched.try_io(Interest::READABLE, |socket| {
@@ -287,7 +291,7 @@ fn receive<H: Host>(host: &Rc<H>, socket: &Socket, batch: &mut RecvBatch, port: 
 }
 
 /// Takes every query of a batch.
-fn take_all<H: Host>(host: &Rc<H>, batch: &RecvBatch, port: usize) {
+fn take_all<H: Host>(host: &Rc<H>, batch: &RecvBatch, port: PortKey) {
     host.near_turn(|near, far, now| {
         let wall = near.wall.about(now);
         for datagram in batch.iter() {
@@ -309,9 +313,9 @@ fn is_stale(datagram: &Datagram<'_>, wall: Duration) -> bool {
     datagram.meta.arrived.is_some_and(|arrived| arrived < since)
 }
 
-fn take(near: &mut Near, far: &mut impl Far, port: usize, datagram: Datagram<'_>, now: Moment) {
+fn take(near: &mut Near, far: &mut impl Far, port: PortKey, datagram: Datagram<'_>, now: Moment) {
     let (peer, local) = (datagram.meta.peer, datagram.meta.local);
-    let own = near.ports.iter().filter_map(|port| port.bound);
+    let own = near.ports.values().filter_map(|port| port.bound);
     if !can_be_answered(own, peer, local) {
         tracing::trace!(%peer, "a sender that cannot be a client");
         return;

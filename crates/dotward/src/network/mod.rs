@@ -6,9 +6,12 @@
 //!
 //! Promises: idle without news; where netlink is not to be had (sandboxes, other systems) this is off, with one line at debug.
 //!
+//! Apart from that, [`interfaces`] tells which addresses an interface has, and when it may have others.
+//!
 //! Deliberately absent: what a change means (`dotward_core::engine::Engine::handle_network_change`). A machine that slept
 //! is noticed by its clocks (`clock`).
 
+pub(crate) mod interfaces;
 #[cfg(target_os = "linux")]
 mod netlink;
 #[cfg(target_os = "linux")]

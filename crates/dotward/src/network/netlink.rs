@@ -7,21 +7,30 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// Multicast groups of [`super::interfaces`]: links, IPv4 and IPv6 addresses.
+pub(super) const ADDRESS_GROUPS: u32 = 0x1 | 0x10 | 0x100;
+
 /// Multicast groups: links, IPv4 addresses and routes, IPv6 addresses and routes.
 pub(super) const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
 
 const HEADER: usize = 16;
 
 const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
+const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
 
 const NLM_F_REQUEST: u16 = 1;
+/// All there are (`NLM_F_ROOT | NLM_F_MATCH`).
+const NLM_F_DUMP: u16 = 0x300;
+/// Something changed between two parts of a dump.
+const NLM_F_DUMP_INTR: u16 = 0x10;
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -41,6 +50,18 @@ const RTN_UNREACHABLE: u8 = 7;
 const RTN_PROHIBIT: u8 = 8;
 /// A route learned from traffic, such as a path's MTU.
 const RTM_F_CLONED: u32 = 0x200;
+
+const IFA_ADDRESS: u16 = 1;
+/// One's own end of a point-to-point link, where [`IFA_ADDRESS`] is the other's.
+const IFA_LOCAL: u16 = 2;
+/// The flags in full; the header has room for the first eight.
+const IFA_FLAGS: u16 = 8;
+/// Another machine has this IPv6 address too.
+const IFA_F_DADFAILED: u32 = 0x08;
+/// Nobody knows yet whether another machine has it, and nothing can be bound to it, but to one that is
+/// [`IFA_F_OPTIMISTIC`].
+const IFA_F_TENTATIVE: u32 = 0x40;
+const IFA_F_OPTIMISTIC: u32 = 0x04;
 
 const RTA_DST: u16 = 1;
 const RTA_SRC: u16 = 2;
@@ -173,6 +194,78 @@ pub(super) fn read_way(octets: &[u8], sequence: u32) -> Option<Option<Way>> {
     })
 }
 
+/// An address of an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct InterfaceAddress {
+    /// The interface's number.
+    pub(super) interface: u32,
+    /// What can be bound to.
+    pub(super) address: IpAddr,
+}
+
+/// What a part of a dump says beside its entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dump {
+    /// More parts follow.
+    More,
+    /// That was all.
+    Done,
+    /// It does not show one moment, or the kernel refused: ask again.
+    Torn,
+}
+
+/// Writes the question for all addresses of all interfaces.
+pub(super) fn write_address_dump(sequence: u32, out: &mut Vec<u8>) {
+    out.clear();
+    // The family of no addresses stands for all.
+    let body = [0_u8; 8];
+    let length = u32::try_from(HEADER + body.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&length.to_ne_bytes());
+    out.extend_from_slice(&RTM_GETADDR.to_ne_bytes());
+    out.extend_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    out.extend_from_slice(&sequence.to_ne_bytes());
+    out.extend_from_slice(&0_u32.to_ne_bytes());
+    out.extend_from_slice(&body);
+}
+
+/// Reads a part of the reply to question `sequence`, and appends the addresses in it that can be bound to.
+pub(super) fn read_addresses(
+    octets: &[u8],
+    sequence: u32,
+    into: &mut Vec<InterfaceAddress>,
+) -> Dump {
+    for message in Messages(octets).filter(|message| message.sequence == sequence) {
+        if message.flags & NLM_F_DUMP_INTR != 0 {
+            return Dump::Torn;
+        }
+        match message.kind {
+            NLMSG_DONE => return Dump::Done,
+            NLMSG_ERROR => return Dump::Torn,
+            RTM_NEWADDR => into.extend(interface_address(message.body)),
+            _ => {}
+        }
+    }
+    Dump::More
+}
+
+fn interface_address(body: &[u8]) -> Option<InterfaceAddress> {
+    let mut flags = u32::from(*body.get(2)?);
+    let interface = u32_at(body, 4)?;
+    let (mut local, mut other) = (None, None);
+    for (kind, value) in Attributes(body.get(8..)?) {
+        match kind {
+            IFA_LOCAL => local = address(value),
+            IFA_ADDRESS => other = address(value),
+            IFA_FLAGS => flags = u32_at(value, 0).unwrap_or(flags),
+            _ => {}
+        }
+    }
+    let address = local.or(other)?;
+    let untried = flags & IFA_F_TENTATIVE != 0 && flags & IFA_F_OPTIMISTIC == 0;
+    let unusable = address.is_ipv6() && (untried || flags & IFA_F_DADFAILED != 0);
+    (!unusable).then_some(InterfaceAddress { interface, address })
+}
+
 fn way(body: &[u8]) -> Option<Way> {
     let kind = *body.get(7)?;
     if matches!(kind, RTN_BLACKHOLE | RTN_UNREACHABLE | RTN_PROHIBIT) {
@@ -217,6 +310,7 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
 
 struct Message<'a> {
     kind: u16,
+    flags: u16,
     sequence: u32,
     body: &'a [u8],
 }
@@ -234,6 +328,7 @@ impl<'a> Iterator for Messages<'a> {
         self.0 = octets.get(aligned(length)..).unwrap_or_default();
         Some(Message {
             kind: u16_at(octets, 4)?,
+            flags: u16_at(octets, 6)?,
             sequence: u32_at(octets, 8)?,
             body,
         })
@@ -383,6 +478,52 @@ mod tests {
         assert_eq!(read_way(&octets, 6), None);
         let error = message(NLMSG_ERROR, 6, &[0; 20]);
         assert_eq!(read_way(&error, 6), Some(None));
+    }
+
+    #[test]
+    fn the_addresses_of_interfaces_are_those_that_can_be_bound_to() {
+        let address = |flags: u8, attributes: &[(u16, &[u8])]| {
+            let mut body = vec![AF_INET, 24, flags, 0, 3, 0, 0, 0];
+            for (kind, value) in attributes {
+                push_attribute(*kind, value, &mut body);
+            }
+            message(RTM_NEWADDR, 5, &body)
+        };
+        let v6 = Ipv6Addr::new(0xFE80, 0, 0, 0, 0, 0, 0, 1);
+        let tentative = IFA_F_TENTATIVE.to_ne_bytes();
+        let optimistic = (IFA_F_TENTATIVE | IFA_F_OPTIMISTIC).to_ne_bytes();
+        let octets = [
+            address(
+                0,
+                &[(IFA_ADDRESS, &[192, 0, 2, 9]), (IFA_LOCAL, &[192, 0, 2, 1])],
+            ),
+            address(0, &[(IFA_ADDRESS, &v6.octets())]),
+            address(0, &[(IFA_ADDRESS, &v6.octets()), (IFA_FLAGS, &optimistic)]),
+            // Not bound to: still being tried, already another's, without an address.
+            address(0, &[(IFA_ADDRESS, &v6.octets()), (IFA_FLAGS, &tentative)]),
+            address(0x08, &[(IFA_ADDRESS, &v6.octets())]),
+            address(0, &[]),
+            message(RTM_NEWADDR, 4, &[0; 32]),
+        ]
+        .concat();
+        let mut found = Vec::new();
+        assert_eq!(read_addresses(&octets, 5, &mut found), Dump::More);
+        let of = |address: IpAddr| InterfaceAddress {
+            interface: 3,
+            address,
+        };
+        let expected = [[192, 0, 2, 1].into(), v6.into(), v6.into()].map(of);
+        assert_eq!(found, expected);
+        let done = message(NLMSG_DONE, 5, &[0; 4]);
+        assert_eq!(read_addresses(&done, 5, &mut found), Dump::Done);
+        let mut torn = octets;
+        torn[6..8].copy_from_slice(&NLM_F_DUMP_INTR.to_ne_bytes());
+        assert_eq!(read_addresses(&torn, 5, &mut found), Dump::Torn);
+        for length in 0..torn.len() {
+            let mut found = Vec::new();
+            read_addresses(&torn[..length], 5, &mut found);
+            assert!(found.is_empty());
+        }
     }
 
     #[test]

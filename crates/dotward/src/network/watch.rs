@@ -191,7 +191,7 @@ impl Watch {
     }
 }
 
-fn open_netlink(groups: u32) -> io::Result<OwnedFd> {
+pub(super) fn open_netlink(groups: u32) -> io::Result<OwnedFd> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     // The protocol is NETLINK_ROUTE, which is 0.
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;

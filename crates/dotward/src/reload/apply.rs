@@ -12,7 +12,8 @@ use crate::config::{Binding, Config};
 use crate::near::Terms;
 use crate::plan;
 use crate::tally::Handshakes;
-use crate::trust;
+use crate::trust::{self, Stamped};
+use crate::upstream::bootstrap::Helpers;
 use crate::upstream::listed::Listed;
 use crate::worker::State;
 
@@ -86,8 +87,15 @@ fn put<T: Default>(list: &mut Vec<T>, id: UpstreamId, value: T) {
     }
 }
 
+/// What is left for those who go by the configuration elsewhere.
+pub(super) struct Followers {
+    pub(super) config: Config,
+    pub(super) helpers: Helpers,
+    pub(super) files: Stamped,
+}
+
 /// What near sides go by from now on, in the place of `before`.
-pub(super) fn terms(draft: Draft, done: &Reconfigured, before: &Terms) -> (Terms, Config) {
+pub(super) fn terms(draft: Draft, done: &Reconfigured, before: &Terms) -> (Terms, Followers) {
     let mut front = draft.front;
     // Routes were decided about before their groups had names.
     for route in &mut front.policy.routes {
@@ -98,7 +106,16 @@ pub(super) fn terms(draft: Draft, done: &Reconfigured, before: &Terms) -> (Terms
     let terms = Terms {
         allow: front.allow.clone(),
         balancers: draft.balancers,
+        handshakes: match before.handshakes.is_like(&draft.handshakes) {
+            true => Arc::clone(&before.handshakes),
+            false => Arc::new(draft.handshakes),
+        },
         front: Arc::new(before.front.successor(front)),
     };
-    (terms, draft.config)
+    let followers = Followers {
+        config: draft.config,
+        helpers: draft.helpers,
+        files: draft.files,
+    };
+    (terms, followers)
 }

@@ -17,12 +17,19 @@ pub fn needs_restart(started: &Config, new: &Config) -> Vec<Id> {
         let shared = config.shared_cache.as_ref();
         shared.and_then(|it| it.password_file.clone())
     };
+    let sentinels = |config: &Config| {
+        let shared = config.shared_cache.as_ref();
+        shared.and_then(|it| it.sentinel_password_file.clone())
+    };
     let roots = |config: &Config| {
         let shared = config.shared_cache.as_ref();
         shared.and_then(|it| it.ca_file.clone())
     };
     let changes = [
-        (Id::Listen, started.listeners != new.listeners),
+        (
+            Id::Listen,
+            started.listeners != new.listeners || started.interfaces != new.interfaces,
+        ),
         (
             Id::ListenFreebind,
             started.rules.freebind != new.rules.freebind,
@@ -39,6 +46,10 @@ pub fn needs_restart(started: &Config, new: &Config) -> Vec<Id> {
             password(started) != password(new),
         ),
         (Id::SharedCacheCaFile, roots(started) != roots(new)),
+        (
+            Id::SharedCacheSentinelPasswordFile,
+            sentinels(started) != sentinels(new),
+        ),
         (Id::Admin, started.admin != new.admin),
         (
             Id::ReadyRequires,
@@ -57,6 +68,7 @@ pub(super) fn effective(running: &Config, new: Config) -> Config {
     cache.size = running.cache.size;
     Config {
         listeners: running.listeners.clone(),
+        interfaces: running.interfaces.clone(),
         rules: running.rules,
         run_as: running.run_as.clone(),
         // Listeners that speak TLS stay, and go on showing what they showed where nothing else is given.

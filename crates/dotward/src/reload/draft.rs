@@ -14,6 +14,7 @@ use super::change::{effective, needs_restart};
 use super::{Refusal, Source};
 use crate::config::fault::Problem;
 use crate::config::{Config, ListenAddress, Refused, UpstreamSettings};
+use crate::listen::handshakes::HandshakeRate;
 use crate::logging;
 use crate::plan;
 use crate::run::{StartFault, checks};
@@ -21,6 +22,8 @@ use crate::sandbox::Inside;
 use crate::settings::Setting;
 use crate::tls::client::UpstreamTls;
 use crate::tls::server::ListenerTls;
+use crate::trust::Stamped;
+use crate::upstream::bootstrap::Helpers;
 
 /// What a new configuration is measured against.
 #[derive(Clone)]
@@ -47,11 +50,16 @@ pub(super) struct Draft {
     pub(super) awaiting_restart: Vec<String>,
     pub(super) warnings: Vec<String>,
     pub(super) listen_tls: Option<ListenerTls>,
+    /// Who is asked for the addresses of upstreams.
+    pub(super) helpers: Helpers,
+    /// As they were before they were read.
+    pub(super) files: Stamped,
     /// By upstream.
     pub(super) upstreams: Vec<TlsDraft>,
     /// Its groups are places of the configuration.
     pub(super) front: FrontConfig,
     pub(super) balancers: Acl,
+    pub(super) handshakes: HandshakeRate,
     pub(super) log: Option<logging::Change>,
 }
 
@@ -77,6 +85,8 @@ impl Draft {
         let awaiting = basis.awaiting_restart(&loaded.config);
         let config = effective(&basis.running, loaded.config);
         let mut faults: Vec<StartFault> = Vec::new();
+        let files = Stamped::now(&config);
+        let helpers = Helpers::new(&config.bootstrap, &mut faults);
         checks::loops(&config, &basis.listeners, &mut faults);
         checks::bindings(&config, &mut faults);
         let listen_tls = config.listen_tls.as_ref().and_then(|identity| {
@@ -96,6 +106,9 @@ impl Draft {
             (Ok(log), true) => Ok(Self {
                 front: plan::front(&config, &basis.secrets, Arc::clone(&basis.cache)),
                 balancers: Acl::new(&config.proxy_from),
+                handshakes: plan::handshakes(&config, &basis.secrets),
+                helpers,
+                files,
                 config,
                 awaiting_restart: awaiting,
                 warnings,

@@ -7,6 +7,7 @@ use dotward_core::cache::Cache;
 use dotward_core::engine::Reconfigured;
 use dotward_core::upstream::UpstreamId;
 
+use super::apply::Followers;
 use super::draft::Draft;
 use super::{Applied, Basis, Call, Calls, Outcome, Refusal, Trigger, apply};
 use crate::config::Config;
@@ -49,7 +50,7 @@ pub(crate) async fn serve(mut reloader: Reloader, mut calls: Calls) {
         }
     }
     // Nobody can ask any more, but finders and watchers are needed on.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// `None` for nothing, so that a line is not filled with it.
@@ -138,13 +139,14 @@ impl Reloader {
         if let Some(tls) = draft.listen_tls.take() {
             first.turn(|state, _, now| trust::replace_listener(state, tls, now));
         }
-        let (terms, config) = apply::terms(draft, &done, &self.crew.terms());
+        let (terms, followers) = apply::terms(draft, &done, &self.crew.terms());
+        let config = &followers.config;
         self.crew.replace_terms(&terms);
-        self.cache.set_rules(plan::cache_rules(&config));
-        let (most, per_source) = places_for(&config);
+        self.cache.set_rules(plan::cache_rules(config));
+        let (most, per_source) = places_for(config);
         self.crew.places().set(most, per_source);
         self.drain.set(config.drain);
-        self.follow(config, &done);
+        self.follow(followers, &done);
         Ok((applied, done.forget))
     }
 
@@ -169,16 +171,22 @@ impl Reloader {
     }
 
     /// Has those who go by the configuration elsewhere go by this one.
-    fn follow(&mut self, config: Config, done: &Reconfigured) {
+    fn follow(&mut self, followers: Followers, done: &Reconfigured) {
+        let Followers {
+            config,
+            helpers,
+            files,
+        } = followers;
         let Reconfigured {
             upstreams, groups, ..
         } = done;
         let ids: &[UpstreamId] = upstreams;
         let first = self.crew.first();
         self.names.set(&config, groups);
-        self.finders.set(first, &config, ids);
-        if let Some(files) = &mut self.files {
-            *files = FileWatch::start(first, &config, ids, self.pace);
+        self.finders.set(first, &config, ids, helpers);
+        if let Some(watch) = &mut self.files {
+            let helpers = self.finders.helpers();
+            *watch = FileWatch::start(first, helpers, files, ids, self.pace);
         }
         first.look_at_network();
         if let Some(basis) = &mut self.basis {

@@ -18,10 +18,12 @@ use crate::group_names::GroupNames;
 use crate::limits::CONTROL_CONNECTIONS;
 use crate::plan;
 use crate::post;
+use crate::privileges::Identity;
 use crate::reload;
 use crate::run::Listening;
+use crate::sandbox;
 use crate::service;
-use crate::shared::{self, Store};
+use crate::shared::{self, Place, Store};
 use crate::snapshot::{self, Keeper, Snapshot};
 use crate::worker::Worker;
 
@@ -37,6 +39,19 @@ impl Provisions {
     /// Where the admin listener is bound.
     pub(super) fn admin(&self) -> Option<SocketAddr> {
         self.admin.as_ref()?.local_addr().ok()
+    }
+
+    /// Lets the user that the program becomes have what belongs to it.
+    pub(super) fn give_to(&self, who: &Identity) {
+        let Some(control) = &self.control else {
+            return;
+        };
+        if let Err(error) = control.give_to(who.uid.as_raw(), who.gid.as_raw()) {
+            tracing::warn!(
+                path = %control.path().display(), %error,
+                "the control socket stays root's: only root can use it"
+            );
+        }
     }
 
     /// Binds the admin listener and the control socket, and reads the files of the shared cache.
@@ -72,6 +87,7 @@ pub(super) struct Plans {
     provisions: Provisions,
     config: Config,
     listening: Vec<Listening>,
+    sandbox: sandbox::Status,
 }
 
 /// What orders of the operator are carried out with.
@@ -106,6 +122,7 @@ impl Plans {
             provisions: std::mem::take(&mut prepared.provisions),
             config: prepared.config.clone(),
             listening: prepared.listening(),
+            sandbox: prepared.sandbox,
         }
     }
 
@@ -131,13 +148,13 @@ impl Plans {
         });
         let (post, inbox) = post::open();
         inbox.serve(worker);
-        let board = Arc::new(Board::new(post, config.ready_requires));
+        let board = Arc::new(Board::new(post, config.ready_requires, self.sandbox));
         let admin = self.provisions.admin;
         if let Some(address) = admin.as_ref().and_then(|it| it.local_addr().ok()) {
             tracing::info!(%address, "metrics and health at http://{address}");
         }
         let admin = Admin::start(admin, Arc::clone(&board), service::watchdog())?;
-        let facts = Facts::new(self.listening, Arc::clone(cache));
+        let facts = Facts::new(self.listening, self.sandbox, Arc::clone(cache));
         let control = self
             .provisions
             .control
@@ -156,7 +173,7 @@ fn share(config: &Config, worker: &Rc<Worker>, store: Store) -> io::Result<()> {
     let url = url.unwrap_or_default();
     let shared = SharedConfig {
         labels: plan::labels(config),
-        authenticated: shared::is_authenticated(url),
+        authenticated: Place::parse(url).is_some_and(|place| place.is_authenticated()),
     };
     worker.turn(|state, _, _| state.engine.share(shared));
     shared::start(worker, store)?;

@@ -17,6 +17,10 @@ use crate::upstream::dial::BindingError;
 pub enum StartFault {
     /// A socket could not be bound.
     Bind(BindError),
+    /// A listening address names an interface that is not there.
+    NoInterface(String),
+    /// The interfaces cannot be looked at.
+    Interfaces(io::Error),
     /// The admin listener could not be bound.
     Admin {
         /// Where it was to be.
@@ -65,6 +69,16 @@ impl fmt::Display for StartFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind(error) => error.fmt(f),
+            Self::NoInterface(name) => write!(
+                f,
+                "cannot listen on interface {name}: there is none\n  fix:     give one that `ip link` shows, or an address, or say that \
+                 it will come (listen.freebind = true)"
+            ),
+            Self::Interfaces(error) => write!(
+                f,
+                "cannot find out which addresses interfaces have: {error}\n  fix:     permit netlink (AF_NETLINK) to this process, or \
+                 give addresses in the place of interfaces"
+            ),
             Self::Activation(error) => error.fmt(f),
             Self::Privileges(error) => error.fmt(f),
             Self::ActivatedWithoutCertificate(address) => write!(

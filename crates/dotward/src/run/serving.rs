@@ -1,7 +1,6 @@
 //! The workers, what listens for them, and what changes their configuration: from sockets that are bound to the end.
 
 use std::io;
-use std::net::UdpSocket;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,26 +10,23 @@ use dotward_core::engine::Engine;
 use dotward_core::front::Front;
 use dotward_core::policy::Acl;
 use dotward_core::upstream::UpstreamId;
-use dotward_udp::BatchSocket;
-use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
 use super::{Drain, Prepared, bound, random};
-use crate::config::{Binding, Config, ListenAddress, ListenTransport};
+use crate::config::{Binding, Config, ListenAddress};
 use crate::crew::{self, Crew, Supplies};
 use crate::descriptors;
 use crate::events::EventLog;
 use crate::group_names::GroupNames;
-use crate::listen::accept;
+use crate::listen::doors::Doors;
+use crate::listen::follow;
 use crate::listen::places::Places;
-use crate::listen::sockets::{self, Bound};
 use crate::near::{SharedListenerTls, Terms};
 use crate::network;
 use crate::plan;
 use crate::presets;
 use crate::reload::{self, Basis, Reloader};
-use crate::signal::Signal;
-use crate::trust::{self, FileWatch};
+use crate::trust::{self, FileWatch, Stamped};
 use crate::upstream::bootstrap::Finders;
 use crate::upstream::listed::Listed;
 use crate::worker::{State, Worker};
@@ -39,8 +35,8 @@ use crate::worker::{State, Worker};
 pub(super) struct Service {
     pub(super) crew: Rc<Crew>,
     pub(super) cache: Arc<Cache>,
-    /// The listeners of streams.
-    listeners: Vec<Rc<Signal>>,
+    /// What is listened on.
+    doors: Rc<Doors>,
 }
 
 impl Service {
@@ -57,6 +53,7 @@ impl Service {
             provisions: _,
             listen_tls,
             upstreams,
+            helpers,
             from_files,
             pace,
             seed,
@@ -65,6 +62,7 @@ impl Service {
             started,
             reloading,
             inside,
+            sandbox: _,
         } = prepared;
         let cache = plan::cache(&config, random()?);
         let secrets = secrets()?;
@@ -83,14 +81,16 @@ impl Service {
         if let Some(tls) = listen_tls {
             worker.turn(|state, _, now| trust::replace_listener(state, tls, now));
         }
-        let (udp, listeners) = open(&worker, sockets)?;
-        for line in presets::start_lines(&config) {
-            tracing::info!("{line}");
+        let crew = Crew::start(Rc::clone(&worker), config.workers, supplies)?;
+        let doors = Rc::new(Doors::new(Rc::clone(&crew)));
+        for (listen, socket) in sockets {
+            doors.open(listen, socket)?;
         }
+        follow::start(&doors, &config);
+        tell_presets(&config);
         worker.turn(|state, _, now| state.engine.start(now));
-        let crew = Crew::start(Rc::clone(&worker), config.workers, udp.into(), supplies)?;
         let mut finders = Finders::default();
-        finders.set(&worker, &config, &ids);
+        finders.set(&worker, &config, &ids, helpers);
         trust::start(&worker, pace);
         network::start(&worker);
         let basis = |source| Basis {
@@ -108,71 +108,40 @@ impl Service {
             crew: Rc::clone(&crew),
             cache: Arc::clone(&cache),
             names: names.clone(),
+            files: from_files.then(|| {
+                let (helpers, files) = (finders.helpers(), Stamped::now(&config));
+                FileWatch::start(&worker, helpers, files, &ids, pace)
+            }),
             finders,
-            files: from_files.then(|| FileWatch::start(&worker, &config, &ids, pace)),
             pace,
             drain: drain.clone(),
         };
         let reloading = tokio::task::spawn_local(reload::serve(reloader, reloading.calls));
-        let serving = Self {
-            crew,
-            cache,
-            listeners,
-        };
+        let serving = Self { crew, cache, doors };
         Ok((serving, reloading.abort_handle()))
     }
 
     pub(super) async fn drain(&self, limit: Duration) -> usize {
         let began = Instant::now();
-        for listener in &self.listeners {
-            listener.stop();
-        }
+        self.doors.stop();
         let unanswered = self.crew.drain(limit).await;
         tracing::info!(unanswered, took = ?began.elapsed(), "drained");
         unanswered
     }
 }
 
-/// What is read of datagrams, and what stops the accepting of streams, which begins.
-type Opened = (Vec<Vec<Arc<BatchSocket>>>, Vec<Rc<Signal>>);
-
-fn open(worker: &Rc<Worker>, sockets: Vec<(ListenAddress, Bound)>) -> io::Result<Opened> {
-    let (mut udp, mut listeners) = (Vec::new(), Vec::new());
-    for (listen, socket) in sockets {
-        tell_listening(listen.transport, &socket);
-        match socket {
-            Bound::Udp(sockets) => udp.push(batched(sockets)?),
-            Bound::Stream(socket) => {
-                let tls = listen.transport == ListenTransport::Tls;
-                let signal = Rc::new(Signal::default());
-                let listener = TcpListener::from_std(socket)?;
-                let accept = accept::accept(Rc::clone(worker), listener, tls, Rc::clone(&signal));
-                tokio::task::spawn_local(accept);
-                listeners.push(signal);
-            }
-        }
-    }
-    Ok((udp, listeners))
-}
-
-fn batched(sockets: Vec<UdpSocket>) -> io::Result<Vec<Arc<BatchSocket>>> {
-    let sockets = sockets.into_iter();
-    sockets
-        .map(|socket| BatchSocket::new(socket).map(Arc::new))
-        .collect()
-}
-
-fn tell_listening(transport: ListenTransport, socket: &Bound) {
-    if let Ok(address) = socket.local_addr() {
-        let transport = sockets::transport_word(transport);
-        tracing::info!(%address, transport, "listening");
+fn tell_presets(config: &Config) {
+    for line in presets::start_lines(config) {
+        tracing::info!("{line}");
     }
 }
 
 /// How many client streams there may be, in all and of one source.
 pub(crate) fn places_for(config: &Config) -> (usize, usize) {
     let upstreams = config.upstreams.len() + config.bootstrap.len();
-    let listeners = config.listeners.len() * crew::most(config.workers);
+    // An interface has an address of either family, mostly.
+    let listeners = config.listeners.len() + 2 * config.interfaces.len();
+    let listeners = listeners * crew::most(config.workers);
     let wanted = config.limits.clients;
     let places = descriptors::client_streams(wanted, listeners, upstreams);
     if places < wanted {
@@ -191,6 +160,7 @@ fn supplies(config: &Config, secrets: &plan::Secrets, cache: Arc<Cache>) -> Supp
             front: Arc::new(Front::new(plan::front(config, secrets, cache))),
             allow: Acl::new(&config.allow),
             balancers: Acl::new(&config.proxy_from),
+            handshakes: Arc::new(plan::handshakes(config, secrets)),
         },
         keeps_ports: false,
         places: Arc::new(Places::new(places, per_source)),
@@ -209,5 +179,6 @@ fn secrets() -> io::Result<plan::Secrets> {
     Ok(plan::Secrets {
         cookies: random()?,
         rate: random()?,
+        handshakes: random()?,
     })
 }

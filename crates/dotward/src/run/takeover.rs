@@ -10,6 +10,7 @@ use std::io;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::config::Config;
+use crate::listen::follow;
 use crate::listen::holder::{self, Holder};
 
 /// Whoever has the ports and is a program like this one.
@@ -19,7 +20,9 @@ pub(super) fn find_predecessors(config: &Config) -> Vec<Holder> {
     }
     let own_name = std::fs::read_to_string("/proc/self/comm").unwrap_or_default();
     let own_pid = i32::try_from(std::process::id()).unwrap_or_default();
-    let found = config.listeners.iter().flat_map(|it| holder::find(*it));
+    let of_interfaces = follow::addresses_now(config).unwrap_or_default().addresses;
+    let listeners = config.listeners.iter().chain(&of_interfaces);
+    let found = listeners.flat_map(|it| holder::find(*it));
     let mut found: Vec<Holder> = found
         .filter(|it| it.name == own_name.trim() && it.pid != own_pid)
         .collect();

@@ -25,6 +25,7 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             transport: ListenTransport::Udp,
         }],
+        interfaces: Vec::new(),
         listen_tls: None,
         proxy_from: Vec::new(),
         rules: BindRules::default(),

@@ -30,14 +30,24 @@ pub(super) fn enter(needs: &Needs) -> Result<Enforced, RulesetError> {
             .map(move |port| Ok(NetPort::new(*port, access)));
         rules.collect::<Vec<Result<NetPort, RulesetError>>>()
     };
+    let net = if needs.connect_any {
+        BitFlags::from(AccessNet::BindTcp)
+    } else {
+        AccessNet::from_all(RIGHTS)
+    };
+    let connect = if needs.connect_any {
+        Vec::new()
+    } else {
+        ports(&needs.connect, AccessNet::ConnectTcp)
+    };
     let status = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(RIGHTS))?
-        .handle_access(AccessNet::from_all(RIGHTS))?
+        .handle_access(net)?
         .create()?
         .add_rules(path_beneath_rules(&needs.read, read))?
         .add_rules(path_beneath_rules(&needs.write, write))?
-        .add_rules(ports(&needs.connect, AccessNet::ConnectTcp))?
+        .add_rules(connect)?
         .add_rules(ports(&needs.bind, AccessNet::BindTcp))?
         .restrict_self()?;
     Ok(match status.ruleset {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Default, Key, Kind, SETTINGS, Setting};
+use super::{Default, Key, SETTINGS, Setting, is_bare};
 
 const HEAD: &str = "\
 # dotward.toml - every key has a default; keep only what you change.   Check it:  dotward check dotward.toml
@@ -81,10 +81,7 @@ fn push_setting(text: &mut String, setting: &Setting, key: Key) {
 
 /// A value as it stands in the file.
 fn quoted(setting: &Setting, value: &str) -> String {
-    if matches!(
-        setting.kind,
-        Kind::Number { .. } | Kind::YesNo | Kind::Seconds { .. }
-    ) {
+    if is_bare(setting.kind, value) {
         value.to_owned()
     } else {
         format!("\"{value}\"")

@@ -15,6 +15,7 @@ use crate::limits::WORKERS_MAX;
 pub mod example;
 pub mod manual;
 mod older;
+pub mod schema;
 mod table;
 
 pub use older::{OLDER_NAMES, OlderForm, OlderName};
@@ -111,12 +112,14 @@ pub enum Id {
     CacheSnapshotEvery,
     SharedCache,
     SharedCachePasswordFile,
+    SharedCacheSentinelPasswordFile,
     SharedCacheCaFile,
     LimitRate,
     LimitOctets,
     LimitSlip,
     LimitPrefixV4,
     LimitPrefixV6,
+    LimitHandshakes,
     LimitExempt,
     LimitClients,
     LimitClientsPerSource,
@@ -414,6 +417,39 @@ impl fmt::Display for DurationText {
             _ => (millis / 86_400_000, "d"),
         };
         write!(f, "{number}{unit}")
+    }
+}
+
+/// Whether a value stands in the file without quotes.
+pub(crate) fn is_bare(kind: Kind, text: &str) -> bool {
+    let is_number = !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
+    match kind {
+        Kind::Number { .. } | Kind::YesNo | Kind::Port | Kind::Padding => true,
+        Kind::Seconds { .. } | Kind::Size | Kind::Workers => is_number,
+        Kind::Listen
+        | Kind::ListenTls
+        | Kind::Admin
+        | Kind::Network
+        | Kind::Spec
+        | Kind::Route
+        | Kind::Suffix
+        | Kind::Target
+        | Kind::Path
+        | Kind::Choice(_)
+        | Kind::Duration { .. }
+        | Kind::Label
+        | Kind::Preset
+        | Kind::Text
+        | Kind::DomainName
+        | Kind::TlsName
+        | Kind::Pin
+        | Kind::Endpoint
+        | Kind::Ip
+        | Kind::Interface
+        | Kind::Ipv4
+        | Kind::Ipv6
+        | Kind::Store
+        | Kind::Switch => false,
     }
 }
 

@@ -6,8 +6,13 @@
 //! Promises: the program starts and runs without the store; nothing waits for it but by the engine's own budget; passwords come from files
 //! and appear in no log.
 //!
-//! Deliberately absent: Cluster and Sentinel. One server is spoken to, or what looks like one: a proxy, a service name.
+//! `place` says where it is, `store` what is needed to be let in, `link` keeps connections, `speaker` speaks.
+//!
+//! Deliberately absent: reading from replicas. What they have may be old, and the master has room for lookups.
 
+mod link;
+mod place;
+mod speaker;
 mod store;
 
 use std::io;
@@ -24,8 +29,9 @@ use crate::clock;
 use crate::limits::{SHARED_ANSWERS, SHARED_JOBS};
 use crate::worker::{Asked, Worker};
 
+pub(crate) use place::{Place, Ports};
+pub(crate) use store::Store;
 pub use store::StoreError;
-pub(crate) use store::{Store, is_authenticated, tcp_port};
 
 /// What became of lookups.
 #[derive(Debug)]
@@ -36,8 +42,13 @@ pub(crate) enum Outcome {
     NotThere(SharedTicket),
     /// The store failed.
     Failed(SharedTicket),
-    /// So many writes failed.
-    WritesDropped(u64),
+    /// Of writes: so many are there, so many are not.
+    Written {
+        /// The store has them.
+        kept: u64,
+        /// It has them not.
+        dropped: u64,
+    },
 }
 
 /// What went wrong last, in the store's own words.
@@ -81,7 +92,7 @@ pub(crate) fn start(worker: &Rc<Worker>, store: Store) -> io::Result<()> {
     let (jobs, taken) = mpsc::channel(SHARED_JOBS);
     let (outcomes, arriving) = mpsc::channel(SHARED_ANSWERS);
     let fault = LastFault::default();
-    let thread = store::spawn(store, taken, outcomes, fault.clone())?;
+    let thread = speaker::spawn(store, taken, outcomes, fault.clone())?;
     worker.turn(|state, _, _| {
         state.shared = Some(SharedCache {
             jobs: Some(jobs),
@@ -95,12 +106,14 @@ pub(crate) fn start(worker: &Rc<Worker>, store: Store) -> io::Result<()> {
 }
 
 async fn take_outcomes(worker: Rc<Worker>, mut arriving: mpsc::Receiver<Vec<Outcome>>) {
-    while let Some(outcomes) = arriving.recv().await {
+    let mut batches = Vec::new();
+    while arriving.recv_many(&mut batches, SHARED_ANSWERS).await > 0 {
         worker.turn(|state, _, now| {
-            for outcome in &outcomes {
+            for outcome in batches.iter().flatten() {
                 take_outcome(&mut state.engine, outcome, now);
             }
         });
+        batches.clear();
     }
 }
 
@@ -110,7 +123,7 @@ fn take_outcome(engine: &mut Engine<Asked>, outcome: &Outcome, now: Moment) {
         Outcome::Found(ticket, octets) => (ticket, SharedAnswer::Found(octets)),
         Outcome::NotThere(ticket) => (ticket, SharedAnswer::NotThere),
         Outcome::Failed(ticket) => (ticket, SharedAnswer::Failed),
-        Outcome::WritesDropped(count) => return engine.handle_shared_writes_dropped(*count),
+        Outcome::Written { kept, dropped } => return engine.handle_shared_writes(*kept, *dropped),
     };
     engine.handle_shared_answer(*ticket, answer, wall, now);
 }
@@ -127,7 +140,7 @@ impl SharedCache {
                 SharedAction::Fetch { ticket, .. } => {
                     take_outcome(engine, &Outcome::Failed(ticket), now);
                 }
-                SharedAction::Keep { .. } => engine.handle_shared_writes_dropped(1),
+                SharedAction::Keep { .. } => engine.handle_shared_writes(0, 1),
             }
         }
         self.tell_state(engine);

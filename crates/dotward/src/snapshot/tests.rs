@@ -1,4 +1,6 @@
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use dotward_core::cache::{CacheConfig, Restored};
 use dotward_core::time::Moment;
@@ -86,13 +88,16 @@ fn what_was_kept_is_kept_again_with_the_time_it_has_left_and_where_it_belongs() 
 fn there_is_always_a_whole_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("cache");
-    // What a program that was killed while it wrote has left.
-    fs::write(beside(&path), "half").unwrap();
+    // What a program of the same number that was killed while it wrote has left.
+    let beside = directory
+        .path()
+        .join(format!("cache.new.{}", std::process::id()));
+    fs::write(&beside, "half").unwrap();
     let saved = snapshot(&path, cache(), &["", "x"]);
     put(&saved.cache, "a.example", 0, 0);
     saved.save().unwrap();
     saved.save().unwrap();
-    assert!(!beside(&path).exists());
+    assert!(!beside.exists());
     assert_eq!(load(&saved).unwrap().unwrap().restored, 1);
 }
 

@@ -28,6 +28,13 @@ pub(super) enum Change {
         /// What they say.
         tls: Box<UpstreamTls>,
     },
+    /// Those of who is asked for the addresses of upstreams are good.
+    Helper {
+        /// Which.
+        place: usize,
+        /// What they say.
+        tls: Box<UpstreamTls>,
+    },
     /// Those of the TLS listeners are good.
     Listener(ListenerTls),
     /// They cannot be used.
@@ -45,6 +52,7 @@ type Stamp = Option<(u64, u64, u64, (i64, i64), (i64, i64))>;
 #[derive(Debug)]
 enum Owner {
     Upstream(UpstreamId, Box<UpstreamSettings>),
+    Helper(usize, Box<UpstreamSettings>),
     Listener(ServerIdentity),
 }
 
@@ -59,16 +67,17 @@ pub(super) struct Watched {
     changed: Option<Vec<Stamp>>,
 }
 
-/// All files of a configuration whose upstreams have these names.
-pub(super) fn watched(config: &Config, ids: &[UpstreamId]) -> Vec<Watched> {
-    let upstreams = config.upstreams.iter().zip(ids);
-    let upstreams = upstreams.map(|(settings, id)| {
-        let identity = settings.client_identity.iter();
-        let files = identity
-            .flat_map(|it| [it.certificate_file.clone(), it.key_file.clone()])
-            .chain(roots_file(settings));
-        let settings = Box::new(settings.clone());
-        Watched::new(Owner::Upstream(*id, settings), files.collect())
+/// All files of a configuration, stamped before they are read. Upstreams are called by their places.
+pub(super) fn watched(config: &Config) -> Vec<Watched> {
+    let upstreams = config.upstreams.iter().enumerate();
+    let upstreams = upstreams.map(|(place, settings)| {
+        let owner = Owner::Upstream(UpstreamId(place), Box::new(settings.clone()));
+        Watched::new(owner, files_of(settings))
+    });
+    let helpers = config.bootstrap.iter().enumerate();
+    let helpers = helpers.map(|(place, settings)| {
+        let owner = Owner::Helper(place, Box::new(settings.clone()));
+        Watched::new(owner, files_of(settings))
     });
     let listener = config.listen_tls.iter().map(|identity| {
         let own = [&identity.certificate_file, &identity.key_file];
@@ -77,9 +86,17 @@ pub(super) fn watched(config: &Config, ids: &[UpstreamId]) -> Vec<Watched> {
         Watched::new(Owner::Listener(identity.clone()), files)
     });
     upstreams
+        .chain(helpers)
         .chain(listener)
         .filter(|watched| !watched.files.is_empty())
         .collect()
+}
+
+/// What an upstream is verified by, and what it is shown.
+fn files_of(settings: &UpstreamSettings) -> Vec<PathBuf> {
+    let identity = settings.client_identity.iter();
+    let identity = identity.flat_map(|it| [it.certificate_file.clone(), it.key_file.clone()]);
+    identity.chain(roots_file(settings)).collect()
 }
 
 /// The file of roots, if anybody looks into it: with pins alone nobody does.
@@ -96,6 +113,15 @@ impl Watched {
             files,
             read,
             changed: None,
+        }
+    }
+
+    /// Upstreams are called `ids` from now on, by their places.
+    pub(super) fn rename(&mut self, ids: &[UpstreamId]) {
+        if let Owner::Upstream(upstream, _) = &mut self.owner
+            && let Some(id) = ids.get(upstream.0)
+        {
+            *upstream = *id;
         }
     }
 
@@ -128,6 +154,12 @@ impl Watched {
                     tls: Box::new(tls),
                 })
             }
+            Owner::Helper(place, settings) => {
+                UpstreamTls::new(settings).map(|tls| Change::Helper {
+                    place: *place,
+                    tls: Box::new(tls),
+                })
+            }
             Owner::Listener(files) => ListenerTls::from_files(files).map(Change::Listener),
         };
         loaded.unwrap_or_else(|error| self.refused(&error))
@@ -136,6 +168,7 @@ impl Watched {
     fn refused(&self, error: &TlsSetupError) -> Change {
         let whose = match &self.owner {
             Owner::Upstream(_, settings) => format!("upstream {}", settings.name),
+            Owner::Helper(_, settings) => format!("bootstrap {}", settings.name),
             Owner::Listener(_) => "TLS listeners".to_owned(),
         };
         let error = error.to_string();

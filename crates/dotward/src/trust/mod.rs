@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::limits::{CERTIFICATES_LOOK, TRUST_FILES_LOOK};
 use crate::tls::client::UpstreamTls;
 use crate::tls::server::ListenerTls;
+use crate::upstream::bootstrap::Helpers;
 use crate::worker::{State, Worker};
 
 pub(crate) mod expiry;
@@ -55,6 +56,16 @@ pub(crate) fn start(worker: &Rc<Worker>, pace: TrustPace) {
     tokio::task::spawn_local(watch_certificates(Rc::clone(worker), pace.certificates));
 }
 
+/// The files of a configuration as they are at a moment, which has to be before they are read.
+#[derive(Debug)]
+pub(crate) struct Stamped(Vec<Watched>);
+
+impl Stamped {
+    pub(crate) fn now(config: &Config) -> Self {
+        Self(files::watched(config))
+    }
+}
+
 /// What looks at files. Dropping it ends that.
 #[derive(Debug, Default)]
 pub(crate) struct FileWatch(Option<AbortHandle>);
@@ -68,24 +79,31 @@ impl Drop for FileWatch {
 }
 
 impl FileWatch {
-    /// Starts to look at the files of `config`, whose upstreams are called `ids`, if there are any.
+    /// Starts to look at files, if there are any. The upstreams of their configuration are called `ids`.
     pub(crate) fn start(
         worker: &Rc<Worker>,
-        config: &Config,
+        helpers: &Rc<Helpers>,
+        Stamped(mut watched): Stamped,
         ids: &[UpstreamId],
         pace: TrustPace,
     ) -> Self {
-        let watched = files::watched(config, ids);
         if watched.is_empty() {
             return Self::default();
         }
-        let watch = watch_files(Rc::clone(worker), watched, pace.files);
+        watched.iter_mut().for_each(|it| it.rename(ids));
+        let (worker, helpers) = (Rc::clone(worker), Rc::clone(helpers));
+        let watch = watch_files(worker, helpers, watched, pace.files);
         Self(Some(tokio::task::spawn_local(watch).abort_handle()))
     }
 }
 
 /// Looks at the files for ever. A look runs beside the worker: a file system that hangs must not hold up answers.
-async fn watch_files(worker: Rc<Worker>, mut watched: Vec<Watched>, pause: Duration) {
+async fn watch_files(
+    worker: Rc<Worker>,
+    helpers: Rc<Helpers>,
+    mut watched: Vec<Watched>,
+    pause: Duration,
+) {
     let mut settling = false;
     loop {
         tokio::time::sleep(if settling { pause / 10 } else { pause }).await;
@@ -100,7 +118,7 @@ async fn watch_files(worker: Rc<Worker>, mut watched: Vec<Watched>, pause: Durat
         watched = back;
         settling = watched.iter().any(Watched::is_settling);
         for change in changes {
-            worker.turn(|state, _, now| apply(state, change, now));
+            worker.turn(|state, _, now| apply(state, &helpers, change, now));
         }
     }
 }
@@ -112,7 +130,7 @@ async fn watch_certificates(worker: Rc<Worker>, pause: Duration) {
     }
 }
 
-fn apply(state: &mut State, change: Change, now: Moment) {
+fn apply(state: &mut State, helpers: &Helpers, change: Change, now: Moment) {
     match change {
         Change::Refused { whose, error } => tracing::warn!(
             whose,
@@ -120,6 +138,7 @@ fn apply(state: &mut State, change: Change, now: Moment) {
             "changed certificate files cannot be used and what was read before stays in force; put usable files in their place"
         ),
         Change::Upstream { upstream, tls } => replace_upstream(state, upstream, *tls, now),
+        Change::Helper { place, tls } => helpers.replace(place, *tls),
         Change::Listener(tls) => {
             replace_listener(state, tls, now);
             tracing::info!(

@@ -2,12 +2,15 @@
 //!
 //! Promises: asked over TLS with verification like everything else, never through the system's resolver and never through
 //! ourselves (either may depend on us); tried again with growing pauses until it works, and looked up again when the TTL has passed; a
-//! known address is kept while nothing better is found.
+//! known address is kept while nothing better is found. Files of certificates are read when the proxy is prepared, with the rights it has
+//! then, and again when they change (`trust`).
 //!
 //! Deliberately absent: any judgement of the answer but which addresses it holds.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dotward_core::upstream::UpstreamId;
@@ -18,15 +21,61 @@ use tokio::task::AbortHandle;
 use super::one_shot;
 use crate::config::{Binding, Config, UpstreamSettings};
 use crate::limits::{BOOTSTRAP_KEPT, BOOTSTRAP_PAUSE};
+use crate::run::StartFault;
 use crate::tls::client::UpstreamTls;
 use crate::worker::Worker;
 
+/// Who is asked, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Helpers(Vec<Helper>);
+
 /// One upstream to ask, ready to be asked.
+#[derive(Debug)]
 struct Helper {
     name: String,
-    tls: UpstreamTls,
+    tls: RefCell<Arc<UpstreamTls>>,
     binding: Binding,
     endpoints: Vec<SocketAddr>,
+}
+
+impl Helpers {
+    /// Reads what they are verified by. Those that cannot be used are faults.
+    pub(crate) fn new(settings: &[UpstreamSettings], faults: &mut Vec<StartFault>) -> Self {
+        let helpers = settings.iter().filter_map(|settings| {
+            let fault = |error| {
+                faults.push(StartFault::UpstreamTls {
+                    upstream: settings.name.clone(),
+                    error,
+                });
+            };
+            let tls = UpstreamTls::new(settings).map_err(fault).ok()?;
+            Some(Helper {
+                name: settings.name.clone(),
+                tls: RefCell::new(Arc::new(tls)),
+                binding: settings.binding.clone(),
+                endpoints: settings.endpoints.clone(),
+            })
+        });
+        Self(helpers.collect())
+    }
+
+    /// Files of all of them were read again: `others` are the same ones.
+    fn adopt(&self, others: Self) {
+        for (own, other) in self.0.iter().zip(others.0) {
+            *own.tls.borrow_mut() = other.tls.into_inner();
+        }
+    }
+
+    /// Files of the one in this place were read again.
+    pub(crate) fn replace(&self, place: usize, tls: UpstreamTls) {
+        if let Some(helper) = self.0.get(place) {
+            tracing::info!(
+                bootstrap = helper.name,
+                "certificate files read again; they hold from now on"
+            );
+            *helper.tls.borrow_mut() = Arc::new(tls);
+        }
+    }
 }
 
 /// What was found.
@@ -38,8 +87,9 @@ struct Found {
 /// The tasks that look for addresses, one for each upstream that has none. Dropping it ends them.
 #[derive(Debug, Default)]
 pub(crate) struct Finders {
-    /// Who is asked.
-    helpers: Vec<UpstreamSettings>,
+    /// Who is asked, as configured and ready to be asked.
+    settings: Vec<UpstreamSettings>,
+    helpers: Rc<Helpers>,
     tasks: Vec<Finder>,
 }
 
@@ -59,13 +109,22 @@ impl Drop for Finder {
 }
 
 impl Finders {
-    /// Looks for the addresses that `config` does not have, whose upstreams are called `ids`. What was looked for in the same way before goes on.
-    pub(crate) fn set(&mut self, worker: &Rc<Worker>, config: &Config, ids: &[UpstreamId]) {
-        if self.helpers != config.bootstrap {
-            self.helpers.clone_from(&config.bootstrap);
+    /// Looks for the addresses that `config` does not have, whose upstreams are called `ids`. What was looked for in the same way before goes
+    /// on.
+    pub(crate) fn set(
+        &mut self,
+        worker: &Rc<Worker>,
+        config: &Config,
+        ids: &[UpstreamId],
+        helpers: Helpers,
+    ) {
+        if self.settings == config.bootstrap {
+            self.helpers.adopt(helpers);
+        } else {
+            self.settings.clone_from(&config.bootstrap);
+            self.helpers = Rc::new(helpers);
             self.tasks.clear();
         }
-        let bootstrap: Rc<[UpstreamSettings]> = self.helpers.as_slice().into();
         let mut before = std::mem::take(&mut self.tasks);
         for (settings, upstream) in config.upstreams.iter().zip(ids) {
             let nameless = settings.endpoints.is_empty();
@@ -80,7 +139,7 @@ impl Finders {
                 self.tasks.push(before.swap_remove(known));
                 continue;
             }
-            let helpers = Rc::clone(&bootstrap);
+            let helpers = Rc::clone(&self.helpers);
             let task = find(Rc::clone(worker), upstream, name.clone(), port, helpers);
             let task = tokio::task::spawn_local(task).abort_handle();
             self.tasks.push(Finder {
@@ -90,6 +149,11 @@ impl Finders {
                 task,
             });
         }
+    }
+
+    /// Who is asked.
+    pub(crate) fn helpers(&self) -> &Rc<Helpers> {
+        &self.helpers
     }
 }
 
@@ -101,7 +165,14 @@ pub(crate) async fn endpoints(config: &Config, upstream: &UpstreamSettings) -> V
     let Some(name) = dns_name(upstream) else {
         return Vec::new();
     };
-    let found = look_up(&helpers(&config.bootstrap), &name).await;
+    let mut faults = Vec::new();
+    let helpers = Helpers::new(&config.bootstrap, &mut faults);
+    for fault in faults {
+        if let StartFault::UpstreamTls { upstream, error } = fault {
+            tracing::warn!(bootstrap = upstream, %error, "cannot be asked");
+        }
+    }
+    let found = look_up(&helpers, &name).await;
     let addresses = found.map(|found| found.addresses).unwrap_or_default();
     let endpoints = addresses.into_iter();
     endpoints
@@ -116,37 +187,18 @@ fn dns_name(upstream: &UpstreamSettings) -> Option<Name> {
     name.as_ref().parse().ok()
 }
 
-fn helpers(settings: &[UpstreamSettings]) -> Vec<Helper> {
-    settings
-        .iter()
-        .filter_map(|settings| match UpstreamTls::new(settings) {
-            Ok(tls) => Some(Helper {
-                name: settings.name.clone(),
-                tls,
-                binding: settings.binding.clone(),
-                endpoints: settings.endpoints.clone(),
-            }),
-            Err(error) => {
-                tracing::warn!(bootstrap = settings.name, %error, "cannot be asked");
-                None
-            }
-        })
-        .collect()
-}
-
 async fn find(
     worker: Rc<Worker>,
     upstream: UpstreamId,
     name: Name,
     port: u16,
-    bootstrap: Rc<[UpstreamSettings]>,
+    helpers: Rc<Helpers>,
 ) {
     let (first_pause, longest_pause) = BOOTSTRAP_PAUSE;
     let mut pause = first_pause;
     let mut known = Vec::new();
     loop {
-        // Certificates may have been renewed since the last time.
-        let Some(found) = look_up(&helpers(&bootstrap), &name).await else {
+        let Some(found) = look_up(&helpers, &name).await else {
             tracing::warn!(upstream = %name, again_in = ?pause, "address not found");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(longest_pause);
@@ -167,8 +219,9 @@ async fn find(
 
 /// Asks one helper after the other until one knows an address. IPv4 addresses come first: a host without IPv6 is still
 /// more common than one without IPv4.
-async fn look_up(helpers: &[Helper], name: &Name) -> Option<Found> {
-    for helper in helpers {
+async fn look_up(helpers: &Helpers, name: &Name) -> Option<Found> {
+    for helper in &helpers.0 {
+        let tls = Arc::clone(&helper.tls.borrow());
         for endpoint in &helper.endpoints {
             let mut found = Found {
                 addresses: Vec::new(),
@@ -176,7 +229,7 @@ async fn look_up(helpers: &[Helper], name: &Name) -> Option<Found> {
             };
             for qtype in [RecordType::A, RecordType::AAAA] {
                 let question = Question::new(name, qtype, Class::IN);
-                match one_shot::ask(&helper.tls, &helper.binding, *endpoint, &question).await {
+                match one_shot::ask(&tls, &helper.binding, *endpoint, &question).await {
                     Ok(answer) => collect(&answer.response, &mut found),
                     Err(error) => {
                         tracing::debug!(bootstrap = helper.name, %endpoint, %error, "no answer");

@@ -1,11 +1,12 @@
-//! One question on a connection of its own, with everything the connection did: for `dotward query`, the demonstration, and finding
-//! an upstream's address.
+//! Questions on a connection of their own, with everything the connection did: for `dotward query`, measuring upstreams, the
+//! demonstration, and finding an upstream's address.
 //!
 //! Promises: bounded in time; the response answers the question that was asked, with its ID (RFC 7858
 //! section 3.3); the upstream is examined as for any other connection.
 //!
-//! Deliberately absent: trying again, choosing another upstream, several questions.
+//! Deliberately absent: trying again, choosing another upstream, several questions in flight.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -122,38 +123,76 @@ pub async fn ask(
     endpoint: SocketAddr,
     question: &Question,
 ) -> Result<OneShot, OneShotError> {
-    let mut exchange = OneShotExchange {
-        stage: Stage::Tcp,
-        began: Instant::now(),
+    let stage = Cell::new(Stage::Tcp);
+    let run = async {
+        let mut conversation = Conversation::set_up(tls, binding, endpoint, &stage).await?;
+        let (response, answer) = conversation.exchange(question).await?;
+        let facts = ConnectionFacts {
+            answer,
+            ..conversation.facts.clone()
+        };
+        conversation.close();
+        Ok(OneShot { response, facts })
     };
-    let run = exchange.run(tls, binding, endpoint, question);
-    match tokio::time::timeout(ONE_SHOT, run).await {
-        Ok(result) => result,
-        Err(_) => Err(OneShotError::TimedOut(exchange.stage)),
-    }
+    bounded(&stage, run).await
 }
 
-struct OneShotExchange {
-    stage: Stage,
-    began: Instant,
+/// A connection that stands, to an upstream that proved who it is. Dropping it ends it.
+pub struct Conversation {
+    peer: Peer,
+    facts: ConnectionFacts,
 }
 
-impl OneShotExchange {
-    async fn run(
-        &mut self,
+impl Conversation {
+    /// Connects. To be called within a runtime of [`crate::run::local_runtime`].
+    ///
+    /// # Errors
+    ///
+    /// [`OneShotError`], which says how far it got.
+    pub async fn open(
         tls: &UpstreamTls,
         binding: &Binding,
         endpoint: SocketAddr,
-        question: &Question,
-    ) -> Result<OneShot, OneShotError> {
+    ) -> Result<Self, OneShotError> {
+        let stage = Cell::new(Stage::Tcp);
+        bounded(&stage, Self::set_up(tls, binding, endpoint, &stage)).await
+    }
+
+    /// What the connection did until now; the time of the answer is zero.
+    pub fn facts(&self) -> &ConnectionFacts {
+        &self.facts
+    }
+
+    /// Asks, and gives back the message with the time it took.
+    ///
+    /// # Errors
+    ///
+    /// [`OneShotError`]; the connection is of no use any more then.
+    pub async fn ask(&mut self, question: &Question) -> Result<(Vec<u8>, Duration), OneShotError> {
+        bounded(&Cell::new(Stage::Answer), self.exchange(question)).await
+    }
+
+    /// Ends it as TLS wants it.
+    pub fn close(self) {
+        self.peer.stream.close();
+    }
+
+    async fn set_up(
+        tls: &UpstreamTls,
+        binding: &Binding,
+        endpoint: SocketAddr,
+        stage: &Cell<Stage>,
+    ) -> Result<Self, OneShotError> {
+        let began = Instant::now();
         let socket = dial::connect(endpoint, binding)
             .await
             .map_err(OneShotError::Connect)?;
-        let tcp = self.next_stage(Stage::Tls);
+        let tcp = began.elapsed();
+        stage.set(Stage::Tls);
         let connection = tls.connect(endpoint.ip()).map_err(OneShotError::Tls)?;
         let mut peer = Peer::new(Stream::tls(socket, connection));
         while peer.stream.is_handshaking() {
-            peer.turn(self.stage).await?;
+            peer.turn(Stage::Tls).await?;
         }
         let connection = peer
             .stream
@@ -161,46 +200,43 @@ impl OneShotExchange {
             .ok_or(OneShotError::Closed(Stage::Tls))?;
         tls.check(connection, endpoint.ip())
             .map_err(OneShotError::Tls)?;
-        let handshake = self.next_stage(Stage::Answer);
-        let response = self.exchange(&mut peer, question).await?;
+        stage.set(Stage::Answer);
         let facts = ConnectionFacts {
-            endpoint,
             tcp,
-            tls: handshake,
-            answer: self.began.elapsed(),
+            tls: began.elapsed().saturating_sub(tcp),
             ..peer.facts(endpoint)
         };
-        peer.stream.close();
-        Ok(OneShot { response, facts })
+        Ok(Self { peer, facts })
     }
 
-    fn next_stage(&mut self, stage: Stage) -> Duration {
-        let took = self.began.elapsed();
-        self.stage = stage;
-        self.began = Instant::now();
-        took
-    }
-
-    async fn exchange(
-        &self,
-        peer: &mut Peer,
-        question: &Question,
-    ) -> Result<Vec<u8>, OneShotError> {
+    async fn exchange(&mut self, question: &Question) -> Result<(Vec<u8>, Duration), OneShotError> {
+        let began = Instant::now();
         let id = random_id();
         let message = query(question, id);
-        append_frame(&message, peer.stream.outgoing());
+        append_frame(&message, self.peer.stream.outgoing());
         loop {
-            if let Some(response) = peer.messages.next_message() {
+            if let Some(response) = self.peer.messages.next_message() {
                 let answers = ResponseView::parse(response)
                     .is_ok_and(|view| view.header().id == id && view.answers(question.view()));
                 return if answers {
-                    Ok(response.to_vec())
+                    Ok((response.to_vec(), began.elapsed()))
                 } else {
                     Err(OneShotError::NoAnswer)
                 };
             }
-            peer.turn(self.stage).await?;
+            self.peer.turn(Stage::Answer).await?;
         }
+    }
+}
+
+/// Bounds what is tried by [`ONE_SHOT`].
+async fn bounded<T>(
+    stage: &Cell<Stage>,
+    tried: impl Future<Output = Result<T, OneShotError>>,
+) -> Result<T, OneShotError> {
+    match tokio::time::timeout(ONE_SHOT, tried).await {
+        Ok(result) => result,
+        Err(_) => Err(OneShotError::TimedOut(stage.get())),
     }
 }
 

@@ -89,7 +89,7 @@ fn faults_of_file_environment_and_command_line_are_told_in_one_go() {
         "-c",
         "x.toml",
         "--listen",
-        "nowhere",
+        "somewhere-far-away",
         "--drain",
         "1",
         "--ca-file",

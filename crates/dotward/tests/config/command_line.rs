@@ -99,6 +99,12 @@ fn wrong_usage_ends_with_code_2() {
         &["explain", "a..b"],
         &["demo", "--listen", "localhost"],
         &["demo", "--upstream", "quad9"],
+        &["setup"],
+        &["setup", "windows"],
+        &["setup", "docker", "--apply", "--undo"],
+        &["upstream", "rank", "-n", "0"],
+        &["upstream", "rank", "-n", "1001"],
+        &["upstream", "test", "udp://192.0.2.1"],
         &["upstream"],
         &["config"],
         &["version", "--listen", "127.0.0.1"],
@@ -136,7 +142,7 @@ fn help(arguments: &[&str]) -> String {
 
 #[test]
 fn short_help_fits_one_screen_and_ends_with_three_examples() {
-    let commands: [&[&str]; 17] = [
+    let commands: [&[&str]; 24] = [
         &[],
         &["run"],
         &["demo"],
@@ -144,7 +150,14 @@ fn short_help_fits_one_screen_and_ends_with_three_examples() {
         &["query"],
         &["explain"],
         &["upstream", "list"],
+        &["upstream", "test"],
+        &["upstream", "rank"],
+        &["upstream", "pin"],
         &["config", "example"],
+        &["config", "show"],
+        &["config", "schema"],
+        &["doctor"],
+        &["setup"],
         &["version"],
         &["status"],
         &["log-level"],

@@ -17,6 +17,7 @@ mod bad_files;
 mod command_line;
 mod dot_port;
 mod example;
+mod generated;
 mod good_files;
 mod identities;
 mod manual;

@@ -19,6 +19,7 @@ fn identity_files() -> Files {
             "e5e973e5a6b2a43f48e7dc849e37bfcf\n",
         )
         .with("/etc/dotward/cache-password", "secret\n")
+        .with("/etc/dotward/sentinel-password", "secret\n")
         .with("dotward.toml", "")
 }
 

@@ -25,7 +25,7 @@ async fn request(to: SocketAddr, lines: &str) -> (u16, String) {
     (status, body.to_owned())
 }
 
-async fn get(to: SocketAddr, path: &str) -> (u16, String) {
+pub(crate) async fn get(to: SocketAddr, path: &str) -> (u16, String) {
     request(to, &format!("GET {path} HTTP/1.1")).await
 }
 

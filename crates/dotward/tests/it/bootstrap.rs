@@ -12,7 +12,10 @@ use crate::dot_listener::with_listener;
 use crate::support::{NAME, Trust, ask_udp, config, within};
 
 /// A resolver of our own that knows the upstream's address, and how to ask it.
-fn helper(trust: &Trust, somebody: UpstreamSettings) -> (dotward::run::Running, UpstreamSettings) {
+pub(crate) fn helper(
+    trust: &Trust,
+    somebody: UpstreamSettings,
+) -> (dotward::run::Running, UpstreamSettings) {
     let mut helper = config(vec![somebody.clone()]);
     with_listener(&mut helper, trust);
     helper.local = vec![LocalRecord {

@@ -7,6 +7,8 @@ use dotward_core::wire::{Rcode, RecordType};
 use dotward_faults::Mode;
 use tokio::net::UdpSocket;
 
+use crate::admin;
+use crate::dot_listener::{self, with_listener};
 use crate::support::{Chain, TcpClient, query, receive};
 
 /// A client with an address of loopback.
@@ -98,4 +100,61 @@ async fn who_may_not_ask_is_refused_or_not_told_that_anybody_is_there() {
     assert!(chain.ask("www.example").await.is_good());
     let mut octets = [0; 512];
     assert!(stranger.try_recv(&mut octets).is_err());
+}
+
+/// A chain whose TLS listener gives each network so many handshakes a second, with a load balancer at 127.0.0.9.
+fn handshakes(per_second: u32) -> Chain {
+    Chain::with(Mode::default(), |config, trust| {
+        with_listener(config, trust);
+        config.limits.handshakes = per_second;
+        config.limits.exempt.clear();
+        config.admin = Some(([127, 0, 0, 1], 0).into());
+    })
+}
+
+#[tokio::test]
+async fn handshakes_of_one_network_are_bounded_and_its_neighbour_gets_one() {
+    let chain = handshakes(4);
+    let mut refused = 0;
+    while refused < 20 {
+        let client = dot_listener::connect_from(&chain, [127, 0, 0, 2]).await;
+        refused += u32::from(client.is_err());
+    }
+    let neighbour = dot_listener::connect_from(&chain, [127, 0, 0, 3]).await;
+    assert!(neighbour.is_ok());
+    let (_, page) = admin::get(chain.proxy.admin().unwrap(), "/metrics").await;
+    let line = page
+        .lines()
+        .find_map(|it| it.strip_prefix("dotward_client_handshakes_refused_total{} "));
+    assert_eq!(line, Some("20"));
+}
+
+#[tokio::test]
+async fn handshakes_behind_a_load_balancer_count_for_the_client_it_names() {
+    let chain = Chain::with(Mode::default(), |config, trust| {
+        with_listener(config, trust);
+        config.allow.push("192.0.2.0/24".parse().unwrap());
+        config.proxy_from = vec!["127.0.0.1/32".parse().unwrap()];
+        config.limits.handshakes = 1;
+        config.limits.exempt.clear();
+    });
+    let header = |host: u8| {
+        let start = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c";
+        [
+            &start[..],
+            &[192, 0, 2, host],
+            &[127, 0, 0, 1, 0x30, 0x39, 3, 85],
+        ]
+        .concat()
+    };
+    // As many clients as there are headers get theirs, though all come from one address.
+    for host in 1..=20 {
+        let client = dot_listener::connect_behind(&chain, &header(host)).await;
+        assert!(client.is_ok(), "{host}");
+    }
+    let mut refused = 0;
+    while refused < 3 {
+        let client = dot_listener::connect_behind(&chain, &header(1)).await;
+        refused += u32::from(client.is_err());
+    }
 }

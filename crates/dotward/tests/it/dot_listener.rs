@@ -10,7 +10,7 @@ use dotward_faults::Mode;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -48,10 +48,33 @@ pub(crate) async fn connect(
     connect_with(chain, alpn, &[]).await
 }
 
+/// A client with this address of loopback.
+pub(crate) async fn connect_from(
+    chain: &Chain,
+    source: [u8; 4],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((source, 0).into())?;
+    let to = chain.proxy.address(ListenTransport::Tls).unwrap();
+    let socket = within(socket.connect(to)).await?;
+    handshake(chain, &[b"dot"], socket).await
+}
+
 async fn connect_with(
     chain: &Chain,
     alpn: &[&[u8]],
     first: &[u8],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let to = chain.proxy.address(ListenTransport::Tls).unwrap();
+    let mut socket = within(TcpStream::connect(to)).await?;
+    within(socket.write_all(first)).await?;
+    handshake(chain, alpn, socket).await
+}
+
+async fn handshake(
+    chain: &Chain,
+    alpn: &[&[u8]],
+    socket: TcpStream,
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let mut config = ClientConfig::builder_with_provider(dotward::tls::provider())
         .with_safe_default_protocol_versions()
@@ -59,9 +82,6 @@ async fn connect_with(
         .with_root_certificates(chain.trust.ca.roots())
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    let to = chain.proxy.address(ListenTransport::Tls).unwrap();
-    let mut socket = within(TcpStream::connect(to)).await?;
-    within(socket.write_all(first)).await?;
     let name = ServerName::try_from("listener.example").unwrap();
     within(TlsConnector::from(Arc::new(config)).connect(name, socket)).await
 }

@@ -2,6 +2,7 @@
 
 use std::process::{Command, Output};
 
+use dotward::commands::generated::page_names;
 use dotward_faults::Mode;
 
 use crate::support::Chain;
@@ -27,13 +28,28 @@ async fn healthcheck_is_0_while_somebody_answers_and_1_else() {
         assert!(told.contains("does not answer"), "{told}");
     }
     // Container engines keep 2 for themselves.
-    let wrong = dotward(&["healthcheck", "--listen", "nowhere"]);
-    assert_eq!(wrong.status.code(), Some(1));
+    for listen in ["somewhere-far-away", "nowhere0"] {
+        let wrong = dotward(&["healthcheck", "--listen", listen]);
+        assert_eq!(wrong.status.code(), Some(1), "{listen}");
+    }
 }
 
 #[test]
 fn every_command_has_a_page_and_every_shell_its_completions() {
-    for page in [&["man"][..], &["man", "query"], &["man", "healthcheck"]] {
+    let names = page_names();
+    for name in [
+        "query",
+        "healthcheck",
+        "upstream-rank",
+        "config-show",
+        "setup",
+        "log-level",
+    ] {
+        assert!(names.iter().any(|it| it == name), "no {name} in {names:?}");
+    }
+    let all = names.iter().map(|name| vec!["man", name.as_str()]);
+    for page in all.chain([vec!["man"]]) {
+        let page = page.as_slice();
         let written = dotward(page);
         let text = String::from_utf8(written.stdout).unwrap();
         assert!(
@@ -46,7 +62,9 @@ fn every_command_has_a_page_and_every_shell_its_completions() {
         let written = dotward(&["completions", shell]);
         let text = String::from_utf8(written.stdout).unwrap();
         assert!(
-            text.contains("upstream") && text.contains("ready-requires"),
+            ["upstream", "ready-requires", "doctor", "schema", "rank"]
+                .iter()
+                .all(|word| text.contains(word)),
             "{shell}"
         );
     }

@@ -12,9 +12,9 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use crate::support::{NAME, Trust, ask_udp, config, start, within};
 
 /// Two name spaces with a cable between them: `near` with 10.213.0.1, `far` with 10.213.0.2. Gone when dropped.
-struct Cable {
-    near: String,
-    far: String,
+pub(crate) struct Cable {
+    pub(crate) near: String,
+    pub(crate) far: String,
 }
 
 fn ip(arguments: &str) -> Result<(), String> {
@@ -31,11 +31,12 @@ fn ip(arguments: &str) -> Result<(), String> {
 }
 
 impl Cable {
-    fn new() -> Result<Self, String> {
+    /// `purpose` tells it from those of other tests at the same time.
+    pub(crate) fn new(purpose: &str) -> Result<Self, String> {
         let number = std::process::id();
         let cable = Self {
-            near: format!("dotward-near-{number}"),
-            far: format!("dotward-far-{number}"),
+            near: format!("dotward-{purpose}-near-{number}"),
+            far: format!("dotward-{purpose}-far-{number}"),
         };
         let Self { near, far } = &cable;
         for arguments in [
@@ -57,7 +58,7 @@ impl Cable {
         ip(&format!("-n {} {arguments}", self.far)).unwrap();
     }
 
-    fn near(&self, arguments: &str) {
+    pub(crate) fn near(&self, arguments: &str) {
         ip(&format!("-n {} {arguments}", self.near)).unwrap();
     }
 }
@@ -74,13 +75,13 @@ impl Drop for Cable {
 }
 
 /// Moves this thread, and those it starts, into a name space.
-fn enter(name: &str) {
+pub(crate) fn enter(name: &str) {
     let file = std::fs::File::open(Path::new("/run/netns").join(name)).unwrap();
     let kind = Some(LinkNameSpaceType::Network);
     move_into_link_name_space(std::os::fd::AsFd::as_fd(&file), kind).unwrap();
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -107,7 +108,7 @@ fn far_server(cable: &Cable, trust: &Trust) -> (Running, tokio::sync::oneshot::S
 
 #[test]
 fn a_change_of_address_renews_connections_at_once_and_noise_does_not() {
-    let cable = match Cable::new() {
+    let cable = match Cable::new("ways") {
         Ok(cable) => cable,
         Err(reason) => {
             eprintln!("skipped: no network name spaces here: {reason}");

@@ -195,7 +195,7 @@ async fn it_answers_and_keeps_names_out_of_its_log() {
 #[test]
 fn faults_of_the_configuration_end_it_with_2_and_are_all_told() {
     let output = command()
-        .args(["--listen", "nonsense", "--upstream", "192.0.2.1"])
+        .args(["--listen", "127.0.0.1:port", "--upstream", "192.0.2.1"])
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
@@ -327,21 +327,61 @@ async fn a_log_that_nobody_reads_does_not_keep_it_from_ending() {
     assert!(began.elapsed() < std::time::Duration::from_secs(2));
 }
 
+/// Clients who connect while there are no descriptors wait where they cost nothing.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn want_of_descriptors_slows_accepting_down_and_who_waits_is_served_afterwards() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let program = Program::start(&server, &trust);
+    assert!(ask_udp(program.udp, "before.example").await.is_good());
+    let pid = Pid::from_child(&program.child);
+    let processor = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", program.child.id())).unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let ticks = fields.split(' ').skip(11).take(2);
+        ticks.map(|it| it.parse::<u64>().unwrap()).sum::<u64>()
+    };
+    limit_descriptors(pid, 3);
+    let began = (std::time::Instant::now(), processor());
+    let mut waiting = TcpClient::connect(program.tcp).await;
+    waiting
+        .send(&[query(7, "last.example", RecordType::A)])
+        .await;
+    // Meanwhile whoever needs no descriptor is answered. A loop that spins would take all the time there is.
+    while began.0.elapsed() < std::time::Duration::from_secs(1) {
+        assert!(ask_udp(program.udp, "before.example").await.is_good());
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let ticks = processor() - began.1;
+    assert!(ticks < 50, "{ticks} hundredths of a second");
+    limit_descriptors(pid, 4096);
+    assert!(waiting.receive().await.unwrap().is_good());
+    program.signal(Signal::TERM);
+    let (_, log) = program.end().await;
+    assert_eq!(log.matches("have to wait").count(), 1, "{log}");
+}
+
+#[cfg(target_os = "linux")]
+fn limit_descriptors(of: Pid, current: u64) {
+    use rustix::process::{Resource, Rlimit, prlimit};
+
+    let limit = Rlimit {
+        current: Some(current),
+        maximum: Some(4096),
+    };
+    prlimit(Some(of), Resource::Nofile, limit).unwrap();
+}
+
 /// Descriptors run out for whatever reason: the clients are told, the upstream is not blamed, and all is well when there are some again.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn want_of_descriptors_is_told_and_no_upstream_is_set_aside() {
-    use rustix::process::{Resource, Rlimit, prlimit};
-
     let trust = Trust::new();
     let server = trust.server(Mode::default());
     let program = Program::start(&server, &trust);
     let pid = Pid::from_child(&program.child);
-    let limit = |current| Rlimit {
-        current: Some(current),
-        maximum: Some(4096),
-    };
-    let set = |current| prlimit(Some(pid), Resource::Nofile, limit(current)).unwrap();
+    let set = |current| limit_descriptors(pid, current);
     // Files that are open stay so; no new one can be.
     set(3);
     for number in 0..5 {

@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use dotward::config::ListenTransport;
@@ -134,6 +135,82 @@ async fn inside_a_proxy_answers_reconnects_and_reads_new_certificates() {
     within(good(false)).await;
     replace(&trust.ca);
     within(good(true)).await;
+}
+
+#[test]
+fn certificates_behind_switched_links_are_read_again() {
+    in_its_own_process("inside_links_to_certificates_are_switched");
+}
+
+/// The ways in which tools switch: a link to a file (certbot's `live`), a link to a directory beside it (Kubernetes' `..data`), a directory
+/// on the way that is a link.
+#[tokio::test]
+#[ignore = "enters the sandbox; run by certificates_behind_switched_links_are_read_again"]
+async fn inside_links_to_certificates_are_switched() {
+    // What is there before, what is made then, the link that is switched, and the file that the configuration names.
+    let ways = [
+        (
+            "archive/1.pem",
+            "archive/2.pem",
+            "live/ca.pem",
+            "live/ca.pem",
+        ),
+        (
+            "k8s/..1/ca.pem",
+            "k8s/..2/ca.pem",
+            "k8s/..data",
+            "k8s/ca.pem",
+        ),
+        (
+            "releases/1/ca.pem",
+            "releases/2/ca.pem",
+            "current",
+            "current/ca.pem",
+        ),
+    ];
+    for (before, after, link, file) in ways {
+        let trust = Trust::new();
+        let server = trust.server(Mode::default());
+        let at = |path: &str| trust.directory.path().join(path);
+        fs::create_dir_all(at(link).parent().unwrap()).unwrap();
+        let switch = |to: &str, ca: &TestCa| {
+            fs::create_dir_all(at(to).parent().unwrap()).unwrap();
+            ca.write_pem(&at(to)).unwrap();
+            let to = match link.ends_with(".pem") {
+                true => at(to),
+                false => at(to).parent().unwrap().to_owned(),
+            };
+            symlink(to, at("new")).unwrap();
+            fs::rename(at("new"), at(link)).unwrap();
+        };
+        switch(before, &trust.ca);
+        if !at(file).exists() {
+            symlink("..data/ca.pem", at(file)).unwrap();
+        }
+        let mut upstream = trust.upstream(&server);
+        upstream.ca_file = Some(at(file));
+        let config = config(vec![upstream]);
+        // Rules for files hold for the thread that enters and those it makes: the test's own is outside.
+        let inside = std::thread::spawn(move || {
+            let prepared = Prepared::new(config.clone()).unwrap().with_pace(PACE);
+            let status = sandbox::enter(&Needs::of(&config));
+            (status, Proxy::start_prepared(prepared).unwrap())
+        });
+        let (status, proxy) = inside.join().unwrap();
+        if !is_enforced(status) {
+            return;
+        }
+        let udp = proxy.address(ListenTransport::Udp).unwrap();
+        assert!(ask_udp(udp, "first.example").await.is_good(), "{file}");
+        switch(after, &TestCa::new().unwrap());
+        let until_distrusted = async {
+            let mut number = 0;
+            while ask_udp(udp, &format!("r{number}.example")).await.is_good() {
+                number += 1;
+            }
+        };
+        within(until_distrusted).await;
+    }
 }
 
 #[tokio::test]

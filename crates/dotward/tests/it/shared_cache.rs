@@ -14,11 +14,12 @@ use redis::Commands;
 use serde_json::Value;
 use tokio::net::UdpSocket;
 
+use crate::admin::get;
 use crate::control::raw;
 use crate::support::{Answer, BOUND, Chain, query, within};
 
 /// A store of this test's own; ended with it.
-struct Store {
+pub(crate) struct Store {
     child: Child,
     program: &'static str,
     arguments: Vec<String>,
@@ -33,7 +34,7 @@ impl Drop for Store {
 }
 
 /// The server there is. Without one the tests of this file say so and test nothing; CI installs one.
-fn program() -> Option<&'static str> {
+pub(crate) fn program() -> Option<&'static str> {
     let there = |program: &&&str| {
         let version = Command::new(program).arg("--version").output();
         version.is_ok_and(|it| it.status.success())
@@ -54,7 +55,7 @@ fn program() -> Option<&'static str> {
 
 impl Store {
     /// A store that listens at a Unix socket, and does what `more` says besides.
-    fn start(more: &[&str]) -> Option<Self> {
+    pub(crate) fn start(more: &[&str]) -> Option<Self> {
         let program = program()?;
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("store.sock");
@@ -94,13 +95,13 @@ impl Store {
     }
 
     /// Dead and gone, as by a crash.
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         drop(std::fs::remove_file(self.path()));
     }
 
-    fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.child = spawn(self.program, &self.arguments);
         self.wait_for_socket();
     }
@@ -116,15 +117,18 @@ impl Store {
         }
     }
 
+    /// A connection; none while it takes none.
+    pub(crate) fn connect(&self) -> Option<redis::Connection> {
+        let client = redis::Client::open(self.url()).unwrap();
+        client.get_connection().ok()
+    }
+
     fn client(&self) -> redis::Connection {
-        redis::Client::open(self.url())
-            .unwrap()
-            .get_connection()
-            .unwrap()
+        self.connect().unwrap()
     }
 }
 
-fn spawn(program: &str, arguments: &[String]) -> Child {
+pub(crate) fn spawn(program: &str, arguments: &[String]) -> Child {
     Command::new(program)
         .args(arguments)
         .stdout(Stdio::null())
@@ -133,23 +137,24 @@ fn spawn(program: &str, arguments: &[String]) -> Child {
         .unwrap()
 }
 
-fn shared(url: &str) -> SharedCacheSettings {
+pub(crate) fn shared(url: &str) -> SharedCacheSettings {
     SharedCacheSettings {
         url: url.to_owned(),
         password_file: None,
+        sentinel_password_file: None,
         ca_file: None,
     }
 }
 
 /// An instance with a control socket, a cache and a share in another.
-struct Instance {
-    chain: Chain,
+pub(crate) struct Instance {
+    pub(crate) chain: Chain,
     socket: PathBuf,
     _directory: tempfile::TempDir,
 }
 
 impl Instance {
-    fn start(settings: SharedCacheSettings) -> Self {
+    pub(crate) fn start(settings: SharedCacheSettings) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("control.sock");
         let control = socket.clone();
@@ -163,6 +168,7 @@ impl Instance {
                 prefetch: false,
             };
             config.control = Some(control);
+            config.admin = Some(([127, 0, 0, 1], 0).into());
             config.shared_cache = Some(settings);
         };
         Self {
@@ -173,13 +179,20 @@ impl Instance {
     }
 
     /// How the shared cache is doing.
-    async fn stats(&self) -> Value {
+    pub(crate) async fn stats(&self) -> Value {
         let line = raw(&self.socket, b"cache stats\n").await;
         let response: Value = serde_json::from_str(&line).unwrap();
         response["ok"]["shared"].clone()
     }
 
-    async fn wait_for(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+    /// The page of metrics.
+    async fn metrics(&self) -> String {
+        let (status, page) = get(self.chain.proxy.admin().unwrap(), "/metrics").await;
+        assert_eq!(status, 200);
+        page
+    }
+
+    pub(crate) async fn wait_for(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         within(async {
             loop {
                 let stats = self.stats().await;
@@ -193,7 +206,7 @@ impl Instance {
 }
 
 /// Waits until the store has a key.
-fn wait_for_key(store: &Store, key: &str) {
+pub(crate) fn wait_for_key(store: &Store, key: &str) {
     let mut client = store.client();
     let began = Instant::now();
     while !client.exists::<_, bool>(key).unwrap() {
@@ -230,6 +243,34 @@ async fn the_second_instance_answers_what_the_first_has_learned_without_its_upst
     // It keeps it, and asks nobody for it again.
     assert!(second.chain.ask("www.example").await.is_good());
     assert_eq!(second.stats().await["hits"], 1);
+
+    let (wrote, read) = (first.metrics().await, second.metrics().await);
+    for (page, line) in [
+        (
+            &wrote,
+            "dotward_cache_requests_total{level=\"shared\",result=\"miss\"} 1",
+        ),
+        (&wrote, "dotward_cache_inserts_total{level=\"shared\"} 1"),
+        (
+            &wrote,
+            "dotward_cache_inserts_dropped_total{level=\"shared\"} 0",
+        ),
+        (
+            &read,
+            "dotward_cache_requests_total{level=\"shared\",result=\"hit\"} 1",
+        ),
+        (
+            &read,
+            "dotward_cache_request_duration_seconds_count{level=\"shared\"} 1",
+        ),
+        (&read, "dotward_cache_healthy{level=\"shared\"} 1.0"),
+        (
+            &read,
+            "dotward_cache_state{level=\"shared\",state=\"asked\"} 1.0",
+        ),
+    ] {
+        assert!(page.contains(line), "{line} is missing in\n{page}");
+    }
 }
 
 #[tokio::test]
@@ -275,7 +316,12 @@ async fn garbage_in_the_store_is_counted_and_not_used() {
 }
 
 /// Asks new names one after the other until told to stop; each has to be answered well.
-async fn keep_asking(to: SocketAddr, who: usize, stop: Arc<AtomicBool>, asked: Arc<AtomicUsize>) {
+pub(crate) async fn keep_asking(
+    to: SocketAddr,
+    who: usize,
+    stop: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
+) {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     socket.connect(to).await.unwrap();
     let mut number = 0_u16;
@@ -407,11 +453,14 @@ async fn a_silent_store_and_one_that_is_not_there_delay_nothing_that_anybody_not
         let stats = instance.stats().await;
         assert_eq!(stats["state"], "left alone", "{url}: {stats}");
         assert!(stats["skipped"].as_u64().unwrap() >= 10, "{url}: {stats}");
+        let page = instance.metrics().await;
+        let healthy = "dotward_cache_healthy{level=\"shared\"} 0.0";
+        assert!(page.contains(healthy), "{url}: {page}");
     }
 }
 
 /// Certificate, key and roots as files.
-fn write_identity(ca: &TestCa, directory: &Path) -> [PathBuf; 3] {
+pub(crate) fn write_identity(ca: &TestCa, directory: &Path) -> [PathBuf; 3] {
     let identity = ca.issue(CertificateKind::IpSan, "127.0.0.1").unwrap();
     let paths = ["cert.pem", "key.pem", "ca.pem"].map(|name| directory.join(name));
     let contents = [

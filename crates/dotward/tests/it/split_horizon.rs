@@ -33,8 +33,8 @@ struct Heard {
 }
 
 /// A resolver of a private network. Labels steer it: `big` is truncated over UDP, `servfail` fails, `mute` gets no answer.
-struct Resolver {
-    address: SocketAddr,
+pub(crate) struct Resolver {
+    pub(crate) address: SocketAddr,
     heard: Arc<Mutex<Vec<Heard>>>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -46,7 +46,7 @@ impl Drop for Resolver {
 }
 
 impl Resolver {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let (udp, tcp) = loop {
             let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
             if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
@@ -216,7 +216,7 @@ fn add_route(config: &mut Config, suffixes: &[&str], upstream: UpstreamSettings,
     });
 }
 
-fn is_private(answer: &Answer) -> bool {
+pub(crate) fn is_private(answer: &Answer) -> bool {
     let view = answer.view();
     let mut records = view.records().flatten();
     records.any(|record| record.rdata == PRIVATE.octets())

@@ -68,6 +68,7 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
     };
     Config {
         listeners: vec![listen(ListenTransport::Udp), listen(ListenTransport::Tcp)],
+        interfaces: Vec::new(),
         listen_tls: None,
         proxy_from: Vec::new(),
         rules: BindRules::default(),

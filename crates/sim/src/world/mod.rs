@@ -129,7 +129,6 @@ impl<'a> World<'a> {
     fn new(mut chance: Chance<'a>, storm: Duration) -> Self {
         let count = chance.size(1..=3);
         let healthy = chance.percent(40).then(|| chance.size(0..=count - 1));
-        let poor = healthy.is_none() || count < 3;
         let mut sites = Vec::new();
         let mut configs = Vec::new();
         for place in 0..count {
@@ -137,7 +136,7 @@ impl<'a> World<'a> {
             let weather = if fine {
                 Weather::FINE
             } else {
-                Weather::storm(&mut chance, poor)
+                Weather::storm(&mut chance)
             };
             sites.push(Site {
                 weather,
@@ -397,8 +396,7 @@ impl<'a> World<'a> {
         if self.calm_since.is_some() || self.sites[place].healthy {
             return;
         }
-        let poor = self.sites.iter().all(|site| !site.healthy) || self.sites.len() < 3;
-        self.sites[place].weather = Weather::storm(&mut self.chance, poor);
+        self.sites[place].weather = Weather::storm(&mut self.chance);
         if self.chance.percent(30) {
             for flow in self.flows.values_mut().filter(|flow| flow.site == place) {
                 flow.dead = true;

@@ -57,8 +57,8 @@ impl Weather {
         hang_up: 0,
     };
 
-    /// Some mixture of faults; poor answers only when `poor` allows them.
-    pub(super) fn storm(chance: &mut Chance<'_>, poor: bool) -> Self {
+    /// Some mixture of faults.
+    pub(super) fn storm(chance: &mut Chance<'_>) -> Self {
         let dials = [
             Dial::Open,
             Dial::Open,
@@ -77,7 +77,7 @@ impl Weather {
             wrong_id: share(chance),
             wrong_question: share(chance),
             garbled: share(chance),
-            poor: if poor { share(chance) } else { 0 },
+            poor: share(chance),
             twice: share(chance),
             hang_up: share(chance),
         }

@@ -181,6 +181,44 @@ fn servfail_from_everybody_is_passed_on_as_the_first_one_said_it() {
 }
 
 #[test]
+fn a_poor_answer_of_some_is_asked_on_until_somebody_has_a_better_one() {
+    for (rcode, strategy) in [
+        (Rcode::REFUSED, Strategy::Ordered),
+        (Rcode::SERVFAIL, Strategy::Ordered),
+        (Rcode::REFUSED, Strategy::Fastest),
+        (Rcode::REFUSED, Strategy::Race),
+    ] {
+        let mut bench = Bench::with(upstreams(&[0, 0, 0]), strategy);
+        bench.ask(1, "a.example");
+        let mut asked = Vec::new();
+        for place in 0..3 {
+            bench.connect(place);
+            let queries = bench.written(place);
+            asked.push(bench.opened[place].1);
+            let rcode = if place == 2 { GOOD } else { rcode };
+            bench.receive(place, &response(&queries[0], rcode));
+        }
+        asked.sort_unstable();
+        assert_eq!(asked, [0, 1, 2], "each once");
+        assert_eq!(bench.outcomes(), [(1, GOOD, None)], "{rcode:?}");
+    }
+}
+
+#[test]
+fn what_everybody_refuses_goes_out_once_to_each() {
+    let mut bench = Bench::with(upstreams(&[0; 9]), Strategy::Ordered);
+    bench.ask(1, "a.example");
+    for place in 0..SENDS_MAX {
+        assert!(bench.replies.is_empty());
+        bench.connect(place);
+        let queries = bench.written(place);
+        bench.receive(place, &response(&queries[0], Rcode::REFUSED));
+    }
+    assert_eq!(bench.opened.len(), SENDS_MAX);
+    assert_eq!(bench.outcomes(), [(1, Rcode::REFUSED, None)]);
+}
+
+#[test]
 fn a_poor_answer_is_given_when_the_other_upstream_stays_mute() {
     let mut bench = Bench::two();
     bench.ask(1, "a.example");

@@ -101,6 +101,19 @@ fn a_fallback_is_asked_when_all_of_the_group_failed_or_refuse() {
 }
 
 #[test]
+fn a_fallback_waits_for_the_last_of_the_group() {
+    let mut bench = with_fallback(3);
+    bench.ask_group(1, "a.example", GroupId(1));
+    for place in 0..3 {
+        bench.connect(place);
+        let queries = bench.written(place);
+        bench.receive(place, &response(&queries[0], Rcode::REFUSED));
+    }
+    let asked = Vec::from_iter(bench.opened.iter().map(|it| it.1));
+    assert_eq!(asked, [1, 2, 3, 0], "a private name goes to strangers last");
+}
+
+#[test]
 fn an_answer_of_the_group_is_final_whatever_it_says() {
     let mut bench = with_fallback(1);
     bench.ask_group(1, "a.example", GroupId(1));

@@ -79,3 +79,37 @@ fn nothing_of_a_signed_exchange_is_kept() {
         assert_eq!(kept(&cache, "www.example", bench.now), None);
     }
 }
+
+/// Refuses whatever is dialed from the `place`-th connection on.
+fn refuse_from(bench: &mut Bench, mut place: usize) {
+    while place < bench.opened.len() {
+        bench.close(place, CloseReason::Refused);
+        place += 1;
+    }
+}
+
+#[test]
+fn another_network_voids_what_failed_on_the_one_before() {
+    let (mut bench, cache) = bench();
+    for client in 0..40 {
+        bench.ask(client, "a.example");
+        refuse_from(&mut bench, 0);
+        bench.wait(1_000);
+        refuse_from(&mut bench, 0);
+    }
+    assert_eq!(bench.state(0), Some(HealthState::Down));
+    let failed = kept(&cache, "a.example", bench.now);
+    assert_eq!(failed, Some(Rcode::SERVFAIL), "its lifetime has grown");
+    let dialed = bench.opened.len();
+    bench.engine.handle_network_change(bench.now);
+    bench.settle();
+    assert_eq!(kept(&cache, "a.example", bench.now), None);
+    bench.connect(dialed);
+    bench.answer_probe(dialed);
+    let up = |event: &&Event| matches!(event, Event::UpstreamUp { .. });
+    assert_eq!(
+        bench.events.iter().filter(up).count(),
+        1,
+        "whoever was told that it is down is told that it is up"
+    );
+}

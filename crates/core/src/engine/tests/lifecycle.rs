@@ -100,12 +100,7 @@ fn a_probe_that_is_answered_brings_the_upstream_back() {
     assert_eq!(bench.opened[2].1, 0, "nobody asks, so a probe does");
     bench.connect(2);
     assert_eq!(bench.state(0), Some(HealthState::Probing));
-    let probe = bench.written(2);
-    assert_eq!(probe[0].1, ".");
-    let question = Question::new(&".".parse().unwrap(), RecordType::NS, Class::IN);
-    let mut message = ResponseComposer::new(&question).finish();
-    message[..2].copy_from_slice(&probe[0].0.to_be_bytes());
-    bench.receive(2, &message);
+    bench.answer_probe(2);
     assert_eq!(bench.state(0), Some(HealthState::Up));
     bench.ask(2, "b.example");
     assert_eq!(bench.written(2).len(), 1);

@@ -61,7 +61,10 @@ impl Facts {
         family.gauge([], count_f64(self.report.in_flight))?;
         let help = "Connections of clients, over TCP and TLS";
         let mut family = page.gauge("dotward_client_connections", help)?;
-        family.gauge([], as_f64(self.report.totals.streams))
+        family.gauge([], as_f64(self.report.totals.streams))?;
+        let help = "Clients over TLS hung up on because their network had too many handshakes";
+        let mut family = page.counter("dotward_client_handshakes_refused", help)?;
+        family.counter([], self.report.totals.handshakes_refused)
     }
 
     fn engine(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -78,37 +81,6 @@ impl Facts {
         let mut family = page.counter("dotward_hedges", help)?;
         family.counter([("outcome", "sent")], counts.hedged)?;
         family.counter([("outcome", "won")], counts.hedges_won)
-    }
-
-    fn cache(&self, page: &mut Page<'_>) -> fmt::Result {
-        const MEMORY: (&str, &str) = ("level", "memory");
-        let stats = &self.report.cache;
-        let help =
-            "Questions looked up in the cache, by what was found; failure is one that was kept";
-        let mut family = page.counter("dotward_cache_requests", help)?;
-        let results = [
-            ("hit", stats.hits),
-            ("stale", stats.stale),
-            ("failure", stats.failures),
-            ("miss", stats.misses),
-        ];
-        for (result, number) in results {
-            family.counter([MEMORY, ("result", result)], number)?;
-        }
-        let help = "Answers refreshed ahead of their end";
-        let mut family = page.counter("dotward_cache_prefetches", help)?;
-        family.counter([MEMORY], stats.prefetches)?;
-        let mut family = page.counter("dotward_cache_inserts", "Answers stored")?;
-        family.counter([MEMORY], stats.inserts)?;
-        let help = "Answers that had to make room";
-        let mut family = page.counter("dotward_cache_evictions", help)?;
-        family.counter([MEMORY], stats.evictions)?;
-        let mut family = page.gauge("dotward_cache_entries", "Answers kept")?;
-        family.gauge([MEMORY], count_f64(stats.entries))?;
-        let mut family = page.gauge("dotward_cache_size_bytes", "Memory they take")?;
-        family.gauge([MEMORY], count_f64(stats.octets))?;
-        let mut family = page.gauge("dotward_cache_limit_bytes", "Memory there is for them")?;
-        family.gauge([MEMORY], count_f64(stats.limit))
     }
 
     fn upstream_questions(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -305,7 +277,13 @@ impl Facts {
         let mut family = page.gauge("dotward_workers", "Workers that get new clients")?;
         family.gauge([], count_f64(self.report.active))?;
         let mut family = page.gauge("dotward_draining", "1 once no more queries are taken")?;
-        family.gauge([], yes_no(self.draining))
+        family.gauge([], yes_no(self.draining))?;
+        let help = "What the process has given up, by layer of the kernel";
+        let mut family = page.gauge("dotward_sandbox", help)?;
+        for (layer, enforced) in self.sandbox.layers() {
+            family.gauge([("layer", layer), ("state", enforced.word())], ONE)?;
+        }
+        Ok(())
     }
 
     fn process(&self, page: &mut Page<'_>) -> fmt::Result {

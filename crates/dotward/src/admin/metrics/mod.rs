@@ -14,6 +14,9 @@ use prometheus_client::registry::Registry;
 
 use super::board::{Board, Report};
 use super::process::{self, Usage};
+use crate::sandbox;
+
+mod cache;
 mod families;
 mod writer;
 
@@ -52,6 +55,7 @@ pub(super) fn page(board: &Board, report: Report, form: Form) -> String {
         usage: process::usage(),
         started: board.started,
         draining: board.is_draining(),
+        sandbox: board.sandbox,
     };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(facts));
@@ -101,4 +105,5 @@ struct Facts {
     usage: Usage,
     started: SystemTime,
     draining: bool,
+    sandbox: sandbox::Status,
 }

@@ -12,6 +12,8 @@ use crate::settings::DurationText;
 pub enum Family {
     /// Both.
     Any,
+    /// Both, or the name of a network interface.
+    OrInterface,
     /// IPv4.
     V4,
     /// IPv6.
@@ -21,7 +23,7 @@ pub enum Family {
 impl Family {
     fn word(self) -> &'static str {
         match self {
-            Self::Any => "IP",
+            Self::Any | Self::OrInterface => "IP",
             Self::V4 => "IPv4",
             Self::V6 => "IPv6",
         }
@@ -30,6 +32,9 @@ impl Family {
     fn example(self) -> &'static str {
         match self {
             Self::Any => "192.0.2.53 or [2001:db8::53]",
+            Self::OrInterface => {
+                "192.0.2.53 or [2001:db8::53], or the name of an interface such as eth0"
+            }
             Self::V4 => "192.0.2.53",
             Self::V6 => "2001:db8::53",
         }
@@ -173,8 +178,7 @@ pub enum ValueFault {
     NotUtf8,
 }
 
-const STORE_REMEDY: &str =
-    "write redis://HOST[:PORT], rediss://HOST[:PORT] for TLS, unix:///PATH, or off";
+const STORE_REMEDY: &str = "write redis://HOST[:PORT], redis+sentinel://HOST,…/NAME, redis+cluster://HOST,…, each with rediss for TLS, unix:///PATH, or off";
 const PASSWORD_REMEDY: &str = "put the password into a file and name that with cache.shared_password_file \
                                (--shared-cache-password-file)";
 

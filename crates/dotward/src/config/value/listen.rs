@@ -1,26 +1,43 @@
-//! Listening addresses: `[udp://|tcp://|tls://]IP[:PORT]`.
+//! Listening addresses: `[udp://|tcp://|tls://]IP[:PORT]`, or the name of a network interface in the place of the address, or one address
+//! of one interface, `[fe80::1%eth0]`.
 //!
-//! Names such as `localhost` are refused: which addresses they stand for is another program's
+//! Names of hosts such as `localhost` are refused: which addresses they stand for is another program's
 //! decision and may change under us.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use super::{Family, ValueFault};
+use super::{Family, ValueFault, scalar};
 use crate::config::{ADMIN_PORT, DNS_PORT, DOT_PORT, ListenTransport};
 
 /// A listening address as written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenText {
-    /// Address and port.
-    pub address: SocketAddr,
+    /// Where.
+    pub place: ListenPlace,
     /// What the prefix says; without one, `--proto` decides.
     pub transport: Option<ListenTransport>,
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenPlace {
+    /// Address and port.
+    Address(SocketAddr),
+    /// At the addresses of an interface.
+    Interface {
+        /// What the system calls it.
+        name: String,
+        /// The one address of it that is meant; `None` for all.
+        only: Option<Ipv6Addr>,
+        /// The port; never 0.
+        port: u16,
+    },
 }
 
 pub(super) fn parse(text: &str) -> Result<ListenText, ValueFault> {
     let Some((scheme, rest)) = text.split_once("://") else {
         return Ok(ListenText {
-            address: address(text, DNS_PORT)?,
+            place: place(text, DNS_PORT)?,
             transport: None,
         });
     };
@@ -37,7 +54,7 @@ pub(super) fn parse(text: &str) -> Result<ListenText, ValueFault> {
         }
     };
     Ok(ListenText {
-        address: address(rest, port)?,
+        place: place(rest, port)?,
         transport: Some(transport),
     })
 }
@@ -53,7 +70,7 @@ pub(super) fn parse_tls(text: &str) -> Result<ListenText, ValueFault> {
         });
     }
     Ok(ListenText {
-        address: address(rest, DOT_PORT)?,
+        place: place(rest, DOT_PORT)?,
         transport: Some(ListenTransport::Tls),
     })
 }
@@ -66,11 +83,64 @@ pub(super) fn parse_admin(text: &str) -> Result<Option<SocketAddr>, ValueFault> 
     address(text, ADMIN_PORT).map(Some)
 }
 
+/// An address, or else an interface. What is neither is blamed as an address that went wrong.
+fn place(text: &str, port: u16) -> Result<ListenPlace, ValueFault> {
+    match address(text, port) {
+        Ok(address) => Ok(ListenPlace::Address(address)),
+        Err(ValueFault::NotAnAddress { found, .. }) => interface(text, port).unwrap_or({
+            Err(ValueFault::NotAnAddress {
+                family: Family::OrInterface,
+                found,
+            })
+        }),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// `None` for what does not look like an interface.
+fn interface(text: &str, port: u16) -> Option<Result<ListenPlace, ValueFault>> {
+    let (name, only, port_text) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (inside, behind) = rest.split_once(']')?;
+            let (only, name) = inside.split_once('%')?;
+            let port_text = match behind.strip_prefix(':') {
+                Some(port_text) => Some(port_text),
+                None if behind.is_empty() => None,
+                None => return None,
+            };
+            (name, Some(only.parse().ok()?), port_text)
+        }
+        None => match text.split_once(':') {
+            Some((name, port_text)) => (name, None, Some(port_text)),
+            None => (text, None, None),
+        },
+    };
+    // What has no letter is an address with a mistake in it.
+    let is_name =
+        scalar::interface(name).is_ok() && name.bytes().any(|it| it.is_ascii_alphabetic());
+    if !is_name || name.eq_ignore_ascii_case("localhost") {
+        return None;
+    }
+    // Port 0 would be another one for each address.
+    let port = match port_text {
+        None => Some(port),
+        Some(text) => text.parse().ok().filter(|port| *port != 0),
+    };
+    let name = name.to_owned();
+    Some(match port {
+        Some(port) => Ok(ListenPlace::Interface { name, only, port }),
+        None => Err(ValueFault::NotAPort {
+            found: port_text.unwrap_or_default().to_owned(),
+        }),
+    })
+}
+
 fn address(text: &str, port: u16) -> Result<SocketAddr, ValueFault> {
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Ok(address);
     }
-    if text.parse::<Ipv6Addr>().is_ok() {
+    let (unscoped, _) = text.split_once('%').unwrap_or((text, ""));
+    if unscoped.parse::<Ipv6Addr>().is_ok() {
         return Err(ValueFault::Unbracketed {
             found: text.to_owned(),
         });
@@ -132,11 +202,61 @@ mod tests {
         ];
         for (text, address, transport) in cases {
             let parsed = parse(text).expect(text);
-            assert_eq!(parsed.address, address.parse().expect(address), "{text}");
+            let address = ListenPlace::Address(address.parse().expect(address));
+            assert_eq!(parsed.place, address, "{text}");
             assert_eq!(parsed.transport, transport, "{text}");
         }
         assert_eq!(parse_tls("[::1]"), parse("tls://[::1]"));
         assert_eq!(parse_tls("tls://[::1]:8853"), parse("tls://[::1]:8853"));
+    }
+
+    #[test]
+    fn an_interface_stands_in_the_place_of_an_address() {
+        let only = Some("fe80::1".parse().unwrap());
+        let cases = [
+            ("eth0", "eth0", None, 53, None),
+            ("eth0:5353", "eth0", None, 5353, None),
+            ("eth0.100", "eth0.100", None, 53, None),
+            (
+                "udp://br-lan:53",
+                "br-lan",
+                None,
+                53,
+                Some(ListenTransport::Udp),
+            ),
+            ("tls://wg0", "wg0", None, 853, Some(ListenTransport::Tls)),
+            ("[fe80::1%eth0]:54", "eth0", only, 54, None),
+            (
+                "tcp://[fe80::1%eth0]",
+                "eth0",
+                only,
+                53,
+                Some(ListenTransport::Tcp),
+            ),
+        ];
+        for (text, name, only, port, transport) in cases {
+            let name = name.to_owned();
+            let place = ListenPlace::Interface { name, only, port };
+            assert_eq!(parse(text), Ok(ListenText { place, transport }), "{text}");
+        }
+        for (text, port) in [
+            ("eth0:0", "0"),
+            ("eth0:dns", "dns"),
+            ("[fe80::1%eth0]:", ""),
+        ] {
+            let found = port.to_owned();
+            assert_eq!(parse(text), Err(ValueFault::NotAPort { found }), "{text}");
+        }
+        for text in [
+            "sixteen-letters0",
+            "a/b",
+            "10.0.0.256",
+            "[fe80::x%eth0]",
+            "[fe80::1%]",
+            "",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
     }
 
     #[test]
@@ -146,21 +266,21 @@ mod tests {
             (
                 "localhost:53",
                 ValueFault::NotAnAddress {
-                    family: Family::Any,
+                    family: Family::OrInterface,
                     found: found("localhost"),
                 },
             ),
             (
                 "*:53",
                 ValueFault::NotAnAddress {
-                    family: Family::Any,
+                    family: Family::OrInterface,
                     found: found("*"),
                 },
             ),
             (
                 ":53",
                 ValueFault::NotAnAddress {
-                    family: Family::Any,
+                    family: Family::OrInterface,
                     found: found(""),
                 },
             ),
@@ -185,6 +305,12 @@ mod tests {
                 },
             ),
             (
+                "fe80::1%eth0",
+                ValueFault::Unbracketed {
+                    found: found("fe80::1%eth0"),
+                },
+            ),
+            (
                 "::1:53",
                 ValueFault::Unbracketed {
                     found: found("::1:53"),
@@ -193,7 +319,7 @@ mod tests {
             (
                 "300.0.0.1:53",
                 ValueFault::NotAnAddress {
-                    family: Family::Any,
+                    family: Family::OrInterface,
                     found: found("300.0.0.1"),
                 },
             ),

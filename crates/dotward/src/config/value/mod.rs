@@ -25,7 +25,7 @@ mod store;
 mod suffix;
 
 pub use fault::{Family, ValueFault};
-pub use listen::ListenText;
+pub use listen::{ListenPlace, ListenText};
 pub use network::{LOOPBACK, PRIVATE};
 pub use route::RouteText;
 pub use spec::Spec;

@@ -1,8 +1,7 @@
-//! Where a Redis or Valkey server is.
-
-use redis::IntoConnectionInfo;
+//! Where a Redis or Valkey server is, or several are.
 
 use super::ValueFault;
+use crate::shared::Place;
 
 /// The word for none.
 pub(crate) const OFF: &str = "off";
@@ -15,12 +14,10 @@ pub(super) fn parse(text: &str) -> Result<String, ValueFault> {
     if has_password(text) {
         return Err(ValueFault::PasswordInUrl);
     }
-    let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
-    let info = text.into_connection_info();
-    if !["redis", "rediss", "unix"].contains(&scheme) || info.is_err() {
-        return Err(ValueFault::NotAStore);
+    match Place::parse(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err(ValueFault::NotAStore),
     }
-    Ok(text.to_owned())
 }
 
 fn has_password(text: &str) -> bool {
@@ -41,6 +38,8 @@ mod tests {
             "redis://127.0.0.1:6379/3",
             "rediss://dotward@[2001:db8::1]:6380",
             "unix:///run/valkey/valkey.sock",
+            "redis+sentinel://s1.internal,s2.internal:26380/main",
+            "rediss+cluster://dotward@[2001:db8::1],192.0.2.1:7000",
             "off",
         ] {
             assert_eq!(parse(good).unwrap(), good);
@@ -49,6 +48,8 @@ mod tests {
             "redis://:secret@cache.internal",
             "rediss://dotward:secret@cache.internal:6380/1",
             "unix:///run/valkey.sock?pass=secret",
+            "redis+sentinel://dotward:secret@s1.internal,s2.internal/main",
+            "redis+cluster://s1.internal,:secret@s2.internal",
         ] {
             assert_eq!(parse(bad), Err(ValueFault::PasswordInUrl), "{bad}");
         }

@@ -138,7 +138,8 @@ pub(super) const ROWS: &[Setting] = &[
         group: Group::Cache,
         help: "Redis or Valkey server that several instances share, or off",
         rare: true,
-        detail: "redis://, rediss:// (TLS) or unix://. Asked before an upstream, for a few milliseconds at most; never needed. Passwords do not belong into the URL.",
+        detail: "redis://HOST, unix:///PATH, redis+sentinel://HOST,HOST/NAME or redis+cluster://HOST,HOST; rediss in place of redis for TLS. Asked before an upstream, for a \
+                 few milliseconds at most; never needed. Passwords do not belong into the URL.",
         ..ROW
     },
     Setting {
@@ -151,6 +152,19 @@ pub(super) const ROWS: &[Setting] = &[
         group: Group::Cache,
         help: "File with the password of the shared cache",
         rare: true,
+        ..ROW
+    },
+    Setting {
+        id: Id::SharedCacheSentinelPasswordFile,
+        change: Change::Restart,
+        key: key("cache", "shared_sentinel_password_file"),
+        flag: Some("shared-cache-sentinel-password-file"),
+        variable: Some("DOTWARD_SHARED_CACHE_SENTINEL_PASSWORD_FILE"),
+        example: "\"/etc/dotward/sentinel-password\"",
+        group: Group::Cache,
+        help: "File with the password of the sentinels of the shared cache",
+        rare: true,
+        detail: "Sentinels are asked without one where this is not set, whatever the password of the servers.",
         ..ROW
     },
     Setting {

@@ -63,6 +63,17 @@ pub(super) const ROWS: &[Setting] = &[
         ..ROW
     },
     Setting {
+        id: Id::LimitHandshakes,
+        key: key("limits", "handshakes"),
+        kind: number(0, 100_000),
+        default: Default::Values(&["100"]),
+        example: "10",
+        group: Group::Listen,
+        help: "TLS handshakes a second for one client network; 0 for no bound",
+        detail: "One second's worth may come at once; above it clients are hung up on before anything is read. Networks in limits.exempt are not counted. Whoever                  asks for them, one listener begins at most 500 a second, and more wait.",
+        ..ROW
+    },
+    Setting {
         id: Id::LimitExempt,
         key: key("limits", "exempt"),
         kind: Kind::Network,
@@ -70,7 +81,7 @@ pub(super) const ROWS: &[Setting] = &[
         default: Default::Values(&["loopback", "private"]),
         example: "\"loopback\", \"203.0.113.7\"",
         group: Group::Listen,
-        help: "Networks whose queries over UDP are not counted",
+        help: "Networks whose queries over UDP and TLS handshakes are not counted",
         detail: "As in listen.allow. Forged addresses of private networks do not come from outside, so the default leaves a home or an office alone and protects \
                  others as soon as listen.allow is opened to the world. An empty list counts everybody.",
         ..ROW
@@ -94,6 +105,7 @@ pub(super) const ROWS: &[Setting] = &[
         example: "25",
         group: Group::Listen,
         help: "The same from one IPv4 address or one IPv6 /64",
+        detail: "Each worker counts those it has, so where several are at work one source may have several times as many, all within limits.clients.",
         ..ROW
     },
 ];

@@ -17,7 +17,7 @@ pub(super) const ROWS: &[Setting] = &[
         example: "\"0.0.0.0:53\"",
         group: Group::Listen,
         help: "Addresses to serve",
-        detail: "With udp://, tcp:// or tls:// before it for that one only, else what --proto says. Port 53 if none is given, 853 after tls://. \
+        detail: "IP addresses or names of interfaces (Linux): eth0 is every address eth0 has or will have, [fe80::1%eth0] one of them. With udp://, tcp:// or tls:// before it for that one only, else what --proto says. Port 53 if none is given, 853 after tls://. \
                  Port 0 lets the system choose. The option and the variable replace listen.dns and \
                  listen.tls together; an empty listen.dns leaves only listen.tls.",
         ..ROW
@@ -156,7 +156,7 @@ pub(super) const ROWS: &[Setting] = &[
         example: "true",
         group: Group::Listen,
         help: "Listen on addresses the machine does not have yet",
-        detail: "They are served as soon as they appear, and again when they come back (Linux: IP_FREEBIND). Without it such an address keeps the program from starting.",
+        detail: "On interfaces too. They are served as soon as they appear, and again when they come back (Linux: IP_FREEBIND). Without it such an address keeps the program from starting.",
         rare: true,
         ..ROW
     },

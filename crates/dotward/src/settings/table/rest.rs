@@ -55,7 +55,7 @@ pub(super) const ROWS: &[Setting] = &[
         default: Default::Values(&["stderr"]),
         example: "\"/var/log/dotward.log\"",
         group: Group::Observe,
-        help: "Where lines are appended: a file, or stderr",
+        help: "Where lines are appended: a file, made anew when it was moved away, or stderr",
         rare: true,
         ..ROW
     },
