@@ -11,14 +11,14 @@ TICK = os.sysconf("SC_CLK_TCK")
 class Program:
     """One started process with its output in a file. `stop` ends it and nothing else."""
 
-    def __init__(self, command, log, environment=None, cpu=None):
+    def __init__(self, command, log, environment=None, cpu=None, descriptors=()):
         self.log = log
         if cpu is not None:
             command = ["taskset", "-c", str(cpu), *command]
         with open(log, "w") as output:
             self.child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                env=environment, start_new_session=True,
+                env=environment, start_new_session=True, pass_fds=descriptors,
             )
         self.pid = self.child.pid
         _weigh_as_we_do(self.pid)
@@ -56,6 +56,9 @@ class Program:
 
     def resident_bytes(self):
         return self._status("VmRSS") * 1024
+
+    def peak_resident_bytes(self):
+        return self._status("VmHWM") * 1024
 
     def threads(self):
         return self._status("Threads")

@@ -125,12 +125,14 @@ class History:
 
 
 class Load(threading.Thread):
-    """Asks `rate` questions a second until told to stop; `with` it, the history is whole when the block is left."""
+    """Asks `rate` questions a second until told to stop; `with` it, the history is whole when the block is left. Some are of a few names
+    that come again and again (`repeated`), the others of new ones (`unique`)."""
 
-    def __init__(self, target, rate, limit=None, sockets=1, repeated=True, label="", patience=PATIENCE):
+    def __init__(self, target, rate, limit=None, sockets=1, repeated=True, unique=True, label="", patience=PATIENCE):
         super().__init__(daemon=True)
         self.interval, self.limit = 1 / rate, limit
-        self.repeated, self.label, self.patience = repeated, label, patience
+        self.repeated_every = (REPEATED_EVERY if unique else 1) if repeated else 0
+        self.label, self.patience = label, patience
         self.run_number = next(_runs)
         self.sockets = [self._socket(target) for _ in range(sockets)]
         self.table, self.asked = {}, []
@@ -209,8 +211,8 @@ class Load(threading.Thread):
             self._send(number)
 
     def _name_of(self, number):
-        if self.repeated and number % REPEATED_EVERY == 0:
-            return f"again{number // REPEATED_EVERY % REPEATED_NAMES}.{self.label}{ZONE}"
+        if self.repeated_every and number % self.repeated_every == 0:
+            return f"again{number // self.repeated_every % REPEATED_NAMES}.{self.label}{ZONE}"
         return f"n{number:x}.r{self.run_number}.{self.label}{ZONE}"
 
     def _send(self, number):

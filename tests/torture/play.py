@@ -61,7 +61,7 @@ class Play:
         self.resident_allowance = 0
         self.baseline = None
         #: (from, to) in which questions may be lost, because the row is about discarding them
-        self.may_be_lost = None
+        self.may_be_lost = []
         #: whether TLS stands or falls with the row, so that no DNS may reach these upstreams
         self.silent = set()
 
@@ -77,11 +77,11 @@ class Play:
     def both(self, first="normal", second="normal"):
         return self.upstream(1, first), self.upstream(2, second)
 
-    def start(self, *ups, more=(), environment=None, warm=False):
+    def start(self, *ups, more=(), warm=False, **how):
         """Starts the subject anew before these upstreams; `warm`: a first question was answered."""
         if self.started is not None:
             self.end_subject()
-        self.subject.start(ups, *more, environment=environment)
+        self.subject.start(ups, *more, **how)
         self.started = self.subject
         if warm:
             self.ask(f"warm.{clients.ZONE}")
@@ -167,8 +167,7 @@ class Play:
         history = load.history
         late = sum(time_ms > clients.LATEST * 1000 for time_ms in history.times)
         lost = history.lost
-        if self.may_be_lost is not None:
-            lost -= history.since(self.may_be_lost[0]).until(self.may_be_lost[1]).lost
+        lost -= sum(history.since(begin).until(end).lost for begin, end in self.may_be_lost)
         self.expect("0 lost", lost == 0, f"{lost} of {len(history)} lost", law=True)
         self.expect("one reply each", history.repeated_replies == 0, f"{history.repeated_replies} answered twice", law=True)
         self.expect("no reply to what was not asked", not load.unexpected, f"{len(load.unexpected)} unexpected", law=True)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 
 import load
 import upstreams
@@ -26,9 +27,11 @@ class Subject:
         self.program = None
         self.address = ("127.0.0.1", PORT)
 
-    def start(self, ups, *more, environment=None):
-        self.log = os.path.join(self.directory, "log")
-        self.program = Program(self.command(ups, more), self.log, self._environment(environment))
+    def start(self, ups, *more, environment=None, under=(), descriptors=(), tells=True):
+        """`under`: the command that starts it, and becomes it. `descriptors` are handed on. `tells`: its standard error is ours to read."""
+        self.log, self.tells = os.path.join(self.directory, "log"), tells
+        command = [*under, *self.command(ups, more)]
+        self.program = Program(command, self.log, self._environment(environment), descriptors=descriptors)
         wait_until(self._ready, 15, f"{self.name} does not listen: {self.program.tail()}", every=0.002)
         return self
 
@@ -80,9 +83,14 @@ class Dotward(Subject):
     strategy = "ordered"
 
     def command(self, ups, more):
+        command = [self.binary, "run", "--log-format", "json", "--strategy", self.strategy]
+        if "--log-level" not in more:
+            command += ["--log-level", self.log_level]
+        if "--listen" not in more:
+            command += ["--listen", f"{self.address[0]}:{self.address[1]}"]
         # Without a cache, so that every question meets the fault, and none is answered with what is old.
-        command = [self.binary, "run", "--listen", f"{self.address[0]}:{self.address[1]}", "--cache", "off",
-                   "--log-format", "json", "--log-level", self.log_level, "--strategy", self.strategy]
+        if "--cache" not in more:
+            command += ["--cache", "off"]
         for up in ups:
             spec = getattr(up, "spec", None)
             command += ["--upstream", spec or f"tls://{upstreams.NAME}@{up.address}:{up.port}?ca_file={up.ca}{getattr(up, 'more', '')}"]
@@ -90,4 +98,10 @@ class Dotward(Subject):
 
     def _ready(self):
         # The sockets are bound before the rest is there; the log tells of them when it is.
-        return super()._ready() and self.program.output().count('"listening"') == 2
+        if not self.tells:
+            return super()._ready() and self._takes_streams()
+        return super()._ready() and self.program.output().count('"listening"') >= 2
+
+    def _takes_streams(self):
+        with socket.socket() as probe:
+            return probe.connect_ex(self.address) == 0

@@ -160,6 +160,10 @@ pub const QUERY_RECORDS_MAX: usize = 16;
 /// the change means what it meant: several times [`QUESTION_BUDGET`].
 pub const RETIRED_KEPT: Duration = Duration::from_secs(10);
 
+/// Questions that the passing of time, or the end of a connection, moves or ends before others get their turn: about a quarter of a millisecond. An
+/// upstream that falls silent may leave [`EXCHANGES_MAX`] of them behind, and who asks for what is kept does not wait for all of these.
+pub const QUESTIONS_PER_TURN: usize = 64;
+
 /// Events kept for a shell that does not fetch them.
 pub const EVENTS_MAX: usize = 1_024;
 

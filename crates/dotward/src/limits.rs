@@ -4,9 +4,16 @@
 
 use std::time::Duration;
 
-/// Octets read from one stream before the other tasks of the worker get their turn. Two TLS records and more: lower
+/// Octets read from one upstream before the other tasks of the worker get their turn. Two TLS records and more: lower
 /// costs turns under load, higher lets one busy peer hold up everybody else.
 pub(crate) const READ_PER_TURN: usize = 64 * 1024;
+
+/// The same of one client: about a hundred queries, since each of thousands of clients who send all they can gets such a turn before anybody
+/// gets the next, and whoever asks over UDP waits for all of these.
+pub(crate) const CLIENT_READ_PER_TURN: usize = 4 * 1024;
+
+/// Octets read from one client for the last time, when the order to stop has come: what it may have sent in one go before that.
+pub(crate) const CLIENT_READ_LAST: usize = 64 * 1024;
 
 /// Octets of the one buffer all streams of a worker read into: a whole TLS record with its header (RFC 8446
 /// section 5.2). Shared, so that an idle connection owns none.
@@ -46,9 +53,16 @@ pub(crate) const LISTEN_BACKLOG: i32 = 1024;
 /// loop without pause would spin; longer keeps clients waiting after the shortage is over.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Accepts that failed in a row after which any error makes the pause: clients that are gone before they are accepted hardly come in such a
+/// row, and an error that lasts (a firewall that refuses) would make a loop without pause spin.
+pub(crate) const ACCEPT_FAILURES: u32 = 16;
+
 /// Pause after receiving over UDP failed again with nothing received in between. One error mostly concerns one datagram; one
 /// that lasts would make a loop without pause spin.
 pub(crate) const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
+
+/// Pause before a UDP socket that was said to have room, and took nothing, is tried again.
+pub(crate) const ROOM_PAUSE: Duration = Duration::from_millis(10);
 
 /// Octets of receive buffer asked for each UDP socket: about 5000 queries that arrive while the worker does something
 /// else. The kernel grants at most `net.core.rmem_max`.

@@ -1,9 +1,10 @@
 //! Log lines: text or JSON, to standard error or a file.
 //!
 //! Promises: writing never holds up an answer. Lines go to a thread through a bounded queue; when it is full (a disk that hangs, a
-//! terminal that is stopped) lines are dropped, counted, and the count is told as soon as there is room. A log that takes nothing
-//! does not keep the process from ending. A file that was moved away or removed is made anew with the next line, so that whoever rotates
-//! logs need not tell us. One event is one line, whatever is in it. Level, form and file may change while lines are written.
+//! terminal that is stopped), and when the log takes none (a disk that is full, a pipe nobody reads any more), lines are dropped, counted,
+//! and the count is told in the log as soon as it takes lines again. A log that takes nothing does not keep the process from ending.
+//! A file that was moved away or removed is made anew with the next line, so that whoever rotates logs need not tell us. One event is one
+//! line, whatever is in it. Level, form and file may change while lines are written.
 //!
 //! Deliberately absent: moving files away and removing old ones, and the choice of what is logged.
 
@@ -19,6 +20,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{self as lines, MakeWriter};
 use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -95,7 +97,8 @@ impl std::error::Error for LogError {}
 /// [`LogError`], ready to be shown.
 pub fn start(settings: &LogSettings) -> Result<LogGuard, LogError> {
     let next = Next::default();
-    let (guard, queue) = start_thread(target(settings)?, next.clone()).map_err(LogError::Thread)?;
+    let (guard, queue) =
+        start_thread(Target::open(settings)?, next.clone()).map_err(LogError::Thread)?;
     let (level, handle) = reload::Layer::new(settings.level);
     let (format, of_format) = reload::Layer::new(formatted(settings.format, queue.clone()));
     let subscriber = tracing_subscriber::registry().with(level).with(format);
@@ -112,19 +115,26 @@ pub fn start(settings: &LogSettings) -> Result<LogGuard, LogError> {
     Ok(guard)
 }
 
-fn target(settings: &LogSettings) -> Result<Target, LogError> {
-    let Some(path) = &settings.file else {
-        return Ok(Box::new(io::stderr()));
-    };
-    let file = LogFile::open(path).map_err(|error| LogError::File {
-        path: path.clone(),
-        error,
-    })?;
-    Ok(Box::new(file))
+/// What takes the lines.
+struct Target {
+    out: Box<dyn Write + Send>,
+    /// The form of lines of its own.
+    format: LogFormat,
 }
 
-/// What takes the lines.
-type Target = Box<dyn Write + Send>;
+impl Target {
+    fn open(settings: &LogSettings) -> Result<Self, LogError> {
+        let out: Box<dyn Write + Send> = match &settings.file {
+            None => Box::new(io::stderr()),
+            Some(path) => Box::new(LogFile::open(path).map_err(|error| LogError::File {
+                path: path.clone(),
+                error,
+            })?),
+        };
+        let format = settings.format;
+        Ok(Self { out, format })
+    }
+}
 
 /// What takes the lines from the next one on, where the queue was too full to say so.
 #[derive(Clone, Default)]
@@ -183,7 +193,7 @@ impl Change {
         Ok(Self {
             level: settings.level,
             format: settings.format,
-            target: target(settings)?,
+            target: Target::open(settings)?,
         })
     }
 
@@ -205,6 +215,14 @@ impl Change {
             tracing::error!(%error, "the log keeps its form");
         }
     }
+}
+
+/// Lines of the process's log that were dropped so far.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Lines that the log did not take since the start.
+pub(crate) fn dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
 }
 
 /// From which level on lines are written; `None` before logging has started.
@@ -235,6 +253,7 @@ fn start_thread(target: Target, next: Next) -> io::Result<(LogGuard, LineQueue)>
         queue,
         target,
         next,
+        torn: false,
         dropped: Arc::clone(&dropped),
         ending: Arc::clone(&ending),
         _alive: alive,
@@ -305,6 +324,9 @@ struct Writer {
     queue: Receiver<Message>,
     target: Target,
     next: Next,
+    /// A part of a line was taken, and not its end.
+    torn: bool,
+    /// Lines dropped that were not told of yet.
     dropped: Arc<AtomicU64>,
     ending: Arc<AtomicBool>,
     /// Tells the guard by its end that everything is written.
@@ -317,12 +339,13 @@ impl Writer {
             if let Some(target) = self.next.take() {
                 self.replace(target);
             }
-            self.tell_dropped();
-            // There is nobody to tell that telling failed.
-            drop(self.target.write_all(&line));
+            if !(self.tell_dropped() && self.put(&line)) {
+                count_dropped(&self.dropped);
+            }
         }
         self.tell_dropped();
-        drop(self.target.flush());
+        // There is nobody to tell that the last octets were not taken.
+        drop(self.target.out.flush());
     }
 
     fn next_line(&mut self) -> Option<Vec<u8>> {
@@ -342,17 +365,63 @@ impl Writer {
     }
 
     fn replace(&mut self, target: Target) {
-        drop(self.target.flush());
+        drop(self.target.out.flush());
         self.target = target;
+        self.torn = false;
     }
 
-    fn tell_dropped(&mut self) {
-        let missing = self.dropped.swap(0, Ordering::Relaxed);
-        if missing > 0 {
-            let note = format!("{missing} log lines dropped: the log is too slow\n");
-            drop(self.target.write_all(note.as_bytes()));
+    /// Tells how many lines are missing at this place. False when some are and the log does not take that either.
+    fn tell_dropped(&mut self) -> bool {
+        let missing = self.dropped.load(Ordering::Relaxed);
+        if missing == 0 {
+            return true;
+        }
+        let told = self.put(note(missing, self.target.format).as_bytes());
+        if told {
+            self.dropped.fetch_sub(missing, Ordering::Relaxed);
+        }
+        told
+    }
+
+    /// Writes one line. False when the log does not take all of it.
+    fn put(&mut self, line: &[u8]) -> bool {
+        // The line that was cut stays what it is, and this one is whole.
+        let end: &[u8] = if self.torn { b"\n" } else { b"" };
+        let octets = [end, line].concat();
+        let mut left = octets.as_slice();
+        while !left.is_empty() {
+            match self.target.out.write(left) {
+                Ok(taken) if taken > 0 => {
+                    left = left.get(taken..).unwrap_or_default();
+                    self.torn = !left.is_empty();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(_) | Err(_) => return false,
+            }
+        }
+        true
+    }
+}
+
+/// The line about lines that are missing, as the others are written.
+fn note(missing: u64, format: LogFormat) -> String {
+    const MESSAGE: &str = "log lines dropped: the log takes none, or too slowly";
+    let mut now = String::new();
+    let written = SystemTime.format_time(&mut lines::format::Writer::new(&mut now));
+    debug_assert!(written.is_ok(), "a String takes everything");
+    match format {
+        LogFormat::Text => format!("{now}  WARN {MESSAGE} lines={missing}\n"),
+        LogFormat::Json => {
+            format!(
+                "{{\"timestamp\":\"{now}\",\"level\":\"WARN\",\"message\":\"{MESSAGE}\",\"lines\":{missing}}}\n"
+            )
         }
     }
+}
+
+fn count_dropped(untold: &AtomicU64) {
+    untold.fetch_add(1, Ordering::Relaxed);
+    DROPPED.fetch_add(1, Ordering::Relaxed);
 }
 
 #[derive(Debug, Clone)]
@@ -397,13 +466,14 @@ impl Drop for Line<'_> {
             Cow::Owned(escaped) => escaped,
         });
         if self.queue.lines.try_send(line).is_err() {
-            self.queue.dropped.fetch_add(1, Ordering::Relaxed);
+            count_dropped(&self.queue.dropped);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
     use std::sync::mpsc::sync_channel;
     use std::time::{Duration, Instant};
 
@@ -425,6 +495,13 @@ mod tests {
 
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    fn stuck(gate: Receiver<Infallible>, written: SyncSender<Vec<u8>>) -> Target {
+        Target {
+            out: Box::new(Stuck { gate, written }),
+            format: LogFormat::Text,
         }
     }
 
@@ -457,8 +534,7 @@ mod tests {
         let (written, lines) = sync_channel(8);
         let (open, gate) = sync_channel(1);
         drop(open);
-        let (guard, queue) =
-            start_thread(Box::new(Stuck { gate, written }), Next::default()).unwrap();
+        let (guard, queue) = start_thread(stuck(gate, written), Next::default()).unwrap();
         queue
             .make_writer()
             .write_all(b"WARN a\n\x1b[2J b\n")
@@ -472,8 +548,7 @@ mod tests {
     fn a_stuck_log_with_a_full_queue_does_not_hold_up_the_end() {
         let (open, gate) = sync_channel(1);
         let (written, lines) = sync_channel(2 * LOG_LINES);
-        let (guard, queue) =
-            start_thread(Box::new(Stuck { gate, written }), Next::default()).unwrap();
+        let (guard, queue) = start_thread(stuck(gate, written), Next::default()).unwrap();
         let all = LOG_LINES + 10;
         for _ in 0..all {
             queue.make_writer().write_all(b"line\n").unwrap();
@@ -489,8 +564,89 @@ mod tests {
         let dropped = all - told.len();
         assert!(dropped > 0);
         assert!(
-            note.starts_with(&format!("{dropped} log lines dropped")),
+            note.contains("log lines dropped") && note.ends_with(&format!(" lines={dropped}\n")),
             "{note}"
         );
+    }
+
+    /// A log with room for so many octets, and what it took.
+    #[derive(Clone)]
+    struct Small(Arc<Mutex<(usize, Vec<u8>)>>);
+
+    impl Small {
+        fn with_room(octets: usize) -> Self {
+            Self(Arc::new(Mutex::new((octets, Vec::new()))))
+        }
+
+        fn make_room(&self, octets: usize) {
+            self.0.lock().unwrap().0 += octets;
+        }
+
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().1.clone()).unwrap()
+        }
+    }
+
+    impl Write for Small {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            let mut inside = self.0.lock().unwrap();
+            let taken = octets.len().min(inside.0);
+            if taken == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            inside.0 -= taken;
+            inside.1.extend_from_slice(&octets[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn writer(target: &Small) -> (Writer, SyncSender<Message>) {
+        let (lines, queue) = sync_channel(LOG_LINES);
+        let writer = Writer {
+            queue,
+            target: Target {
+                out: Box::new(target.clone()),
+                format: LogFormat::Json,
+            },
+            next: Next::default(),
+            torn: false,
+            dropped: Arc::default(),
+            ending: Arc::default(),
+            _alive: sync_channel(0).0,
+        };
+        (writer, lines)
+    }
+
+    #[test]
+    fn lines_a_full_disk_does_not_take_are_counted_and_told_when_it_does() {
+        let line = b"{\"level\":\"INFO\"}\n";
+        let log = Small::with_room(line.len() * 2 + 5);
+        let (mut writer, _lines) = writer(&log);
+        let put = |writer: &mut Writer| {
+            let taken = writer.tell_dropped() && writer.put(line);
+            if !taken {
+                count_dropped(&writer.dropped);
+            }
+            taken
+        };
+        assert_eq!(
+            [(); 5].map(|()| put(&mut writer)),
+            [true, true, false, false, false]
+        );
+        log.make_room(1_000);
+        assert!(put(&mut writer) && put(&mut writer));
+        let text = log.text();
+        let lines: Vec<&str> = text.lines().collect();
+        // Two that were whole, a piece of the third, the note, and two more.
+        assert_eq!(lines.len(), 6, "{text}");
+        let note: serde_json::Value = serde_json::from_str(lines[3]).unwrap();
+        assert_eq!(note["lines"], 3);
+        assert_eq!(note["level"], "WARN");
+        assert!(note["timestamp"].as_str().unwrap().ends_with('Z'));
+        assert!(text.ends_with("}\n"));
     }
 }

@@ -3,7 +3,7 @@
 //! Promises:
 //! - Whatever waits to be written when [`Stream::flush`] is called leaves with one write where the socket has room; over TLS it goes
 //!   into as few records as there can be (RFC 8446 section 5.1: 2^14 octets each), which is where the cost is.
-//! - A read takes at most [`READ_PER_TURN`] octets, so one busy peer does not hold up the others.
+//! - A read takes a bounded number of octets, so one busy peer does not hold up the others.
 //! - An idle stream owns no read buffer: octets pass through one that all streams of a worker share.
 //! - FIN and close_notify are the same end; an end without close_notify loses nothing, because messages carry their length
 //!   (RFC 7858 section 3.3).
@@ -22,7 +22,7 @@ use rustls::Connection;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use crate::limits::{IDLE_WRITE_BUFFER, READ_BUFFER, READ_PER_TURN};
+use crate::limits::{IDLE_WRITE_BUFFER, READ_BUFFER};
 
 /// Why a stream is at its end.
 #[derive(Debug)]
@@ -185,13 +185,15 @@ impl Stream {
         self.waiting.rest().len()
     }
 
-    /// Reads what is there, at most one turn's worth. The octets are in `buffers.plain` afterwards, also those that came
+    /// Reads what is there, `most` octets at most. What came is in `buffers.plain` afterwards, also what came
     /// before an end. Flush afterwards: TLS may have to reply.
-    pub(crate) fn read(&mut self, buffers: &mut ReadBuffers) -> Received {
+    pub(crate) fn read(&mut self, buffers: &mut ReadBuffers, most: usize) -> Received {
         buffers.plain.clear();
         let mut taken = 0;
-        while taken < READ_PER_TURN {
-            let (octets, drained) = match read_socket(&self.socket, &mut buffers.raw) {
+        while taken < most {
+            let room = buffers.raw.len().min(most - taken);
+            let room = buffers.raw.get_mut(..room).unwrap_or_default();
+            let (octets, drained) = match read_socket(&self.socket, room) {
                 Ok((0, _)) => return Received::ended(StreamEnd::Ended),
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use dotward_core::engine::{Action, Engine, EngineConfig, Event, Replies};
 use dotward_core::front::{Client, DropReason, Front, Verdict};
+use dotward_core::limits::{EXCHANGES_MAX, QUESTIONS_PER_TURN};
 use dotward_core::time::{Moment, WallSeconds};
 use dotward_core::upstream::{CloseReason, ConnectionId, Strategy, UpstreamConfig, UpstreamId};
 
@@ -34,6 +35,9 @@ pub enum Taken {
     /// Nothing will be said, because its network asked too much.
     Limited,
 }
+
+/// Times in a row that the engine may want to be called at one moment: for all the questions there may be, in its turns.
+const TURNS_AT_ONCE: usize = 2 * EXCHANGES_MAX / QUESTIONS_PER_TURN;
 
 /// The core at work.
 pub struct Harness {
@@ -139,7 +143,7 @@ impl Harness {
         let mut stuck = 0;
         while let Some(due) = self.engine.poll_timeout().filter(|due| *due <= end) {
             stuck = if due <= self.now { stuck + 1 } else { 0 };
-            if stuck > 1 {
+            if stuck > TURNS_AT_ONCE {
                 return Err(format!("a busy loop: {due:?} is due at {:?}", self.now));
             }
             self.now = self.now.max(due);

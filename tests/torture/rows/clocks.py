@@ -107,7 +107,7 @@ def stopped(play):
         go = play.moment()
         play.sleep(AFTER)
     paused = load.history.since(stop - 0.1).until(go)
-    play.may_be_lost = (stop - 0.1, go)
+    play.may_be_lost.append((stop - 0.1, go))
     play.all_good(load.history.since(go))
     play.within(load.history.since(go), 500, "afterwards ")
     play.note(f"{paused.lost} of {len(paused)} questions of the pause discarded")

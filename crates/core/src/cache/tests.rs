@@ -585,3 +585,15 @@ fn what_is_put_back_is_trusted_as_little_as_what_comes() {
     assert_eq!(restore(&restored(&good)), Ok(()));
     assert_eq!(bench.cache.stats().entries, 1);
 }
+
+#[test]
+fn eight_octets_are_folded_as_each_of_them_would_be() {
+    for octet in 0..=u8::MAX {
+        for place in 0..8 {
+            let mut octets = [b'Z'; 8];
+            octets[place] = octet;
+            let together = folded(u64::from_le_bytes(octets)).to_le_bytes();
+            assert_eq!(together, octets.map(|it| it.to_ascii_lowercase()));
+        }
+    }
+}

@@ -167,8 +167,26 @@ impl<C> Engine<C> {
         }
     }
 
+    /// Tells those who have waited long enough, of `most` questions at most. Gives back how many fewer there were.
+    pub(super) fn end_waits(&mut self, most: usize, now: Moment) -> usize {
+        let mut left = most;
+        while left > 0
+            && let Some((id, waiters)) = self.exchanges.take_expired(now)
+        {
+            left -= 1;
+            self.expire(id, waiters, now);
+        }
+        while left > 0
+            && let Some((id, waiters)) = self.exchanges.take_stale(now)
+        {
+            left -= 1;
+            self.give_stale(id, waiters, now);
+        }
+        left
+    }
+
     /// Clients whose time has passed get the best there is to tell; an exchange nobody waits for ends.
-    pub(super) fn expire(
+    fn expire(
         &mut self,
         id: ExchangeId,
         waiters: impl IntoIterator<Item = Waiter<C>>,
@@ -246,7 +264,7 @@ impl<C> Engine<C> {
     }
 
     /// Clients who have waited long enough for something newer get what is kept; the question goes on without them, to have it refreshed.
-    pub(super) fn give_stale(
+    fn give_stale(
         &mut self,
         id: ExchangeId,
         waiters: impl IntoIterator<Item = Waiter<C>>,

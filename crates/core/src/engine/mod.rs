@@ -17,6 +17,7 @@
 //! Deliberately absent: TLS, sockets, a clock; looking for an answer that is kept before asking, which the front does.
 
 mod attempt;
+mod bereaved;
 mod choice;
 mod conclude;
 mod event;
@@ -42,7 +43,7 @@ use slotmap::SlotMap;
 use crate::cache::{Cache, Settled};
 use crate::counts::{EngineCounts, UpstreamCounts};
 use crate::exchange::{Asked, ExchangeId, ExchangeTable, Joined, KeyHasher, Request};
-use crate::limits::{GROWTH_PAUSE, QUESTION_BUDGET};
+use crate::limits::{GROWTH_PAUSE, QUESTION_BUDGET, QUESTIONS_PER_TURN};
 use crate::outcome::Failure;
 use crate::shared::Shared;
 use crate::time::Moment;
@@ -58,6 +59,7 @@ pub use replies::Replies;
 pub use status::Load;
 
 use attempt::Among;
+use bereaved::Bereaved;
 use event::Events;
 use hedge::Hedges;
 
@@ -110,6 +112,7 @@ pub struct Engine<C> {
     connections: SlotMap<ConnectionId, Connection<Owner>>,
     exchanges: ExchangeTable<C>,
     hedges: Hedges,
+    bereaved: Bereaved,
     actions: VecDeque<Action>,
     transmits: VecDeque<ConnectionId>,
     events: Events,
@@ -142,6 +145,7 @@ impl<C> Engine<C> {
             upstreams,
             connections: SlotMap::with_key(),
             exchanges: ExchangeTable::new(config.budget, KeyHasher::new(key)),
+            bereaved: Bereaved::default(),
             actions: VecDeque::new(),
             transmits: VecDeque::new(),
             events: Events::default(),
@@ -266,25 +270,22 @@ impl<C> Engine<C> {
         } else if was_ready && answered == 0 && !owners.is_empty() && reason.is_failure() {
             self.handle_upstream_silence(upstream, now);
         }
-        for owner in owners {
-            if let Owner::Exchange(exchange) = owner {
-                self.move_exchange(exchange, id, was_ready, reason, now);
-            }
-        }
+        self.bereaved.extend(owners, id, was_ready, reason);
+        self.move_bereaved(now);
         self.keep_warm(upstream, now);
     }
 
-    /// Time has passed. Call it when [`Engine::poll_timeout`] says so; earlier does no harm.
+    /// Time has passed. Call it when [`Engine::poll_timeout`] says so; earlier does no harm. It does a bounded part of what is due
+    /// ([`QUESTIONS_PER_TURN`]): others get their turn before it is called for the rest.
     pub fn handle_timeout(&mut self, now: Moment) {
         // Deadlines first: who cannot be helped any more is not asked for again, as after a sleep of the machine.
-        while let Some((id, waiters)) = self.exchanges.take_expired(now) {
-            self.expire(id, waiters, now);
+        let left = self.end_waits(QUESTIONS_PER_TURN, now);
+        if left == 0 {
+            return;
         }
-        while let Some((id, waiters)) = self.exchanges.take_stale(now) {
-            self.give_stale(id, waiters, now);
-        }
+        self.move_bereaved(now);
         self.fire_head_starts(now);
-        self.fire_hedges(now);
+        self.fire_hedges(left, now);
         self.fire_connections(now);
         self.fire_probes(now);
     }
@@ -341,6 +342,7 @@ impl<C> Engine<C> {
             .values()
             .filter_map(Connection::poll_timeout);
         connections
+            .chain(self.bereaved.poll_timeout())
             .chain(self.exchanges.poll_timeout())
             .chain(self.hedges.poll_timeout())
             .chain(self.shared.as_ref().and_then(|it| it.poll_timeout()))

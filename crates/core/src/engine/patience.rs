@@ -9,9 +9,9 @@ use crate::time::Moment;
 use crate::upstream::HealthState;
 
 impl<C> Engine<C> {
-    /// Looks at the attempts whose patience has passed.
-    pub(super) fn fire_hedges(&mut self, now: Moment) {
-        loop {
+    /// Looks at the attempts whose patience has passed, at most at so many.
+    pub(super) fn fire_hedges(&mut self, most: usize, now: Moment) {
+        for _ in 0..most {
             let exchanges = &self.exchanges;
             let watch = self
                 .hedges

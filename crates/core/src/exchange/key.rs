@@ -4,7 +4,7 @@
 //! 3.2.1); CD because it decides whether bogus data is (section 3.2.2). RD is always set by then; AD, ID and size are rendered for each
 //! client. Compared exactly: a hash alone would let a hostile client join a question that is not its own.
 
-use core::hash::BuildHasher;
+use core::hash::{BuildHasher, Hasher};
 
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
@@ -18,11 +18,15 @@ const BEHIND: usize = 4 + 1 + 2;
 const INLINE: usize = 80;
 
 /// A question in the form in which it is compared.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ExchangeKey(SmallVec<[u8; INLINE]>);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ExchangeKey {
+    /// Made once, and looked at first.
+    hash: u64,
+    octets: SmallVec<[u8; INLINE]>,
+}
 
 impl ExchangeKey {
-    pub(crate) fn new(asked: &Asked) -> Self {
+    pub(crate) fn new(asked: &Asked, hasher: &KeyHasher) -> Self {
         let question = asked.question.view();
         let mut octets: SmallVec<[u8; INLINE]> = SmallVec::from_slice(question.octets());
         // Type and class are numbers: as octets some of them are letters.
@@ -34,13 +38,21 @@ impl ExchangeKey {
         // More groups than that are more routes than a configuration can hold.
         let group = u16::try_from(asked.group.0).unwrap_or(u16::MAX);
         octets.extend_from_slice(&group.to_be_bytes());
-        Self(octets)
+        let mut state = hasher.build_hasher();
+        state.write(&octets);
+        let hash = state.finish();
+        Self { hash, octets }
+    }
+
+    /// Its hash under the secret it was made with.
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
     }
 
     /// The name in folded wire form.
     pub(crate) fn qname(&self) -> &[u8] {
-        self.0
-            .get(..self.0.len().saturating_sub(BEHIND))
+        self.octets
+            .get(..self.octets.len().saturating_sub(BEHIND))
             .unwrap_or_default()
     }
 }
@@ -83,14 +95,15 @@ mod tests {
             options: crate::wire::ReplyOptions::NONE,
             transport: Transport::Udp,
         };
-        ExchangeKey::new(&Asked::new(&asker, GroupId(0)))
+        let hasher = KeyHasher::new([3; 16]);
+        ExchangeKey::new(&Asked::new(&asker, GroupId(0)), &hasher)
     }
 
     #[test]
     fn names_as_people_ask_for_need_no_memory_of_their_own() {
         let name = format!("{}.{}.example", "a".repeat(30), "b".repeat(32));
         let key = key(&name, 1, Class::IN, false, Flags::NONE);
-        assert_eq!((key.qname().len(), key.0.spilled()), (73, false));
+        assert_eq!((key.qname().len(), key.octets.spilled()), (73, false));
     }
 
     #[test]

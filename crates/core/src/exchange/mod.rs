@@ -13,13 +13,14 @@ mod table;
 
 use smallvec::SmallVec;
 
-use crate::limits::STREAM_WAITERS_PER_EXCHANGE_MAX;
+use crate::limits::{STREAM_WAITERS_PER_EXCHANGE_MAX, WAITERS_PER_EXCHANGE_MAX};
 use crate::time::Moment;
 use crate::upstream::{CloseReason, ConnectionId, GroupId, UpstreamId};
 use crate::wire::{
     AsQuestion, Asker, QueryOptions, Question, ReplyOrigin, ResponseView, Transport,
 };
 
+use share::Shares;
 pub use share::Source;
 pub use signed::SignedQuery;
 
@@ -137,6 +138,10 @@ pub(crate) struct Exchange<C> {
     pub(crate) waiters: SmallVec<[Waiter<C>; 1]>,
     /// Clients who joined over a stream, those given up included.
     stream_waiters: usize,
+    /// Who its first client was.
+    pub(crate) source: Source,
+    /// What each client has of the places for waiters, once half of them are taken. Before that everybody has less than what is left.
+    crowd: Option<Box<Shares>>,
     pub(crate) attempts: SmallVec<[Attempt; 2]>,
     tried: SmallVec<[Tried; 2]>,
     /// What goes out in place of a query of ours.
@@ -162,6 +167,7 @@ impl<C> Exchange<C> {
         asked: Asked,
         signed: Option<SignedQuery>,
         transport: Transport,
+        source: Source,
         now: Moment,
     ) -> Self {
         let needs_stream =
@@ -174,6 +180,8 @@ impl<C> Exchange<C> {
             asked,
             waiters: SmallVec::new(),
             stream_waiters: 0,
+            source,
+            crowd: None,
             attempts: SmallVec::new(),
             tried: SmallVec::new(),
             signed,
@@ -191,10 +199,45 @@ impl<C> Exchange<C> {
         transport == Transport::Udp || self.stream_waiters < STREAM_WAITERS_PER_EXCHANGE_MAX
     }
 
+    /// Whether one more of `source` may wait for this one too: as many as there are places left, so that who asks the same again and
+    /// again leaves half of them to others.
+    pub(crate) fn admits(&self, source: Source) -> bool {
+        let left = WAITERS_PER_EXCHANGE_MAX.saturating_sub(self.waiters.len());
+        match &self.crowd {
+            None => left > 0,
+            Some(crowd) => crowd.admits(source, left),
+        }
+    }
+
     /// Another client waits.
-    pub(crate) fn join(&mut self, waiter: Waiter<C>) {
+    pub(crate) fn join(&mut self, waiter: Waiter<C>, hasher: &KeyHasher) {
         self.stream_waiters += usize::from(waiter.asker.transport != Transport::Udp);
-        self.waiters.push(waiter);
+        self.put(self.waiters.len(), waiter, hasher);
+    }
+
+    /// A client that was taken out waits again.
+    pub(crate) fn rejoin(&mut self, waiter: Waiter<C>, hasher: &KeyHasher) {
+        let earlier = |other: &Waiter<C>| other.deadline <= waiter.deadline;
+        let place = self.waiters.partition_point(earlier);
+        self.put(place, waiter, hasher);
+    }
+
+    fn put(&mut self, place: usize, waiter: Waiter<C>, hasher: &KeyHasher) {
+        if let Some(crowd) = &mut self.crowd {
+            crowd.take(waiter.source);
+        }
+        self.waiters.insert(place, waiter);
+        if self.crowd.is_none() && self.waiters.len() >= WAITERS_PER_EXCHANGE_MAX / 2 {
+            let mut crowd = Shares::new(hasher.clone());
+            self.waiters.iter().for_each(|it| crowd.take(it.source));
+            self.crowd = Some(Box::new(crowd));
+        }
+    }
+
+    fn note_gone(&mut self, waiters: &[Waiter<C>]) {
+        if let Some(crowd) = &mut self.crowd {
+            waiters.iter().for_each(|it| crowd.give_back(it.source));
+        }
     }
 
     /// The name in folded wire form.
@@ -351,6 +394,7 @@ impl<C> Exchange<C> {
                 place += 1;
             }
         }
+        self.note_gone(&due);
         due
     }
 
@@ -361,6 +405,8 @@ impl<C> Exchange<C> {
             .iter()
             .take_while(|waiter| waiter.deadline <= now)
             .count();
-        self.waiters.drain(..due).collect()
+        let due: SmallVec<[Waiter<C>; 1]> = self.waiters.drain(..due).collect();
+        self.note_gone(&due);
+        due
     }
 }

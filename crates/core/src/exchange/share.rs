@@ -1,6 +1,6 @@
-//! What each client has of the room for questions, so that one cannot take it from the others.
+//! What each client has of a room (for questions, for signed ones, for those who wait for the same), so that one cannot take it from the others.
 //!
-//! A client may have as many questions waiting as there is room left. So the one that asks most gets half of all room when it is alone, two
+//! A client may have as many places as there are left. So the one that asks most gets half of all room when it is alone, two
 //! get a third each, and there is always room for who asks little ("dynamic thresholds", Choudhury and Hahne 1998).
 //!
 //! Deliberately absent: rates, which count questions whether they wait or not (see [`rate`](crate::rate)).
@@ -16,6 +16,9 @@ use super::KeyHasher;
 pub struct Source(u64);
 
 impl Source {
+    /// Nobody: what is asked for the sake of what is kept.
+    pub(super) const NOBODY: Self = Self(u64::MAX);
+
     /// The source that `address` belongs to.
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
@@ -30,7 +33,7 @@ impl Source {
     }
 }
 
-/// Questions that wait, by source.
+/// Places taken, by source.
 #[derive(Debug)]
 pub(super) struct Shares(HashMap<Source, usize, KeyHasher>);
 

@@ -3,15 +3,13 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 use slotmap::{SlotMap, new_key_type};
 use smallvec::SmallVec;
 
 use super::share::{Shares, Source};
 use super::{Asked, Attempt, Exchange, ExchangeKey, KeyHasher, Request, Waiter};
-use crate::limits::{
-    EXCHANGES_MAX, SHED_AFTER, SIGNED_EXCHANGES_MAX, STALE_AFTER, WAITERS_PER_EXCHANGE_MAX,
-};
+use crate::limits::{EXCHANGES_MAX, SHED_AFTER, SIGNED_EXCHANGES_MAX, STALE_AFTER};
 use crate::time::Moment;
 use crate::upstream::GroupId;
 use crate::wire::{Asker, Transport};
@@ -35,7 +33,9 @@ pub(crate) enum Joined<C> {
 #[derive(Debug)]
 pub(crate) struct ExchangeTable<C> {
     exchanges: SlotMap<ExchangeId, Exchange<C>>,
-    index: HashMap<ExchangeKey, ExchangeId, KeyHasher>,
+    /// The exchanges that can be joined, each with the hash of its key.
+    index: HashTable<(u64, ExchangeId)>,
+    hasher: KeyHasher,
     /// One entry a waiter, in order, because all waiters have the same budget. Entries of finished exchanges stay until they
     /// reach the front: at most what arrives within one budget.
     deadlines: VecDeque<(Moment, ExchangeId)>,
@@ -44,8 +44,9 @@ pub(crate) struct ExchangeTable<C> {
     budget: Duration,
     waiters: usize,
     shares: Shares,
-    /// Exchanges of signed queries.
+    /// Exchanges of signed queries, and whose they are.
     signed: usize,
+    signed_shares: Shares,
 }
 
 impl<C> ExchangeTable<C> {
@@ -53,7 +54,9 @@ impl<C> ExchangeTable<C> {
         Self {
             exchanges: SlotMap::with_key(),
             shares: Shares::new(hasher.clone()),
-            index: HashMap::with_hasher(hasher),
+            signed_shares: Shares::new(hasher.clone()),
+            index: HashTable::new(),
+            hasher,
             deadlines: VecDeque::new(),
             stale: VecDeque::new(),
             budget,
@@ -104,7 +107,7 @@ impl<C> ExchangeTable<C> {
             signed,
         } = request;
         let asked = Asked::new(&asker, group);
-        let key = ExchangeKey::new(&asked);
+        let key = ExchangeKey::new(&asked, &self.hasher);
         let waiter = Waiter {
             asker,
             client,
@@ -113,20 +116,20 @@ impl<C> ExchangeTable<C> {
             stale,
         };
         let is_signed = signed.is_some();
-        if is_signed && self.signed >= SIGNED_EXCHANGES_MAX {
+        let left = SIGNED_EXCHANGES_MAX.saturating_sub(self.signed);
+        if is_signed && !self.signed_shares.admits(source, left) {
             return Joined::Full(waiter.asker, waiter.client);
         }
         if !is_signed
-            && let Some(&id) = self.index.get(&key)
+            && let Some(id) = self.find(&key)
             && let Some(exchange) = self.exchanges.get_mut(id)
             && now.since(exchange.began) < self.budget / 2
             && exchange.has_room_for(waiter.asker.transport)
         {
-            let enough = exchange.waiters.len() >= WAITERS_PER_EXCHANGE_MAX;
-            if enough || !self.shares.admits(source, EXCHANGES_MAX) {
+            if !exchange.admits(source) || !self.shares.admits(source, EXCHANGES_MAX) {
                 return Joined::Full(waiter.asker, waiter.client);
             }
-            exchange.join(waiter);
+            exchange.join(waiter, &self.hasher);
             self.note_waiter(id, source, stale, now);
             return Joined::Waits;
         }
@@ -135,13 +138,19 @@ impl<C> ExchangeTable<C> {
             return Joined::Full(waiter.asker, waiter.client);
         }
         let transport = waiter.asker.transport;
-        let mut exchange = Exchange::new(key.clone(), asked, signed, transport, now);
-        exchange.join(waiter);
-        let id = self.exchanges.insert(exchange);
         if is_signed {
             self.signed += 1;
+            self.signed_shares.take(source);
         } else {
-            self.index.insert(key, id);
+            // One that is too old to be joined makes room for this one.
+            self.close_to_joiners(self.find(&key), key.hash());
+        }
+        let hash = key.hash();
+        let mut exchange = Exchange::new(key, asked, signed, transport, source, now);
+        exchange.join(waiter, &self.hasher);
+        let id = self.exchanges.insert(exchange);
+        if !is_signed {
+            self.open_to_joiners(id, hash);
         }
         self.note_waiter(id, source, stale, now);
         Joined::Began(id)
@@ -149,25 +158,30 @@ impl<C> ExchangeTable<C> {
 
     /// Begins an exchange for which nobody waits, unless the question is in flight or there is no room.
     pub(crate) fn begin(&mut self, asked: Asked, now: Moment) -> Option<ExchangeId> {
-        let key = ExchangeKey::new(&asked);
+        let key = ExchangeKey::new(&asked, &self.hasher);
         // Half of the room is for those who wait.
-        if self.index.contains_key(&key) || self.exchanges.len() >= EXCHANGES_MAX / 2 {
+        if self.find(&key).is_some() || self.exchanges.len() >= EXCHANGES_MAX / 2 {
             return None;
         }
-        let exchange = Exchange::new(key.clone(), asked, None, Transport::Udp, now);
+        let hash = key.hash();
+        let exchange = Exchange::new(key, asked, None, Transport::Udp, Source::NOBODY, now);
         let id = self.exchanges.insert(exchange);
-        self.index.insert(key, id);
+        self.open_to_joiners(id, hash);
         self.deadlines.push_back((now + self.budget, id));
         Some(id)
     }
 
     /// Leaves the exchanges of these groups to those who wait for them: nobody joins them any more, and what they bring is not kept.
     pub(crate) fn leave_behind(&mut self, groups: &[GroupId]) {
-        for (_, exchange) in &mut self.exchanges {
+        let mut left = Vec::new();
+        for (id, exchange) in &mut self.exchanges {
             if groups.contains(&exchange.asked.group) {
                 exchange.leave_behind();
-                self.index.remove(&exchange.key);
+                left.push((id, exchange.key.hash()));
             }
+        }
+        for (id, hash) in left {
+            self.close_to_joiners(Some(id), hash);
         }
     }
 
@@ -197,8 +211,8 @@ impl<C> ExchangeTable<C> {
         if self.exchanges.len() < EXCHANGES_MAX {
             return None;
         }
-        let key = ExchangeKey::new(&Asked::new(&request.asker, request.group));
-        if request.signed.is_none() && self.index.contains_key(&key) {
+        let key = ExchangeKey::new(&Asked::new(&request.asker, request.group), &self.hasher);
+        if request.signed.is_none() && self.find(&key).is_some() {
             return None;
         }
         self.drop_finished();
@@ -241,10 +255,8 @@ impl<C> ExchangeTable<C> {
         if let Some(exchange) = self.exchanges.get_mut(id) {
             for mut waiter in waiters {
                 waiter.stale = false;
-                let earlier = |other: &Waiter<C>| other.deadline <= waiter.deadline;
-                let place = exchange.waiters.partition_point(earlier);
                 self.shares.take(waiter.source);
-                exchange.waiters.insert(place, waiter);
+                exchange.rejoin(waiter, &self.hasher);
                 self.waiters += 1;
             }
         }
@@ -254,8 +266,11 @@ impl<C> ExchangeTable<C> {
     pub(crate) fn remove(&mut self, id: ExchangeId) -> Option<Exchange<C>> {
         let exchange = self.exchanges.remove(id)?;
         self.note_gone(&exchange.waiters);
-        self.signed -= usize::from(exchange.signed().is_some());
-        self.close_to_joiners(&exchange.key, id);
+        if exchange.signed().is_some() {
+            self.signed -= 1;
+            self.signed_shares.give_back(exchange.source);
+        }
+        self.close_to_joiners(Some(id), exchange.key.hash());
         self.drop_finished();
         Some(exchange)
     }
@@ -280,16 +295,32 @@ impl<C> ExchangeTable<C> {
             if expired.is_empty() && !exchange.waiters.is_empty() {
                 continue;
             }
-            let key = exchange.key.clone();
+            let hash = exchange.key.hash();
             self.note_gone(&expired);
-            self.close_to_joiners(&key, id);
+            self.close_to_joiners(Some(id), hash);
             return Some((id, expired));
         }
     }
 
-    fn close_to_joiners(&mut self, key: &ExchangeKey, id: ExchangeId) {
-        if self.index.get(key) == Some(&id) {
-            self.index.remove(key);
+    /// The exchange of this question that can be joined.
+    fn find(&self, key: &ExchangeKey) -> Option<ExchangeId> {
+        let is_it = |(hash, id): &(u64, ExchangeId)| {
+            let exchange = self.exchanges.get(*id);
+            *hash == key.hash() && exchange.is_some_and(|it| it.key == *key)
+        };
+        self.index.find(key.hash(), is_it).map(|(_, id)| *id)
+    }
+
+    fn open_to_joiners(&mut self, id: ExchangeId, hash: u64) {
+        self.index
+            .insert_unique(hash, (hash, id), |(hash, _)| *hash);
+    }
+
+    fn close_to_joiners(&mut self, id: Option<ExchangeId>, hash: u64) {
+        if let Some(id) = id
+            && let Ok(entry) = self.index.find_entry(hash, |(_, other)| *other == id)
+        {
+            entry.remove();
         }
     }
 
@@ -316,10 +347,11 @@ impl<C> ExchangeTable<C> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::SignedQuery;
     use super::*;
-    use crate::limits::STREAM_WAITERS_PER_EXCHANGE_MAX;
+    use crate::limits::{STREAM_WAITERS_PER_EXCHANGE_MAX, WAITERS_PER_EXCHANGE_MAX};
     use crate::upstream::GroupId;
-    use crate::wire::{Class, Flags, Question, RecordType, Transport};
+    use crate::wire::{Class, Flags, QueryView, Question, RecordType, Transport};
 
     const BUDGET: Duration = Duration::from_secs(2);
 
@@ -469,14 +501,74 @@ mod tests {
         let mut table = table();
         for client in 0..u32::try_from(WAITERS_PER_EXCHANGE_MAX).unwrap() {
             assert!(!matches!(
-                table.join(request("a"), client, at(0)),
+                table.join(request_of(client, "a"), client, at(0)),
                 Joined::Full(..)
             ));
         }
         assert!(matches!(
-            table.join(request("a"), 9, at(0)),
+            table.join(request_of(90_000, "a"), 9, at(0)),
             Joined::Full(_, 9)
         ));
+    }
+
+    fn signed_query() -> SignedQuery {
+        let octets: &[u8] = b"\0\x07\x01\0\0\x01\0\0\0\0\0\x01\x01a\0\0\x01\0\x01\
+            \x03key\0\x00\xfa\x00\xff\x00\x00\x00\x00\x00\x03MAC";
+        SignedQuery::of(&QueryView::parse(octets).unwrap()).unwrap()
+    }
+
+    /// Takes as many of `number` requests as there is room for, and counts them.
+    fn taken(table: &mut ExchangeTable<u32>, number: usize, one: impl Fn() -> Request) -> usize {
+        (0..number)
+            .filter(|_| !matches!(table.join(one(), 0, at(0)), Joined::Full(..)))
+            .count()
+    }
+
+    #[test]
+    fn who_asks_the_same_again_and_again_leaves_others_half_of_those_who_may_wait_for_it() {
+        let mut table = table();
+        let all = WAITERS_PER_EXCHANGE_MAX;
+        assert_eq!(taken(&mut table, all, || request_of(1, "a")), all / 2);
+        assert_eq!(taken(&mut table, all, || request_of(2, "a")), all / 4);
+        assert_eq!(taken(&mut table, 10, || request_of(3, "a")), 10);
+        let (_, gone) = table.take_expired(at(2_000)).unwrap();
+        assert_eq!(gone.len(), all / 2 + all / 4 + 10);
+    }
+
+    #[test]
+    fn who_waits_no_longer_gives_the_place_back() {
+        let mut table = table();
+        let stale = || Request {
+            stale: true,
+            ..request_of(1, "a")
+        };
+        let all = WAITERS_PER_EXCHANGE_MAX;
+        assert_eq!(taken(&mut table, all, stale), all / 2);
+        let (id, waiters) = table.take_stale(at(1_800)).unwrap();
+        let exchange = table.get_mut(id).unwrap();
+        assert!(waiters.len() == all / 2 && exchange.admits(source(1)));
+        table.wait_on(id, waiters);
+        let exchange = table.get_mut(id).unwrap();
+        assert!(!exchange.admits(source(1)) && exchange.admits(source(2)));
+    }
+
+    #[test]
+    fn one_client_gets_half_of_the_room_for_signed_queries() {
+        let query = signed_query();
+        let signed = |client| Request {
+            signed: Some(query.clone()),
+            ..request_of(client, "a")
+        };
+        let mut table = table();
+        let all = SIGNED_EXCHANGES_MAX;
+        assert_eq!(taken(&mut table, all, || signed(1)), all / 2);
+        assert_eq!(taken(&mut table, all, || signed(2)), all / 4);
+        assert_eq!(taken(&mut table, 10, || signed(3)), 10);
+        while let Some((id, _)) = table.take_expired(at(2_000)) {
+            table.remove(id).unwrap();
+        }
+        assert_eq!(table.signed, 0);
+        assert_eq!(taken(&mut table, all, || signed(1)), all / 2);
     }
 
     #[test]

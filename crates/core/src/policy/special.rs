@@ -199,8 +199,10 @@ fn is_address(name: &Name) -> bool {
 
 /// The zone itself as primary server, `nobody.invalid` as mailbox (RFC 6303 section 3).
 fn soa_rdata(domain: &Name) -> Vec<u8> {
-    let mut rdata = domain.as_octets().to_vec();
-    rdata.extend_from_slice(b"\x06nobody\x07invalid\x00");
+    const SERVER: &[u8] = b"\x06nobody\x07invalid\x00";
+    let mut rdata = Vec::with_capacity(domain.as_octets().len() + SERVER.len() + 5 * 4);
+    rdata.extend_from_slice(domain.as_octets());
+    rdata.extend_from_slice(SERVER);
     for field in [1, 3600, 1200, 604_800, SOA_TTL] {
         rdata.extend_from_slice(&u32::to_be_bytes(field));
     }

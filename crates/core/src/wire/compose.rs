@@ -246,6 +246,9 @@ pub struct ResponseComposer {
     class: Class,
 }
 
+/// Room for a message of ours; hardly any is longer than a name, its question and a SOA record.
+const COMPOSED_OCTETS: usize = 512;
+
 impl ResponseComposer {
     /// An empty NOERROR response to `question`.
     #[must_use]
@@ -261,7 +264,8 @@ impl ResponseComposer {
             authorities: 0,
             additionals: 0,
         };
-        let mut message = header.octets().to_vec();
+        let mut message = Vec::with_capacity(COMPOSED_OCTETS);
+        message.extend_from_slice(&header.octets());
         message.extend_from_slice(question.octets());
         Self {
             message,

@@ -149,15 +149,34 @@ impl<'a> Edns<'a> {
         if record.section != Section::Additional || !root_owner {
             return Err(WireError::OptPlace);
         }
-        let [rcode_high, version, f0, f1] = record.ttl.to_be_bytes();
-        Ok(Self {
-            udp_size: record.class.0,
+        Ok(Self::new(record.class.0, record.ttl, record.rdata))
+    }
+
+    /// Reads the OPT record that stands at `at` with its owner spelled as it has to be, and says where it ends; `None` for anything
+    /// else. The same as [`Edns::from_record`] of a record that was walked to, for the query that has no other.
+    pub(super) fn read_alone(message: &'a [u8], at: usize) -> Option<(Self, usize)> {
+        let (fixed, behind) = message.get(at..)?.split_first_chunk::<OPT_LEN>()?;
+        let [0, 0, 41, c0, c1, t0, t1, t2, t3, l0, l1] = *fixed else {
+            return None;
+        };
+        let length = usize::from(u16::from_be_bytes([l0, l1]));
+        let options = behind.get(..length)?;
+        let end = at.saturating_add(OPT_LEN).saturating_add(length);
+        let ttl = u32::from_be_bytes([t0, t1, t2, t3]);
+        let edns = Self::new(u16::from_be_bytes([c0, c1]), ttl, options);
+        Some((edns, end))
+    }
+
+    fn new(udp_size: u16, ttl: u32, options: &'a [u8]) -> Self {
+        let [rcode_high, version, f0, f1] = ttl.to_be_bytes();
+        Self {
+            udp_size,
             rcode_high,
             version,
             dnssec_ok: u16::from_be_bytes([f0, f1]) & DNSSEC_OK != 0,
-            options: record.rdata,
+            options,
             asked: Asked::default(),
-        })
+        }
     }
 
     /// Proves that every option lies inside the record and that there are not too many, and notes what they ask for.
@@ -260,12 +279,13 @@ pub struct OptFields {
 pub(super) fn begin_opt(fields: OptFields, out: &mut Vec<u8>) -> OptWriter<'_> {
     let [rcode_high, _] = (fields.rcode.0 << 4).to_be_bytes();
     let flags = if fields.dnssec_ok { DNSSEC_OK } else { 0 };
-    out.push(0);
-    out.extend_from_slice(&RecordType::OPT.0.to_be_bytes());
-    out.extend_from_slice(&UDP_PAYLOAD_MAX.to_be_bytes());
-    out.extend_from_slice(&[rcode_high, 0]);
-    out.extend_from_slice(&flags.to_be_bytes());
-    out.extend_from_slice(&[0, 0]);
+    let ([t0, t1], [s0, s1]) = (
+        RecordType::OPT.0.to_be_bytes(),
+        UDP_PAYLOAD_MAX.to_be_bytes(),
+    );
+    let [f0, f1] = flags.to_be_bytes();
+    // Owner, type, payload size, extended RCODE, version, flags, and the length of what follows.
+    out.extend_from_slice(&[0, t0, t1, s0, s1, rcode_high, 0, f0, f1, 0, 0]);
     OptWriter {
         data_at: out.len(),
         out,

@@ -190,6 +190,17 @@ impl<'a> Found<'a> {
     ) -> Result<usize, WireError> {
         let counts = [header.answers, header.authorities, header.additionals];
         let start = HEADER_LEN.saturating_add(question.map_or(0, |it| it.octets().len()));
+        // Most queries have no record, or an OPT record alone.
+        match counts {
+            [0, 0, 0] => return Ok(start),
+            [0, 0, 1] => {
+                if let Some((edns, end)) = Edns::read_alone(message, start) {
+                    self.take_opt(edns)?;
+                    return Ok(end);
+                }
+            }
+            _ => {}
+        }
         let mut end = start;
         for (place, record) in Records::new(message, start, counts).enumerate() {
             if place >= QUERY_RECORDS_MAX {

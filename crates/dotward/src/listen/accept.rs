@@ -6,10 +6,8 @@
 //!
 //! Deliberately absent: what clients say (`opening`, `stream`).
 
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
 use dotward_core::front::Client;
@@ -23,7 +21,7 @@ use super::stream;
 use crate::clock;
 use crate::crew;
 use crate::events::Repeats;
-use crate::limits::{ACCEPT_PAUSE, CLIENT_IDLE, LISTEN_BACKLOG};
+use crate::limits::{ACCEPT_FAILURES, ACCEPT_PAUSE, CLIENT_IDLE, LISTEN_BACKLOG};
 use crate::near::Host;
 use crate::signal::Signal;
 use crate::stream::Stream;
@@ -39,17 +37,22 @@ pub(crate) async fn accept(
     signal: Rc<Signal>,
 ) {
     let (mut turnstile, mut shortage) = (Turnstile::default(), Repeats::default());
+    let mut failures = 0;
     loop {
         let pause = tokio::select! {
             () = signal.stopped() => break,
             accepted = listener.accept() => match accepted {
                 Ok((socket, address)) => {
+                    failures = 0;
                     welcome(&worker, socket, address, tls);
                     // A stream that had to go gives its descriptor back when its task ends, which is to be before the next comes.
                     tokio::task::yield_now().await;
                     tls.then(|| turnstile.pass(clock::now())).flatten()
                 }
-                Err(error) => pause_after(&error, &mut shortage),
+                Err(error) => {
+                    failures += 1;
+                    pause_after(&error, failures, &mut shortage)
+                }
             }
         };
         if let Some(pause) = pause {
@@ -59,12 +62,21 @@ pub(crate) async fn accept(
             }
         }
     }
-    // Who had connected before the order to stop is served, as far as it asked already.
+    // Who had connected before the order to stop is served, as far as it asked already. Asked of the kernel: the event loop may not know yet
+    // of who came last.
+    let Ok(listener) = listener.into_std() else {
+        return;
+    };
     for _ in 0..LISTEN_BACKLOG {
-        let look = poll_fn(|cx| Poll::Ready(listener.poll_accept(cx)));
-        match look.await {
-            Poll::Ready(Ok((socket, address))) => welcome(&worker, socket, address, tls),
-            Poll::Ready(Err(_)) | Poll::Pending => return,
+        let Ok((socket, address)) = listener.accept() else {
+            return;
+        };
+        match socket
+            .set_nonblocking(true)
+            .and_then(|()| TcpStream::from_std(socket))
+        {
+            Ok(socket) => welcome(&worker, socket, address, tls),
+            Err(error) => tracing::debug!(%error, %address, "a client is let go"),
         }
     }
 }
@@ -77,19 +89,18 @@ fn welcome(worker: &Rc<Worker>, socket: TcpStream, address: SocketAddr, tls: boo
     }
 }
 
-/// A failed accept mostly concerns one connection, which is gone; want of descriptors or memory lasts longer.
-fn pause_after(error: &std::io::Error, told: &mut Repeats) -> Option<Duration> {
+/// A failed accept mostly concerns one connection, which is gone; want of descriptors or memory lasts longer, and so does whatever comes
+/// again and again.
+fn pause_after(error: &std::io::Error, failures: u32, told: &mut Repeats) -> Option<Duration> {
     let shortage = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
     let is_shortage = Errno::from_io_error(error).is_some_and(|errno| shortage.contains(&errno));
-    is_shortage.then(|| {
-        if let Some(times) = told.note(clock::now()) {
-            tracing::warn!(
-                %error, times,
-                "clients over TCP and TLS have to wait; look at the limits of this machine (RLIMIT_NOFILE, fs.file-max, memory)"
-            );
-        }
-        ACCEPT_PAUSE
-    })
+    if is_shortage && let Some(times) = told.note(clock::now()) {
+        tracing::warn!(
+            %error, times,
+            "clients over TCP and TLS have to wait; look at the limits of this machine (RLIMIT_NOFILE, fs.file-max, memory)"
+        );
+    }
+    (is_shortage || failures >= ACCEPT_FAILURES).then_some(ACCEPT_PAUSE)
 }
 
 /// Serves a client that connected and may be heard.

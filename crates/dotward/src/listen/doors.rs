@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use dotward_udp::BatchSocket;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use super::accept;
 use super::sockets::{self, Bound};
@@ -37,8 +38,8 @@ impl fmt::Debug for Doors {
 /// One address and transport.
 enum Door {
     Datagrams(AddressId),
-    /// What ends the accepting.
-    Streams(Rc<Signal>),
+    /// What ends the accepting, and its task, which ends after that.
+    Streams(Rc<Signal>, JoinHandle<()>),
 }
 
 impl Doors {
@@ -69,8 +70,7 @@ impl Doors {
                 let listener = TcpListener::from_std(socket)?;
                 let first = Rc::clone(self.crew.first());
                 let accept = accept::accept(first, listener, tls, Rc::clone(&signal));
-                tokio::task::spawn_local(accept);
-                Door::Streams(signal)
+                Door::Streams(signal, tokio::task::spawn_local(accept))
             }
         };
         self.open.borrow_mut().push((listen, door));
@@ -87,7 +87,7 @@ impl Doors {
         drop(open);
         match door {
             Door::Datagrams(address) => self.crew.shut(address),
-            Door::Streams(signal) => signal.stop(),
+            Door::Streams(signal, _) => signal.stop(),
         }
         let transport = sockets::transport_word(listen.transport);
         tracing::info!(address = %listen.address, transport, "no longer listening: the interface has this address no more");
@@ -103,12 +103,19 @@ impl Doors {
         &self.follower
     }
 
-    /// Accepts nobody more, and stays as it is.
-    pub(crate) fn stop(&self) {
+    /// Accepts those who have connected, and nobody more.
+    pub(crate) async fn stop(&self) {
         self.follower.stop();
-        for (_, door) in self.open.borrow().iter() {
-            if let Door::Streams(signal) = door {
+        let mut accepting = Vec::new();
+        for (_, door) in self.open.borrow_mut().drain(..) {
+            if let Door::Streams(signal, task) = door {
                 signal.stop();
+                accepting.push(task);
+            }
+        }
+        for task in accepting {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "accepting clients failed");
             }
         }
     }

@@ -32,7 +32,9 @@ use super::places::Places;
 use super::source::Source;
 use super::{Taken, take_query};
 use crate::clock;
-use crate::limits::{CLIENT_BACKLOG, CLIENT_IN_FLIGHT, CLIENTS_BACKLOG};
+use crate::limits::{
+    CLIENT_BACKLOG, CLIENT_IN_FLIGHT, CLIENT_READ_LAST, CLIENT_READ_PER_TURN, CLIENTS_BACKLOG,
+};
 use crate::near::{Far, Host, Near, Way};
 use crate::signal::{Ready, Signal, Wants};
 use crate::stream::{Stream, StreamEnd};
@@ -327,7 +329,8 @@ pub(super) async fn run<H: Host>(
         match signal.ready(&*source, Some(idle.as_mut())).await {
             Ready::Stopped => return,
             Ready::Io => {
-                if host.near_turn(|near, far, now| serve(near, far, key, now)) {
+                let in_turn = Reading::InTurn;
+                if host.near_turn(|near, far, now| serve(near, far, key, in_turn, now)) {
                     tokio::task::yield_now().await;
                 }
             }
@@ -353,8 +356,32 @@ fn expire(near: &mut Near, key: ClientKey, now: Moment) -> Option<Moment> {
     None
 }
 
-/// Takes the queries a client sent, reads when none of them waits, and has its replies written. True when there is more to read.
-fn serve(near: &mut Near, far: &mut impl Far, key: ClientKey, now: Moment) -> bool {
+/// How a client is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// In turn with others, when no query of it waits.
+    InTurn,
+    /// For the last time, whether queries of it wait or not.
+    Last,
+}
+
+impl Reading {
+    fn most(self) -> usize {
+        match self {
+            Self::InTurn => CLIENT_READ_PER_TURN,
+            Self::Last => CLIENT_READ_LAST,
+        }
+    }
+}
+
+/// Takes the queries a client sent, reads what it sends, and has its replies written. True when there is more to read.
+fn serve(
+    near: &mut Near,
+    far: &mut impl Far,
+    key: ClientKey,
+    reading: Reading,
+    now: Moment,
+) -> bool {
     if !opening::take_header(near, key, now) {
         return false;
     }
@@ -364,8 +391,9 @@ fn serve(near: &mut Near, far: &mut impl Far, key: ClientKey, now: Moment) -> bo
         return false;
     };
     let mut more = false;
-    if !client.ended && !near.clients.draining && !client.waiting {
-        let received = client.stream.read(&mut near.buffers);
+    let may_read = !client.waiting || reading == Reading::Last;
+    if !client.ended && !near.clients.draining && may_read {
+        let received = client.stream.read(&mut near.buffers, reading.most());
         client.messages.push(&near.buffers.plain);
         more = received.more;
         match received.end {
@@ -391,7 +419,7 @@ fn serve(near: &mut Near, far: &mut impl Far, key: ClientKey, now: Moment) -> bo
 pub(crate) fn read_last(near: &mut Near, far: &mut impl Far, now: Moment) {
     let keys: Vec<_> = near.clients.streams.keys().collect();
     for key in keys {
-        serve(near, far, key, now);
+        serve(near, far, key, Reading::Last, now);
     }
     near.clients.stop_reading();
 }

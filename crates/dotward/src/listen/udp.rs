@@ -26,7 +26,7 @@ use tokio::net::UdpSocket;
 
 use super::{Taken, take_query};
 use crate::counters::Counters;
-use crate::limits::{LAST_BATCHES, RECEIVE_PAUSE};
+use crate::limits::{LAST_BATCHES, RECEIVE_PAUSE, ROOM_PAUSE};
 use crate::near::{Far, Host, Near, PortKey, Way};
 use crate::signal::{Ready, Signal, Source, Wants};
 
@@ -75,6 +75,8 @@ pub(crate) struct UdpPort {
     nudge: Rc<Signal>,
     /// A task waits for room in the socket.
     waits_for_room: Rc<Cell<bool>>,
+    /// There was said to be room, and nothing was taken since.
+    in_vain: Rc<Cell<bool>>,
     counters: Arc<Counters>,
 }
 
@@ -108,6 +110,9 @@ impl UdpPort {
         }
         match self.socket.send(&mut self.replies) {
             Ok(outcome) => {
+                if outcome.sent + outcome.skipped > 0 {
+                    self.in_vain.set(false);
+                }
                 self.count_lost(outcome.skipped);
                 if let Some(error) = outcome.fault {
                     tracing::debug!(%error, skipped = outcome.skipped, "UDP replies not sent");
@@ -143,7 +148,12 @@ impl UdpPort {
         };
         self.waits_for_room.set(true);
         let (waits, nudge) = (Rc::clone(&self.waits_for_room), Rc::clone(&self.nudge));
+        let in_vain = Rc::clone(&self.in_vain);
         tokio::task::spawn_local(async move {
+            // A socket that has room and takes nothing would have a loop without pause spin.
+            if in_vain.replace(true) {
+                tokio::time::sleep(ROOM_PAUSE).await;
+            }
             if let Err(error) = room.writable().await {
                 tracing::debug!(%error, "waiting for room to send UDP replies failed");
             }
@@ -172,6 +182,7 @@ pub(crate) fn open(near: &mut Near, socket: Arc<BatchSocket>) -> PortKey {
         replies: SendBatch::new(),
         nudge: Rc::clone(&near.nudge),
         waits_for_room: Rc::default(),
+        in_vain: Rc::default(),
         counters: Arc::clone(&near.counters),
     })
 }

@@ -123,7 +123,10 @@ impl Service {
 
     pub(super) async fn drain(&self, limit: Duration) -> usize {
         let began = Instant::now();
-        self.doors.stop();
+        // Who connected before the order is served as far as he asked, so all of them are admitted, and what they sent is known to the event
+        // loop, before what was sent is read for the last time.
+        self.doors.stop().await;
+        tokio::task::yield_now().await;
         let unanswered = self.crew.drain(limit).await;
         tracing::info!(unanswered, took = ?began.elapsed(), "drained");
         unanswered

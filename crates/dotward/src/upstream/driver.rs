@@ -18,7 +18,7 @@ use tokio::net::{TcpStream, UdpSocket};
 
 use super::{datagram, dial};
 use crate::config::Binding;
-use crate::limits::TRANSMIT_CHUNK;
+use crate::limits::{READ_PER_TURN, TRANSMIT_CHUNK};
 use crate::signal::{Ready, Signal, Wants};
 use crate::stream::{Stream, StreamEnd};
 use crate::tally::HandshakeFacts;
@@ -187,7 +187,7 @@ fn serve(state: &mut State, connection: ConnectionId, now: Moment) -> bool {
     else {
         return false;
     };
-    let received = stream.read(&mut state.near.buffers);
+    let received = stream.read(&mut state.near.buffers, READ_PER_TURN);
     if !complete_handshake(state, connection, now) {
         return false;
     }

@@ -20,7 +20,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::dial;
 use crate::config::Binding;
-use crate::limits::ONE_SHOT;
+use crate::limits::{ONE_SHOT, READ_PER_TURN};
 use crate::signal::{Signal, Wants};
 use crate::stream::{ReadBuffers, Stream, StreamEnd};
 use crate::tls::client::UpstreamTls;
@@ -290,7 +290,7 @@ impl Peer {
             write: self.stream.is_blocked(),
         });
         self.signal.ready(&*self.stream.socket(), None).await;
-        let received = self.stream.read(&mut self.buffers);
+        let received = self.stream.read(&mut self.buffers, READ_PER_TURN);
         self.messages.push(&self.buffers.plain);
         match received.end {
             None => Ok(()),

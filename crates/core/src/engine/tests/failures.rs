@@ -496,3 +496,65 @@ fn an_upstream_all_of_whose_connections_fall_silent_is_in_doubt_whatever_comes_a
     assert_eq!(bench.state(0), Some(HealthState::Suspect));
     assert!(slowest < Duration::from_millis(100), "{slowest:?}");
 }
+
+/// Questions of one client that all wait on the first connection.
+const CROWD: usize = 2_000;
+
+fn crowd() -> Bench {
+    let mut bench = Bench::one();
+    for client in 0..u32::try_from(CROWD).unwrap() {
+        bench.ask(client, &format!("n{client}.example"));
+    }
+    bench.connect(0);
+    bench
+}
+
+/// Calls the engine for what is due at this moment, and gives back how many replies came of each call.
+fn turns(bench: &mut Bench) -> Vec<usize> {
+    let mut turns = Vec::new();
+    while bench
+        .engine
+        .poll_timeout()
+        .is_some_and(|due| due <= bench.now)
+    {
+        let before = bench.replies.len();
+        bench.engine.handle_timeout(bench.now);
+        bench.settle();
+        turns.push(bench.replies.len() - before);
+    }
+    turns
+}
+
+#[test]
+fn a_connection_that_takes_a_crowd_with_it_leaves_others_their_turn() {
+    let mut bench = crowd();
+    let refused = CloseReason::Refused;
+    bench.close(0, CloseReason::Reset);
+    // Nobody else can be reached.
+    for place in 1.. {
+        if bench.opened.len() <= place {
+            break;
+        }
+        bench.close(place, refused);
+    }
+    let at_once = bench.replies.len();
+    assert!(at_once <= QUESTIONS_PER_TURN, "{at_once}");
+    let turns = turns(&mut bench);
+    assert!(
+        turns.iter().all(|turn| *turn <= QUESTIONS_PER_TURN),
+        "{turns:?}"
+    );
+    assert_eq!(bench.replies.len(), CROWD, "{turns:?}");
+}
+
+#[test]
+fn a_crowd_whose_time_has_passed_leaves_others_their_turn() {
+    let mut bench = crowd();
+    bench.now = bench.now + QUESTION_BUDGET;
+    let turns = turns(&mut bench);
+    assert!(
+        turns.iter().all(|turn| *turn <= QUESTIONS_PER_TURN),
+        "{turns:?}"
+    );
+    assert_eq!(bench.replies.len(), CROWD);
+}

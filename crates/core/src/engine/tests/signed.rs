@@ -169,7 +169,7 @@ fn a_lost_connection_has_it_sent_again_as_it_is() {
 #[test]
 fn signed_queries_in_flight_are_bounded_apart() {
     let mut bench = Bench::one();
-    for client in 0..SIGNED_EXCHANGES_MAX {
+    for client in 0..SIGNED_EXCHANGES_MAX / 2 {
         bench.ask_signed(u32::try_from(client).unwrap(), &query(TSIG), Transport::Udp);
     }
     assert!(bench.replies.is_empty());

@@ -12,6 +12,7 @@ use super::Facts;
 use super::writer::{NANOS, ONE, Page, as_f64, count_f64, yes_no};
 use crate::admin::board::UpstreamReport;
 use crate::admin::health::state_word;
+use crate::logging;
 use crate::tally::HandshakeFacts;
 
 impl Collector for Facts {
@@ -283,7 +284,9 @@ impl Facts {
         for (layer, enforced) in self.sandbox.layers() {
             family.gauge([("layer", layer), ("state", enforced.word())], ONE)?;
         }
-        Ok(())
+        let help = "Lines that the log did not take";
+        page.counter("dotward_log_lines_dropped", help)?
+            .counter([], logging::dropped())
     }
 
     fn process(&self, page: &mut Page<'_>) -> fmt::Result {

@@ -8,7 +8,7 @@ use socket2::SockRef;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::limits::{CLIENT_IDLE, READ_PER_TURN};
+use crate::limits::{CLIENT_IDLE, CLIENT_READ_PER_TURN};
 use crate::worker::State;
 
 /// Octets of the proxy's receive buffer, so that the kernel hides little of what was read; it grants twice that.
@@ -77,7 +77,13 @@ async fn a_client_that_never_pauses_is_read_only_when_no_whole_query_of_it_waits
         written += pair.client.write(rest).unwrap_or(0);
         pair.source.readable().await.unwrap();
         let state = &mut pair.state;
-        serve(&mut state.near, &mut state.engine, pair.key, clock::now());
+        serve(
+            &mut state.near,
+            &mut state.engine,
+            pair.key,
+            Reading::InTurn,
+            clock::now(),
+        );
         state.near.clients.reply(pair.key, &[0; 12]);
         state.near.clients.flush();
         replied += 1;
@@ -86,6 +92,6 @@ async fn a_client_that_never_pauses_is_read_only_when_no_whole_query_of_it_waits
     let taken = (replied + client.in_flight) * frame.len();
     // One turn's worth in the reader, the rest in the kernel.
     let inside = written - taken;
-    let bound = 2 * READ_PER_TURN + 8 * RECEIVE_BUFFER;
+    let bound = 2 * CLIENT_READ_PER_TURN + 8 * RECEIVE_BUFFER;
     assert!(inside < bound, "{inside} octets wait, {bound} may");
 }
