@@ -109,6 +109,13 @@ pub const IDLE_LIMIT_MIN: Duration = Duration::from_millis(50);
 /// Connections retired within the learned limit before the limit is stretched, to see whether it still holds.
 pub const IDLE_TRUST: u32 = 16;
 
+/// The same once a stretched limit has held: what was learned is wrong, and each connection retired too early is a handshake too many.
+pub const IDLE_TRUST_STRETCHED: u32 = 2;
+
+/// A connection closed within this many usual response times of its last answer was not closed for being idle: the upstream does not want
+/// to answer more on it.
+pub const IDLE_RTT_FACTOR: u32 = 2;
+
 /// How long a connection lives in all, give or take a tenth: addresses move behind one name, and TLS keys should not live for
 /// ever (RFC 9325 section 4.4). CoreDNS has the same idea as `max_age`.
 pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(3600);
@@ -124,6 +131,12 @@ pub const KEEP_WARM_MAX: usize = 2;
 
 /// Connections are not kept open to an upstream that ends idle ones sooner than this: it would be dialed without end.
 pub const KEEP_WARM_IDLE_MIN: Duration = Duration::from_secs(1);
+
+/// How long no connection that is to be kept open is opened after one could not be, or ended before it was of any use; it doubles each time.
+pub const KEEP_WARM_AGAIN_MIN: Duration = Duration::from_secs(1);
+
+/// The longest such pause, but for a quarter by chance: nobody waits for these connections, and a question that comes opens its own.
+pub const KEEP_WARM_AGAIN_MAX: Duration = Duration::from_secs(60);
 
 /// Responses that queue for less than this are no reason for another connection: answers from a cache and answers that had to be
 /// looked up differ by as much.

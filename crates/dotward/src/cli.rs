@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Error};
@@ -69,6 +70,11 @@ pub enum Command {
     },
     /// Have a machine ask the program.
     Setup(SetupArgs),
+    /// Show what the running program does.
+    Top {
+        /// How often it is looked at.
+        every: Duration,
+    },
     /// Ask or order a running program over its control socket.
     Remote(RemoteArgs),
     /// Ask the running program whether it is good.
@@ -284,6 +290,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         },
         "setup" => Command::Setup(tools::setup_args(of_command)?),
         "status" => remote(Request::Status, of_command),
+        "top" => Command::Top {
+            every: remote::top_pause(of_command),
+        },
         "cache" => cache(of_command)?,
         "log-level" => remote(log_level(of_command)?, of_command),
         "reload" => remote(Request::Reload, of_command),

@@ -7,7 +7,9 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -15,7 +17,7 @@ use crate::cli::{self, Command, Invocation, QueryArgs, RemoteArgs, SetupArgs};
 use crate::commands::demo::DemoError;
 use crate::commands::{
     check, demo, doctor, explain, generated, healthcheck, list, query, remote, setup, show, survey,
-    version,
+    top, version,
 };
 use crate::config::report::{Style, write_faults, write_warnings};
 use crate::config::{Config, Disk, Loaded, Refused, control_path, load};
@@ -49,10 +51,15 @@ pub fn execute(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 }
 
 fn command(invocation: &Invocation) -> io::Result<u8> {
+    if let Command::Top { every } = &invocation.command {
+        return watch_it(invocation, *every);
+    }
     let mut stdout = io::stdout().lock();
     let mut out = Screen(&mut stdout);
     let done = match &invocation.command {
         Command::Run => return serve(invocation),
+        // It had its turn before the output was taken.
+        Command::Top { .. } => GOOD,
         Command::Demo { listen } => match demo::run(&mut out, *listen) {
             Ok(()) => GOOD,
             Err(DemoError::Io(error)) => return Err(error),
@@ -85,13 +92,7 @@ fn command(invocation: &Invocation) -> io::Result<u8> {
             list::write_list(&mut out, config, *json)?;
             GOOD
         }
-        Command::ConfigShow { json } => match told(loaded(invocation))? {
-            Some(loaded) => {
-                show::write_config(&mut out, &loaded, *json)?;
-                GOOD
-            }
-            None => WRONG,
-        },
+        Command::ConfigShow { json } => show_config(invocation, *json, &mut out)?,
         Command::ConfigSchema => {
             writeln!(out, "{:#}", settings::schema::schema())?;
             GOOD
@@ -212,15 +213,9 @@ fn healthcheck(invocation: &Invocation) -> io::Result<u8> {
 
 /// Speaks to a running program.
 fn remote(invocation: &Invocation, args: &RemoteArgs, out: &mut dyn Write) -> io::Result<u8> {
-    let path = match control_path(&invocation.options, std::env::vars_os(), &Disk) {
-        Ok(Some(path)) => path,
-        Ok(None) => return Ok(failed(&remote::TurnedOff)),
-        Err(refused) => {
-            let mut err = io::stderr().lock();
-            let style = style(io::stderr().is_terminal());
-            write_faults(&mut err, &refused.faults, style)?;
-            return Ok(WRONG);
-        }
+    let path = match socket(invocation)? {
+        Ok(path) => path,
+        Err(code) => return Ok(code),
     };
     match remote::run(out, &path, args) {
         Ok(true) => Ok(GOOD),
@@ -232,6 +227,14 @@ fn remote(invocation: &Invocation, args: &RemoteArgs, out: &mut dyn Write) -> io
         }
         Err(error) => Ok(failed(&error)),
     }
+}
+
+fn show_config(invocation: &Invocation, json: bool, out: &mut dyn Write) -> io::Result<u8> {
+    let Some(loaded) = told(loaded(invocation))? else {
+        return Ok(WRONG);
+    };
+    show::write_config(out, &loaded, json)?;
+    Ok(GOOD)
 }
 
 fn examine(invocation: &Invocation, json: bool, out: &mut dyn Write) -> io::Result<u8> {
@@ -252,6 +255,34 @@ fn set_up(invocation: &Invocation, args: &SetupArgs, out: &mut dyn Write) -> io:
         Err(setup::SetupError::Output(error)) => Err(error),
         Err(error) => Ok(failed(&error)),
     }
+}
+
+/// Where the running program is spoken to; the exit code when that cannot be known.
+fn socket(invocation: &Invocation) -> io::Result<Result<PathBuf, u8>> {
+    Ok(
+        match control_path(&invocation.options, std::env::vars_os(), &Disk) {
+            Ok(Some(path)) => Ok(path),
+            Ok(None) => Err(failed(&remote::TurnedOff)),
+            Err(refused) => {
+                let mut err = io::stderr().lock();
+                let style = style(io::stderr().is_terminal());
+                write_faults(&mut err, &refused.faults, style)?;
+                Err(WRONG)
+            }
+        },
+    )
+}
+
+fn watch_it(invocation: &Invocation, every: Duration) -> io::Result<u8> {
+    let path = match socket(invocation)? {
+        Ok(path) => path,
+        Err(code) => return Ok(code),
+    };
+    let colour = std::env::var_os("NO_COLOR").is_none();
+    Ok(match top::run(&path, every, colour) {
+        Ok(()) => GOOD,
+        Err(error) => failed(&error),
+    })
 }
 
 fn good_or_failed(good: bool) -> u8 {

@@ -176,9 +176,21 @@ pub(crate) const ONE_SHOT: Duration = Duration::from_secs(5);
 /// Questions of `dotward upstream rank` for one upstream. More would measure nothing better, and are asked of other people's servers.
 pub(crate) const RANK_QUESTIONS: u32 = 1000;
 
+/// Shortest and longest pause between two looks of `dotward top`. Each is a turn of the worker and a response over the control socket.
+pub(crate) const TOP_PAUSE: (Duration, Duration) =
+    (Duration::from_millis(100), Duration::from_secs(60));
+
 /// First and longest pause between tries to find an upstream's address.
 pub(crate) const BOOTSTRAP_PAUSE: (Duration, Duration) =
     (Duration::from_millis(500), Duration::from_secs(30));
+
+/// Longest such pause while no address is known because nobody could be asked: until then questions fail, and the network may be back
+/// without any news (a router that lost its own line).
+pub(crate) const BOOTSTRAP_UNREACHED: Duration = Duration::from_secs(1);
+
+/// A try that is under way when there is news of the network has this long to end before it begins anew: it may wait for somebody
+/// who was out of reach when it began.
+pub(crate) const BOOTSTRAP_OVERTAKEN: Duration = Duration::from_secs(1);
 
 /// Bounds of the time a found address is kept before it is looked up again; in between its TTL decides.
 pub(crate) const BOOTSTRAP_KEPT: (Duration, Duration) =

@@ -32,6 +32,7 @@ use crate::events::EventLog;
 use crate::limits::SLEEP_NOTICED;
 use crate::listen::stream;
 use crate::near::{Far, Host, Near, ReplyTo};
+use crate::network::news::{Listener, News};
 use crate::reload::Reloads;
 use crate::shared::SharedCache;
 use crate::signal::{Ready, Signal};
@@ -108,6 +109,8 @@ pub(crate) struct State {
     pub(crate) handshakes: Vec<Handshakes>,
     pub(crate) connections: SecondaryMap<ConnectionId, UpstreamConnection>,
     pub(crate) events: EventLog,
+    /// Wakes those who could not reach anybody.
+    pub(crate) news: News,
     /// The way to the cache that several instances share.
     pub(crate) shared: Option<SharedCache>,
     replies: Replies<Asked>,
@@ -147,6 +150,7 @@ impl State {
             ways_are_others: false,
             connections: SecondaryMap::new(),
             events,
+            news: News::default(),
             shared: None,
             replies: Replies::default(),
             handed: Vec::new(),
@@ -200,6 +204,7 @@ impl State {
             *tls = Rc::new(tls.without_sessions());
         }
         self.engine.handle_network_change(now);
+        self.news.change();
     }
 
     /// Closes the streams of clients, of all workers, whose certificates would not be believed now.
@@ -211,15 +216,18 @@ impl State {
     }
 
     /// Before anything else in a turn: what stood before a sleep may look alive and not be. The second clock is read only when so
-    /// much time has passed since the last turn that there may have been a sleep.
-    fn notice_sleep(&mut self, now: Moment) {
+    /// much time has passed since the last turn that there may have been a sleep. True when there was one, which gave the engine
+    /// something to do.
+    fn notice_sleep(&mut self, now: Moment) -> bool {
         let passed = now.since(mem::replace(&mut self.last_turn, now));
         if passed > SLEEP_NOTICED
             && let Some(slept) = self.sleep.look(now, clock::awake())
         {
             tracing::info!(?slept, "the machine slept; connections are made anew");
             self.handle_network_change(now);
+            return true;
         }
+        false
     }
 
     /// Does all there is to do after an input.
@@ -420,6 +428,11 @@ impl Worker {
         &self.crew
     }
 
+    /// Listens to news of the network from now on.
+    pub(crate) fn listen_to_news(&self) -> Listener {
+        self.state.borrow().news.listener()
+    }
+
     /// An upstream has addresses it did not have.
     pub(crate) fn look_at_network(&self) {
         self.network.poke();
@@ -454,12 +467,12 @@ impl Host for Worker {
         let now = clock::now();
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
-        state.notice_sleep(now);
+        let slept = state.notice_sleep(now);
         let result = input(&mut state.near, &mut state.engine, now);
         if state.busy.handle_turn(now, &state.near.counters) {
             self.crew.poke();
         }
-        if state.near.take_forwarded() {
+        if state.near.take_forwarded() || slept {
             state.settle(self, now);
         } else {
             state.near.flush();
@@ -490,3 +503,6 @@ async fn run_timer(worker: Rc<Worker>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

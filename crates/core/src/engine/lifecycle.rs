@@ -6,14 +6,15 @@ use core::time::Duration;
 use smallvec::SmallVec;
 
 use super::event::{Action, Event};
+use super::warm::is_restless;
 use super::{Engine, Owner};
 use crate::limits::{
     CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX, DIAL_BESIDE_AFTER, DIAL_TIMEOUT,
-    DRAINING_PER_UPSTREAM_MAX, KEEP_WARM_IDLE_MIN, PROBE_TIMEOUT,
+    DRAINING_PER_UPSTREAM_MAX, IDLE_RTT_FACTOR, PROBE_TIMEOUT,
 };
 use crate::time::Moment;
 use crate::upstream::{
-    CloseReason, Connection, ConnectionId, Due, GroupId, Probe, Protocol, UpstreamId,
+    CloseReason, Connection, ConnectionId, Due, GroupId, Probe, Protocol, UpstreamId, Warmth,
 };
 use crate::wire::{
     Class, Name, QueryOptions, Question, RecordType, write_query, write_query_without_edns,
@@ -264,38 +265,22 @@ impl<C> Engine<C> {
             return;
         };
         state.idle.handle_retired();
-        if lasting && state.connections.len() <= state.keep_warm {
+        if lasting && state.connections.len() <= state.keep_warm && !is_restless(state) {
             self.succeed(id, now);
         } else {
             self.close(id, CloseReason::Idle, now);
         }
     }
 
-    /// Opens what is missing to the connections that are to be kept open.
-    pub(super) fn keep_warm(&mut self, upstream: UpstreamId, now: Moment) {
-        loop {
-            let Some(state) = self.upstreams.get(upstream.0) else {
-                return;
-            };
-            // An upstream that ends idle connections at once would be dialed without end.
-            let restless = state.idle.retire_after() < KEEP_WARM_IDLE_MIN;
-            let down = restless || state.health.probe_due().is_some();
-            if down
-                || state.connections.len() >= state.keep_warm
-                || self.open(upstream, now).is_none()
-            {
-                return;
-            }
-        }
-    }
-
-    /// The upstream ended an idle connection: that is its limit.
-    pub(super) fn learn_idle_limit(&mut self, upstream: UpstreamId, idle: Duration) {
+    /// The upstream ended an idle connection: that may be its limit.
+    pub(super) fn learn_idle_limit(&mut self, upstream: UpstreamId, idle: Duration, now: Moment) {
         let Some(state) = self.upstreams.get_mut(upstream.0) else {
             return;
         };
-        state.idle.handle_closed(idle);
-        self.apply_idle_limit(upstream);
+        if idle >= state.rtt.estimate(now) * IDLE_RTT_FACTOR {
+            state.idle.handle_closed(idle);
+            self.apply_idle_limit(upstream);
+        }
     }
 
     /// The upstream announced its idle limit; zero asks to be left (RFC 7828 section 3.2.2).
@@ -459,6 +444,7 @@ impl<C> Engine<C> {
             state.endpoints.forget(now);
             state.health.forget(now);
             state.opt.forget();
+            state.warmth = Warmth::default();
             state.probe = None;
         }
         let all: Vec<ConnectionId> = self.connections.keys().collect();

@@ -23,6 +23,7 @@ mod conclude;
 mod event;
 mod fallback;
 mod hedge;
+mod judge;
 mod lifecycle;
 mod patience;
 mod receive;
@@ -30,6 +31,7 @@ mod reconfigure;
 mod replies;
 mod shared;
 mod status;
+mod warm;
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -43,7 +45,7 @@ use slotmap::SlotMap;
 use crate::cache::{Cache, Settled};
 use crate::counts::{EngineCounts, UpstreamCounts};
 use crate::exchange::{Asked, ExchangeId, ExchangeTable, Joined, KeyHasher, Request};
-use crate::limits::{GROWTH_PAUSE, QUESTION_BUDGET, QUESTIONS_PER_TURN};
+use crate::limits::{QUESTION_BUDGET, QUESTIONS_PER_TURN};
 use crate::outcome::Failure;
 use crate::shared::Shared;
 use crate::time::Moment;
@@ -62,6 +64,7 @@ use attempt::Among;
 use bereaved::Bereaved;
 use event::Events;
 use hedge::Hedges;
+use judge::End;
 
 /// What an [`Engine`] works from.
 #[derive(Clone, Debug)]
@@ -195,13 +198,6 @@ impl<C> Engine<C> {
         }
     }
 
-    /// Opens the connections that are to be kept open. Call it once, when questions can come.
-    pub fn start(&mut self, now: Moment) {
-        for place in 0..self.upstreams.len() {
-            self.keep_warm(UpstreamId(place), now);
-        }
-    }
-
     /// The connection the shell was told to open is open, encrypted, and its other end proven.
     pub fn handle_connected(&mut self, id: ConnectionId, now: Moment) {
         let jitter = self.jitter();
@@ -259,17 +255,18 @@ impl<C> Engine<C> {
             });
         }
         self.forget_connection(id, upstream, datagram);
-        // ICMP tells of a datagram what a dial tells of a stream.
-        let unreached = !was_ready || (datagram && reason != CloseReason::Silent);
-        if reason == CloseReason::NoResources {
-            self.pause_growth(upstream, now);
-        } else if unreached && reason.is_failure() {
-            self.handle_dial_failed(upstream, endpoint, reason, now);
-        } else if was_ready && owners.is_empty() && answered > 0 && is_peers_close(reason) {
-            self.learn_idle_limit(upstream, idle);
-        } else if was_ready && answered == 0 && !owners.is_empty() && reason.is_failure() {
-            self.handle_upstream_silence(upstream, now);
-        }
+        let end = End {
+            upstream,
+            endpoint,
+            reason,
+            datagram,
+            was_ready,
+            age,
+            idle,
+            answered,
+            unanswered: owners.len(),
+        };
+        self.judge(&end, now);
         self.bereaved.extend(owners, id, was_ready, reason);
         self.move_bereaved(now);
         self.keep_warm(upstream, now);
@@ -288,6 +285,7 @@ impl<C> Engine<C> {
         self.fire_hedges(left, now);
         self.fire_connections(now);
         self.fire_probes(now);
+        self.fire_warm(now);
     }
 
     /// The next thing to do to a connection.
@@ -341,7 +339,9 @@ impl<C> Engine<C> {
             .connections
             .values()
             .filter_map(Connection::poll_timeout);
+        let warmth = self.upstreams.iter();
         connections
+            .chain(warmth.filter_map(|state| state.warmth.poll_timeout()))
             .chain(self.bereaved.poll_timeout())
             .chain(self.exchanges.poll_timeout())
             .chain(self.hedges.poll_timeout())
@@ -395,74 +395,11 @@ impl<C> Engine<C> {
         state.probe.take_if(|probe| probe.connection == id);
     }
 
-    fn handle_dial_failed(
-        &mut self,
-        upstream: UpstreamId,
-        endpoint: SocketAddr,
-        reason: CloseReason,
-        now: Moment,
-    ) {
-        let Some(state) = self.upstreams.get_mut(upstream.0) else {
-            return;
-        };
-        let works = |id: &ConnectionId| self.connections.get(*id).is_some_and(Connection::works);
-        let all_failed = state.endpoints.handle_failed(endpoint, reason, now);
-        if state.connections.iter().any(works) {
-            // Many upstreams bound the connections of a client: no more is wrong than that there are enough.
-            self.pause_growth(upstream, now);
-        } else if all_failed {
-            self.handle_upstream_failure(upstream, reason, now);
-        }
-    }
-
-    /// No connection is opened beside one that works for a while.
-    fn pause_growth(&mut self, upstream: UpstreamId, now: Moment) {
-        if let Some(state) = self.upstreams.get_mut(upstream.0) {
-            state.grow_after = now + GROWTH_PAUSE;
-        }
-    }
-
-    fn handle_upstream_success(&mut self, upstream: UpstreamId, now: Moment) {
-        let Some(state) = self.upstreams.get_mut(upstream.0) else {
-            return;
-        };
-        state.heard = Some(now);
-        if state.health.handle_success(now) {
-            self.events.push(Event::UpstreamUp { upstream });
-            self.forget_failures(Some(upstream), now);
-        }
-    }
-
-    fn handle_upstream_failure(&mut self, upstream: UpstreamId, reason: CloseReason, now: Moment) {
-        let jitter = self.jitter();
-        let Some(state) = self.upstreams.get_mut(upstream.0) else {
-            return;
-        };
-        if state.health.handle_failure(reason, now, jitter) {
-            self.events.push(Event::UpstreamDown { upstream, reason });
-        }
-    }
-
-    fn handle_upstream_silence(&mut self, upstream: UpstreamId, now: Moment) {
-        let jitter = self.jitter();
-        let Some(state) = self.upstreams.get_mut(upstream.0) else {
-            return;
-        };
-        if state.health.handle_silence(now, jitter) {
-            self.events.push(Event::UpstreamSuspect { upstream });
-        }
-    }
-
     /// A number from 0 to 1.
     fn jitter(&mut self) -> f32 {
         let [octet, ..] = self.rng.next_u32().to_le_bytes();
         f32::from(octet) / 255.0
     }
-}
-
-/// Whether the upstream ended the connection, and not we or the network.
-fn is_peers_close(reason: CloseReason) -> bool {
-    matches!(reason, CloseReason::Ended | CloseReason::Reset)
 }
 
 fn count_closed(

@@ -14,6 +14,7 @@ mod in_flight;
 mod opt_use;
 mod rtt;
 mod select;
+mod warmth;
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -39,6 +40,7 @@ pub(crate) use opt_use::{OptUse, refuses_edns};
 pub(crate) use rtt::Rtt;
 pub use select::Strategy;
 pub(crate) use select::{Candidate, Selector};
+pub(crate) use warmth::Warmth;
 
 new_key_type! {
     /// Names one connection for as long as the process lives: an ID is never given to a second one.
@@ -239,6 +241,8 @@ pub(crate) struct Upstream {
     pub(crate) counts: UpstreamCounts,
     /// From when on a connection may be opened beside one that works.
     pub(crate) grow_after: Moment,
+    /// When connections that are to be kept open may be opened again.
+    pub(crate) warmth: Warmth,
 }
 
 impl Upstream {
@@ -264,6 +268,7 @@ impl Upstream {
             heard: None,
             counts: UpstreamCounts::default(),
             grow_after: Moment::ZERO,
+            warmth: Warmth::default(),
         }
     }
 

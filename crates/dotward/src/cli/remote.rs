@@ -1,20 +1,24 @@
 //! The commands that speak to a running program.
 
+use std::time::Duration;
+
 use clap::{Arg, ArgMatches, Command};
 use tracing::level_filters::LevelFilter;
 
 use super::arguments::{sub, switch, with_settings};
+use crate::config::value::{self, Value};
 use crate::config::{Name, RecordType};
 use crate::control::{LEVELS, Request};
-use crate::settings::Id;
+use crate::limits::TOP_PAUSE;
+use crate::settings::{Id, Kind};
 
 /// All of them. The list of commands leaves them to its heading and to the end of the long help, so that it fits a screen.
 pub(super) fn commands() -> impl Iterator<Item = Command> {
     all().into_iter().map(|command| command.hide(true))
 }
 
-fn all() -> [Command; 5] {
-    [status(), cache(), reload(), log_level(), drain()]
+fn all() -> [Command; 6] {
+    [status(), top(), cache(), reload(), log_level(), drain()]
 }
 
 /// What they are called.
@@ -38,6 +42,39 @@ fn status() -> Command {
     ];
     let command = sub("status", about, lines).arg(switch("json", "Print it as JSON"));
     with_socket(command)
+}
+
+fn top() -> Command {
+    let about = "Show what the running program does, as it does it; q ends it";
+    let lines = [
+        "dotward top",
+        "dotward top --every 200ms",
+        "dotward top --control /run/dotward/control.sock",
+    ];
+    let command = sub("top", about, lines).arg(
+        Arg::new("every")
+            .long("every")
+            .value_name("DUR")
+            .default_value("1s")
+            .help("How often it looks, 100ms to 1m")
+            .value_parser(pause),
+    );
+    with_socket(command)
+}
+
+fn pause(text: &str) -> Result<Duration, String> {
+    let (min, max) = TOP_PAUSE;
+    match value::parse(Kind::Duration { min, max }, text) {
+        Ok(Value::Duration(pause)) => Ok(pause),
+        Ok(_) => Err("not a duration".into()),
+        Err(fault) => Err(format!("{fault}; {}", fault.remedy())),
+    }
+}
+
+/// The pause of a `top` command.
+pub(super) fn top_pause(matches: &ArgMatches) -> Duration {
+    let given = matches.get_one::<Duration>("every").copied();
+    given.unwrap_or(Duration::from_secs(1))
 }
 
 fn cache() -> Command {

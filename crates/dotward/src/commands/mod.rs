@@ -15,4 +15,5 @@ pub mod setup;
 pub mod show;
 mod status;
 pub mod survey;
+pub mod top;
 pub mod version;

@@ -50,6 +50,7 @@ pub(super) fn write_status(out: &mut dyn Write, status: &Value) -> io::Result<()
             writeln!(out, "state      degraded: {}", faults.join("; "))?;
         }
     }
+    write_questions(out, status)?;
     let cache = &status["cache"];
     if cache["on"] == Value::Bool(true) {
         writeln!(
@@ -79,6 +80,42 @@ pub(super) fn write_status(out: &mut dyn Write, status: &Value) -> io::Result<()
     }
     writeln!(out)?;
     write_upstreams(out, list(&status["upstreams"]))
+}
+
+/// What was asked and answered since the program began.
+fn write_questions(out: &mut dyn Write, status: &Value) -> io::Result<()> {
+    let (queries, responses) = (&status["queries"], &status["responses"]);
+    if queries.is_null() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "queries    {}: {} UDP, {} TCP, {} TLS; {} without a reply",
+        text(&queries["all"]),
+        text(&queries["udp"]),
+        text(&queries["tcp"]),
+        text(&queries["tls"]),
+        text(&status["dropped"]),
+    )?;
+    writeln!(
+        out,
+        "replies    {}: {} NOERROR, {} NXDOMAIN, {} SERVFAIL, {} REFUSED, {} other; {} from the cache",
+        text(&responses["all"]),
+        text(&responses["NOERROR"]),
+        text(&responses["NXDOMAIN"]),
+        text(&responses["SERVFAIL"]),
+        text(&responses["REFUSED"]),
+        text(&responses["other"]),
+        share(&status["sources"]["cache"], &responses["all"]),
+    )
+}
+
+/// A part of a whole, for people.
+fn share(part: &Value, whole: &Value) -> String {
+    match (part.as_f64(), whole.as_f64()) {
+        (Some(part), Some(whole)) if whole > 0.0 => format!("{:.1} %", 100.0 * part / whole),
+        (_, _) => "-".to_owned(),
+    }
 }
 
 const COLUMNS: [&str; 8] = [
@@ -142,7 +179,7 @@ pub(super) fn text(value: &Value) -> String {
 }
 
 /// A number of seconds by its two largest units.
-fn age(seconds: &Value) -> String {
+pub(super) fn age(seconds: &Value) -> String {
     let Some(seconds) = seconds.as_f64() else {
         return "-".to_owned();
     };
@@ -180,6 +217,8 @@ mod tests {
             "degraded": ["upstream quad9 does not answer"],
             "listening": [{ "transport": "udp", "address": "127.0.0.1:53" }],
             "sandbox": { "files": "partly enforced", "calls": "enforced" },
+            "queries": { "all": 8, "udp": 7, "tcp": 1, "tls": 0 }, "dropped": 1, "sources": { "cache": 3 },
+            "responses": { "all": 6, "NOERROR": 4, "NXDOMAIN": 1, "SERVFAIL": 1, "REFUSED": 0, "other": 0 },
             "clients_waiting": 2, "client_streams": 1, "questions_in_flight": 2, "upstream_connections": 1,
             "upstreams": [
                 { "name": "quad9", "state": "down", "since_seconds": 61.0, "connections": 0, "connections_opening": 1,
@@ -194,6 +233,8 @@ mod tests {
              sandbox    files and ports partly enforced, system calls enforced\n\
              clients    2 waiting, 1 connected over TCP or TLS; 2 questions at 1 upstream connections\n\
              state      degraded: upstream quad9 does not answer\n\
+             queries    8: 7 UDP, 1 TCP, 0 TLS; 1 without a reply\n\
+             replies    6: 4 NOERROR, 1 NXDOMAIN, 1 SERVFAIL, 0 REFUSED, 0 other; 50.0 % from the cache\n\
              \n\
              upstream  state  since      connections     in flight  response time  idle limit  reason\n\
              quad9     down   1 min 1 s  0 (+1 opening)  2          -              9.8 s       it does not answer\n\

@@ -18,6 +18,7 @@
 
 mod cache;
 pub mod client;
+mod counts;
 mod request;
 mod response;
 mod server;

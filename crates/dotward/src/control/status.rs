@@ -12,7 +12,7 @@ use dotward_core::upstream::HealthState;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
-use super::cache;
+use super::{cache, counts};
 use crate::clock;
 use crate::config::protocol_word;
 use crate::events;
@@ -114,7 +114,7 @@ fn status(state: &State, facts: &Facts, now: Moment) -> Value {
     let listening = facts.listening.iter().map(|it| {
         json!({ "transport": transport_word(it.transport), "address": it.address.to_string() })
     });
-    json!({
+    let mut status = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
         "uptime_seconds": seconds(now.since(facts.began)),
@@ -130,7 +130,9 @@ fn status(state: &State, facts: &Facts, now: Moment) -> Value {
         "upstream_connections": load.connections,
         "cache": cache::stats(&facts.cache),
         "shared_cache": shared,
-    })
+    });
+    counts::add(&mut status, state);
+    status
 }
 
 /// Null without one.
@@ -154,6 +156,8 @@ fn upstream_status(state: &State, facts: &Listed, began: Moment, now: Moment) ->
     };
     // What never changed has been so since the beginning.
     let since = status.since.max(began);
+    let lost: u64 = status.counts.lost.iter().map(|(_, number)| number).sum();
+    let lost = lost + status.counts.timed_out;
     json!({
         "name": facts.name,
         "protocol": protocol_word(facts.protocol),
@@ -166,6 +170,8 @@ fn upstream_status(state: &State, facts: &Listed, began: Moment, now: Moment) ->
         "connections": status.ready,
         "connections_opening": status.opening,
         "in_flight": status.in_flight,
+        "answered": status.counts.duration.count(),
+        "lost": lost,
         "rtt_ms": (!status.rtt.is_zero()).then(|| rounded(status.rtt.as_secs_f64() * 1e3)),
         "idle_limit_seconds": status.idle_limit.map(seconds),
     })

@@ -44,12 +44,12 @@ impl fmt::Display for Held {
     }
 }
 
-/// Who holds the port of `listen` so that it cannot be bound; processes that may not be looked into are left out.
+/// Who, being a program like this one, whose IPv6 sockets take IPv6 only, holds the port of `listen` so that it cannot be bound; processes
+/// that may not be looked into are left out.
 pub(crate) fn find(listen: ListenAddress) -> Vec<Holder> {
-    let mut holders: Vec<Holder> = held(listen)
-        .into_iter()
-        .filter_map(|it| it.holder)
-        .collect();
+    let same_family = |it: &Held| it.address.is_ipv4() == listen.address.is_ipv4();
+    let held = held(listen).into_iter().filter(same_family);
+    let mut holders: Vec<Holder> = held.filter_map(|it| it.holder).collect();
     holders.sort();
     holders.dedup();
     holders
@@ -97,9 +97,14 @@ fn sockets_on_port(table: &str, listen: ListenAddress) -> Vec<(SocketAddr, Strin
         .collect()
 }
 
-/// Whether a socket bound to `local` gets what is sent to `ip`, or a part of it. Our IPv6 sockets take IPv6 only, but others' may not.
+/// Whether a socket bound to `local` gets what is sent to `ip`, or a part of it. Our IPv6 sockets take IPv6 only, but others' may not:
+/// the kernel's tables do not say.
 fn overlaps(local: IpAddr, ip: IpAddr) -> bool {
-    local.is_unspecified() || ip.is_unspecified() || local == ip
+    match (local.to_canonical(), ip) {
+        (IpAddr::V4(_), IpAddr::V6(_)) => false,
+        (IpAddr::V6(local), IpAddr::V4(_)) => local.is_unspecified(),
+        (local, ip) => local.is_unspecified() || ip.is_unspecified() || local == ip,
+    }
 }
 
 /// An address and port as `/proc/net` writes them: words of four octets in the machine's order, in hexadecimal.
@@ -150,7 +155,7 @@ fn owner(inode: &str) -> Option<Holder> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{Ipv4Addr, UdpSocket};
+    use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 
     #[test]
     fn a_row_of_the_kernel_is_read_as_an_address() {
@@ -180,6 +185,38 @@ mod tests {
         assert!(!overlaps(one, other));
         assert!(overlaps(unspecified, other));
         assert!(overlaps(one, unspecified));
+        let own_v6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        let other_v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
+        assert!(overlaps(own_v6, other_v6));
+        assert!(!overlaps(unspecified, own_v6));
+        assert!(!overlaps(one, own_v6));
+        assert!(!overlaps(other_v6, unspecified));
+        // Somebody else's may take both.
+        assert!(overlaps(own_v6, one));
+        assert!(overlaps(Ipv4Addr::LOCALHOST.to_ipv6_mapped().into(), one));
+        assert!(!overlaps(
+            Ipv4Addr::LOCALHOST.to_ipv6_mapped().into(),
+            other
+        ));
+    }
+
+    #[test]
+    fn who_listens_in_the_other_family_is_no_predecessor() {
+        use crate::config::BindRules;
+        use crate::listen::sockets;
+
+        let at = |address: SocketAddr| ListenAddress {
+            address,
+            transport: ListenTransport::Udp,
+        };
+        let everywhere = at((Ipv6Addr::UNSPECIFIED, 0).into());
+        let socket = sockets::bind(everywhere, 1, BindRules::default()).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let is_found = |address: SocketAddr| find(at(address)).iter().any(|it| it.pid == pid);
+        assert!(is_found((Ipv6Addr::LOCALHOST, port).into()));
+        assert!(!is_found((Ipv4Addr::LOCALHOST, port).into()));
+        assert!(!is_found((Ipv4Addr::UNSPECIFIED, port).into()));
     }
 
     #[test]

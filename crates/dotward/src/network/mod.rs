@@ -6,6 +6,8 @@
 //!
 //! Promises: idle without news; where netlink is not to be had (sandboxes, other systems) this is off, with one line at debug.
 //!
+//! All news, and what the clocks say, wake those who could not reach anybody before ([`news`]).
+//!
 //! Apart from that, [`interfaces`] tells which addresses an interface has, and when it may have others.
 //!
 //! Deliberately absent: what a change means (`dotward_core::engine::Engine::handle_network_change`). A machine that slept
@@ -14,6 +16,7 @@
 pub(crate) mod interfaces;
 #[cfg(target_os = "linux")]
 mod netlink;
+pub(crate) mod news;
 #[cfg(target_os = "linux")]
 mod picture;
 #[cfg(target_os = "linux")]

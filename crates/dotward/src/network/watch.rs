@@ -100,6 +100,7 @@ impl Watch {
                 Read::Nothing | Read::Something => {}
             }
             worker.turn(|state, _, now| {
+                state.news.hint();
                 let picture = self.look(state);
                 // Another configuration has other ways; that the network changed does not follow.
                 let comparable = !std::mem::take(&mut state.ways_are_others);

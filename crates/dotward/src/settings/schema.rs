@@ -138,7 +138,7 @@ fn value(kind: Kind) -> Value {
         Kind::Ip => json!({
             "anyOf": [{ "type": "string", "format": "ipv4" }, { "type": "string", "format": "ipv6" }],
         }),
-        Kind::Store => text("^([oO][fF][fF]|rediss?://.+|unix://.+)$"),
+        Kind::Store => text("^([oO][fF][fF]|(rediss?([+][a-z]+)?|unix)://.+)$"),
         Kind::Text => json!({ "type": "string", "minLength": 1, "maxLength": 4096 }),
         Kind::Listen
         | Kind::ListenTls

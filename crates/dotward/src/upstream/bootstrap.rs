@@ -1,8 +1,8 @@
 //! Finds the addresses of upstreams that were given by name only, by asking upstreams that have addresses.
 //!
 //! Promises: asked over TLS with verification like everything else, never through the system's resolver and never through
-//! ourselves (either may depend on us); tried again with growing pauses until it works, and looked up again when the TTL has passed; a
-//! known address is kept while nothing better is found. Files of certificates are read when the proxy is prepared, with the rights it has
+//! ourselves (either may depend on us); tried again with growing pauses until it works, at once when there is news of the network, and looked up again when the
+//! TTL has passed or the machine is elsewhere; a known address is kept while nothing better is found. Files of certificates are read when the proxy is prepared, with the rights it has
 //! then, and again when they change (`trust`).
 //!
 //! Deliberately absent: any judgement of the answer but which addresses it holds.
@@ -19,8 +19,11 @@ use rustls::pki_types::ServerName;
 use tokio::task::AbortHandle;
 
 use super::one_shot;
+use crate::clock;
 use crate::config::{Binding, Config, UpstreamSettings};
-use crate::limits::{BOOTSTRAP_KEPT, BOOTSTRAP_PAUSE};
+use crate::events::Repeats;
+use crate::limits::{BOOTSTRAP_KEPT, BOOTSTRAP_OVERTAKEN, BOOTSTRAP_PAUSE, BOOTSTRAP_UNREACHED};
+use crate::network::news::Listener;
 use crate::run::StartFault;
 use crate::tls::client::UpstreamTls;
 use crate::worker::Worker;
@@ -82,6 +85,15 @@ impl Helpers {
 struct Found {
     addresses: Vec<IpAddr>,
     ttl: Duration,
+}
+
+/// Why nothing was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NotFound {
+    /// Nobody could be asked.
+    Unreached,
+    /// Who was asked knows no address.
+    Unknown,
 }
 
 /// The tasks that look for addresses, one for each upstream that has none. Dropping it ends them.
@@ -172,7 +184,7 @@ pub(crate) async fn endpoints(config: &Config, upstream: &UpstreamSettings) -> V
             tracing::warn!(bootstrap = upstream, %error, "cannot be asked");
         }
     }
-    let found = look_up(&helpers, &name).await;
+    let found = look_up(&helpers, &name).await.ok();
     let addresses = found.map(|found| found.addresses).unwrap_or_default();
     let endpoints = addresses.into_iter();
     endpoints
@@ -194,17 +206,30 @@ async fn find(
     port: u16,
     helpers: Rc<Helpers>,
 ) {
-    let (first_pause, longest_pause) = BOOTSTRAP_PAUSE;
-    let mut pause = first_pause;
+    let mut patience = Patience::default();
     let mut known = Vec::new();
+    let mut news = worker.listen_to_news();
     loop {
-        let Some(found) = look_up(&helpers, &name).await else {
-            tracing::warn!(upstream = %name, again_in = ?pause, "address not found");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(longest_pause);
-            continue;
+        news.forget();
+        let found = tokio::select! {
+            found = look_up(&helpers, &name) => found,
+            () = overtaken(&mut news) => {
+                patience.pause = BOOTSTRAP_PAUSE.0;
+                continue;
+            }
         };
-        pause = first_pause;
+        let found = match found {
+            Ok(found) => found,
+            Err(NotFound::Unreached) if known.is_empty() => {
+                patience.wait(&name, BOOTSTRAP_UNREACHED, &mut news).await;
+                continue;
+            }
+            Err(NotFound::Unreached | NotFound::Unknown) => {
+                patience.wait(&name, BOOTSTRAP_PAUSE.1, &mut news).await;
+                continue;
+            }
+        };
+        patience = Patience::default();
         let addresses = found.addresses.iter();
         let endpoints: Vec<SocketAddr> = addresses.map(|ip| SocketAddr::new(*ip, port)).collect();
         if endpoints != known {
@@ -213,13 +238,52 @@ async fn find(
             worker.turn(|state, _, now| state.engine.set_endpoints(upstream, endpoints, now));
             worker.look_at_network();
         }
-        tokio::time::sleep(found.ttl).await;
+        tokio::select! {
+            () = tokio::time::sleep(found.ttl) => {}
+            () = news.change() => {}
+        }
     }
+}
+
+/// How long it is until the next try, and what is told of the tries.
+struct Patience {
+    pause: Duration,
+    told: Repeats,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            pause: BOOTSTRAP_PAUSE.0,
+            told: Repeats::default(),
+        }
+    }
+}
+
+impl Patience {
+    /// Waits after a try in vain, at most for `longest` and until there is news.
+    async fn wait(&mut self, name: &Name, longest: Duration, news: &mut Listener) {
+        let pause = self.pause.min(longest);
+        if let Some(tries) = self.told.note(clock::now()) {
+            tracing::warn!(upstream = %name, tries, again_in = ?pause, "address not found");
+        }
+        self.pause = tokio::select! {
+            () = tokio::time::sleep(pause) => pause * 2,
+            () = news.hint() => BOOTSTRAP_PAUSE.0,
+        };
+    }
+}
+
+/// Waits until a try that is under way should begin anew.
+async fn overtaken(news: &mut Listener) {
+    news.hint().await;
+    tokio::time::sleep(BOOTSTRAP_OVERTAKEN).await;
 }
 
 /// Asks one helper after the other until one knows an address. IPv4 addresses come first: a host without IPv6 is still
 /// more common than one without IPv4.
-async fn look_up(helpers: &Helpers, name: &Name) -> Option<Found> {
+async fn look_up(helpers: &Helpers, name: &Name) -> Result<Found, NotFound> {
+    let mut why = NotFound::Unreached;
     for helper in &helpers.0 {
         let tls = Arc::clone(&helper.tls.borrow());
         for endpoint in &helper.endpoints {
@@ -230,7 +294,10 @@ async fn look_up(helpers: &Helpers, name: &Name) -> Option<Found> {
             for qtype in [RecordType::A, RecordType::AAAA] {
                 let question = Question::new(name, qtype, Class::IN);
                 match one_shot::ask(&tls, &helper.binding, *endpoint, &question).await {
-                    Ok(answer) => collect(&answer.response, &mut found),
+                    Ok(answer) => {
+                        why = NotFound::Unknown;
+                        collect(&answer.response, &mut found);
+                    }
                     Err(error) => {
                         tracing::debug!(bootstrap = helper.name, %endpoint, %error, "no answer");
                         break;
@@ -239,11 +306,11 @@ async fn look_up(helpers: &Helpers, name: &Name) -> Option<Found> {
             }
             if !found.addresses.is_empty() {
                 found.ttl = found.ttl.clamp(BOOTSTRAP_KEPT.0, BOOTSTRAP_KEPT.1);
-                return Some(found);
+                return Ok(found);
             }
         }
     }
-    None
+    Err(why)
 }
 
 fn collect(response: &[u8], found: &mut Found) {

@@ -99,6 +99,7 @@ fn wrong_usage_ends_with_code_2() {
         &["explain", "a..b"],
         &["demo", "--listen", "localhost"],
         &["demo", "--upstream", "quad9"],
+        &["top", "--every", "5ms"],
         &["setup"],
         &["setup", "windows"],
         &["setup", "docker", "--apply", "--undo"],
@@ -142,7 +143,7 @@ fn help(arguments: &[&str]) -> String {
 
 #[test]
 fn short_help_fits_one_screen_and_ends_with_three_examples() {
-    let commands: [&[&str]; 24] = [
+    let commands: [&[&str]; 25] = [
         &[],
         &["run"],
         &["demo"],
@@ -160,6 +161,7 @@ fn short_help_fits_one_screen_and_ends_with_three_examples() {
         &["setup"],
         &["version"],
         &["status"],
+        &["top"],
         &["log-level"],
         &["reload"],
         &["drain"],

@@ -1,6 +1,7 @@
 //! Upstreams that are given by name only.
 
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 use dotward::config::{Config, ListenTransport, LocalData, LocalRecord, UpstreamSettings};
 use dotward::run::Proxy;
@@ -9,6 +10,7 @@ use dotward_faults::mode::Opening;
 use rustls::pki_types::ServerName;
 
 use crate::dot_listener::with_listener;
+use crate::network::{Cable, enter, runtime};
 use crate::support::{NAME, Trust, ask_udp, config, within};
 
 /// A resolver of our own that knows the upstream's address, and how to ask it.
@@ -81,4 +83,66 @@ async fn the_address_is_looked_for_again_until_a_helper_answers() {
     }];
     let _late = Proxy::start(late).unwrap();
     within(async { while !ask_udp(udp, "www.example").await.is_good() {} }).await;
+}
+
+/// RCODE 3 of RFC 1035: there is no such name.
+const NXDOMAIN: u16 = 3;
+
+#[tokio::test]
+async fn somebody_out_of_reach_is_tried_every_second_while_no_address_is_known() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let broken = trust.server(Mode {
+        opening: Opening::Reset,
+        ..Mode::default()
+    });
+    let bootstrap = vec![trust.upstream(&broken)];
+    let _proxy = Proxy::start(by_name_only(&server, &trust, bootstrap)).unwrap();
+    // Pauses that went on growing would take 7.5 s for these.
+    let began = Instant::now();
+    within(broken.wait_for_connections(5)).await.unwrap();
+    assert!(
+        began.elapsed() < Duration::from_millis(6500),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[test]
+fn news_of_the_network_have_an_address_looked_for_at_once() {
+    let cable = match Cable::new("names") {
+        Ok(cable) => cable,
+        Err(reason) => {
+            eprintln!("skipped: no network name spaces here: {reason}");
+            return;
+        }
+    };
+    std::thread::scope(|scope| {
+        let found = scope.spawn(|| {
+            enter(&cable.near);
+            runtime().block_on(look_after_news(&cable));
+        });
+        found.join().unwrap();
+    });
+}
+
+async fn look_after_news(cable: &Cable) {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let ignorant = trust.server(Mode {
+        rcode: Some(NXDOMAIN),
+        ..Mode::default()
+    });
+    let bootstrap = vec![trust.upstream(&ignorant)];
+    let _proxy = Proxy::start(by_name_only(&server, &trust, bootstrap)).unwrap();
+    // Two questions each at 0, 0.5, 1.5 and 3.5 s; the next would come 4 s later.
+    within(ignorant.wait_for_queries(8)).await.unwrap();
+    cable.near("addr add 10.213.0.9/24 dev near0");
+    let news = Instant::now();
+    within(ignorant.wait_for_queries(10)).await.unwrap();
+    assert!(
+        news.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        news.elapsed()
+    );
 }

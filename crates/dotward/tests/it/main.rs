@@ -39,5 +39,6 @@ mod snapshot;
 mod split_horizon;
 mod stopping;
 mod survey;
+mod top;
 mod trust;
 mod workers;

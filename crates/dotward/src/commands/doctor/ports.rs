@@ -1,7 +1,7 @@
 //! Whether the listening addresses can be had: who holds them, whether this machine has them, whether this user may bind them.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use super::{Finding, Machine};
 use crate::config::{Config, DNS_PORT, ListenAddress, ListenTransport};
@@ -83,13 +83,18 @@ fn way_out(listen: ListenAddress, held: &Held) -> String {
 
 /// Who answers at the port of DNS while we are to listen elsewhere.
 fn port_53() -> Option<Finding> {
-    let everywhere = |transport| ListenAddress {
-        address: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), DNS_PORT),
-        transport,
-    };
-    let transports = [ListenTransport::Udp, ListenTransport::Tcp];
-    let held = transports.map(|transport| holder::held(everywhere(transport)));
-    let mut held: Vec<_> = held.iter().flatten().map(ToString::to_string).collect();
+    let everywhere = [
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    ];
+    let listeners = everywhere.into_iter().flat_map(|ip| {
+        [ListenTransport::Udp, ListenTransport::Tcp].map(|transport| ListenAddress {
+            address: SocketAddr::new(ip, DNS_PORT),
+            transport,
+        })
+    });
+    let held = listeners.flat_map(holder::held);
+    let mut held: Vec<_> = held.map(|it| it.to_string()).collect();
     held.sort();
     held.dedup();
     let fact = match held.as_slice() {

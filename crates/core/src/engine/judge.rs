@@ -1,0 +1,139 @@
+//! What the end of a connection, and what comes or does not come on one, says about its upstream.
+//!
+//! Deliberately absent: what becomes of the questions that waited (see [`attempt`](super::attempt)).
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use super::Engine;
+use super::event::Event;
+use crate::limits::{GROWTH_PAUSE, KEEP_WARM_IDLE_MIN};
+use crate::time::Moment;
+use crate::upstream::{CloseReason, Connection, ConnectionId, UpstreamId};
+
+/// How a connection ended.
+pub(super) struct End {
+    pub(super) upstream: UpstreamId,
+    pub(super) endpoint: SocketAddr,
+    pub(super) reason: CloseReason,
+    pub(super) datagram: bool,
+    /// Whether it was open.
+    pub(super) was_ready: bool,
+    /// How long it was open, or being opened.
+    pub(super) age: Duration,
+    /// How long it had been of no use to anybody.
+    pub(super) idle: Duration,
+    /// Responses that came on it.
+    pub(super) answered: u64,
+    /// Queries that still waited.
+    pub(super) unanswered: usize,
+}
+
+impl End {
+    /// Whether nothing was reached. ICMP tells of a datagram what a dial tells of a stream.
+    fn is_unreached(&self) -> bool {
+        let icmp = self.datagram && self.reason != CloseReason::Silent;
+        self.reason.is_failure() && (!self.was_ready || icmp)
+    }
+
+    /// Whether it was opened in vain, and the next one is likely to be as well.
+    fn is_vain(&self) -> bool {
+        let brief = !self.was_ready || self.age < KEEP_WARM_IDLE_MIN;
+        !self.datagram && self.answered == 0 && brief && self.reason.speaks_against_dialing()
+    }
+
+    /// Whether the upstream, and not we or the network, ended it because nobody asked anything.
+    fn is_idle(&self) -> bool {
+        let peers = matches!(self.reason, CloseReason::Ended | CloseReason::Reset);
+        self.was_ready && self.unanswered == 0 && self.answered > 0 && peers
+    }
+
+    /// Whether it was open, asked, and good for nothing.
+    fn is_silent(&self) -> bool {
+        let asked = self.was_ready && self.answered == 0 && self.unanswered > 0;
+        asked && self.reason.is_failure()
+    }
+}
+
+impl<C> Engine<C> {
+    /// A connection has ended.
+    pub(super) fn judge(&mut self, end: &End, now: Moment) {
+        let upstream = end.upstream;
+        let state = self.upstreams.get_mut(upstream.0);
+        if let Some(state) = state.filter(|state| state.keep_warm > 0) {
+            if end.is_vain() {
+                self.handle_opened_in_vain(upstream, now);
+            } else if end.answered > 0 {
+                state.warmth.handle_served();
+            }
+        }
+        if end.reason == CloseReason::NoResources {
+            self.pause_growth(upstream, now);
+        } else if end.is_unreached() {
+            self.handle_dial_failed(upstream, end.endpoint, end.reason, now);
+        } else if end.is_idle() {
+            self.learn_idle_limit(upstream, end.idle, now);
+        } else if end.is_silent() {
+            self.handle_upstream_silence(upstream, now);
+        }
+    }
+
+    fn handle_dial_failed(
+        &mut self,
+        upstream: UpstreamId,
+        endpoint: SocketAddr,
+        reason: CloseReason,
+        now: Moment,
+    ) {
+        let Some(state) = self.upstreams.get_mut(upstream.0) else {
+            return;
+        };
+        let works = |id: &ConnectionId| self.connections.get(*id).is_some_and(Connection::works);
+        let all_failed = state.endpoints.handle_failed(endpoint, reason, now);
+        if state.connections.iter().any(works) {
+            // Many upstreams bound the connections of a client: no more is wrong than that there are enough.
+            self.pause_growth(upstream, now);
+        } else if all_failed {
+            self.handle_upstream_failure(upstream, reason, now);
+        }
+    }
+
+    /// No connection is opened beside one that works for a while.
+    fn pause_growth(&mut self, upstream: UpstreamId, now: Moment) {
+        if let Some(state) = self.upstreams.get_mut(upstream.0) {
+            state.grow_after = now + GROWTH_PAUSE;
+        }
+    }
+
+    pub(super) fn handle_upstream_success(&mut self, upstream: UpstreamId, now: Moment) {
+        let Some(state) = self.upstreams.get_mut(upstream.0) else {
+            return;
+        };
+        state.heard = Some(now);
+        if state.health.handle_success(now) {
+            self.events.push(Event::UpstreamUp { upstream });
+            self.forget_failures(Some(upstream), now);
+            self.keep_warm(upstream, now);
+        }
+    }
+
+    fn handle_upstream_failure(&mut self, upstream: UpstreamId, reason: CloseReason, now: Moment) {
+        let jitter = self.jitter();
+        let Some(state) = self.upstreams.get_mut(upstream.0) else {
+            return;
+        };
+        if state.health.handle_failure(reason, now, jitter) {
+            self.events.push(Event::UpstreamDown { upstream, reason });
+        }
+    }
+
+    pub(super) fn handle_upstream_silence(&mut self, upstream: UpstreamId, now: Moment) {
+        let jitter = self.jitter();
+        let Some(state) = self.upstreams.get_mut(upstream.0) else {
+            return;
+        };
+        if state.health.handle_silence(now, jitter) {
+            self.events.push(Event::UpstreamSuspect { upstream });
+        }
+    }
+}
