@@ -80,8 +80,8 @@ impl Supplies {
     #[cfg(test)]
     pub(crate) fn for_test() -> Self {
         use dotward_core::cache::Cache;
-        use dotward_core::front::{Deny, FrontConfig, OptionsConfig};
-        use dotward_core::policy::PolicyConfig;
+        use dotward_core::front::{Deny, Front, FrontConfig, OptionsConfig};
+        use dotward_core::policy::{Acl, PolicyConfig};
 
         let allow = Acl::new(&["127.0.0.0/8".parse().unwrap()]);
         let front = Front::new(FrontConfig {
@@ -93,12 +93,14 @@ impl Supplies {
             rate: None,
         });
         Self {
-            front: Arc::new(front),
-            allow,
-            balancers: Acl::new(&[]),
+            terms: Terms {
+                front: Arc::new(front),
+                allow,
+                balancers: Acl::new(&[]),
+                handshakes: Arc::default(),
+            },
             keeps_ports: false,
             places: Arc::new(Places::new(8, 8)),
-            handshakes: Arc::default(),
             listen_tls: SharedListenerTls::default(),
         }
     }
