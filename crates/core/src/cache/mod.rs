@@ -21,9 +21,11 @@ mod inspect;
 mod outcome;
 mod portable;
 mod rules;
+mod segments;
 mod settle;
 mod shard;
 mod slot;
+mod slots;
 mod stats;
 
 use core::fmt;
@@ -50,7 +52,7 @@ pub use stats::CacheStats;
 
 use rules::Rules;
 use shard::Store;
-use slot::{Content, Slot, Traits};
+use slot::{Content, Entry, Slot, Traits};
 use stats::Counters;
 
 /// What a [`Cache`] works from.
@@ -204,7 +206,7 @@ impl Cache {
     /// Forgets the answers of these groups; gives back how many. A shard is locked while it is looked through, so this is not for the thread that
     /// answers clients.
     pub fn forget(&self, groups: &[GroupId]) -> usize {
-        let of_them = |slot: &Slot| groups.contains(&GroupId(slot.group().into()));
+        let of_them = |slot: Entry<'_>| groups.contains(&GroupId(slot.group().into()));
         let shards = self.shards.iter();
         shards
             .map(|shard| write(&shard.store).remove_if(of_them))
@@ -232,8 +234,8 @@ impl Cache {
         if now < slot.expires() {
             return self.answer_fresh(shard, slot, asker, now, reply);
         }
-        let stale = self.is_stale(slot, now) && recursive;
-        if stale && let Some(failed) = self.failed_lately(slot, now) {
+        let stale = self.is_stale(&slot, now) && recursive;
+        if stale && let Some(failed) = self.failed_lately(&slot, now) {
             slot.touch();
             render_reply(slot.stale(STALE_TTL), asker, ReplyOrigin::ClearText, reply);
             count(&shard.counters.stale, 1);
@@ -251,14 +253,14 @@ impl Cache {
     fn answer_fresh<Q: AsQuestion>(
         &self,
         shard: &Shard,
-        slot: &Slot,
+        slot: Entry<'_>,
         asker: &Asker<Q>,
         now: Moment,
         reply: &mut Vec<u8>,
     ) -> Answered {
         let recursive = asker.flags.recursion_desired();
         if slot.has(Traits::FAILURE) {
-            if !recursive || slot.stored <= self.recovered(slot) {
+            if !recursive || slot.stored <= self.recovered(&slot) {
                 count(&shard.counters.misses, u64::from(recursive));
                 return Answered::No;
             }
