@@ -8,7 +8,7 @@
 use std::time::Instant;
 
 use domain::base::{Message, ToName};
-use dotward_core::cache::{CacheConfig, Settled};
+use dotward_core::cache::{CacheRules, Settled};
 use dotward_core::wire::{
     Class, Name, QueryOptions, QueryView, Question, RecordType, ResponseView, Section,
 };
@@ -413,7 +413,7 @@ fn a_chain_of_aliases_made_to_be_slow_is_followed_in_a_few_readings_of_the_messa
     let message = slow_aliases();
     let view = ResponseView::parse(&message).unwrap();
     assert!(view.records().count() > 3_500);
-    let config = CacheConfig::new(1 << 20, [0; 16]);
+    let rules = CacheRules::default();
     let quickest = |what: &mut dyn FnMut()| {
         let spans = (0..7).map(|_| {
             let began = Instant::now();
@@ -424,7 +424,7 @@ fn a_chain_of_aliases_made_to_be_slow_is_followed_in_a_few_readings_of_the_messa
     };
     let read = quickest(&mut || assert!(ResponseView::parse(&message).is_ok()));
     let mut settled = Settled::default();
-    let settle = quickest(&mut || settled.settle(&view, &config));
+    let settle = quickest(&mut || settled.settle(&view, rules));
     assert!(
         settle < read * 16,
         "{settle:?} where reading takes {read:?}"

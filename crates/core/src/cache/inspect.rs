@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::settle::Settled;
-use super::slot::{Slot, Traits};
+use super::slot::{Entry, Traits};
 use super::{Cache, content_of, read, traits_of, write};
 use crate::exchange::Asked;
 use crate::time::Moment;
@@ -145,7 +145,7 @@ impl Cache {
 
     /// Takes out everything at or below `suffix`, or everything; gives back how many answers that were.
     pub fn flush(&self, suffix: Option<&Name>) -> usize {
-        let gone = |slot: &Slot| {
+        let gone = |slot: Entry<'_>| {
             suffix.is_none_or(|suffix| {
                 let question = slot.question();
                 question.is_some_and(|it| name::has_suffix(it.qname(), suffix.as_octets()))
@@ -166,7 +166,7 @@ impl Cache {
         if !self.is_on() {
             return Err(RestoreFault::Off);
         }
-        if restored.group.0 >= self.config.groups {
+        if restored.group.0 >= self.groups() {
             return Err(RestoreFault::Group);
         }
         let view = ResponseView::parse(restored.message).map_err(|_| RestoreFault::Malformed)?;
@@ -185,7 +185,7 @@ impl Cache {
         let content = content_of(&settled, traits);
         let mut store = write(&shard.store);
         let known = store.find(&key);
-        if known.is_none_or(|slot| !self.is_usable(slot, now)) {
+        if known.is_none_or(|slot| !self.is_usable(&slot, now)) {
             let stored = store.insert(&key, &content, stored);
             shard.counters.note(stored);
         }
@@ -200,7 +200,7 @@ impl Cache {
         now: Moment,
     ) -> Result<(Settled, Moment), RestoreFault> {
         let mut settled = Settled::default();
-        settled.settle(view, &self.config);
+        settled.settle(view, self.rules());
         let lifetime = settled.lifetime();
         if lifetime == 0 {
             return Err(RestoreFault::NotKeepable);
@@ -211,7 +211,7 @@ impl Cache {
             .saturating_add((age.subsec_nanos() > 0).into());
         let expired = Duration::from_secs(age.saturating_sub(lifetime.into()));
         // The clock of this machine may have begun after it expired; then it cannot be said how stale it is.
-        if age >= u64::from(lifetime) + self.config.stale.as_secs()
+        if age >= u64::from(lifetime) + self.rules.stale().as_secs()
             || now.since(Moment::ZERO) < expired
         {
             return Err(RestoreFault::TooOld);
@@ -221,7 +221,7 @@ impl Cache {
     }
 }
 
-fn kept(slot: &Slot, now: Moment) -> Option<Kept<'_>> {
+fn kept(slot: Entry<'_>, now: Moment) -> Option<Kept<'_>> {
     let kind = if slot.has(Traits::FAILURE) {
         Kind::Failure
     } else if slot.has(Traits::NEGATIVE) {
