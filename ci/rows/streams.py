@@ -274,6 +274,17 @@ def alpn_is_dot_or_nothing(lab):
         raise Unexpected("a client that speaks HTTP alone was taken")
 
 
+@row("F14")
+def whatever_name_is_asked_for_is_shown_the_one_certificate(lab):
+    context = ssl.create_default_context(cafile=lab.ca)
+    context.check_hostname = False
+    shown = set()
+    for name in (None, "elsewhere.example", "192.0.2.1"):
+        with handshake(lab, name=name, context=context) as stream:
+            shown.add(stream.getpeercert(binary_form=True))
+    equal(len(shown), 1, "certificates shown")
+
+
 @row("F15")
 def sessions_are_resumed(lab):
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):

@@ -16,13 +16,14 @@
 
 use core::hint::black_box;
 use core::time::Duration;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use dotward_core::cache::{Cache, CacheConfig};
 use dotward_core::engine::{Action, Engine, EngineConfig, Replies};
 use dotward_core::front::{Client, Front, FrontConfig, Verdict};
 use dotward_core::policy::{Acl, PolicyConfig};
+use dotward_core::rate::RateConfig;
 use dotward_core::time::{Moment, WallSeconds};
 use dotward_core::upstream::{ConnectionId, Strategy, UpstreamConfig};
 use dotward_core::wire::frame::{FrameReader, append_frame};
@@ -30,6 +31,7 @@ use dotward_core::wire::{
     Asker, Class, HEADER_LEN, QueryOptions, QueryView, Question, RecordType, ReplyOrigin,
     ResponseView, Transport, render_reply, write_query,
 };
+use ipnet::{IpNet, Ipv4Net};
 
 const NAME: &str = "a-usual-name.of-some-length.example.com";
 
@@ -55,6 +57,7 @@ fn main() {
         "special-name" => front(times, "printer.local", true),
         "forward" => front(times, NAME, false),
         "cached" => cached(times),
+        "cached-guarded" => cached_guarded(times),
         "in-flight" => in_flight(times),
         other => panic!("no such path: {other}"),
     }
@@ -234,6 +237,47 @@ fn cached(times: usize) {
         );
         assert!(matches!(black_box(verdict), Verdict::Cached));
     }
+}
+
+/// The same where everybody is counted and 10,000 networks may ask: what access list and rates cost is the difference.
+fn cached_guarded(times: usize) {
+    let cache = Arc::new(Cache::new(CacheConfig::new(1 << 20, [7; 16])));
+    let mut chain = Chain::new(&cache);
+    let message = query(NAME);
+    assert_eq!(chain.turn(std::slice::from_ref(&message)), 1);
+    let networks: Vec<IpNet> = (0..10_000_u32).map(network).collect();
+    let mut config = FrontConfig::new(Acl::new(&networks), PolicyConfig::default());
+    config.cache = cache;
+    config.rate = Some(RateConfig {
+        queries: 1_000,
+        octets: 1_000_000,
+        slip: 2,
+        prefix_v4: 32,
+        prefix_v6: 56,
+        exempt: Acl::new(&["127.0.0.0/8", "10.0.0.0/8"].map(|it| it.parse().unwrap())),
+        key: [3; 16],
+    });
+    let front = Front::new(config);
+    let mut now = chain.now;
+    for (place, network) in networks.iter().cycle().take(times).enumerate() {
+        let client = Client {
+            address: SocketAddr::new(network.addr(), 40_000),
+            ..client()
+        };
+        now = now + Duration::from_micros(10);
+        let (message, reply) = (black_box(&message), &mut chain.reply);
+        let verdict = front.handle_query(message, &client, now, WallSeconds::default(), reply);
+        assert!(matches!(black_box(verdict), Verdict::Cached), "{place}");
+        front.handle_sent(client.address.ip(), reply.len(), now);
+    }
+}
+
+/// Networks of 24 bits, no two side by side, in no order.
+fn network(number: u32) -> IpNet {
+    let place = number.wrapping_mul(7_919) % 10_000;
+    Ipv4Net::new(Ipv4Addr::from(0x2000_0000 + (place << 9)), 24)
+        .unwrap()
+        .into()
 }
 
 fn open_first(engine: &mut Engine<usize>, connection: &mut Option<ConnectionId>, now: Moment) {

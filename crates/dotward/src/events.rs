@@ -179,3 +179,21 @@ pub(crate) fn words(reason: CloseReason) -> &'static str {
         CloseReason::Unreachable => "there is no way to the address",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_happens_again_and_again_is_told_at_once_and_then_once_a_minute_with_its_number() {
+        let mut repeats = Repeats::default();
+        let at = |millis| Moment::ZERO + Duration::from_millis(millis);
+        let told: Vec<u64> = (0..180_000)
+            .step_by(10)
+            .filter_map(|it| repeats.note(at(it)))
+            .collect();
+        assert_eq!(told, [1, 6_000, 6_000]);
+    }
+}

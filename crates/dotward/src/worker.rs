@@ -26,6 +26,8 @@ use slotmap::SecondaryMap;
 
 use crate::clock::{self, SleepWatch};
 use crate::config::Binding;
+#[cfg(test)]
+use crate::crew::Supplies;
 use crate::crew::busy::BusyWatch;
 use crate::crew::link::{Handed, Instruction, Link};
 use crate::events::EventLog;
@@ -154,36 +156,14 @@ impl State {
     /// A state without sockets in front of one upstream, in which loopback may ask.
     #[cfg(test)]
     pub(crate) fn for_test() -> Self {
-        use dotward_core::cache::Cache;
         use dotward_core::engine::EngineConfig;
-        use dotward_core::front::{Deny, Front, FrontConfig, OptionsConfig};
-        use dotward_core::policy::{Acl, PolicyConfig};
         use dotward_core::upstream::{Strategy, UpstreamConfig};
-
-        use crate::listen::places::Places;
-        use crate::listen::stream::Clients;
-        use crate::near::SharedListenerTls;
 
         let endpoints = vec![std::net::SocketAddr::from(([127, 0, 0, 1], 9))];
         let upstreams = vec![UpstreamConfig::new("test".to_owned(), endpoints)];
-        let allow = vec!["127.0.0.0/8".parse().unwrap()];
-        let front = Front::new(FrontConfig {
-            allow: Acl::new(&allow),
-            policy: PolicyConfig::default(),
-            cache: Arc::new(Cache::off()),
-            options: OptionsConfig::default(),
-            deny: Deny::default(),
-            rate: None,
-        });
         let engine = Engine::new(EngineConfig::new(upstreams, Strategy::Ordered), [7; 32]);
         let events = EventLog::new(vec!["test".to_owned()]);
-        let near = Near::new(
-            Arc::new(front),
-            Clients::new(Acl::new(&allow), Arc::new(Places::new(8, 8))),
-            Arc::default(),
-            SharedListenerTls::default(),
-            Arc::default(),
-        );
+        let near = Supplies::for_test().near(Arc::default());
         Self::new(near, engine, Vec::new(), Vec::new(), events)
     }
 

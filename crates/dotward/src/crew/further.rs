@@ -94,22 +94,35 @@ impl Far for Hand {
     }
 }
 
+/// Hands over `batch` and refuses what does not fit. Gives back how many questions that were.
+pub(super) fn hand_over(
+    link: &Link,
+    near: &mut Near,
+    batch: &mut Vec<Handed>,
+    now: Moment,
+) -> usize {
+    link.hand_over(batch);
+    let mut refused = 0;
+    for handed in batch.drain(..) {
+        let Handed::Question(request, to) = handed else {
+            continue;
+        };
+        refused += 1;
+        near.counters.shed.add(1);
+        let mut reply = mem::take(&mut near.reply);
+        near.front.refuse_overloaded(&request, &mut reply);
+        near.deliver(to, &reply, now);
+        near.reply = reply;
+    }
+    refused
+}
+
 impl State {
     /// Hands over what this turn brought. What does not fit is refused.
     fn settle(&mut self, link: &Link, now: Moment) {
         if !self.hand.batch.is_empty() {
-            link.hand_over(&mut self.hand.batch);
-            for handed in self.hand.batch.drain(..) {
-                let Handed::Question(request, to) = handed else {
-                    continue;
-                };
-                self.hand.in_flight -= 1;
-                self.near.counters.shed.add(1);
-                let mut reply = mem::take(&mut self.near.reply);
-                self.near.front.refuse_overloaded(&request, &mut reply);
-                self.near.deliver(to, &reply, now);
-                self.near.reply = reply;
-            }
+            let refused = hand_over(link, &mut self.near, &mut self.hand.batch, now);
+            self.hand.in_flight -= refused;
         }
         self.near.flush();
         if self.draining && self.hand.in_flight == 0 && self.near.owes_nothing() {

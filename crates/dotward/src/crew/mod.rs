@@ -91,6 +91,33 @@ impl Supplies {
         near.balancers = self.balancers.clone();
         near
     }
+
+    /// Loopback may ask, nothing is kept, and eight clients find a place.
+    #[cfg(test)]
+    pub(crate) fn for_test() -> Self {
+        use dotward_core::cache::Cache;
+        use dotward_core::front::{Deny, FrontConfig, OptionsConfig};
+        use dotward_core::policy::PolicyConfig;
+
+        let allow = Acl::new(&["127.0.0.0/8".parse().unwrap()]);
+        let front = Front::new(FrontConfig {
+            allow: allow.clone(),
+            policy: PolicyConfig::default(),
+            cache: Arc::new(Cache::off()),
+            options: OptionsConfig::default(),
+            deny: Deny::default(),
+            rate: None,
+        });
+        Self {
+            front: Arc::new(front),
+            allow,
+            balancers: Acl::new(&[]),
+            keeps_ports: false,
+            places: Arc::new(Places::new(8, 8)),
+            handshakes: Arc::default(),
+            listen_tls: SharedListenerTls::default(),
+        }
+    }
 }
 
 /// All workers.
@@ -372,3 +399,6 @@ fn choose(state: &State) -> Option<Arc<Link>> {
     }
     chosen.1.map(Arc::clone)
 }
+
+#[cfg(test)]
+mod tests;

@@ -158,3 +158,32 @@ async fn it_is_not_ready_while_it_drains() {
         (_, body) = get(admin, "/readyz").await;
     }
 }
+
+#[tokio::test]
+async fn silent_and_dripping_connections_end_and_disturb_nobody_who_asks() {
+    let (chain, admin) = chain(Mode::default(), ReadyRequires::Start);
+    let mut held = Vec::new();
+    for number in 0..40 {
+        let mut stream = within(TcpStream::connect(admin)).await.unwrap();
+        if number % 2 == 0 {
+            within(stream.write_all(b"GET /livez HT")).await.unwrap();
+        }
+        held.push(stream);
+    }
+    let began = Instant::now();
+    assert!(chain.ask("www.example").await.is_good());
+    assert!(began.elapsed() < Duration::from_secs(1));
+    // Sixteen at a time have five seconds each.
+    let bound = 4 * Duration::from_secs(5);
+    let answered = tokio::time::timeout(bound, async {
+        let mut stream = TcpStream::connect(admin).await.unwrap();
+        let request = b"GET /livez HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        response
+    });
+    let answered = answered.await.unwrap();
+    assert!(answered.starts_with("HTTP/1.1 200"), "{answered}");
+    drop(held);
+}

@@ -1,8 +1,9 @@
 //! TLS listeners that let in only clients with a certificate, and sessions that are resumed.
 
+use std::num::NonZeroU8;
 use std::sync::Arc;
 
-use dotward::config::{Config, ListenTransport};
+use dotward::config::{Config, ListenTransport, Workers};
 use dotward_core::wire::RecordType;
 use dotward_faults::{Mode, TestCa};
 use rustls::pki_types::ServerName;
@@ -105,6 +106,32 @@ async fn another_ca_lets_go_of_who_is_connected_and_of_their_sessions() {
     assert!(ask(&chain, &before).await.is_err());
     let after = client(&chain, Some(&other), rustls::ALL_VERSIONS);
     assert!(ask(&chain, &after).await.is_ok());
+}
+
+#[tokio::test]
+async fn another_ca_lets_go_of_the_clients_of_every_worker() {
+    let workers = 3;
+    let chain = Chain::with(Mode::default(), |config, trust| {
+        with_client_ca(config, trust);
+        config.workers = Workers::Number(NonZeroU8::new(workers).unwrap());
+    });
+    let before = client(&chain, Some(&chain.trust.ca), rustls::ALL_VERSIONS);
+    // Each goes to the worker that has the fewest, and is answered there.
+    let mut living = Vec::new();
+    for _ in 0..2 * workers {
+        living.push(ask(&chain, &before).await.unwrap());
+    }
+    let other = TestCa::new().unwrap();
+    chain.write("ca.pem", &other.pem());
+    for mut stream in living {
+        let mut rest = Vec::new();
+        drop(within(stream.read_to_end(&mut rest)).await);
+    }
+    let after = client(&chain, Some(&other), rustls::ALL_VERSIONS);
+    for _ in 0..workers {
+        assert!(ask(&chain, &before).await.is_err());
+        assert!(ask(&chain, &after).await.is_ok());
+    }
 }
 
 #[tokio::test]
