@@ -63,8 +63,12 @@ pub(crate) async fn accept(
             }
         }
     }
-    // Who had connected before the order to stop is served, as far as it asked already. Asked of the kernel: the event loop may not know yet
-    // of who came last.
+    accept_last(&worker, listener, tls);
+}
+
+/// Who had connected before the order to stop is served, as far as it asked already. Asked of the kernel: the event loop may not know yet
+/// of who came last.
+fn accept_last(worker: &Rc<Worker>, listener: TcpListener, tls: bool) {
     let Ok(listener) = listener.into_std() else {
         return;
     };
@@ -80,7 +84,7 @@ pub(crate) async fn accept(
             .set_nonblocking(true)
             .and_then(|()| TcpStream::from_std(socket))
         {
-            Ok(socket) => welcome(&worker, socket, address, tls),
+            Ok(socket) => welcome(worker, socket, address, tls),
             Err(error) => tracing::debug!(%error, %address, "a client is let go"),
         }
     }
