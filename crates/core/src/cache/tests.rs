@@ -6,6 +6,7 @@ use crate::wire::{
     AskerEdns, Class, Flags, Name, Question, Rcode, RecordType, ReplyOptions, ResponseComposer,
     ResponseView, Transport,
 };
+use core::time::Duration;
 
 const MIB: usize = 1 << 20;
 const GROUP: GroupId = GroupId::DEFAULT;
@@ -78,7 +79,7 @@ impl Bench {
     fn store(&self, message: &[u8]) -> u32 {
         let view = ResponseView::parse(message).unwrap();
         let mut settled = Settled::default();
-        settled.settle(&view, &self.cache.config);
+        settled.settle(&view, self.cache.rules());
         let question = view.question().unwrap().to_owned();
         let asked = Asked {
             question,
@@ -297,8 +298,11 @@ fn what_may_not_be_kept_is_not() {
 #[test]
 fn floor_and_cap_are_for_data() {
     let mut bench = Bench::with(CacheConfig {
-        min_ttl: 100,
-        max_ttl: 1000,
+        rules: CacheRules {
+            min_ttl: 100,
+            max_ttl: 1000,
+            ..CacheRules::default()
+        },
         ..CacheConfig::new(MIB, [1; 16])
     });
     assert_eq!(bench.store(&address("short.example", 5)), 100);
