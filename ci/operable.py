@@ -17,6 +17,7 @@ import urllib.request
 
 from lab import namespace
 from lab.processes import Program, wait_until
+from shared_name import check_shared_name
 
 DOTWARD = os.environ["DOTWARD"]
 FAULTS = os.environ["FAULTS"]
@@ -284,6 +285,7 @@ def main():
     check_end()
     check_wire()
     check_readiness(upstream)
+    check_shared_name(sys.modules[__name__])
     print(f"{failures} checks failed" if failures else "all good")
     return 1 if failures else 0
 

@@ -256,10 +256,14 @@ impl Front {
         })
     }
 
-    /// Writes the reply to a question that could not be given to the engine because too many wait for it already.
-    pub fn refuse_overloaded(&self, request: &Request, reply: &mut Vec<u8>) {
-        let told = Failure::Overloaded.told();
-        write_error(&request.asker, told.rcode, Some(told.error), reply);
+    /// Writes the reply to a question that could not be given to the engine because too many wait for it already: what is kept past its time,
+    /// or that there is no room.
+    pub fn refuse_overloaded(&self, request: &Request, now: Moment, reply: &mut Vec<u8>) {
+        let Request { asker, group, .. } = request;
+        if !request.stale || !self.cache.answer_stale(asker, *group, now, reply) {
+            let told = Failure::Overloaded.told();
+            write_error(asker, told.rcode, Some(told.error), reply);
+        }
     }
 
     /// A reply of `octets` goes to `client` over UDP, whoever wrote it.

@@ -188,11 +188,12 @@ pub const LOCAL_ALIASES_MAX: usize = 8;
 /// Shards of the cache: each is locked alone, and with so many the workers of a large machine seldom meet.
 pub const CACHE_SHARDS_MAX: usize = 64;
 
-/// The least a shard of the cache holds: the longest answers have to fit several times.
-pub const CACHE_SHARD_OCTETS_MIN: usize = 1 << 20;
+/// The least a shard of the cache holds: its memory comes in pieces of 80 KiB, a few of which are being filled.
+pub const CACHE_SHARD_OCTETS_MIN: usize = 4 << 20;
 
-/// Answers looked at for one that has to go, before the next one goes in any case: storing takes bounded time.
-pub const CACHE_EVICTION_STEPS_MAX: u32 = 128;
+/// Segments of 80 KiB emptied for one answer in which those much asked for are spared; then they are not. Storing takes bounded time, a tenth of
+/// a millisecond.
+pub const CACHE_EMPTIED_MAX: u32 = 4;
 
 /// The longest time an answer is kept, in seconds: a day. RFC 8767 section 4 recommends at most a week; unbound's default is a day.
 pub const TTL_MAX: u32 = 86_400;

@@ -135,7 +135,7 @@ fn a_typical_answer_takes_less_than_twice_its_octets() {
     // Four addresses of a name of usual length, as most answers for which people wait.
     let name =
         |place: usize| -> Name { format!("www.host-{place:06}.example.com").parse().unwrap() };
-    let kept = cache(256);
+    let kept = cache(16);
     let region = Region::new(ALLOCATOR);
     for place in 0..ENTRIES {
         keep(&kept, &response(&name(place), 4, &[192, 0, 2, 1]));
@@ -146,12 +146,9 @@ fn a_typical_answer_takes_less_than_twice_its_octets() {
     let key = name(0).as_octets().len() + 4 + 3;
     assert_eq!(kept.stats().entries, ENTRIES);
     assert!(each <= 2 * (message + key), "{each} for {message} + {key}");
-    // What it says of itself is no less than the truth.
+    // What it says of itself is what was written to; a little more is allocated.
     let said = kept.stats().octets / ENTRIES;
-    assert!(
-        said + 8 >= each && said < each + 40,
-        "said {said}, is {each}"
-    );
+    assert!(said <= each && each < said + 32, "said {said}, is {each}");
 }
 
 fn the_bound_is_one(what: &str, count: u64, answer: impl Fn(u64) -> Vec<u8>) {

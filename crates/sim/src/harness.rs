@@ -37,7 +37,7 @@ pub enum Taken {
 }
 
 /// Times in a row that the engine may want to be called at one moment: for all the questions there may be, in its turns.
-const TURNS_AT_ONCE: usize = 2 * EXCHANGES_MAX / QUESTIONS_PER_TURN;
+pub(crate) const TURNS_AT_ONCE: usize = 2 * EXCHANGES_MAX / QUESTIONS_PER_TURN;
 
 /// The core at work.
 pub struct Harness {

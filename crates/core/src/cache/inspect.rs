@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::settle::Settled;
-use super::slot::{Slot, Traits};
+use super::slot::{Entry, Traits};
 use super::{Cache, content_of, read, traits_of, write};
 use crate::exchange::Asked;
 use crate::time::Moment;
@@ -145,7 +145,7 @@ impl Cache {
 
     /// Takes out everything at or below `suffix`, or everything; gives back how many answers that were.
     pub fn flush(&self, suffix: Option<&Name>) -> usize {
-        let gone = |slot: &Slot| {
+        let gone = |slot: Entry<'_>| {
             suffix.is_none_or(|suffix| {
                 let question = slot.question();
                 question.is_some_and(|it| name::has_suffix(it.qname(), suffix.as_octets()))
@@ -185,7 +185,7 @@ impl Cache {
         let content = content_of(&settled, traits);
         let mut store = write(&shard.store);
         let known = store.find(&key);
-        if known.is_none_or(|slot| !self.is_usable(slot, now)) {
+        if known.is_none_or(|slot| !self.is_usable(&slot, now)) {
             let stored = store.insert(&key, &content, stored);
             shard.counters.note(stored);
         }
@@ -221,7 +221,7 @@ impl Cache {
     }
 }
 
-fn kept(slot: &Slot, now: Moment) -> Option<Kept<'_>> {
+fn kept(slot: Entry<'_>, now: Moment) -> Option<Kept<'_>> {
     let kind = if slot.has(Traits::FAILURE) {
         Kind::Failure
     } else if slot.has(Traits::NEGATIVE) {

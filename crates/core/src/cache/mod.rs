@@ -20,9 +20,11 @@
 mod inspect;
 mod outcome;
 mod portable;
+mod segments;
 mod settle;
 mod shard;
 mod slot;
+mod slots;
 mod stats;
 
 use core::fmt;
@@ -48,7 +50,7 @@ pub use settle::Settled;
 pub use stats::CacheStats;
 
 use shard::Store;
-use slot::{Content, Slot, Traits};
+use slot::{Content, Entry, Slot, Traits};
 use stats::Counters;
 
 /// What a [`Cache`] works from.
@@ -207,8 +209,8 @@ impl Cache {
         if now < slot.expires() {
             return self.answer_fresh(shard, slot, asker, now, reply);
         }
-        let stale = self.is_stale(slot, now) && recursive;
-        if stale && let Some(failed) = self.failed_lately(slot, now) {
+        let stale = self.is_stale(&slot, now) && recursive;
+        if stale && let Some(failed) = self.failed_lately(&slot, now) {
             slot.touch();
             render_reply(slot.stale(STALE_TTL), asker, ReplyOrigin::ClearText, reply);
             count(&shard.counters.stale, 1);
@@ -226,14 +228,14 @@ impl Cache {
     fn answer_fresh<Q: AsQuestion>(
         &self,
         shard: &Shard,
-        slot: &Slot,
+        slot: Entry<'_>,
         asker: &Asker<Q>,
         now: Moment,
         reply: &mut Vec<u8>,
     ) -> Answered {
         let recursive = asker.flags.recursion_desired();
         if slot.has(Traits::FAILURE) {
-            if !recursive || slot.stored <= self.recovered(slot) {
+            if !recursive || slot.stored <= self.recovered(&slot) {
                 count(&shard.counters.misses, u64::from(recursive));
                 return Answered::No;
             }

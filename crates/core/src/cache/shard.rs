@@ -1,17 +1,25 @@
-//! One part of the cache: an index, slots, and who has to go when there is no room.
+//! One part of the cache: an index, slots, segments, and who has to go when there is no room.
 //!
 //! The order is S3-FIFO (Yang and others, "FIFO queues are all you need for cache eviction", SOSP 2023). What is new waits in a small queue;
 //! what was asked for again there goes on to the main queue, the rest leaves early, so that names asked for once push out nobody.
 //! Whose name was seen off not long ago goes to the main queue at once. A hit sets a counter and moves nothing, which is why readers
 //! share.
 //!
+//! A queue is a list of segments: the order in which answers came is that in which they lie. Room is made by emptying the oldest segment of a
+//! queue, which is a few hundred answers at a time; who is spared is copied to the end of the main queue. So memory is taken and given
+//! in pieces of one size, and the limit holds for what the system counts.
+//!
 //! Failures never leave the small queue: however many there are, they push out no data that is in use.
+
+use std::collections::VecDeque;
 
 use hashbrown::HashTable;
 
 use super::Key;
-use super::slot::{Content, NO_SLOT, Slot, Traits};
-use crate::limits::CACHE_EVICTION_STEPS_MAX;
+use super::segments::{Location, RECORD_MAX, SEGMENT, Segments};
+use super::slot::{Content, Entry, Slot, Traits};
+use super::slots::{PAGE, Slots};
+use crate::limits::CACHE_EMPTIED_MAX;
 use crate::time::Moment;
 
 /// The part of the octets the small queue may hold when the shard is full: one tenth.
@@ -20,48 +28,6 @@ const SMALL_SHARE: usize = 10;
 /// How often it has to be asked for again in the small queue to be kept.
 const PROMOTED_AT: u8 = 2;
 
-/// A queue of slots, first in, first out.
-#[derive(Debug)]
-struct Queue {
-    head: u32,
-    tail: u32,
-    octets: usize,
-}
-
-impl Default for Queue {
-    fn default() -> Self {
-        Self {
-            head: NO_SLOT,
-            tail: NO_SLOT,
-            octets: 0,
-        }
-    }
-}
-
-impl Queue {
-    fn push(&mut self, slots: &mut [Slot], place: u32) {
-        slots[place as usize].next = NO_SLOT;
-        if self.tail == NO_SLOT {
-            self.head = place;
-        } else {
-            slots[self.tail as usize].next = place;
-        }
-        self.tail = place;
-        self.octets += slots[place as usize].weight();
-    }
-
-    /// The oldest; its octets stay counted until the caller takes them off.
-    fn pop(&mut self, slots: &[Slot]) -> Option<u32> {
-        let place = self.head;
-        let slot = slots.get(place as usize)?;
-        self.head = slot.next;
-        if self.head == NO_SLOT {
-            self.tail = NO_SLOT;
-        }
-        Some(place)
-    }
-}
-
 /// The content of a shard, to be locked as a whole.
 #[derive(Debug)]
 pub(super) struct Store {
@@ -69,12 +35,11 @@ pub(super) struct Store {
     limit: usize,
     /// How long after it expired an answer is worth a place of its own.
     stale: core::time::Duration,
-    slots: Vec<Slot>,
+    slots: Slots,
     index: HashTable<u32>,
-    small: Queue,
-    main: Queue,
-    /// Vacant slots that stand in no queue.
-    vacant: u32,
+    segments: Segments,
+    small: VecDeque<u32>,
+    main: VecDeque<u32>,
     /// Fingerprints of what left the small queue, each at a place its hash chooses.
     ghosts: Box<[u32]>,
     entries: usize,
@@ -99,131 +64,242 @@ impl Store {
         Self {
             limit: limit.saturating_sub(fixed),
             stale,
-            slots: Vec::new(),
+            slots: Slots::default(),
             index: HashTable::new(),
-            small: Queue::default(),
-            main: Queue::default(),
-            vacant: NO_SLOT,
+            segments: Segments::default(),
+            small: VecDeque::new(),
+            main: VecDeque::new(),
             ghosts: vec![0; ghosts].into_boxed_slice(),
             entries: 0,
         }
     }
 
+    /// Octets that were written to.
     pub(super) fn octets(&self) -> usize {
-        self.small.octets + self.main.octets
+        self.segments.used() + self.slots.used() + self.index.allocation_size()
+    }
+
+    /// Octets taken from the system: what the limit is for.
+    fn held(&self) -> usize {
+        self.segments.held() + self.slots.held() + self.index.allocation_size()
     }
 
     pub(super) fn entries(&self) -> usize {
         self.entries
     }
 
-    pub(super) fn find(&self, key: &Key<'_>) -> Option<&Slot> {
-        self.place_of(key).map(|place| &self.slots[place as usize])
+    pub(super) fn find(&self, key: &Key<'_>) -> Option<Entry<'_>> {
+        let mut found = None;
+        self.index.find(key.hash, |place| {
+            let slot = self.slots.get(*place);
+            found = slot.may_match(key).then(|| self.entry_of(slot));
+            found = found.filter(|entry| entry.is_of(key));
+            found.is_some()
+        });
+        found
     }
 
     fn place_of(&self, key: &Key<'_>) -> Option<u32> {
-        let slots = &self.slots;
-        let matches = |place: &u32| slots[*place as usize].matches(key);
+        let matches = |place: &u32| {
+            let slot = self.slots.get(*place);
+            slot.may_match(key) && self.entry_of(slot).is_of(key)
+        };
         self.index.find(key.hash, matches).copied()
     }
 
+    fn entry_of<'a>(&'a self, slot: &'a Slot) -> Entry<'a> {
+        let data = self.segments.octets(slot.data);
+        Entry { slot, data }
+    }
+
     /// All there are.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Slot> {
-        self.slots.iter().filter(|slot| !slot.is_vacant())
+    pub(super) fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.slots.iter().map(|(_, slot)| self.entry_of(slot))
     }
 
     /// Stores, in place of what the key had.
     pub(super) fn insert(&mut self, key: &Key<'_>, content: &Content<'_>, now: Moment) -> Stored {
         let known = self.place_of(key);
-        let before = known.map_or(0, |place| self.slots[place as usize].weight());
-        if content.weight() > self.limit {
+        if content.data_len() > RECORD_MAX {
             known.into_iter().for_each(|place| self.remove(place));
             return Stored::default();
         }
-        if let Some(place) = known {
-            let slot = &mut self.slots[place as usize];
-            slot.fill(key, content, now);
-            let (after, main) = (slot.weight(), slot.has(Traits::MAIN));
-            let queue = if main {
-                &mut self.main
-            } else {
-                &mut self.small
-            };
-            queue.octets = queue.octets + after - before;
-            let evicted = self.make_room(0, Some(place), now);
+        let seen = self.is_ghost(key.hash);
+        let main = known.map_or(seen, |place| self.slots.get(place).has(Traits::MAIN));
+        let main = main && content.traits & Traits::FAILURE == 0;
+        let evicted = self.make_room(content.data_len(), main, now);
+        if !self.has_room(content.data_len(), main) {
+            known.into_iter().for_each(|place| self.remove(place));
             return Stored {
-                stored: true,
+                stored: false,
                 evicted,
             };
         }
-        let evicted = self.make_room(content.weight(), None, now);
-        let place = self.vacant_place();
-        let seen = content.traits & Traits::FAILURE == 0 && self.take_ghost(key.hash);
-        let slot = &mut self.slots[place as usize];
-        slot.reset();
-        slot.fill(key, content, now);
-        if seen {
-            slot.set_main();
-            self.main.push(&mut self.slots, place);
-        } else {
-            self.small.push(&mut self.slots, place);
-        }
-        let slots = &self.slots;
-        let rehash = |place: &u32| slots[*place as usize].hash;
-        self.index.insert_unique(key.hash, place, rehash);
-        self.entries += 1;
+        // It may have had to go itself.
+        let place = match self.place_of(key) {
+            Some(place) => place,
+            None => self.new_place(key),
+        };
+        let segment = self.tail(main, content.data_len());
+        let data = self.segments.append(segment, place, content);
+        let slot = self.slots.get_mut(place);
+        slot.fill(key, content, data, now);
+        slot.set_main(main);
         Stored {
             stored: true,
             evicted,
         }
     }
 
-    fn vacant_place(&mut self) -> u32 {
-        if let Some(slot) = self.slots.get(self.vacant as usize) {
-            return core::mem::replace(&mut self.vacant, slot.next);
-        }
-        if self.slots.len() == self.slots.capacity() {
-            // By an eighth: doubling would leave half of a full table unused.
-            self.slots.reserve_exact((self.slots.len() / 8).max(8));
-        }
-        self.slots.push(Slot::default());
-        u32::try_from(self.slots.len() - 1).unwrap_or(NO_SLOT)
+    fn new_place(&mut self, key: &Key<'_>) -> u32 {
+        self.take_ghost(key.hash);
+        let place = self.slots.take();
+        let slot = self.slots.get_mut(place);
+        slot.reset();
+        slot.hash = key.hash;
+        let slots = &self.slots;
+        let rehash = |place: &u32| slots.get(*place).hash;
+        self.index.insert_unique(key.hash, place, rehash);
+        self.entries += 1;
+        place
     }
 
-    /// Takes out an answer. Its slot stays in its queue until it comes to the front.
-    fn remove(&mut self, place: u32) {
-        let slot = &mut self.slots[place as usize];
-        let (hash, weight) = (slot.hash, slot.weight());
-        let queue = if slot.has(Traits::MAIN) {
+    fn queue(&mut self, main: bool) -> &mut VecDeque<u32> {
+        if main {
             &mut self.main
         } else {
             &mut self.small
-        };
-        slot.clear();
-        // What is left of it still takes its place.
-        queue.octets = queue.octets - weight + slot.weight();
+        }
+    }
+
+    /// The last segment of a queue, with room for so many octets.
+    fn tail(&mut self, main: bool, len: usize) -> u32 {
+        let last = self.queue(main).back().copied();
+        if let Some(last) = last.filter(|last| self.segments.fits(*last, len)) {
+            return last;
+        }
+        let new = self.segments.take();
+        self.queue(main).push_back(new);
+        new
+    }
+
+    /// Octets that have to be taken from the system for one more answer.
+    fn wanted(&mut self, len: usize, main: bool) -> usize {
+        let last = self.queue(main).back().copied();
+        let fits = last.is_some_and(|last| self.segments.fits(last, len));
+        let segment = usize::from(!fits && self.segments.spares() == 0) * SEGMENT;
+        let page = usize::from(!self.slots.has_room()) * PAGE;
+        let full = self.index.len() == self.index.capacity();
+        segment + page + usize::from(full) * self.index.allocation_size()
+    }
+
+    fn has_room(&mut self, len: usize, main: bool) -> bool {
+        self.held() + self.wanted(len, main) <= self.limit
+    }
+
+    /// Empties segments until one more answer fits. One segment is left for those that are spared to be copied to.
+    fn make_room(&mut self, len: usize, main: bool, now: Moment) -> u64 {
+        let (mut evicted, mut emptied) = (0, 0);
+        while self.held() + self.wanted(len, main) + SEGMENT > self.limit {
+            // What is spare may be wanted as a page.
+            if self.segments.spares() > 1 && self.segments.give_back() {
+                continue;
+            }
+            let small = self.small.len() * SEGMENT > self.limit / SMALL_SHARE;
+            let from_small = (small && self.small.len() > 1) || self.main.is_empty();
+            let Some(segment) = self.queue(!from_small).pop_front() else {
+                break;
+            };
+            let spare = emptied < CACHE_EMPTIED_MAX;
+            evicted += self.empty(segment, from_small, spare, now);
+            emptied += 1;
+        }
+        evicted
+    }
+
+    /// Ends what lies in a segment that stands in no queue any more, but for what is spared.
+    fn empty(&mut self, segment: u32, from_small: bool, spare: bool, now: Moment) -> u64 {
+        let (mut evicted, mut at) = (0, 0);
+        while let Some((place, data, next)) = self.segments.record(segment, at) {
+            at = next;
+            let slot = self.slots.get_if(place).filter(|slot| slot.data == data);
+            let Some(slot) = slot else {
+                continue;
+            };
+            let over = slot.has(Traits::FAILURE) || slot.expires() + self.stale <= now;
+            let wanted = slot.frequency() >= if from_small { PROMOTED_AT } else { 1 };
+            let hash = slot.hash;
+            if spare && wanted && !over && self.keep(place, data, from_small) {
+                continue;
+            }
+            if from_small && !over {
+                self.note_ghost(hash);
+            }
+            self.remove(place);
+            evicted += 1;
+        }
+        self.segments.release(segment);
+        self.shrink_index();
+        evicted
+    }
+
+    /// Copies an answer to the end of the main queue. `false` when there is no room to.
+    fn keep(&mut self, place: u32, data: Location, from_small: bool) -> bool {
+        let len = data.len as usize;
+        let last = self.main.back().copied();
+        let fits = last.is_some_and(|last| self.segments.fits(last, len));
+        if !fits && self.segments.spares() == 0 && self.held() + SEGMENT > self.limit {
+            return false;
+        }
+        let segment = self.tail(true, len);
+        let moved = self.segments.move_to(segment, place, data);
+        let slot = self.slots.get_mut(place);
+        slot.data = moved;
+        let frequency = slot.frequency();
+        slot.set_frequency(if from_small {
+            0
+        } else {
+            frequency.saturating_sub(1)
+        });
+        slot.set_main(true);
+        true
+    }
+
+    /// Takes out an answer. Its octets stay where they are until their segment is emptied.
+    fn remove(&mut self, place: u32) {
+        let hash = self.slots.get(place).hash;
         if let Ok(entry) = self.index.find_entry(hash, |other| *other == place) {
             entry.remove();
         }
+        self.slots.give_back(place);
         self.entries -= 1;
+    }
+
+    /// An index for many more than there are is room for nothing.
+    fn shrink_index(&mut self) {
+        if self.index.capacity() / 8 > self.entries.max(64) {
+            let slots = &self.slots;
+            let rehash = |place: &u32| slots.get(*place).hash;
+            self.index.shrink_to(2 * self.entries, rehash);
+        }
     }
 
     /// Removes what the key had, when that is data past its time.
     pub(super) fn remove_past(&mut self, key: &Key<'_>, now: Moment) {
         let place = self.place_of(key);
-        if let Some(place) = place.filter(|place| self.slots[*place as usize].is_past(now)) {
+        if let Some(place) = place.filter(|place| self.slots.get(*place).is_past(now)) {
             self.remove(place);
         }
     }
 
     /// Removes all that `gone` says; gives back how many.
-    pub(super) fn remove_if(&mut self, gone: impl Fn(&Slot) -> bool) -> usize {
+    pub(super) fn remove_if(&mut self, gone: impl Fn(Entry<'_>) -> bool) -> usize {
         let before = self.entries;
-        for place in 0..self.slots.len() {
-            let slot = &self.slots[place];
-            if !slot.is_vacant() && gone(slot) {
-                self.remove(u32::try_from(place).unwrap_or(NO_SLOT));
-            }
+        let going = self.slots.iter();
+        let going = going.filter(|(_, slot)| gone(self.entry_of(slot)));
+        let places: Vec<u32> = going.map(|(place, _)| place).collect();
+        for place in places {
+            self.remove(place);
         }
         if self.entries == 0 {
             *self = Self {
@@ -233,67 +309,6 @@ impl Store {
             };
         }
         before - self.entries
-    }
-
-    /// Lets go until `octets` more fit. `kept` stays, whatever its turn.
-    fn make_room(&mut self, octets: usize, kept: Option<u32>, now: Moment) -> u64 {
-        let mut evicted = 0;
-        let mut steps = 0;
-        while self.octets() + octets > self.limit {
-            let small = self.small.octets > self.limit / SMALL_SHARE;
-            let from_small = small || self.main.head == NO_SLOT;
-            let queue = if from_small {
-                &mut self.small
-            } else {
-                &mut self.main
-            };
-            let Some(place) = queue.pop(&self.slots) else {
-                break;
-            };
-            let slot = &mut self.slots[place as usize];
-            queue.octets -= slot.weight();
-            steps += 1;
-            let over = slot.has(Traits::FAILURE) || slot.expires() + self.stale <= now;
-            let frequency = slot.frequency();
-            let spared = steps < CACHE_EVICTION_STEPS_MAX
-                && !over
-                && frequency >= if from_small { PROMOTED_AT } else { 1 };
-            if slot.is_vacant() {
-                self.give_back(place);
-            } else if spared || kept == Some(place) {
-                slot.set_frequency(if from_small {
-                    0
-                } else {
-                    frequency.saturating_sub(1)
-                });
-                slot.set_main();
-                self.main.push(&mut self.slots, place);
-            } else {
-                if from_small && !over {
-                    let hash = slot.hash;
-                    self.note_ghost(hash);
-                }
-                self.evict(place);
-                evicted += 1;
-            }
-        }
-        evicted
-    }
-
-    /// Ends an answer that stands in no queue any more.
-    fn evict(&mut self, place: u32) {
-        let slot = &mut self.slots[place as usize];
-        let hash = slot.hash;
-        slot.clear();
-        if let Ok(entry) = self.index.find_entry(hash, |other| *other == place) {
-            entry.remove();
-        }
-        self.entries -= 1;
-        self.give_back(place);
-    }
-
-    fn give_back(&mut self, place: u32) {
-        self.slots[place as usize].next = core::mem::replace(&mut self.vacant, place);
     }
 
     fn ghost(&mut self, hash: u64) -> (&mut u32, u32) {
@@ -307,12 +322,15 @@ impl Store {
         *ghost = fingerprint;
     }
 
-    fn take_ghost(&mut self, hash: u64) -> bool {
+    fn is_ghost(&mut self, hash: u64) -> bool {
         let (ghost, fingerprint) = self.ghost(hash);
-        let known = *ghost == fingerprint;
-        if known {
+        *ghost == fingerprint
+    }
+
+    fn take_ghost(&mut self, hash: u64) {
+        let (ghost, fingerprint) = self.ghost(hash);
+        if *ghost == fingerprint {
             *ghost = 0;
         }
-        known
     }
 }

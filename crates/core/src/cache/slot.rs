@@ -1,29 +1,33 @@
 //! One kept answer: 64 octets beside its message, so that a look-up touches an index, one cache line, and the message.
+//!
+//! A [`Slot`] is what is known of an answer without its octets, an [`Entry`] both.
 
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use super::Key;
+use super::segments::Location;
 use super::settle::Layout;
 use crate::time::Moment;
 use crate::wire::edns::{EdeCode, ExtendedError};
 use crate::wire::{Canonical, HEADER_LEN, Header, QuestionRef, Rcode, ReplyOrigin, Ttls};
 
-/// An answer and what is known of it. Vacant when `data` is empty.
+/// What is known of an answer. Vacant when it has no octets.
 ///
-/// `data` holds the offsets of the TTLs, the message up to its last relayed record, and behind it the extended error: its code and its
+/// Its octets are the offsets of the TTLs, the message up to its last relayed record, and behind it the extended error: its code and its
 /// text.
 #[derive(Debug, Default)]
-#[repr(align(64))]
+#[repr(align(16))]
 pub(super) struct Slot {
     pub(super) hash: u64,
-    data: Box<[u8]>,
+    /// Where its octets are.
+    pub(super) data: Location,
     /// When it was stored.
     pub(super) stored: Moment,
     /// When a refresh of it failed last; zero: never.
     failed: AtomicU64,
     /// How long it is fresh, in seconds.
     pub(super) lifetime: u32,
-    /// The next one of the queue it stands in, or of the vacant ones.
+    /// The next one of the vacant ones.
     pub(super) next: u32,
     layout: Layout,
     ttls: u16,
@@ -37,7 +41,7 @@ pub(super) struct Slot {
     hits: AtomicU8,
 }
 
-/// The end of a queue, or no slot.
+/// No slot.
 pub(super) const NO_SLOT: u32 = u32::MAX;
 
 /// Times asked for that are told apart.
@@ -55,7 +59,7 @@ impl Traits {
     pub(super) const CLEAR_TEXT: u8 = 4;
     pub(super) const NEGATIVE: u8 = 8;
     pub(super) const FAILURE: u8 = 16;
-    /// It stands in the main queue.
+    /// It lies in the main queue.
     pub(super) const MAIN: u8 = 32;
 }
 
@@ -72,69 +76,60 @@ pub(super) struct Content<'a> {
 }
 
 impl Content<'_> {
-    fn data_len(&self) -> usize {
+    pub(super) fn data_len(&self) -> usize {
         let error = self.error.map_or(0, |error| 2 + error.text.len());
         2 * self.ttls.len() + self.message.len() + error
     }
 
-    fn data(&self) -> Box<[u8]> {
-        let mut data = Vec::with_capacity(self.data_len());
-        data.extend_from_slice(self.ttls.as_flattened());
-        data.extend_from_slice(self.message);
-        if let Some(error) = self.error {
-            data.extend_from_slice(&error.code.0.to_be_bytes());
-            data.extend_from_slice(error.text.as_bytes());
+    /// Writes the octets into `to`, which has room for exactly so many.
+    pub(super) fn write(&self, to: &mut [u8]) {
+        let (ttls, rest) = to.split_at_mut(2 * self.ttls.len());
+        ttls.copy_from_slice(self.ttls.as_flattened());
+        let (message, rest) = rest.split_at_mut(self.message.len());
+        message.copy_from_slice(self.message);
+        if let (Some(error), Some((code, text))) = (self.error, rest.split_first_chunk_mut::<2>()) {
+            *code = error.code.0.to_be_bytes();
+            text.copy_from_slice(error.text.as_bytes());
         }
-        data.into_boxed_slice()
     }
-
-    /// Octets the slot will take with all that belongs to it.
-    pub(super) fn weight(&self) -> usize {
-        weight(self.data_len())
-    }
-}
-
-/// Octets of a slot in a table that grows by an eighth, and of its place in the index at the worst load.
-const SLOT_OCTETS: usize = size_of::<Slot>() / 8 * 9 + 12;
-
-/// What `data_len` octets cost: allocators round up and keep a word of their own.
-fn weight(data_len: usize) -> usize {
-    SLOT_OCTETS + (data_len + 8).next_multiple_of(16).max(32)
 }
 
 impl Slot {
-    pub(super) fn fill(&mut self, key: &Key<'_>, content: &Content<'_>, now: Moment) {
+    pub(super) fn fill(
+        &mut self,
+        key: &Key<'_>,
+        content: &Content<'_>,
+        data: Location,
+        now: Moment,
+    ) {
         self.hash = key.hash;
-        self.data = content.data();
+        self.data = data;
         self.stored = now;
         *self.failed.get_mut() = 0;
         self.lifetime = content.lifetime;
         self.layout = content.layout;
         self.ttls = u16::try_from(content.ttls.len()).unwrap_or(u16::MAX);
         self.group = key.group;
-        self.traits = (self.traits & Traits::MAIN) | content.traits | key.traits();
+        self.traits = content.traits | key.traits();
         self.failures = content.failures;
         *self.hits.get_mut() = 0;
     }
 
     pub(super) fn clear(&mut self) {
-        self.data = Box::default();
+        self.data = Location::default();
     }
 
     pub(super) fn is_vacant(&self) -> bool {
-        self.data.is_empty()
-    }
-
-    pub(super) fn weight(&self) -> usize {
-        weight(self.data.len())
+        self.data.len == 0
     }
 
     pub(super) fn has(&self, bit: u8) -> bool {
         self.traits & bit != 0
     }
 
-    pub(super) fn set_main(&mut self) {
-        self.traits |= Traits::MAIN;
+    pub(super) fn set_main(&mut self, main: bool) {
+        self.traits &= !Traits::MAIN;
+        self.traits |= u8::from(main) * Traits::MAIN;
     }
 
     pub(super) fn reset(&mut self) {
@@ -142,80 +137,14 @@ impl Slot {
         *self.frequency.get_mut() = 0;
     }
 
-    /// Whether it answers the question of `key`. Compared in full: two questions may have one hash.
-    pub(super) fn matches(&self, key: &Key<'_>) -> bool {
+    /// Whether all but the question itself is that of `key`; two questions may have one hash.
+    pub(super) fn may_match(&self, key: &Key<'_>) -> bool {
         const KEY: u8 = Traits::DNSSEC_OK | Traits::CHECKING_DISABLED;
-        self.hash == key.hash
-            && self.group == key.group
-            && self.traits & KEY == key.traits()
-            && self
-                .question()
-                .is_some_and(|question| question.same_as(key.question))
+        self.hash == key.hash && self.group == key.group && self.traits & KEY == key.traits()
     }
 
     pub(super) fn group(&self) -> u16 {
         self.group
-    }
-
-    fn ttls(&self) -> &[[u8; 2]] {
-        let octets = self.data.get(..2 * usize::from(self.ttls));
-        octets.unwrap_or_default().as_chunks::<2>().0
-    }
-
-    /// The message, without a TTL changed.
-    pub(super) fn message(&self) -> &[u8] {
-        let start = 2 * usize::from(self.ttls);
-        let end = start + usize::from(self.layout.additionals_end);
-        self.data.get(start..end).unwrap_or_default()
-    }
-
-    pub(super) fn question(&self) -> Option<QuestionRef<'_>> {
-        let octets = self.message();
-        QuestionRef::from_octets(octets.get(HEADER_LEN..self.layout.records_at.into())?)
-    }
-
-    pub(super) fn error(&self) -> Option<ExtendedError<'_>> {
-        let start = 2 * usize::from(self.ttls) + usize::from(self.layout.additionals_end);
-        let (code, text) = self.data.get(start..)?.split_first_chunk::<2>()?;
-        Some(ExtendedError {
-            code: EdeCode(u16::from_be_bytes(*code)),
-            text: core::str::from_utf8(text).unwrap_or_default(),
-        })
-    }
-
-    /// What a reply within its lifetime is rendered from.
-    pub(super) fn fresh(&self, now: Moment) -> Canonical<'_> {
-        let by = u32::try_from(now.since(self.stored).as_secs()).unwrap_or(u32::MAX);
-        let at = self.ttls();
-        self.canonical(Ttls::Lowered { at, by }, self.error())
-    }
-
-    /// What a reply past its lifetime is rendered from.
-    pub(super) fn stale(&self, ttl: u32) -> Canonical<'_> {
-        let code = if self.rcode() == Rcode::NXDOMAIN {
-            EdeCode::STALE_NXDOMAIN
-        } else {
-            EdeCode::STALE_ANSWER
-        };
-        let error = ExtendedError { code, text: "" };
-        let at = self.ttls();
-        self.canonical(Ttls::Fixed { at, ttl }, Some(error))
-    }
-
-    fn canonical<'a>(&'a self, ttls: Ttls<'a>, error: Option<ExtendedError<'a>>) -> Canonical<'a> {
-        let message = self.message();
-        let header = Header::parse(message);
-        Canonical {
-            message,
-            flags: header.map(|header| header.flags).unwrap_or_default(),
-            rcode: self.rcode(),
-            error,
-            records_at: self.layout.records_at.into(),
-            authorities_end: self.layout.authorities_end.into(),
-            additionals_end: self.layout.additionals_end.into(),
-            counts: header.map(|header| header.counts()).unwrap_or_default(),
-            ttls,
-        }
     }
 
     pub(super) fn rcode(&self) -> Rcode {
@@ -290,6 +219,90 @@ impl Slot {
         self.failed
             .compare_exchange(from, to, relaxed, relaxed)
             .is_ok()
+    }
+}
+
+/// An answer that is kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry<'a> {
+    pub(super) slot: &'a Slot,
+    pub(super) data: &'a [u8],
+}
+
+impl core::ops::Deref for Entry<'_> {
+    type Target = Slot;
+
+    fn deref(&self) -> &Slot {
+        self.slot
+    }
+}
+
+impl<'a> Entry<'a> {
+    /// Whether it is of the very question of `key`. Compared in full.
+    pub(super) fn is_of(&self, key: &Key<'_>) -> bool {
+        let question = self.question();
+        question.is_some_and(|question| question.same_as(key.question))
+    }
+
+    fn ttls(&self) -> &'a [[u8; 2]] {
+        let octets = self.data.get(..2 * usize::from(self.slot.ttls));
+        octets.unwrap_or_default().as_chunks::<2>().0
+    }
+
+    /// The message, without a TTL changed.
+    pub(super) fn message(&self) -> &'a [u8] {
+        let start = 2 * usize::from(self.slot.ttls);
+        let end = start + usize::from(self.slot.layout.additionals_end);
+        self.data.get(start..end).unwrap_or_default()
+    }
+
+    pub(super) fn question(&self) -> Option<QuestionRef<'a>> {
+        let octets = self.message();
+        QuestionRef::from_octets(octets.get(HEADER_LEN..self.slot.layout.records_at.into())?)
+    }
+
+    pub(super) fn error(&self) -> Option<ExtendedError<'a>> {
+        let start = 2 * usize::from(self.slot.ttls) + usize::from(self.slot.layout.additionals_end);
+        let (code, text) = self.data.get(start..)?.split_first_chunk::<2>()?;
+        Some(ExtendedError {
+            code: EdeCode(u16::from_be_bytes(*code)),
+            text: core::str::from_utf8(text).unwrap_or_default(),
+        })
+    }
+
+    /// What a reply within its lifetime is rendered from.
+    pub(super) fn fresh(&self, now: Moment) -> Canonical<'a> {
+        let by = u32::try_from(now.since(self.slot.stored).as_secs()).unwrap_or(u32::MAX);
+        let at = self.ttls();
+        self.canonical(Ttls::Lowered { at, by }, self.error())
+    }
+
+    /// What a reply past its lifetime is rendered from.
+    pub(super) fn stale(&self, ttl: u32) -> Canonical<'a> {
+        let code = if self.rcode() == Rcode::NXDOMAIN {
+            EdeCode::STALE_NXDOMAIN
+        } else {
+            EdeCode::STALE_ANSWER
+        };
+        let error = ExtendedError { code, text: "" };
+        let at = self.ttls();
+        self.canonical(Ttls::Fixed { at, ttl }, Some(error))
+    }
+
+    fn canonical(&self, ttls: Ttls<'a>, error: Option<ExtendedError<'a>>) -> Canonical<'a> {
+        let message = self.message();
+        let header = Header::parse(message);
+        Canonical {
+            message,
+            flags: header.map(|header| header.flags).unwrap_or_default(),
+            rcode: self.rcode(),
+            error,
+            records_at: self.slot.layout.records_at.into(),
+            authorities_end: self.slot.layout.authorities_end.into(),
+            additionals_end: self.slot.layout.additionals_end.into(),
+            counts: header.map(|header| header.counts()).unwrap_or_default(),
+            ttls,
+        }
     }
 }
 

@@ -448,8 +448,8 @@ fn the_bound_holds_in_whatever_order_things_come() {
     }
     let stats = bench.cache.stats();
     assert!(stats.evictions > 10_000, "{stats:?}");
-    // Nothing is left unused: it is full but for one answer of the largest kind in each of its two parts.
-    assert!(stats.octets > stats.limit - 160_000, "{stats:?}");
+    // Little is left unused: one segment is left free, and one of each queue and a page of slots are being filled.
+    assert!(stats.octets > stats.limit - 4 * 81_920, "{stats:?}");
 }
 
 #[test]

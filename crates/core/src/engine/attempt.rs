@@ -176,7 +176,9 @@ impl<C> Engine<C> {
         });
         let (_, oldest) = silent.min()?;
         // It goes before its time to be doubted has come, and so may every one after it; all of them silent say as much.
-        self.handle_upstream_silence(upstream, now);
+        if !self.is_aside(upstream, false) {
+            self.handle_upstream_silence(upstream, now);
+        }
         // Its questions move, and may open the new connection themselves.
         self.close(oldest, CloseReason::Silent, now);
         self.connection_for(id, upstream, now)

@@ -246,8 +246,11 @@ impl<C> Engine<C> {
         if exchange.signed().is_some() {
             return;
         }
+        // A truncated answer is none to keep, and no failure either.
+        if held.is_some_and(|held| held.truncated) {
+            return;
+        }
         let held = held.and_then(|held| ResponseView::parse(&held.message).ok());
-        let held = held.filter(|held| !held.header().flags.truncated());
         let asked = &exchange.asked;
         match (held, failure) {
             (Some(held), _) => {

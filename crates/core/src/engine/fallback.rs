@@ -1,7 +1,7 @@
 //! Who is asked when nobody of a question's group can answer: the group's fallback, once, if it has one.
 //!
 //! That is so when the group has nowhere left to send the question, when all it says is that it failed or refuses, and when it has been
-//! silent for [`FALLBACK_AFTER`]. What is under way in the group goes on, and the first answer wins.
+//! silent for [`FALLBACK_AFTER`]. An answer that was cut short is an answer, though the whole of it cannot be had. What is under way in the group goes on, and the first answer wins.
 //!
 //! Deliberately absent: falling back early. The answer of another group to the name of a private zone is mostly a wrong one, so a
 //! group that is merely slow is waited for.
@@ -20,7 +20,8 @@ impl<C> Engine<C> {
             return false;
         };
         let group = self.groups.get(exchange.group.0);
-        let Some(fallback) = group.and_then(|group| group.fallback) else {
+        let fallback = group.and_then(|group| group.fallback);
+        let Some(fallback) = fallback.filter(|_| !exchange.holds_truncated()) else {
             return false;
         };
         exchange.fall_back(fallback) && self.send(id, Among::Any, now)

@@ -9,7 +9,7 @@ use super::Engine;
 use super::event::Event;
 use crate::limits::{GROWTH_PAUSE, KEEP_WARM_IDLE_MIN};
 use crate::time::Moment;
-use crate::upstream::{CloseReason, Connection, ConnectionId, UpstreamId};
+use crate::upstream::{CloseReason, Connection, ConnectionId, Protocol, UpstreamId};
 
 /// How a connection ended.
 pub(super) struct End {
@@ -32,8 +32,8 @@ pub(super) struct End {
 impl End {
     /// Whether nothing was reached. ICMP tells of a datagram what a dial tells of a stream.
     fn is_unreached(&self) -> bool {
-        let icmp = self.datagram && self.reason != CloseReason::Silent;
-        self.reason.is_failure() && (!self.was_ready || icmp)
+        let icmp = matches!(self.reason, CloseReason::Refused | CloseReason::Unreachable);
+        self.reason.is_failure() && (!self.was_ready || (self.datagram && icmp))
     }
 
     /// Whether it was opened in vain, and the next one is likely to be as well.
@@ -48,10 +48,11 @@ impl End {
         self.was_ready && self.unanswered == 0 && self.answered > 0 && peers
     }
 
-    /// Whether it was open, asked, and good for nothing.
+    /// Whether it was open, asked, and good for nothing. Not so when a datagram was written by somebody else.
     fn is_silent(&self) -> bool {
         let asked = self.was_ready && self.answered == 0 && self.unanswered > 0;
-        asked && self.reason.is_failure()
+        let forged = self.datagram && self.reason == CloseReason::Misbehaved;
+        asked && self.reason.is_failure() && !forged
     }
 }
 
@@ -67,15 +68,22 @@ impl<C> Engine<C> {
                 state.warmth.handle_served();
             }
         }
-        if end.reason == CloseReason::NoResources {
+        let aside = self.is_aside(upstream, end.datagram);
+        if end.reason == CloseReason::NoResources || (aside && end.is_unreached()) {
             self.pause_growth(upstream, now);
         } else if end.is_unreached() {
             self.handle_dial_failed(upstream, end.endpoint, end.reason, now);
         } else if end.is_idle() {
             self.learn_idle_limit(upstream, end.idle, now);
-        } else if end.is_silent() {
+        } else if end.is_silent() && !aside {
             self.handle_upstream_silence(upstream, now);
         }
+    }
+
+    /// Whether a connection, or one `datagram`, is a stream to an upstream for datagrams: what it cannot do says nothing about those.
+    pub(super) fn is_aside(&self, upstream: UpstreamId, datagram: bool) -> bool {
+        let state = self.upstreams.get(upstream.0);
+        !datagram && state.is_some_and(|state| state.protocol == Protocol::Udp)
     }
 
     fn handle_dial_failed(

@@ -180,8 +180,10 @@ impl<C> Engine<C> {
             return;
         };
         connection.set_doubted();
-        let upstream = connection.upstream;
-        self.handle_upstream_silence(upstream, now);
+        let (upstream, datagram) = (connection.upstream, connection.is_datagram());
+        if !self.is_aside(upstream, datagram) {
+            self.handle_upstream_silence(upstream, now);
+        }
     }
 
     /// A dial is slow: a second address, of the other family if there is one, is tried beside it (RFC 8305).

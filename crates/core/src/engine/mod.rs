@@ -173,15 +173,19 @@ impl<C> Engine<C> {
         if let Some(oldest) = self.exchanges.oldest_in_the_way(&request, now) {
             self.shed(oldest, now);
         }
+        let kept_of = request.stale.then_some(request.group);
         match self.exchanges.join(request, client, now) {
             Joined::Began(id) => self.begin(id, now),
             Joined::Waits => self.cache.note_coalesced(),
             Joined::Full(asker, client) => {
                 self.counts.overloaded += 1;
-                let told = Failure::Overloaded.told();
-                let (replies, scratch) = (&mut self.replies, &mut self.scratch);
-                write_error(&asker, told.rcode, Some(told.error), scratch);
-                replies.push(client, scratch);
+                let (cache, scratch) = (&self.cache, &mut self.scratch);
+                let given = |group| cache.answer_stale(&asker, group, now, scratch);
+                if !kept_of.is_some_and(given) {
+                    let told = Failure::Overloaded.told();
+                    write_error(&asker, told.rcode, Some(told.error), &mut self.scratch);
+                }
+                self.replies.push(client, &self.scratch);
             }
         }
     }

@@ -112,6 +112,9 @@ impl<C> Engine<C> {
         let overtook = exchange.hedged_on.is_some_and(|slow| slow != connection);
         let origin = self.origin_of(attempt.upstream);
         if response.header().flags.truncated() && self.asks_over_stream(exchange_id, attempt, now) {
+            if let Some(exchange) = self.exchanges.get_mut(exchange_id) {
+                exchange.hold(response, origin);
+            }
             return;
         }
         if self.asks_without_edns(exchange_id, attempt, response, now) {
@@ -142,17 +145,17 @@ impl<C> Engine<C> {
     }
 
     /// Asks the same upstream over a stream after a truncated datagram. `false` when it was asked over a stream already, or cannot
-    /// be.
+    /// be: none could be opened a moment ago.
     fn asks_over_stream(&mut self, id: ExchangeId, attempt: Attempt, now: Moment) -> bool {
         let upstream = attempt.upstream;
-        let datagrams = self
-            .upstreams
-            .get(upstream.0)
-            .is_some_and(|u| u.protocol == Protocol::Udp);
+        let streams = self.upstreams.get(upstream.0).is_some_and(|state| {
+            let some = !state.connections.is_empty() || now >= state.grow_after;
+            state.protocol == Protocol::Udp && some
+        });
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return false;
         };
-        if !datagrams || exchange.needs_stream {
+        if !streams || exchange.needs_stream {
             return false;
         }
         exchange.needs_stream = true;

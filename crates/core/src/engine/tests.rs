@@ -112,6 +112,10 @@ impl Bench {
     }
 
     fn ask_group(&mut self, client: u32, name: &str, group: GroupId) {
+        self.ask_as(client, name, group, Transport::Udp);
+    }
+
+    fn ask_as(&mut self, client: u32, name: &str, group: GroupId, transport: Transport) {
         let asker = Asker {
             id: u16::try_from(client).unwrap(),
             flags: Flags::NONE.with_recursion_desired(true),
@@ -121,7 +125,7 @@ impl Bench {
                 dnssec_ok: false,
             }),
             options: crate::wire::ReplyOptions::NONE,
-            transport: Transport::Udp,
+            transport,
         };
         let request = Request {
             asker,

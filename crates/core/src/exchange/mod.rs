@@ -121,6 +121,7 @@ impl Tried {
 pub(crate) struct Held {
     pub(crate) message: Box<[u8]>,
     pub(crate) origin: ReplyOrigin,
+    pub(crate) truncated: bool,
 }
 
 /// One question on its way.
@@ -148,7 +149,7 @@ pub(crate) struct Exchange<C> {
     signed: Option<SignedQuery>,
     /// A response that is an answer, but a poor one: kept in case nobody has a better.
     held: Option<Held>,
-    /// Whether it has to go over a stream: a client asked over one, or a datagram was truncated or disputed.
+    /// Whether it has to go over a stream: a datagram was truncated or disputed, or is nothing for a signed query.
     pub(crate) needs_stream: bool,
     /// Whether a message came that should have been the response and was not.
     pub(crate) disputed: bool,
@@ -168,8 +169,10 @@ impl<C> Exchange<C> {
         source: Source,
         now: Moment,
     ) -> Self {
-        let needs_stream =
-            transport != Transport::Udp || signed.as_ref().is_some_and(SignedQuery::needs_stream);
+        // What its client signed and sent over a stream may be about more than fits into a datagram.
+        let needs_stream = signed
+            .as_ref()
+            .is_some_and(|it| it.needs_stream() || transport != Transport::Udp);
         Self {
             key,
             group: asked.group,
@@ -344,12 +347,21 @@ impl<C> Exchange<C> {
         tried.failed_dials = tried.failed_dials.saturating_add(u8::from(failed));
     }
 
-    /// Keeps the first poor response.
+    /// Keeps the first poor response, but rather one that was only cut short.
     pub(crate) fn hold(&mut self, response: &ResponseView<'_>, origin: ReplyOrigin) {
-        self.held.get_or_insert_with(|| Held {
-            message: response.message().into(),
-            origin,
-        });
+        let truncated = response.header().flags.truncated();
+        if !self.holds_truncated() && (self.held.is_none() || truncated) {
+            self.held = Some(Held {
+                message: response.message().into(),
+                origin,
+                truncated,
+            });
+        }
+    }
+
+    /// Whether an answer that was cut short is held: somebody has the whole of it.
+    pub(crate) fn holds_truncated(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.truncated)
     }
 
     /// Puts back what [`Exchange::take_held`] took.

@@ -112,7 +112,7 @@ pub(crate) enum Accepted<'a, T> {
         /// Who waits.
         owner: Option<T>,
     },
-    /// An ID that is not in flight.
+    /// An ID that is not in flight, or a datagram without one.
     Stray,
     /// Not DNS, or one mismatch too many: the connection cannot be trusted to keep answers apart.
     Misbehaved,
@@ -371,7 +371,11 @@ impl<T: Copy + Ord> Connection<T> {
     /// Judges one message from the upstream.
     pub(crate) fn accept<'a>(&mut self, message: &'a [u8]) -> Accepted<'a, T> {
         let Some(header) = Header::parse(message) else {
-            return Accepted::Misbehaved;
+            // Anybody who guesses the port can send a datagram (RFC 5452 section 9.1).
+            return match self.protocol {
+                Protocol::Udp => Accepted::Stray,
+                Protocol::Tls | Protocol::Tcp => Accepted::Misbehaved,
+            };
         };
         let Some(slot) = self.in_flight.find(header.id) else {
             return Accepted::Stray;

@@ -110,7 +110,7 @@ pub(super) fn hand_over(
         refused += 1;
         near.counters.shed.add(1);
         let mut reply = mem::take(&mut near.reply);
-        near.front.refuse_overloaded(&request, &mut reply);
+        near.front.refuse_overloaded(&request, now, &mut reply);
         near.deliver(to, &reply, now);
         near.reply = reply;
     }

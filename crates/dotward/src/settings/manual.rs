@@ -76,7 +76,8 @@ strategy = \"ordered\"
   the general upstreams are asked then: after the route's own have failed, refused, or been silent for a second. NXDOMAIN is an answer.
 * What is asked: local records first, then routes, then special-use names, then the general upstreams. So a route for
   `local` or `192.168.0.0/16` is all it takes to have those names asked there; `privacy.forward_special` sends them to the general upstreams.
-* Without encryption each query has a socket and a random port of its own; a truncated answer is asked for again over TCP.
+* Without encryption each query has a socket and a random port of its own; a truncated answer is asked for again over TCP,
+  and passed on as it is where nobody listens.
 * `--route` and `DOTWARD_ROUTE` replace the routes of the file. `--upstream` replaces its general upstreams; routes may still name those.
 * `dotward explain NAME` shows what becomes of a name and why, and sends nothing.
 ";

@@ -27,7 +27,7 @@ use dotward_core::upstream::{CloseReason, ConnectionId, UpstreamConfig, Upstream
 use dotward_core::wire::frame::{FrameReader, append_frame};
 use dotward_core::wire::{QueryView, Question, ResponseView};
 
-use crate::harness::{Harness, Opened, START};
+use crate::harness::{Harness, Opened, START, TURNS_AT_ONCE};
 use crate::laws;
 pub use chance::Chance;
 use ledger::Ledger;
@@ -196,7 +196,7 @@ impl<'a> World<'a> {
             } else {
                 0
             };
-            if stuck > 3 {
+            if stuck > TURNS_AT_ONCE {
                 return Err("a busy loop: it wants to be called again at once".into());
             }
             self.harness.now = self.harness.now.max(next);

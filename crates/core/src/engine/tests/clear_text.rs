@@ -95,3 +95,90 @@ fn datagram_sockets_are_bounded_and_the_rest_goes_over_streams() {
     }
     assert_eq!(bench.opened.len(), DATAGRAMS_PER_UPSTREAM_MAX + 1);
 }
+
+#[test]
+fn what_anybody_can_send_to_a_port_says_nothing_about_the_upstream() {
+    let mut bench = datagrams();
+    bench.ask(1, "a.corp.example");
+    let query = sent(&mut bench, 0);
+    for junk in [&b""[..], b"\x01", b"no header  "] {
+        receive_datagram(&mut bench, 0, junk);
+    }
+    assert_eq!(bench.state(0), Some(HealthState::Up));
+    receive_datagram(&mut bench, 0, &response(&query, GOOD));
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+    bench.ask(2, "b.corp.example");
+    let query = sent(&mut bench, 1);
+    for _ in 0..20 {
+        let forged = response(&(query.0, "evil.example".into()), GOOD);
+        receive_datagram(&mut bench, 1, &forged);
+    }
+    assert_eq!(bench.state(0), Some(HealthState::Up));
+    bench.connect(2);
+    let queries = bench.written_bare(2);
+    bench.answer(2, &queries[0]);
+    assert_eq!(bench.outcomes()[1], (2, GOOD, None), "over a stream");
+}
+
+/// The response to the one query of a datagram socket, cut short.
+fn truncate(bench: &mut Bench, place: usize) {
+    let query = sent(bench, place);
+    let mut message = response(&query, GOOD);
+    message[2] |= 0x02;
+    receive_datagram(bench, place, &message);
+}
+
+#[test]
+fn an_upstream_that_speaks_datagrams_only_is_none_that_is_down() {
+    for fallback in [None, Some(GroupId(1))] {
+        let mut config = upstreams(&[0, 0]);
+        config[0].protocol = Protocol::Udp;
+        let mut bench = datagrams();
+        let group = |member, fallback| GroupConfig {
+            members: vec![UpstreamId(member)],
+            strategy: Strategy::Ordered,
+            fallback,
+        };
+        let config = EngineConfig {
+            groups: vec![group(0, fallback), group(1, None)],
+            ..EngineConfig::new(config, Strategy::Ordered)
+        };
+        bench.engine = Engine::new(config, [7; 32]);
+        bench.ask(1, "a.corp.example");
+        truncate(&mut bench, 0);
+        bench.close(1, CloseReason::Refused);
+        let told = |bench: &Bench, place: usize| {
+            let view = ResponseView::parse(&bench.replies[place].1).unwrap();
+            (view.rcode(), view.header().flags.truncated())
+        };
+        assert_eq!(told(&bench, 0), (GOOD, true), "what there is to tell");
+        assert_eq!(bench.state(0), Some(HealthState::Up));
+        // Not dialed for each.
+        bench.ask(2, "b.corp.example");
+        truncate(&mut bench, 2);
+        assert_eq!(told(&bench, 1), (GOOD, true));
+        assert_eq!(bench.opened.len(), 3, "{:?}", bench.opened);
+        // A dial that hangs takes no more from it than one that is refused.
+        bench.wait(5_000);
+        bench.ask(3, "c.corp.example");
+        truncate(&mut bench, 3);
+        bench.wait(2_000);
+        assert_eq!(told(&bench, 2), (GOOD, true));
+        assert_eq!(bench.state(0), Some(HealthState::Up));
+        bench.ask(4, "d.corp.example");
+        let newest = bench.opened.len() - 1;
+        let query = sent(&mut bench, newest);
+        receive_datagram(&mut bench, newest, &response(&query, GOOD));
+        assert_eq!(told(&bench, 3), (GOOD, false));
+        assert!(bench.opened.iter().all(|it| it.1 == 0), "nobody else");
+    }
+}
+
+#[test]
+fn who_asks_over_a_stream_is_answered_from_datagrams_as_well() {
+    let mut bench = datagrams();
+    bench.ask_as(1, "a.corp.example", GroupId::DEFAULT, Transport::Tcp);
+    let query = sent(&mut bench, 0);
+    receive_datagram(&mut bench, 0, &response(&query, GOOD));
+    assert_eq!(bench.replies.len(), 1);
+}

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::cache::{Answered, CacheConfig, CacheStats};
-use crate::limits::{STALE_AFTER, STALE_RECHECK};
+use crate::front::{Front, FrontConfig};
+use crate::limits::{STALE_AFTER, STALE_RECHECK, WAITERS_PER_EXCHANGE_MAX};
+use crate::policy::{Acl, PolicyConfig};
 
 const TTL: u32 = 60;
 
@@ -41,17 +43,7 @@ impl Kept {
 
     /// What a front does. True when the client is answered at once.
     fn ask(&mut self, client: u32, name: &str) -> bool {
-        let asker = Asker {
-            id: u16::try_from(client).unwrap(),
-            flags: Flags::NONE.with_recursion_desired(true),
-            question: question(name),
-            edns: Some(crate::wire::AskerEdns {
-                udp_size: 1232,
-                dnssec_ok: false,
-            }),
-            options: crate::wire::ReplyOptions::NONE,
-            transport: Transport::Udp,
-        };
+        let asker = asker(client, name);
         let mut reply = Vec::new();
         let (group, now) = (GroupId::DEFAULT, self.bench.now);
         let answered = self.cache.answer(&asker, group, now, &mut reply);
@@ -66,14 +58,8 @@ impl Kept {
             }
             Answered::No | Answered::Stale => {}
         }
-        let stale = answered == Answered::Stale;
-        let request = Request {
-            asker,
-            group,
-            stale,
-            signed: None,
-            source: crate::exchange::Source::of([192, 0, 2, 1].into()),
-        };
+        let mut request = request(asker);
+        request.stale = answered == Answered::Stale;
         self.bench.engine.submit(request, client, now);
         self.bench.settle();
         false
@@ -103,6 +89,30 @@ impl Kept {
 }
 
 const STALE: Option<u16> = Some(3);
+
+fn asker(client: u32, name: &str) -> Asker {
+    Asker {
+        id: u16::try_from(client).unwrap(),
+        flags: Flags::NONE.with_recursion_desired(true),
+        question: question(name),
+        edns: Some(crate::wire::AskerEdns {
+            udp_size: 1232,
+            dnssec_ok: false,
+        }),
+        options: crate::wire::ReplyOptions::NONE,
+        transport: Transport::Udp,
+    }
+}
+
+fn request(asker: Asker) -> Request {
+    Request {
+        asker,
+        group: GroupId::DEFAULT,
+        stale: false,
+        signed: None,
+        source: crate::exchange::Source::of([192, 0, 2, 1].into()),
+    }
+}
 
 #[test]
 fn an_answer_is_kept_and_the_next_client_asks_nobody() {
@@ -304,4 +314,39 @@ fn an_answer_of_the_fallback_is_not_kept() {
     }
     assert_eq!(bench.outcomes(), [(1, Rcode::NXDOMAIN, None)]);
     assert_eq!(cache.stats().inserts, 0);
+}
+
+#[test]
+fn who_finds_no_room_gets_what_is_kept_past_its_time() {
+    let mut kept = Kept::stale();
+    for client in 0..u32::try_from(WAITERS_PER_EXCHANGE_MAX).unwrap() {
+        kept.ask(client, "a.example");
+    }
+    let outcomes = kept.bench.outcomes();
+    assert!(!outcomes.is_empty(), "there was room for all");
+    for (client, rcode, error) in outcomes {
+        assert_eq!((rcode, error), (GOOD, STALE), "{client}");
+    }
+}
+
+#[test]
+fn who_cannot_be_handed_to_the_engine_gets_what_is_kept_past_its_time() {
+    let mut kept = Kept::stale();
+    let everybody = Acl::new(&["0.0.0.0/0".parse().unwrap()]);
+    let front = Front::new(FrontConfig {
+        cache: Arc::clone(&kept.cache),
+        ..FrontConfig::new(everybody, PolicyConfig::default())
+    });
+    for (client, stale) in [(1, true), (2, false)] {
+        let mut request = request(asker(client, "a.example"));
+        request.stale = stale;
+        let mut reply = Vec::new();
+        front.refuse_overloaded(&request, kept.bench.now, &mut reply);
+        kept.bench.replies.push((client, reply));
+    }
+    let other = Some(0);
+    assert_eq!(
+        kept.bench.outcomes(),
+        [(1, GOOD, STALE), (2, Rcode::SERVFAIL, other)]
+    );
 }
