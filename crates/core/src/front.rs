@@ -124,7 +124,7 @@ pub struct Front {
     policy: Policy,
     cache: Arc<Cache>,
     options: OptionsConfig,
-    rate: Option<RateLimiter>,
+    rate: Option<Arc<RateLimiter>>,
 }
 
 impl Front {
@@ -137,8 +137,21 @@ impl Front {
             policy: Policy::new(config.policy),
             cache: config.cache,
             options: config.options,
-            rate: config.rate.map(RateLimiter::new),
+            rate: config.rate.map(|rate| Arc::new(RateLimiter::new(rate))),
         }
+    }
+
+    /// A front with another configuration in the place of this one. What is counted of rates goes on where their bounds are the same.
+    #[must_use]
+    pub fn successor(&self, config: FrontConfig) -> Self {
+        let known = self.rate.as_ref();
+        let known = known.filter(|it| Some(it.config()) == config.rate.as_ref());
+        let known = known.cloned();
+        let mut successor = Self::new(config);
+        if known.is_some() {
+            successor.rate = known;
+        }
+        successor
     }
 
     /// What this front decides about names; for people who ask why.

@@ -169,6 +169,10 @@ pub const WITHOUT_EDNS: Duration = Duration::from_secs(900);
 /// walk through its name.
 pub const QUERY_RECORDS_MAX: usize = 16;
 
+/// How long an upstream or a group that is part of the configuration no longer keeps its name, so that a question that was decided before
+/// the change means what it meant: several times [`QUESTION_BUDGET`].
+pub const RETIRED_KEPT: Duration = Duration::from_secs(10);
+
 /// Questions that the passing of time, or the end of a connection, moves or ends before others get their turn: about a quarter of a millisecond. An
 /// upstream that falls silent may leave [`EXCHANGES_MAX`] of them behind, and who asks for what is kept does not wait for all of these.
 pub const QUESTIONS_PER_TURN: usize = 64;

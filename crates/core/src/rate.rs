@@ -112,6 +112,12 @@ impl RateLimiter {
         }
     }
 
+    /// What it works from.
+    #[must_use]
+    pub fn config(&self) -> &RateConfig {
+        &self.config
+    }
+
     /// Whether clients with this address are not counted.
     #[must_use]
     pub fn exempts(&self, address: IpAddr) -> bool {

@@ -295,6 +295,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         },
         "cache" => cache(of_command)?,
         "log-level" => remote(log_level(of_command)?, of_command),
+        "reload" => remote(Request::Reload, of_command),
         "drain" => remote(Request::Drain, of_command),
         "healthcheck" => Command::Healthcheck,
         "completions" => Command::Completions {

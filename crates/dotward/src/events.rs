@@ -66,6 +66,20 @@ impl EventLog {
         }
     }
 
+    /// `upstream` is another one than before.
+    pub(crate) fn replace(&mut self, upstream: UpstreamId, name: String) {
+        let count = self.names.len().max(upstream.0 + 1);
+        self.names.resize(count, String::new());
+        self.faults.resize(count, None);
+        if let (Some(known), Some(fault)) = (
+            self.names.get_mut(upstream.0),
+            self.faults.get_mut(upstream.0),
+        ) {
+            *known = name;
+            *fault = None;
+        }
+    }
+
     /// What the upstreams are called.
     pub(crate) fn names(&self) -> &[String] {
         &self.names

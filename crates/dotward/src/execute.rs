@@ -8,6 +8,7 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -21,8 +22,9 @@ use crate::commands::{
 use crate::config::report::{Style, write_faults, write_warnings};
 use crate::config::{Config, Disk, Loaded, Refused, control_path, load};
 use crate::plain::Screen;
+use crate::reload::{self, Source, Trigger};
 use crate::run::{Order, Proxy, StartError};
-use crate::signals::StopSignals;
+use crate::signals::{Asked, Signals};
 use crate::{descriptors, logging, settings};
 
 /// The operation was carried out.
@@ -125,7 +127,7 @@ fn command(invocation: &Invocation) -> io::Result<u8> {
 }
 
 fn serve(invocation: &Invocation) -> io::Result<u8> {
-    let Some(config) = config(invocation)? else {
+    let Some(Loaded { config, file, .. }) = told(loaded(invocation))? else {
         return Ok(WRONG);
     };
     let log = match logging::start(&config.log) {
@@ -135,7 +137,13 @@ fn serve(invocation: &Invocation) -> io::Result<u8> {
     if let Err(error) = descriptors::raise() {
         tracing::warn!(%error, "no more descriptors than the soft limit grants");
     }
-    let ended = Proxy::run(config, stop_on_signals);
+    let options = invocation.options.clone();
+    let read = move || load(&options, std::env::vars_os(), &Disk);
+    let source = Source {
+        file,
+        read: Arc::new(read),
+    };
+    let ended = Proxy::run(config, source, obey_signals);
     // What was logged comes before the last word.
     drop(log);
     Ok(match ended {
@@ -149,14 +157,18 @@ fn serve(invocation: &Invocation) -> io::Result<u8> {
     })
 }
 
-/// The first signal asks for an orderly end, the second one ends at once. The call itself, before the future is waited for, makes
-/// signals ask instead of kill.
-fn stop_on_signals(orders: watch::Sender<Order>) -> impl Future<Output = ()> {
-    let signals = StopSignals::listen();
-    give_orders(signals, orders)
+/// The first signal to end asks for an orderly end, the second one ends at once; HUP asks for a reload. The call itself, before the future is
+/// waited for, makes signals ask instead of kill.
+fn obey_signals(orders: watch::Sender<Order>, reload: reload::Handle) -> impl Future<Output = ()> {
+    let signals = Signals::listen();
+    give_orders(signals, orders, reload)
 }
 
-async fn give_orders(signals: io::Result<StopSignals>, orders: watch::Sender<Order>) {
+async fn give_orders(
+    signals: io::Result<Signals>,
+    orders: watch::Sender<Order>,
+    reload: reload::Handle,
+) {
     let mut signals = match signals {
         Ok(signals) => signals,
         Err(error) => {
@@ -165,7 +177,12 @@ async fn give_orders(signals: io::Result<StopSignals>, orders: watch::Sender<Ord
         }
     };
     for order in [Order::Drain, Order::Abort] {
-        let signal = signals.next().await;
+        let signal = loop {
+            match signals.next().await {
+                Asked::ToReload => reload.request(Trigger::Signal),
+                Asked::ToEnd(signal) => break signal,
+            }
+        };
         tracing::info!(signal, ?order, "ending");
         orders.send_replace(order);
     }
@@ -204,12 +221,16 @@ fn remote(invocation: &Invocation, args: &RemoteArgs, out: &mut dyn Write) -> io
         Ok(true) => Ok(GOOD),
         Ok(false) => Ok(FAILED),
         Err(remote::RemoteError::Output(error)) => Err(error),
+        Err(error) if error.is_configuration() => {
+            failed(&error);
+            Ok(WRONG)
+        }
         Err(error) => Ok(failed(&error)),
     }
 }
 
 fn show_config(invocation: &Invocation, json: bool, out: &mut dyn Write) -> io::Result<u8> {
-    let Some(loaded) = with_warnings(invocation)? else {
+    let Some(loaded) = told(loaded(invocation))? else {
         return Ok(WRONG);
     };
     show::write_config(out, &loaded, json)?;
@@ -276,13 +297,13 @@ fn bar() -> Option<io::Stderr> {
 
 /// The configuration, or `None` after its faults were written.
 fn config(invocation: &Invocation) -> io::Result<Option<Config>> {
-    Ok(with_warnings(invocation)?.map(|loaded| loaded.config))
+    Ok(told(loaded(invocation))?.map(|loaded| loaded.config))
 }
 
-/// The same with where it came from.
-fn with_warnings(invocation: &Invocation) -> io::Result<Option<Loaded>> {
+/// What was loaded, after its warnings were written, or `None` after its faults were.
+fn told(loaded: Result<Loaded, Refused>) -> io::Result<Option<Loaded>> {
     let mut err = io::stderr().lock();
-    match loaded(invocation) {
+    match loaded {
         Ok(loaded) => {
             write_warnings(&mut err, &loaded.warnings)?;
             Ok(Some(loaded))

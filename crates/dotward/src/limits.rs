@@ -262,6 +262,15 @@ pub(crate) const CONTROL_PATIENCE: Duration = Duration::from_secs(2);
 /// Longest that a command waits for the response: what the server allows itself, and time on a busy machine.
 pub(crate) const CONTROL_WAIT: Duration = Duration::from_secs(6);
 
+/// Reloads that may be asked for while one is under way. Each reads what is there when its turn comes, so more would do nothing more.
+pub(crate) const RELOAD_CALLS: usize = 16;
+
+/// Longest that the control socket waits for a reload. The slow part is reading files; a file system that takes longer hangs.
+pub(crate) const RELOAD_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Routes for which there is room beside those of the start, those that were removed a moment ago included: 8 octets each.
+pub(crate) const ROUTES_TO_COME: usize = 1_024;
+
 /// Octets of a response a command reads: thousands of upstreams.
 pub(crate) const CONTROL_RESPONSE: u64 = 16 * 1024 * 1024;
 

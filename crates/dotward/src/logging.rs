@@ -4,7 +4,7 @@
 //! terminal that is stopped), and when the log takes none (a disk that is full, a pipe nobody reads any more), lines are dropped, counted,
 //! and the count is told in the log as soon as it takes lines again. A log that takes nothing does not keep the process from ending.
 //! A file that was moved away or removed is made anew with the next line, so that whoever rotates logs need not tell us. One event is one
-//! line, whatever is in it.
+//! line, whatever is in it. Level, form and file may change while lines are written.
 //!
 //! Deliberately absent: moving files away and removing old ones, and the choice of what is logged.
 
@@ -16,13 +16,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{self as lines, MakeWriter};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
@@ -55,6 +55,8 @@ impl Drop for LogGuard {
 
 enum Message {
     Line(Vec<u8>),
+    /// Where lines go from here on.
+    Target(Target),
     End,
 }
 
@@ -94,33 +96,126 @@ impl std::error::Error for LogError {}
 ///
 /// [`LogError`], ready to be shown.
 pub fn start(settings: &LogSettings) -> Result<LogGuard, LogError> {
-    let target: Box<dyn Write + Send> = match &settings.file {
-        None => Box::new(io::stderr()),
-        Some(path) => Box::new(LogFile::open(path).map_err(|error| LogError::File {
-            path: path.clone(),
-            error,
-        })?),
-    };
-    let (guard, queue) = start_thread(target, settings.format).map_err(LogError::Thread)?;
+    let next = Next::default();
+    let (guard, queue) =
+        start_thread(Target::open(settings)?, next.clone()).map_err(LogError::Thread)?;
     let (level, handle) = reload::Layer::new(settings.level);
-    let layer = lines::layer()
-        .with_target(false)
-        .with_ansi(false)
-        .with_writer(queue);
-    let layer = match settings.format {
-        LogFormat::Text => layer.boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).boxed(),
-    };
-    let subscriber = tracing_subscriber::registry().with(level).with(layer);
+    let (format, of_format) = reload::Layer::new(formatted(settings.format, queue.clone()));
+    let subscriber = tracing_subscriber::registry().with(level).with(format);
     // Only the first subscriber of a process counts; a second start (in tests) keeps it.
     if subscriber.try_init().is_ok() {
-        drop(LEVEL.set(handle));
+        let log = Log {
+            level: handle,
+            format: of_format,
+            queue,
+            next,
+        };
+        drop(LOG.set(log));
     }
     Ok(guard)
 }
 
-/// The level of the process's log, which can be changed; there once logging has started.
-static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+/// What takes the lines.
+struct Target {
+    out: Box<dyn Write + Send>,
+    /// The form of lines of its own.
+    format: LogFormat,
+}
+
+impl Target {
+    fn open(settings: &LogSettings) -> Result<Self, LogError> {
+        let out: Box<dyn Write + Send> = match &settings.file {
+            None => Box::new(io::stderr()),
+            Some(path) => Box::new(LogFile::open(path).map_err(|error| LogError::File {
+                path: path.clone(),
+                error,
+            })?),
+        };
+        let format = settings.format;
+        Ok(Self { out, format })
+    }
+}
+
+/// What takes the lines from the next one on, where the queue was too full to say so.
+#[derive(Clone, Default)]
+struct Next(Arc<Mutex<Option<Target>>>);
+
+impl Next {
+    fn set(&self, target: Target) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(target);
+    }
+
+    fn take(&self) -> Option<Target> {
+        let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        next.take()
+    }
+}
+
+type Levelled = Layered<reload::Layer<LevelFilter, Registry>, Registry>;
+type Formatted = Box<dyn Layer<Levelled> + Send + Sync>;
+
+fn formatted(format: LogFormat, queue: LineQueue) -> Formatted {
+    let layer = lines::layer()
+        .with_target(false)
+        .with_ansi(false)
+        .with_writer(queue);
+    match format {
+        LogFormat::Text => layer.boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    }
+}
+
+/// The log of the process.
+struct Log {
+    level: reload::Handle<LevelFilter, Registry>,
+    format: reload::Handle<Formatted, Levelled>,
+    queue: LineQueue,
+    next: Next,
+}
+
+/// There once logging has started.
+static LOG: OnceLock<Log> = OnceLock::new();
+
+/// Other settings for the log, with what they name open already.
+pub(crate) struct Change {
+    level: LevelFilter,
+    format: LogFormat,
+    target: Target,
+}
+
+impl Change {
+    /// Opens what `settings` name, anew if it is open already.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`], ready to be shown.
+    pub(crate) fn prepare(settings: &LogSettings) -> Result<Self, LogError> {
+        Ok(Self {
+            level: settings.level,
+            format: settings.format,
+            target: Target::open(settings)?,
+        })
+    }
+
+    /// Has all lines from now on go by it. Nothing happens where logging was not started by [`start`].
+    pub(crate) fn apply(self) {
+        let Some(log) = LOG.get() else {
+            return;
+        };
+        // Behind the lines that wait for the target of before.
+        let target = Message::Target(self.target);
+        if let Err(full) = log.queue.lines.try_send(target)
+            && let TrySendError::Full(Message::Target(target)) = full
+        {
+            log.next.set(target);
+        }
+        let levelled = log.level.reload(self.level);
+        let format = formatted(self.format, log.queue.clone());
+        if let (Err(error), _) | (_, Err(error)) = (levelled, log.format.reload(format)) {
+            tracing::error!(%error, "the log keeps its form");
+        }
+    }
+}
 
 /// Lines of the process's log that were dropped so far.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
@@ -132,7 +227,7 @@ pub(crate) fn dropped() -> u64 {
 
 /// From which level on lines are written; `None` before logging has started.
 pub fn level() -> Option<LevelFilter> {
-    LEVEL.get()?.clone_current()
+    LOG.get()?.level.clone_current()
 }
 
 /// Writes lines from this level on.
@@ -141,7 +236,7 @@ pub fn level() -> Option<LevelFilter> {
 ///
 /// When logging was not started by [`start`].
 pub fn set_level(level: LevelFilter) -> Result<(), &'static str> {
-    let changed = LEVEL.get().map(|handle| handle.reload(level));
+    let changed = LOG.get().map(|log| log.level.reload(level));
     match changed {
         Some(Ok(())) => Ok(()),
         Some(Err(_)) | None => Err("this program does not write its log itself"),
@@ -149,10 +244,7 @@ pub fn set_level(level: LevelFilter) -> Result<(), &'static str> {
 }
 
 /// Starts the thread that writes to `target`.
-fn start_thread(
-    target: Box<dyn Write + Send>,
-    format: LogFormat,
-) -> io::Result<(LogGuard, LineQueue)> {
+fn start_thread(target: Target, next: Next) -> io::Result<(LogGuard, LineQueue)> {
     let (lines, queue) = sync_channel(LOG_LINES);
     let (alive, over) = sync_channel(0);
     let ending = Arc::new(AtomicBool::new(false));
@@ -160,7 +252,7 @@ fn start_thread(
     let writer = Writer {
         queue,
         target,
-        format,
+        next,
         torn: false,
         dropped: Arc::clone(&dropped),
         ending: Arc::clone(&ending),
@@ -230,8 +322,8 @@ impl Write for LogFile {
 /// What the thread has.
 struct Writer {
     queue: Receiver<Message>,
-    target: Box<dyn Write + Send>,
-    format: LogFormat,
+    target: Target,
+    next: Next,
     /// A part of a line was taken, and not its end.
     torn: bool,
     /// Lines dropped that were not told of yet.
@@ -244,26 +336,38 @@ struct Writer {
 impl Writer {
     fn run(mut self) {
         while let Some(line) = self.next_line() {
+            if let Some(target) = self.next.take() {
+                self.replace(target);
+            }
             if !(self.tell_dropped() && self.put(&line)) {
                 count_dropped(&self.dropped);
             }
         }
         self.tell_dropped();
         // There is nobody to tell that the last octets were not taken.
-        drop(self.target.flush());
+        drop(self.target.out.flush());
     }
 
-    fn next_line(&self) -> Option<Vec<u8>> {
-        // Once the end is near nothing is waited for: a queue that was full did not take the word of it.
-        let message = if self.ending.load(Ordering::Acquire) {
-            self.queue.try_recv().ok()
-        } else {
-            self.queue.recv().ok()
-        };
-        match message? {
-            Message::Line(line) => Some(line),
-            Message::End => None,
+    fn next_line(&mut self) -> Option<Vec<u8>> {
+        loop {
+            // Once the end is near nothing is waited for: a queue that was full did not take the word of it.
+            let message = if self.ending.load(Ordering::Acquire) {
+                self.queue.try_recv().ok()
+            } else {
+                self.queue.recv().ok()
+            };
+            match message? {
+                Message::Line(line) => return Some(line),
+                Message::Target(target) => self.replace(target),
+                Message::End => return None,
+            }
         }
+    }
+
+    fn replace(&mut self, target: Target) {
+        drop(self.target.out.flush());
+        self.target = target;
+        self.torn = false;
     }
 
     /// Tells how many lines are missing at this place. False when some are and the log does not take that either.
@@ -272,7 +376,7 @@ impl Writer {
         if missing == 0 {
             return true;
         }
-        let told = self.put(note(missing, self.format).as_bytes());
+        let told = self.put(note(missing, self.target.format).as_bytes());
         if told {
             self.dropped.fetch_sub(missing, Ordering::Relaxed);
         }
@@ -286,7 +390,7 @@ impl Writer {
         let octets = [end, line].concat();
         let mut left = octets.as_slice();
         while !left.is_empty() {
-            match self.target.write(left) {
+            match self.target.out.write(left) {
                 Ok(taken) if taken > 0 => {
                     left = left.get(taken..).unwrap_or_default();
                     self.torn = !left.is_empty();
@@ -394,6 +498,13 @@ mod tests {
         }
     }
 
+    fn stuck(gate: Receiver<Infallible>, written: SyncSender<Vec<u8>>) -> Target {
+        Target {
+            out: Box::new(Stuck { gate, written }),
+            format: LogFormat::Text,
+        }
+    }
+
     #[test]
     fn a_file_that_was_moved_away_or_removed_is_made_anew_and_no_line_is_lost() {
         let directory = tempfile::tempdir().unwrap();
@@ -423,8 +534,7 @@ mod tests {
         let (written, lines) = sync_channel(8);
         let (open, gate) = sync_channel(1);
         drop(open);
-        let (guard, queue) =
-            start_thread(Box::new(Stuck { gate, written }), LogFormat::Text).unwrap();
+        let (guard, queue) = start_thread(stuck(gate, written), Next::default()).unwrap();
         queue
             .make_writer()
             .write_all(b"WARN a\n\x1b[2J b\n")
@@ -438,8 +548,7 @@ mod tests {
     fn a_stuck_log_with_a_full_queue_does_not_hold_up_the_end() {
         let (open, gate) = sync_channel(1);
         let (written, lines) = sync_channel(2 * LOG_LINES);
-        let (guard, queue) =
-            start_thread(Box::new(Stuck { gate, written }), LogFormat::Text).unwrap();
+        let (guard, queue) = start_thread(stuck(gate, written), Next::default()).unwrap();
         let all = LOG_LINES + 10;
         for _ in 0..all {
             queue.make_writer().write_all(b"line\n").unwrap();
@@ -499,8 +608,11 @@ mod tests {
         let (lines, queue) = sync_channel(LOG_LINES);
         let writer = Writer {
             queue,
-            target: Box::new(target.clone()),
-            format: LogFormat::Json,
+            target: Target {
+                out: Box::new(target.clone()),
+                format: LogFormat::Json,
+            },
+            next: Next::default(),
             torn: false,
             dropped: Arc::default(),
             ending: Arc::default(),

@@ -88,6 +88,19 @@ pub(crate) trait Host: Sized + 'static {
     ) -> R;
 }
 
+/// What a near side goes by: all of the configuration that it knows, replaced as a whole.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    /// How queries are judged.
+    pub(crate) front: Arc<Front>,
+    /// Who may have a stream.
+    pub(crate) allow: Acl,
+    /// Whose PROXY headers say who asks.
+    pub(crate) balancers: Acl,
+    /// How many TLS handshakes clients get.
+    pub(crate) handshakes: Arc<HandshakeRate>,
+}
+
 /// The near side of one worker.
 pub(crate) struct Near {
     pub(crate) front: Arc<Front>,
@@ -265,6 +278,14 @@ impl Near {
         if closed > 0 {
             tracing::info!(closed, "clients let go whose certificates hold no longer");
         }
+    }
+
+    /// Goes by other terms from now on. Streams stay: whoever may not ask any more is told so when he does.
+    pub(crate) fn adopt(&mut self, terms: Terms) {
+        self.front = terms.front;
+        self.clients.set_allowed(terms.allow);
+        self.balancers = terms.balancers;
+        self.handshakes = terms.handshakes;
     }
 
     /// Whether no reply waits here.

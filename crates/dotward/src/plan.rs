@@ -1,39 +1,51 @@
 //! From a checked configuration to what the core works from.
 //!
-//! Promises: group 0 holds the upstreams asked about names that no route claims; route number n of the configuration is group n + 1. A
-//! running proxy and `explain` decide by the same policy, because both make it here.
+//! Promises: group 0 holds the upstreams asked about names that no route claims; route number n of the configuration is group n + 1, until
+//! the engine calls it otherwise because it had another configuration before. A running proxy and `explain` decide by the same policy,
+//! because both make it here.
 //!
 //! Deliberately absent: sockets, TLS, and every decision about names (`dotward_core::policy`).
 
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use dotward_core::cache::{Cache, CacheConfig};
+use dotward_core::cache::{Cache, CacheConfig, CacheRules};
 use dotward_core::engine::EngineConfig;
-use dotward_core::front::{COOKIE_SECRET_LEN, CookieSecrets, Front, FrontConfig, OptionsConfig};
+use dotward_core::front::{COOKIE_SECRET_LEN, CookieSecrets, FrontConfig, OptionsConfig};
 use dotward_core::limits::ROUTE_LABEL_MAX;
 use dotward_core::policy::{self, Acl, LocalRecords, PolicyConfig};
 use dotward_core::rate::RateConfig;
-use dotward_core::upstream::{GroupConfig, GroupId, Strategy, UpstreamConfig, UpstreamId};
+use dotward_core::upstream::{
+    GroupConfig, GroupId, Protocol, Strategy, UpstreamConfig, UpstreamId,
+};
 
 use crate::config::{
     AnswerSettings, Config, LimitSettings, LocalData, LocalRecord, RouteSettings, Suffix,
     UpstreamSettings, policy_routes,
 };
+use crate::limits::ROUTES_TO_COME;
+use crate::listen::handshakes::HandshakeRate;
 
 /// What is kept. `key` is the secret of its hash.
 pub(crate) fn cache(config: &Config, key: [u8; 16]) -> Arc<Cache> {
-    let settings = config.cache;
     Arc::new(Cache::new(CacheConfig {
-        size: usize::try_from(settings.size).unwrap_or(usize::MAX),
+        size: usize::try_from(config.cache.size).unwrap_or(usize::MAX),
+        rules: cache_rules(config),
+        groups: config.routes.len() + 1 + ROUTES_TO_COME,
+        key,
+    }))
+}
+
+/// What is kept for how long.
+pub(crate) fn cache_rules(config: &Config) -> CacheRules {
+    let settings = config.cache;
+    CacheRules {
         stale: settings.stale,
         min_ttl: settings.min_ttl,
         max_ttl: settings.max_ttl,
         negative_ttl: settings.negative_ttl,
         prefetch: settings.prefetch,
-        groups: config.routes.len() + 1,
-        key,
-    }))
+    }
 }
 
 /// By group: what it is called outside of this process, where numbers mean nothing. Empty for the upstreams of no route; the suffixes of a route, or
@@ -62,24 +74,33 @@ pub(crate) fn route_names(config: &Config) -> Vec<String> {
 }
 
 /// What nobody else knows, new with every start.
+#[derive(Clone, Copy)]
 pub(crate) struct Secrets {
     /// What cookies are made with when the configuration has nothing for it.
     pub(crate) cookies: [u8; COOKIE_SECRET_LEN],
     /// Says where the rate of a client network is counted.
     pub(crate) rate: [u8; 16],
+    /// Says where its TLS handshakes are counted.
+    pub(crate) handshakes: [u8; 16],
 }
 
 /// The near side.
-pub(crate) fn front(config: &Config, secrets: &Secrets, cache: Arc<Cache>) -> Front {
+pub(crate) fn front(config: &Config, secrets: &Secrets, cache: Arc<Cache>) -> FrontConfig {
     let limits = &config.limits;
-    Front::new(FrontConfig {
+    FrontConfig {
         allow: Acl::new(&config.allow),
         deny: config.deny,
         policy: policy(config),
         rate: Some(rate(limits, secrets.rate)),
         options: options(&config.answers, secrets.cookies),
         cache,
-    })
+    }
+}
+
+/// What client networks get of TLS handshakes.
+pub(crate) fn handshakes(config: &Config, secrets: &Secrets) -> HandshakeRate {
+    let like = rate(&config.limits, secrets.handshakes);
+    HandshakeRate::new(config.limits.handshakes, like)
 }
 
 /// What client networks get. `key` says where each is counted.
@@ -135,7 +156,20 @@ fn local_record(record: &LocalRecord) -> policy::LocalRecord {
 
 /// The far side: upstream number n of the configuration has the ID n.
 pub(crate) fn engine(config: &Config, cache: Arc<Cache>) -> EngineConfig {
-    let upstreams = config.upstreams.iter().map(upstream).collect();
+    EngineConfig {
+        groups: groups(config),
+        cache,
+        ..EngineConfig::new(upstreams(config), Strategy::default())
+    }
+}
+
+/// The upstreams, in their order.
+pub(crate) fn upstreams(config: &Config) -> Vec<UpstreamConfig> {
+    config.upstreams.iter().map(upstream).collect()
+}
+
+/// The groups: the general one, then one for each route. Members are places among the upstreams.
+pub(crate) fn groups(config: &Config) -> Vec<GroupConfig> {
     let general = GroupConfig {
         members: config
             .general_upstreams()
@@ -143,21 +177,30 @@ pub(crate) fn engine(config: &Config, cache: Arc<Cache>) -> EngineConfig {
             .collect(),
         strategy: config.strategy,
         fallback: None,
+        label: Box::default(),
     };
-    let routes = config.routes.iter().map(|route| GroupConfig {
+    let routes = config.routes.iter().zip(labels(config).into_iter().skip(1));
+    let routes = routes.map(|(route, label)| GroupConfig {
         members: route.members.iter().copied().map(UpstreamId).collect(),
         strategy: route.strategy,
         fallback: route.fallback.then_some(GroupId::DEFAULT),
+        label,
     });
-    EngineConfig {
-        groups: std::iter::once(general).chain(routes).collect(),
-        cache,
-        ..EngineConfig::new(upstreams, Strategy::default())
+    std::iter::once(general).chain(routes).collect()
+}
+
+/// Who is at the other end: what the certificate has to say, or else where it is.
+fn identity(settings: &UpstreamSettings) -> String {
+    match (&settings.tls_name, settings.protocol) {
+        (Some(name), _) => name.to_str().into_owned(),
+        (None, Protocol::Tls) => format!("{:?}", settings.pins),
+        (None, Protocol::Tcp | Protocol::Udp) => format!("{:?}", settings.endpoints),
     }
 }
 
 fn upstream(settings: &UpstreamSettings) -> UpstreamConfig {
     UpstreamConfig {
+        identity: identity(settings),
         protocol: settings.protocol,
         tier: settings.tier.unwrap_or(1),
         weight: settings.weight.into(),

@@ -9,50 +9,42 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use dotward_core::cache::Cache;
-use dotward_core::engine::Engine;
-use dotward_core::policy::Acl;
 use dotward_core::upstream::Protocol;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::watch;
 
-use crate::config::{Binding, Config, ListenAddress, ListenTransport};
-use crate::crew::{self, Crew, Supplies};
-use crate::descriptors;
-use crate::events::EventLog;
-use crate::listen::doors::Doors;
-use crate::listen::follow;
-use crate::listen::handshakes::HandshakeRate;
+use crate::config::load::DEFAULT_FILE;
+use crate::config::{Config, ListenAddress, ListenTransport};
+use crate::group_names::GroupNames;
 use crate::listen::holder::Holder;
-use crate::listen::places::Places;
 use crate::listen::sockets::Bound;
-use crate::near::SharedListenerTls;
-use crate::network;
-use crate::plan;
-use crate::presets;
 use crate::privileges;
-use crate::sandbox::{self, Needs};
+use crate::reload::{self, Calls, Source};
+use crate::sandbox::{self, Enforced, Inside, Needs};
 use crate::service;
 use crate::tls::client::UpstreamTls;
 use crate::tls::server::ListenerTls;
-use crate::trust::{self, TrustPace};
-use crate::upstream::bootstrap::{self, Helpers};
-use crate::worker::{State, Worker};
+use crate::trust::TrustPace;
+use crate::upstream::bootstrap::Helpers;
 
-mod checks;
+pub(crate) mod checks;
 mod companions;
+mod drain;
 mod fault;
 mod ports;
 mod proxy;
+mod serving;
 mod takeover;
 
-use companions::{Plans, Provisions};
+use companions::{OrderDesk, Plans, Provisions};
+pub(crate) use drain::Drain;
 pub use fault::{StartError, StartFault};
 pub use proxy::{Proxy, Running};
+use serving::Service;
+pub(crate) use serving::places_for;
 
 /// What the order to stop looks like to the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +85,31 @@ pub struct Prepared {
     activated: bool,
     /// What the process has given up.
     sandbox: sandbox::Status,
+    /// As it was read.
+    started: Arc<Config>,
+    reloading: Reloading,
+    /// What the sandbox leaves; `None` outside.
+    inside: Option<Arc<Inside>>,
+}
+
+/// How the configuration is read again.
+#[derive(Debug)]
+struct Reloading {
+    source: Option<Source>,
+    handle: reload::Handle,
+    calls: Calls,
+}
+
+impl Default for Reloading {
+    /// Nobody said where the configuration comes from.
+    fn default() -> Self {
+        let (handle, calls) = reload::channel();
+        Self {
+            source: None,
+            handle,
+            calls,
+        }
+    }
 }
 
 /// Where a proxy listens.
@@ -126,6 +143,7 @@ impl Prepared {
     ) -> Result<Self, StartError> {
         let mut faults = Vec::new();
         let activated = !passed.is_empty();
+        let started = Arc::new(config.clone());
         let mut predecessors = Vec::new();
         let sockets = if activated {
             ports::take_over_addresses(&mut config, &passed, &mut faults);
@@ -161,6 +179,7 @@ impl Prepared {
             from_files: true,
             predecessors,
             activated,
+            started,
             ..prepared
         })
     }
@@ -227,7 +246,7 @@ impl Prepared {
         upstreams: Vec<Option<UpstreamTls>>,
         mut faults: Vec<StartFault>,
     ) -> Result<Self, StartError> {
-        checks::loops(&config, &sockets, &mut faults);
+        checks::loops(&config, &bound(&sockets), &mut faults);
         // Taking over a control socket cannot be taken back, so that is not done for a start that fails anyway.
         let provisions = if faults.is_empty() || !config.rules.takeover {
             Provisions::new(&config, &mut faults)
@@ -237,6 +256,7 @@ impl Prepared {
         let seed = random().map_err(|error| faults.push(StartFault::System(error)));
         match (faults.is_empty(), seed) {
             (true, Ok(seed)) => Ok(Self {
+                started: Arc::new(config.clone()),
                 config,
                 sockets,
                 provisions,
@@ -248,6 +268,8 @@ impl Prepared {
                 seed,
                 predecessors: Vec::new(),
                 activated: false,
+                reloading: Reloading::default(),
+                inside: None,
                 sandbox: sandbox::Status::OFF,
             }),
             (_, Ok(_) | Err(())) => Err(StartError { faults }),
@@ -261,9 +283,44 @@ impl Prepared {
     pub(crate) fn enter_sandbox(&mut self) {
         self.predecessors.iter().for_each(takeover::relieve);
         if self.config.sandbox {
-            self.sandbox = sandbox::enter(&Needs::of(&self.config));
+            self.enter();
         }
         tracing::info!(files = %self.sandbox.files, calls = %self.sandbox.calls, "sandbox");
+    }
+
+    /// What is needed to serve, and to read the configuration again.
+    fn needs(&self) -> Needs {
+        let mut needs = Needs::of(&self.config);
+        let file = self.reloading.source.as_ref().map(|source| {
+            let default = || PathBuf::from(DEFAULT_FILE);
+            source.file.clone().unwrap_or_else(default)
+        });
+        if let Some(file) = file {
+            needs.read_file(&file);
+        }
+        needs
+    }
+
+    fn enter(&mut self) {
+        let needs = self.needs();
+        self.sandbox = sandbox::enter(&needs);
+        if self.sandbox.files != Enforced::Not {
+            self.inside = Some(Arc::new(Inside::new(needs)));
+        }
+    }
+
+    /// Has the configuration read again from `source` whenever that is asked for.
+    pub(crate) fn with_source(
+        self,
+        source: Source,
+        (handle, calls): (reload::Handle, Calls),
+    ) -> Self {
+        let reloading = Reloading {
+            source: Some(source),
+            handle,
+            calls,
+        };
+        Self { reloading, ..self }
     }
 
     /// Where it listens, in the order of the configuration.
@@ -290,21 +347,31 @@ impl Prepared {
     ///
     /// When the system refuses a socket its place in the event loop.
     pub async fn serve(mut self, mut orders: watch::Receiver<Order>) -> io::Result<Ended> {
-        let drain = self.config.drain;
+        let drain = Drain::new(self.config.drain);
+        let reload = self.reloading.handle.clone();
+        let names = GroupNames::new(&self.config);
         let (by_control, mut asked) = watch::channel(Order::Serve);
         let plans = Plans::of(&mut self);
-        let serving = Service::start(self)?;
-        let companions = plans.start(serving.crew.first(), &serving.cache, by_control.clone())?;
+        let (serving, reloading) = Service::start(self, &names, &drain)?;
+        let desk = OrderDesk {
+            orders: by_control.clone(),
+            reload,
+            drain: drain.clone(),
+            names,
+        };
+        let companions = plans.start(serving.crew.first(), &serving.cache, desk)?;
         service::tell_ready();
         let order = tokio::select! {
             order = next_order(&mut orders) => order,
             order = next_order(&mut asked) => order,
         };
+        // The configuration that is in force is the last one.
+        reloading.abort();
         service::tell_stopping();
         companions.tell_draining();
         let unanswered = match order {
             Order::Serve | Order::Drain => tokio::select! {
-                unanswered = serving.drain(drain) => unanswered,
+                unanswered = serving.drain(drain.limit()) => unanswered,
                 () = aborted(&mut orders) => serving.crew.first().in_flight(),
             },
             Order::Abort => serving.crew.first().in_flight(),
@@ -333,112 +400,13 @@ async fn aborted(orders: &mut watch::Receiver<Order>) {
     }
 }
 
-/// The workers and what listens for them.
-struct Service {
-    crew: Rc<Crew>,
-    cache: Arc<Cache>,
-    /// What is listened on.
-    doors: Rc<Doors>,
-}
-
-impl Service {
-    fn start(prepared: Prepared) -> io::Result<Self> {
-        let Prepared {
-            config,
-            sockets,
-            provisions: _,
-            listen_tls,
-            upstreams,
-            helpers,
-            from_files,
-            pace,
-            seed,
-            predecessors: _,
-            activated,
-            sandbox: _,
-        } = prepared;
-        let cache = plan::cache(&config, random()?);
-        let mut supplies = supplies(&config, Arc::clone(&cache))?;
-        supplies.keeps_ports = activated;
-        let state = State::new(
-            supplies.near(Arc::default()),
-            Engine::new(plan::engine(&config, Arc::clone(&cache)), seed),
-            upstreams.into_iter().map(|tls| tls.map(Rc::new)).collect(),
-            bindings(&config),
-            EventLog::new(config.upstreams.iter().map(|u| u.name.clone()).collect()),
-        );
-        let worker = Worker::start(state);
-        if let Some(tls) = listen_tls {
-            worker.turn(|state, _, now| trust::replace_listener(state, tls, now));
-        }
-        let crew = Crew::start(Rc::clone(&worker), config.workers, supplies)?;
-        let doors = Rc::new(Doors::new(Rc::clone(&crew)));
-        for (listen, socket) in sockets {
-            doors.open(listen, socket)?;
-        }
-        follow::start(&doors, &config);
-        for line in presets::start_lines(&config) {
-            tracing::info!("{line}");
-        }
-        worker.turn(|state, _, now| state.engine.start(now));
-        let helpers = Rc::new(helpers);
-        bootstrap::start(&worker, &config, &helpers);
-        trust::start(&worker, &helpers, &config, from_files, pace);
-        network::start(&worker);
-        Ok(Self { crew, cache, doors })
-    }
-
-    async fn drain(&self, limit: Duration) -> usize {
-        let began = Instant::now();
-        // Who connected before the order is served as far as he asked, so all of them are admitted, and what they sent is known to the event
-        // loop, before what was sent is read for the last time.
-        self.doors.stop().await;
-        tokio::task::yield_now().await;
-        let unanswered = self.crew.drain(limit).await;
-        tracing::info!(unanswered, took = ?began.elapsed(), "drained");
-        unanswered
-    }
-}
-
-fn supplies(config: &Config, cache: Arc<Cache>) -> io::Result<Supplies> {
-    let upstreams = config.upstreams.len() + config.bootstrap.len();
-    // An interface has an address of either family, mostly.
-    let listeners = config.listeners.len() + 2 * config.interfaces.len();
-    let listeners = listeners * crew::most(config.workers);
-    let wanted = config.limits.clients;
-    let places = descriptors::client_streams(wanted, listeners, upstreams);
-    if places < wanted {
-        tracing::warn!(
-            clients = places,
-            "few descriptors (RLIMIT_NOFILE): so many clients may be connected at once"
-        );
-    }
-    Ok(Supplies {
-        front: Arc::new(plan::front(config, &secrets()?, cache)),
-        allow: Acl::new(&config.allow),
-        keeps_ports: false,
-        places: Arc::new(Places::new(places, config.limits.clients_per_source)),
-        handshakes: Arc::new(HandshakeRate::new(
-            config.limits.handshakes,
-            plan::rate(&config.limits, random()?),
-        )),
-        balancers: Acl::new(&config.proxy_from),
-        listen_tls: SharedListenerTls::default(),
-    })
-}
-
-fn bindings(config: &Config) -> Vec<Rc<Binding>> {
-    let upstreams = config.upstreams.iter();
-    upstreams
-        .map(|upstream| Rc::new(upstream.binding.clone()))
-        .collect()
-}
-
-fn secrets() -> io::Result<plan::Secrets> {
-    Ok(plan::Secrets {
-        cookies: random()?,
-        rate: random()?,
-    })
+/// Where sockets are bound, with the ports the system chose.
+fn bound(sockets: &[(ListenAddress, Bound)]) -> Vec<ListenAddress> {
+    let bound = |(listen, socket): &(ListenAddress, Bound)| {
+        let address = socket.local_addr().ok()?;
+        Some(ListenAddress { address, ..*listen })
+    };
+    sockets.iter().filter_map(bound).collect()
 }
 
 fn random<const LEN: usize>() -> io::Result<[u8; LEN]> {

@@ -12,6 +12,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, ListenTransport};
@@ -135,7 +136,7 @@ impl Needs {
     }
 
     /// A file that may be replaced by another of its name, so its directory counts; a link's target may be elsewhere.
-    fn read_file(&mut self, file: &Path) {
+    pub fn read_file(&mut self, file: &Path) {
         self.read.extend(directories(file));
         self.read.extend(switched(file));
     }
@@ -168,6 +169,68 @@ fn directories(file: &Path) -> impl Iterator<Item = PathBuf> {
     };
     let target = file.canonicalize().ok().map(|target| directory(&target));
     std::iter::once(directory(file)).chain(target)
+}
+
+/// What the process can still reach, for who wants to know whether something else will work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inside {
+    needs: Needs,
+}
+
+impl Inside {
+    /// What is left when only `needs` were kept. A rule for what is not there is none.
+    #[must_use]
+    pub fn new(mut needs: Needs) -> Self {
+        needs.read.retain(|path| path.exists());
+        needs.write.retain(|path| path.exists());
+        Self { needs }
+    }
+
+    /// Whether a file can be read, as far as this goes.
+    #[must_use]
+    pub fn reads(&self, path: &Path) -> bool {
+        let known = self.needs.read.iter().chain(&self.needs.write);
+        is_below(path, known)
+    }
+
+    /// What `config` needs that cannot be reached any more, for people.
+    #[must_use]
+    pub fn lacks(&self, config: &Config) -> Vec<String> {
+        let wanted = Needs::of(config);
+        let mut lacking = Vec::new();
+        for path in wanted.read.iter().filter(|it| it.exists()) {
+            if !self.reads(path) {
+                lacking.push(format!("reading in {}", path.display()));
+            }
+        }
+        for path in &wanted.write {
+            if !is_below(path, self.needs.write.iter()) {
+                lacking.push(format!("writing in {}", path.display()));
+            }
+        }
+        for port in wanted.connect.difference(&self.needs.connect) {
+            if is_denied(*port) {
+                lacking.push(format!("connecting to port {port} over TCP"));
+            }
+        }
+        if !wanted.bind.is_subset(&self.needs.bind) {
+            lacking.push("connecting from a source address".to_owned());
+        }
+        lacking
+    }
+}
+
+fn is_below<'a>(path: &Path, mut known: impl Iterator<Item = &'a PathBuf>) -> bool {
+    let real = path.canonicalize();
+    known.any(|it| path.starts_with(it) || real.as_ref().is_ok_and(|real| real.starts_with(it)))
+}
+
+/// Whether connecting to this port is refused by the sandbox: older kernels have no rules for ports. The address is nobody's, and
+/// nothing is sent.
+fn is_denied(port: u16) -> bool {
+    let nobody = SocketAddr::from((Ipv4Addr::BROADCAST, port));
+    let error = std::net::TcpStream::connect(nobody).err();
+    error.is_some_and(|it| it.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
 /// How much of a layer the kernel enforces.

@@ -13,6 +13,15 @@ pub(crate) fn tell_ready() {
     tell(&[NotifyState::Ready, NotifyState::Status("serving")]);
 }
 
+/// The configuration is being read again; [`tell_ready`] ends it (sd_notify(3): with the moment at which it began).
+pub(crate) fn tell_reloading() {
+    let status = NotifyState::Status("reading the configuration again");
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now, status]),
+        Err(error) => tracing::debug!(%error, "the service manager is not told of the reload"),
+    }
+}
+
 /// The end has begun.
 pub(crate) fn tell_stopping() {
     tell(&[

@@ -1,21 +1,31 @@
-//! The signals that end the program.
+//! The signals the program obeys.
 //!
-//! Promises: the first TERM or INT asks for an orderly end, a second one ends at once; HUP ends nothing.
+//! Promises: the first TERM or INT asks for an orderly end, a second one ends at once; HUP asks to read the configuration again and ends
+//! nothing.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Waits for TERM and INT.
+/// Waits for TERM, INT and HUP.
 #[derive(Debug)]
-pub struct StopSignals {
+pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
 }
 
-impl StopSignals {
-    /// From here on TERM and INT no longer kill the process. To be called within a runtime.
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// To end; by which signal.
+    ToEnd(&'static str),
+    /// To read the configuration again, and to let go of a log file that was moved away.
+    ToReload,
+}
+
+impl Signals {
+    /// From here on none of them kills the process. To be called within a runtime.
     ///
     /// # Errors
     ///
@@ -28,13 +38,20 @@ impl StopSignals {
         })
     }
 
-    /// Waits for one of them and says which. A terminal or a log rotation that sends HUP ends nothing.
-    pub async fn next(&mut self) -> &'static str {
+    /// Waits for one of them.
+    pub async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::ToEnd("TERM"),
+            _ = self.interrupt.recv() => Asked::ToEnd("INT"),
+            _ = self.hangup.recv() => Asked::ToReload,
+        }
+    }
+
+    /// Waits for one that asks to end, and says which; where there is no configuration to be read again.
+    pub async fn next_end(&mut self) -> &'static str {
         loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return "TERM",
-                _ = self.interrupt.recv() => return "INT",
-                _ = self.hangup.recv() => tracing::warn!("HUP changes nothing; restart to apply another configuration"),
+            if let Asked::ToEnd(signal) = self.next().await {
+                return signal;
             }
         }
     }

@@ -22,7 +22,6 @@
 //!
 //! Deliberately absent: failures; what is asked for how often.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -34,9 +33,9 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 use dotward_core::cache::{Cache, Portable, write_portable};
-use dotward_core::upstream::GroupId;
 
 use crate::clock;
+use crate::group_names::GroupNames;
 use crate::limits::{SNAPSHOT_ENTRY, SNAPSHOT_PAUSE, SNAPSHOT_SLICE};
 
 mod beside;
@@ -58,8 +57,8 @@ pub(crate) struct Snapshot {
     pub(crate) every: Duration,
     /// What is kept.
     pub(crate) cache: Arc<Cache>,
-    /// By group: what it is called outside of this process.
-    pub(crate) labels: Vec<Box<[u8]>>,
+    /// What groups are called outside of this process.
+    pub(crate) names: GroupNames,
 }
 
 /// Why a snapshot was not read or written.
@@ -190,7 +189,7 @@ impl Snapshot {
         }
         let length = facts.len();
         // As many octets as the answers of a full cache take, and more than their places in it.
-        if length > u64::try_from(self.cache.config().size).unwrap_or(u64::MAX) {
+        if length > u64::try_from(self.cache.size()).unwrap_or(u64::MAX) {
             return Err(SnapshotError::TooLarge);
         }
         let mut file = BufReader::with_capacity(64 * 1024, file);
@@ -227,16 +226,10 @@ impl Snapshot {
         file: &mut impl Read,
         stopped: &Receiver<()>,
     ) -> Result<Loaded, SnapshotError> {
-        let groups: HashMap<&[u8], GroupId> = self
-            .labels
-            .iter()
-            .enumerate()
-            .map(|(place, label)| (&**label, GroupId(place)))
-            .collect();
         let mut loaded = Loaded::default();
         let mut entry = Vec::new();
         while read_entry(file, &mut entry)? {
-            match self.put_back(&entry, &groups) {
+            match self.put_back(&entry) {
                 true => loaded.restored += 1,
                 false => loaded.refused += 1,
             }
@@ -253,14 +246,14 @@ impl Snapshot {
         Ok(loaded)
     }
 
-    fn put_back(&self, entry: &[u8], groups: &HashMap<&[u8], GroupId>) -> bool {
+    fn put_back(&self, entry: &[u8]) -> bool {
         let Ok(portable) = Portable::read(entry) else {
             return false;
         };
-        let Some(group) = groups.get(portable.label) else {
+        let Some(group) = self.names.labelled(portable.label) else {
             return false;
         };
-        let restored = portable.restored(*group, clock::wall());
+        let restored = portable.restored(group, clock::wall());
         self.cache.restore(&restored, clock::now()).is_ok()
     }
 
@@ -286,7 +279,7 @@ impl Snapshot {
     fn write(&self, out: &mut Summed<impl Write>) -> Result<usize, SnapshotError> {
         out.write_all(&MAGIC)?;
         out.write_all(&VERSION.to_be_bytes())?;
-        let room = u64::try_from(self.cache.config().size).unwrap_or(u64::MAX);
+        let room = u64::try_from(self.cache.size()).unwrap_or(u64::MAX);
         let mut left =
             room.saturating_sub(u64::try_from(MAGIC.len()).unwrap_or_default() + 2 + END_LEN);
         let (mut written, mut slice, mut entry) = (0, Vec::new(), Vec::new());
@@ -294,11 +287,9 @@ impl Snapshot {
             slice.clear();
             let wall = clock::wall();
             self.cache.visit_part(part, clock::now(), |kept| {
-                let Some(label) = self.labels.get(kept.group.0) else {
-                    return;
-                };
                 entry.clear();
-                if write_portable(&kept, label, wall, &mut entry) {
+                let write = |label: &[u8]| write_portable(&kept, label, wall, &mut entry);
+                if self.names.with_label(kept.group, write) == Some(true) {
                     let length = u32::try_from(entry.len()).unwrap_or(u32::MAX);
                     let octets = u64::from(length) + 4;
                     if octets <= left {

@@ -35,6 +35,7 @@ use crate::limits::SLEEP_NOTICED;
 use crate::listen::stream;
 use crate::near::{Far, Host, Near, ReplyTo};
 use crate::network::news::{Listener, News};
+use crate::reload::Reloads;
 use crate::shared::SharedCache;
 use crate::signal::{Ready, Signal};
 use crate::tally::Handshakes;
@@ -42,6 +43,7 @@ use crate::tls::client::UpstreamTls;
 use crate::trust::TrustStatus;
 use crate::upstream::datagram;
 use crate::upstream::driver::{self, UpstreamConnection};
+use crate::upstream::listed::Listed;
 
 /// Whose question it is, and where its reply goes.
 #[derive(Debug)]
@@ -96,6 +98,12 @@ pub(crate) struct State {
     pub(crate) active: usize,
     /// By upstream; `None` for those spoken to in the clear.
     pub(crate) upstreams: Vec<Option<Rc<UpstreamTls>>>,
+    /// The upstreams of the configuration, in its order. Those that were part of it before have places in the other lists and none here.
+    pub(crate) listed: Vec<Listed>,
+    /// How the configuration was read again.
+    pub(crate) reloads: Reloads,
+    /// Ways to upstreams are not to be compared with those of before.
+    pub(crate) ways_are_others: bool,
     /// From where each upstream is connected to.
     pub(crate) bindings: Vec<Rc<Binding>>,
     pub(crate) trust: TrustStatus,
@@ -139,6 +147,9 @@ impl State {
             trust: TrustStatus::new(events.names().to_vec(), &upstreams),
             upstreams,
             bindings,
+            listed: Vec::new(),
+            reloads: Reloads::default(),
+            ways_are_others: false,
             connections: SecondaryMap::new(),
             events,
             news: News::default(),

@@ -5,7 +5,7 @@
 //!   what is left of the TTL (RFC 8906 section 6): whatever ID, RD, AD, CD, DO, OPT record, size, spelling and transport.
 //! - An upstream is asked if and only if nothing fresh is kept, or what is kept is hot and near its end.
 //! - Past its time data is given only after a refresh failed, with a TTL of 30 and the extended error for it, and never after
-//!   [`CacheConfig::stale`]; an answer that may not be kept ends it.
+//!   [`CacheRules::stale`]; an answer that may not be kept ends it.
 //! - A failure is told from the cache only while there is no data to give.
 //! - Without recursion only what is fresh is told.
 //!
@@ -15,7 +15,7 @@ use core::time::Duration;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use dotward_core::cache::{Cache, CacheConfig};
+use dotward_core::cache::{Cache, CacheConfig, CacheRules};
 use dotward_core::front::{Client, Front, FrontConfig};
 use dotward_core::limits::{FAILURE_KEPT_MAX, PREFETCH_HITS, STALE_TTL};
 use dotward_core::policy::{Acl, PolicyConfig};
@@ -212,7 +212,10 @@ struct Life {
 /// See above.
 pub fn live(octets: &[u8]) {
     let cache = Arc::new(Cache::new(CacheConfig {
-        stale: STALE,
+        rules: CacheRules {
+            stale: STALE,
+            ..CacheRules::default()
+        },
         ..CacheConfig::new(1 << 20, [9; 16])
     }));
     let networks: Vec<ipnet::IpNet> = "0.0.0.0/0".parse().into_iter().collect();

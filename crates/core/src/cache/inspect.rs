@@ -166,7 +166,7 @@ impl Cache {
         if !self.is_on() {
             return Err(RestoreFault::Off);
         }
-        if restored.group.0 >= self.config.groups {
+        if restored.group.0 >= self.groups() {
             return Err(RestoreFault::Group);
         }
         let view = ResponseView::parse(restored.message).map_err(|_| RestoreFault::Malformed)?;
@@ -200,7 +200,7 @@ impl Cache {
         now: Moment,
     ) -> Result<(Settled, Moment), RestoreFault> {
         let mut settled = Settled::default();
-        settled.settle(view, &self.config);
+        settled.settle(view, self.rules());
         let lifetime = settled.lifetime();
         if lifetime == 0 {
             return Err(RestoreFault::NotKeepable);
@@ -211,7 +211,7 @@ impl Cache {
             .saturating_add((age.subsec_nanos() > 0).into());
         let expired = Duration::from_secs(age.saturating_sub(lifetime.into()));
         // The clock of this machine may have begun after it expired; then it cannot be said how stale it is.
-        if age >= u64::from(lifetime) + self.config.stale.as_secs()
+        if age >= u64::from(lifetime) + self.rules.stale().as_secs()
             || now.since(Moment::ZERO) < expired
         {
             return Err(RestoreFault::TooOld);

@@ -20,6 +20,7 @@
 mod inspect;
 mod outcome;
 mod portable;
+mod rules;
 mod segments;
 mod settle;
 mod shard;
@@ -30,15 +31,14 @@ mod stats;
 use core::fmt;
 use core::hash::Hasher as _;
 use core::sync::atomic::{AtomicU64, Ordering};
-use core::time::Duration;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use siphasher::sip::SipHasher13;
 
 use crate::exchange::Asked;
 use crate::limits::{
-    CACHE_SHARD_OCTETS_MIN, CACHE_SHARDS_MAX, NEGATIVE_TTL_MAX, PREFETCH_HITS,
-    PREFETCH_LIFETIME_MIN, PREFETCH_SHARE, STALE_AT_ONCE, STALE_RECHECK, STALE_TTL, TTL_MAX,
+    CACHE_SHARD_OCTETS_MIN, CACHE_SHARDS_MAX, PREFETCH_HITS, PREFETCH_LIFETIME_MIN, PREFETCH_SHARE,
+    STALE_AT_ONCE, STALE_RECHECK, STALE_TTL,
 };
 use crate::time::Moment;
 use crate::upstream::GroupId;
@@ -46,29 +46,23 @@ use crate::wire::{AsQuestion, Asker, QuestionRef, ReplyOrigin, render_reply};
 
 pub use inspect::{Kept, Kind, RestoreFault, Restored};
 pub use portable::{PORTABLE_VERSION, Portable, PortableFault, write_portable};
+pub use rules::CacheRules;
 pub use settle::Settled;
 pub use stats::CacheStats;
 
+use rules::Rules;
 use shard::Store;
 use slot::{Content, Entry, Slot, Traits};
 use stats::Counters;
 
 /// What a [`Cache`] works from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheConfig {
     /// Octets for all that is kept; 0: nothing is.
     pub size: usize,
-    /// How long past its lifetime data is kept for the time when nobody answers; zero: not at all.
-    pub stale: Duration,
-    /// TTLs of data are at least so many seconds; not those of negative answers and failures, and not a TTL of 0.
-    pub min_ttl: u32,
-    /// TTLs are at most so many seconds.
-    pub max_ttl: u32,
-    /// Negative answers are kept for so many seconds at most.
-    pub negative_ttl: u32,
-    /// Whether hot answers are refreshed before their end.
-    pub prefetch: bool,
-    /// How many groups of upstreams there are.
+    /// What is kept for how long.
+    pub rules: CacheRules,
+    /// How many groups of upstreams there may ever be.
     pub groups: usize,
     /// The secret of the hash.
     pub key: [u8; 16],
@@ -80,11 +74,7 @@ impl CacheConfig {
     pub fn new(size: usize, key: [u8; 16]) -> Self {
         Self {
             size,
-            stale: crate::limits::STALE_KEPT,
-            min_ttl: 0,
-            max_ttl: TTL_MAX,
-            negative_ttl: NEGATIVE_TTL_MAX,
-            prefetch: true,
+            rules: CacheRules::default(),
             groups: 1,
             key,
         }
@@ -131,7 +121,10 @@ struct Shard {
 
 /// The answers that are kept.
 pub struct Cache {
-    config: CacheConfig,
+    size: usize,
+    /// The secret of the hash.
+    key: [u8; 16],
+    rules: Rules,
     /// A power of two of them, or none.
     shards: Box<[Shard]>,
     /// By group: when an upstream of it began to answer again last.
@@ -159,14 +152,16 @@ impl Cache {
             1 << wished.ilog2()
         };
         let shard = |_| Shard {
-            store: RwLock::new(Store::new(config.size / shards, config.stale)),
+            store: RwLock::new(Store::new(config.size / shards, config.rules.stale)),
             counters: Counters::default(),
         };
         Self {
             shards: (0..shards).map(shard).collect(),
             recovered: (0..config.groups).map(|_| AtomicU64::new(0)).collect(),
             coalesced: AtomicU64::new(0),
-            config,
+            size: config.size,
+            key: config.key,
+            rules: Rules::new(config.rules),
         }
     }
 
@@ -182,10 +177,40 @@ impl Cache {
         !self.shards.is_empty()
     }
 
-    /// What it works from.
+    /// Octets for all that is kept.
     #[must_use]
-    pub fn config(&self) -> &CacheConfig {
-        &self.config
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// How many groups of upstreams there may be.
+    #[must_use]
+    pub fn groups(&self) -> usize {
+        self.recovered.len()
+    }
+
+    /// What is kept for how long.
+    #[must_use]
+    pub fn rules(&self) -> CacheRules {
+        self.rules.all()
+    }
+
+    /// Changes what is kept for how long: lifetimes of what comes from now on, and how long past them data stays.
+    pub fn set_rules(&self, rules: CacheRules) {
+        self.rules.set(rules);
+        for shard in &self.shards {
+            write(&shard.store).set_stale(rules.stale);
+        }
+    }
+
+    /// Forgets the answers of these groups; gives back how many. A shard is locked while it is looked through, so this is not for the thread that
+    /// answers clients.
+    pub fn forget(&self, groups: &[GroupId]) -> usize {
+        let of_them = |slot: Entry<'_>| groups.contains(&GroupId(slot.group().into()));
+        let shards = self.shards.iter();
+        shards
+            .map(|shard| write(&shard.store).remove_if(of_them))
+            .sum()
     }
 
     /// Answers from what is fresh, or from what is stale while a refresh has just failed. To a client that does not ask for recursion only
@@ -247,7 +272,7 @@ impl Cache {
         render_reply(slot.fresh(now), asker, slot.origin(), reply);
         count(&shard.counters.hits, 1);
         let left = slot.expires().since(now).as_secs();
-        let due = self.config.prefetch
+        let due = self.rules.prefetch()
             && slot.lifetime >= PREFETCH_LIFETIME_MIN
             && left * PREFETCH_SHARE <= u64::from(slot.lifetime);
         if slot.hit(PREFETCH_HITS, due) {
@@ -303,7 +328,7 @@ impl Cache {
 
     /// Whether it is data that may be given out, fresh or stale.
     fn is_usable(&self, slot: &Slot, now: Moment) -> bool {
-        !slot.has(Traits::FAILURE) && now < slot.expires() + self.config.stale
+        !slot.has(Traits::FAILURE) && now < slot.expires() + self.rules.stale()
     }
 
     fn is_stale(&self, slot: &Slot, now: Moment) -> bool {
@@ -367,7 +392,7 @@ impl Cache {
     }
 
     fn hash(&self, key: &Key<'_>) -> u64 {
-        let mut hasher = SipHasher13::new_with_key(&self.config.key);
+        let mut hasher = SipHasher13::new_with_key(&self.key);
         // By words, and folded with type and class: what differs in those alone shares a hash with few others, and is told apart
         // when keys are compared.
         let (words, rest) = key.question.octets().as_chunks::<8>();

@@ -11,7 +11,7 @@
 //!
 //! Deliberately absent: failures, whose time depends on what happened before (see [`Cache::store_failure`](super::Cache::store_failure)).
 
-use super::CacheConfig;
+use super::CacheRules;
 use crate::limits::ALIASES_MAX;
 use crate::wire::edns::{EdeCode, ExtendedError, OptionCode};
 use crate::wire::{
@@ -41,18 +41,18 @@ pub(super) struct Layout {
 }
 
 impl Settled {
-    /// Settles `view` by the rules of `config`.
-    pub fn settle(&mut self, view: &ResponseView<'_>, config: &CacheConfig) {
+    /// Settles `view` by `rules`.
+    pub fn settle(&mut self, view: &ResponseView<'_>, rules: CacheRules) {
         let canonical = Canonical::from(view);
-        let kind = kind(view, config);
+        let kind = kind(view, rules);
         self.copy(&canonical);
         let end = canonical.additionals_end;
-        let is_plain = self.settle_ttls(view, end, kind, config);
+        let is_plain = self.settle_ttls(view, end, kind, rules);
         let is_steady = is_plain || self.is_steady();
         if !is_plain {
             self.copy(&canonical);
             if is_steady {
-                self.settle_ttls(view, end, kind, config);
+                self.settle_ttls(view, end, kind, rules);
             }
         }
         self.negative = matches!(kind, Kind::Negative { .. });
@@ -108,7 +108,7 @@ impl Settled {
         view: &ResponseView<'_>,
         end: usize,
         kind: Kind,
-        config: &CacheConfig,
+        rules: CacheRules,
     ) -> bool {
         let mut is_plain = true;
         self.ttls.clear();
@@ -131,7 +131,7 @@ impl Settled {
             }
             self.ttls.push(short(record.ttl_at).to_be_bytes());
             is_plain &= has_plain_names(view.message(), &record);
-            set.ttl = set.ttl.min(settled_ttl(&record, kind, config));
+            set.ttl = set.ttl.min(settled_ttl(&record, kind, rules));
             previous = Some(record);
         }
         self.close(&set);
@@ -261,23 +261,23 @@ enum Kind {
     Unfit,
 }
 
-fn settled_ttl(record: &Record<'_>, kind: Kind, config: &CacheConfig) -> u32 {
+fn settled_ttl(record: &Record<'_>, kind: Kind, rules: CacheRules) -> u32 {
     // A TTL is a number of 31 bits; with the top bit set it counts as zero.
     let ttl = if record.ttl > i32::MAX.unsigned_abs() {
         0
     } else {
-        record.ttl.min(config.max_ttl)
+        record.ttl.min(rules.max_ttl)
     };
     match kind {
         Kind::Negative { ttl: negative } if record.section == Section::Authority => {
             ttl.min(negative)
         }
-        Kind::Positive if ttl > 0 => ttl.max(config.min_ttl),
+        Kind::Positive if ttl > 0 => ttl.max(rules.min_ttl),
         Kind::Positive | Kind::Negative { .. } | Kind::Unfit => ttl,
     }
 }
 
-fn kind(view: &ResponseView<'_>, config: &CacheConfig) -> Kind {
+fn kind(view: &ResponseView<'_>, rules: CacheRules) -> Kind {
     if !is_fit(view) {
         return Kind::Unfit;
     }
@@ -286,7 +286,7 @@ fn kind(view: &ResponseView<'_>, config: &CacheConfig) -> Kind {
     };
     match view.rcode() {
         Rcode::NOERROR if end.found => Kind::Positive,
-        Rcode::NOERROR | Rcode::NXDOMAIN => negative(view, end.name_at, config),
+        Rcode::NOERROR | Rcode::NXDOMAIN => negative(view, end.name_at, rules),
         _ => Kind::Unfit,
     }
 }
@@ -359,7 +359,7 @@ fn follow(view: &ResponseView<'_>, qtype: RecordType) -> Option<End> {
 
 /// How long a negative answer about the name at `name_at` holds: as long as the SOA record of a zone that has the name says, by its TTL
 /// and its MINIMUM field.
-fn negative(view: &ResponseView<'_>, name_at: usize, config: &CacheConfig) -> Kind {
+fn negative(view: &ResponseView<'_>, name_at: usize, rules: CacheRules) -> Kind {
     let message = view.message();
     let mut authorities = view.records().map_while(Result::ok).filter(|record| {
         record.section == Section::Authority
@@ -374,6 +374,6 @@ fn negative(view: &ResponseView<'_>, name_at: usize, config: &CacheConfig) -> Ki
     };
     let ttl = soa.ttl.min(u32::from_be_bytes(*minimum));
     Kind::Negative {
-        ttl: ttl.min(config.negative_ttl),
+        ttl: ttl.min(rules.negative_ttl),
     }
 }

@@ -74,6 +74,11 @@ impl Store {
         }
     }
 
+    /// Answers are worth a place for so long after they expired.
+    pub(super) fn set_stale(&mut self, stale: core::time::Duration) {
+        self.stale = stale;
+    }
+
     /// Octets that were written to.
     pub(super) fn octets(&self) -> usize {
         self.segments.used() + self.slots.used() + self.index.allocation_size()

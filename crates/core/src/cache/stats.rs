@@ -59,7 +59,7 @@ impl Cache {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut stats = CacheStats {
             coalesced: of(&self.coalesced),
-            limit: self.config.size,
+            limit: self.size,
             ..CacheStats::default()
         };
         for shard in &self.shards {

@@ -6,6 +6,7 @@ use crate::wire::{
     AskerEdns, Class, Flags, Name, Question, Rcode, RecordType, ReplyOptions, ResponseComposer,
     ResponseView, Transport,
 };
+use core::time::Duration;
 
 const MIB: usize = 1 << 20;
 const GROUP: GroupId = GroupId::DEFAULT;
@@ -78,7 +79,7 @@ impl Bench {
     fn store(&self, message: &[u8]) -> u32 {
         let view = ResponseView::parse(message).unwrap();
         let mut settled = Settled::default();
-        settled.settle(&view, &self.cache.config);
+        settled.settle(&view, self.cache.rules());
         let question = view.question().unwrap().to_owned();
         let asked = Asked {
             question,
@@ -297,8 +298,11 @@ fn what_may_not_be_kept_is_not() {
 #[test]
 fn floor_and_cap_are_for_data() {
     let mut bench = Bench::with(CacheConfig {
-        min_ttl: 100,
-        max_ttl: 1000,
+        rules: CacheRules {
+            min_ttl: 100,
+            max_ttl: 1000,
+            ..CacheRules::default()
+        },
         ..CacheConfig::new(MIB, [1; 16])
     });
     assert_eq!(bench.store(&address("short.example", 5)), 100);
@@ -605,7 +609,7 @@ fn a_name_made_of_a_ttl_is_not_kept_and_its_message_stays_as_it_came() {
     message.extend_from_slice(b"\xc0\x1c\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x02");
     let view = ResponseView::parse(&message).unwrap();
     let mut settled = Settled::default();
-    settled.settle(&view, &CacheConfig::new(1 << 20, [7; 16]));
+    settled.settle(&view, CacheRules::default());
     assert_eq!(settled.lifetime(), 0);
     let told = settled.canonical();
     assert_eq!(told.message, message);
@@ -614,6 +618,6 @@ fn a_name_made_of_a_ttl_is_not_kept_and_its_message_stays_as_it_came() {
     message.extend_from_slice(b"\xc0\x0c\0\x05\0\x01\0\x02\xa3\0\0\x04\x01b\xc0\x0e");
     message.extend_from_slice(b"\xc0\x1f\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x02");
     let view = ResponseView::parse(&message).unwrap();
-    settled.settle(&view, &CacheConfig::new(1 << 20, [7; 16]));
+    settled.settle(&view, CacheRules::default());
     assert_eq!(settled.lifetime(), 60);
 }

@@ -50,8 +50,8 @@ impl<C> Engine<C> {
             return self.tell(exchange.waiters, &Canonical::from(response), origin);
         }
         let mut settled = core::mem::take(&mut self.settled);
-        settled.settle(response, self.cache.config());
-        if !exchange.disputed && !exchange.fell_back() {
+        settled.settle(response, self.cache.rules());
+        if exchange.may_be_kept() {
             self.cache.store(&exchange.asked, &settled, origin, now);
             if let Some(shared) = &mut self.shared {
                 shared.keep(&exchange.asked, &settled, origin, now);
@@ -98,7 +98,7 @@ impl<C> Engine<C> {
         origin: ReplyOrigin,
         now: Moment,
     ) {
-        if !exchange.disputed && !exchange.fell_back() {
+        if exchange.may_be_kept() {
             let error = response.extended_errors().next();
             self.cache
                 .store_bogus(&exchange.asked, response.rcode(), error, now);
@@ -118,7 +118,7 @@ impl<C> Engine<C> {
             return self.pass(exchange.waiters, best, origin);
         }
         // A truncated answer is none to keep, and no failure either.
-        if !best.header().flags.truncated() {
+        if !best.header().flags.truncated() && exchange.speaks_for_others() {
             let error = best.extended_errors().next();
             self.cache
                 .store_failure(&exchange.asked, best.rcode(), error, now);
@@ -243,7 +243,7 @@ impl<C> Engine<C> {
         failure: Failure,
         now: Moment,
     ) {
-        if exchange.signed().is_some() {
+        if !exchange.speaks_for_others() {
             return;
         }
         // A truncated answer is none to keep, and no failure either.

@@ -42,6 +42,13 @@ impl Hedges {
         }
     }
 
+    /// There are so many upstreams now.
+    pub(super) fn grow(&mut self, upstreams: usize) {
+        let missing = upstreams.saturating_sub(self.early.len());
+        self.early
+            .extend(std::iter::repeat_with(VecDeque::new).take(missing));
+    }
+
     /// A question came: the budget grows by its share.
     pub(super) fn handle_question(&mut self) {
         self.credit = (self.credit + 1).min(HEDGE_BURST * QUESTIONS_PER_HEDGE);

@@ -46,7 +46,7 @@ impl<C> Engine<C> {
             Protocol::Tcp | Protocol::Udp => Protocol::Tcp,
         };
         let mut connection = Connection::new(upstream, endpoint, protocol, now);
-        connection.idle_after = state.idle.retire_after();
+        connection.idle_after = state.retire_after();
         let connection = self.connections.insert(connection);
         state.connections.push(connection);
         self.actions.push_back(Action::Open {
@@ -305,11 +305,11 @@ impl<C> Engine<C> {
         self.apply_idle_limit(upstream);
     }
 
-    fn apply_idle_limit(&mut self, upstream: UpstreamId) {
+    pub(super) fn apply_idle_limit(&mut self, upstream: UpstreamId) {
         let Some(state) = self.upstreams.get(upstream.0) else {
             return;
         };
-        let idle_after = state.idle.retire_after();
+        let idle_after = state.retire_after();
         for id in &state.connections {
             if let Some(connection) = self.connections.get_mut(*id) {
                 connection.idle_after = idle_after;
@@ -439,7 +439,8 @@ impl<C> Engine<C> {
     pub fn handle_network_change(&mut self, now: Moment) {
         let mut used: SmallVec<[UpstreamId; 8]> = SmallVec::new();
         for (place, state) in self.upstreams.iter_mut().enumerate() {
-            if !state.connections.is_empty() || state.health.probe_due().is_some() {
+            let in_use = !state.connections.is_empty() || state.health.probe_due().is_some();
+            if in_use && state.retired.is_none() {
                 used.push(UpstreamId(place));
             }
             state.endpoints.forget(now);

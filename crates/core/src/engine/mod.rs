@@ -27,6 +27,7 @@ mod judge;
 mod lifecycle;
 mod patience;
 mod receive;
+mod reconfigure;
 mod replies;
 mod shared;
 mod status;
@@ -55,6 +56,7 @@ use crate::upstream::{
 use crate::wire::write_error;
 
 pub use event::{Action, Event};
+pub use reconfigure::{Reconfigured, TooManyGroups};
 pub use replies::Replies;
 pub use status::Load;
 
@@ -86,6 +88,7 @@ impl EngineConfig {
             members,
             strategy,
             fallback: None,
+            label: Box::default(),
         }];
         Self {
             upstreams,
@@ -194,6 +197,7 @@ impl<C> Engine<C> {
     /// there is hardly room for those who wait.
     pub fn refresh(&mut self, asked: Asked, now: Moment) {
         if let Some(id) = self.exchanges.begin(asked, now) {
+            self.leave_behind_if_retired(id);
             self.send_or_fail(id, Among::Any, now);
         }
     }
@@ -364,18 +368,7 @@ impl<C> Engine<C> {
         if !state.endpoints.replace(endpoints) {
             return;
         }
-        let gone = |id: &ConnectionId| {
-            let connection = self.connections.get(*id)?;
-            (!state.endpoints.contains(connection.endpoint)).then_some(*id)
-        };
-        let gone: Vec<ConnectionId> = state.connections.iter().filter_map(gone).collect();
-        for id in gone {
-            match self.connections.get_mut(id) {
-                Some(connection) if connection.is_ready() => connection.drain(),
-                Some(_) => self.close(id, CloseReason::Superseded, now),
-                None => {}
-            }
-        }
+        self.leave_gone_endpoints(upstream, now);
         self.keep_warm(upstream, now);
     }
 

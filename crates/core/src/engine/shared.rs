@@ -66,8 +66,20 @@ impl<C> Engine<C> {
     /// A question begins: it is looked up in the shared cache, or goes out.
     pub(super) fn begin(&mut self, id: ExchangeId, now: Moment) {
         self.hedges.handle_question();
+        self.leave_behind_if_retired(id);
         if !self.waits_for_shared(id, now) {
             self.send_out(id, now);
+        }
+    }
+
+    /// A question that was decided by a configuration of before brings nothing for those of now.
+    pub(super) fn leave_behind_if_retired(&mut self, id: ExchangeId) {
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
+        let group = self.groups.get(exchange.asked.group.0);
+        if group.is_none_or(|group| group.retired.is_some()) {
+            exchange.leave_behind();
         }
     }
 
@@ -110,7 +122,7 @@ impl<C> Engine<C> {
         };
         let usable = shared.usable(octets, &exchange.asked, wall);
         let settled = usable.filter(|usable| {
-            self.settled.settle(&usable.response, self.cache.config());
+            self.settled.settle(&usable.response, self.cache.rules());
             // An answer that may not be kept is nothing that anybody has kept.
             let young = self.settled.lifetime() > usable.age;
             if young {
@@ -127,8 +139,10 @@ impl<C> Engine<C> {
         };
         self.abandon(&exchange.attempts);
         let settled = core::mem::take(&mut self.settled);
-        self.cache
-            .store(&exchange.asked, &settled, usable.origin, now);
+        if exchange.may_be_kept() {
+            self.cache
+                .store(&exchange.asked, &settled, usable.origin, now);
+        }
         self.tell(exchange.waiters, &settled.canonical(), usable.origin);
         self.settled = settled;
         true

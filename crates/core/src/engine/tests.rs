@@ -23,6 +23,7 @@ mod keeping;
 mod kept;
 mod lifecycle;
 mod questions;
+mod reconfigure;
 mod shared;
 mod signed;
 
@@ -61,6 +62,7 @@ impl Bench {
             members,
             strategy,
             fallback: None,
+            label: Box::default(),
         };
         let config = EngineConfig {
             upstreams,
@@ -307,6 +309,7 @@ fn with_fallback(private: usize) -> Bench {
         members: members.map(UpstreamId).collect(),
         strategy: Strategy::Ordered,
         fallback,
+        label: Box::default(),
     };
     let groups = vec![
         group(0..1, None),

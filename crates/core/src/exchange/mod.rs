@@ -149,6 +149,8 @@ pub(crate) struct Exchange<C> {
     signed: Option<SignedQuery>,
     /// A response that is an answer, but a poor one: kept in case nobody has a better.
     held: Option<Held>,
+    /// Whether the configuration it was asked under has changed so that its answer is for those who wait and nobody else.
+    left_behind: bool,
     /// Whether it has to go over a stream: a datagram was truncated or disputed, or is nothing for a signed query.
     pub(crate) needs_stream: bool,
     /// Whether a message came that should have been the response and was not.
@@ -187,6 +189,7 @@ impl<C> Exchange<C> {
             tried: SmallVec::new(),
             signed,
             held: None,
+            left_behind: false,
             needs_stream,
             disputed: false,
             hedged_on: None,
@@ -258,6 +261,21 @@ impl<C> Exchange<C> {
     /// The query that goes out as it is.
     pub(crate) fn signed(&self) -> Option<&SignedQuery> {
         self.signed.as_ref()
+    }
+
+    /// What it brings is for those who wait for it and nobody else.
+    pub(crate) fn leave_behind(&mut self) {
+        self.left_behind = true;
+    }
+
+    /// Whether its failure says something about the next one who asks the same.
+    pub(crate) fn speaks_for_others(&self) -> bool {
+        self.signed.is_none() && !self.left_behind
+    }
+
+    /// Whether its answer may be kept: it is that of the group that was asked, and nobody disputed it.
+    pub(crate) fn may_be_kept(&self) -> bool {
+        self.speaks_for_others() && !self.disputed && !self.fell_back()
     }
 
     /// The group whose kept answers are an answer to this; `None` when the query is signed, because those are not.

@@ -11,6 +11,7 @@ use super::share::{Shares, Source};
 use super::{Asked, Attempt, Exchange, ExchangeKey, KeyHasher, Request, Waiter};
 use crate::limits::{EXCHANGES_MAX, SHED_AFTER, SIGNED_EXCHANGES_MAX, STALE_AFTER};
 use crate::time::Moment;
+use crate::upstream::GroupId;
 use crate::wire::{Asker, Transport};
 
 new_key_type! {
@@ -168,6 +169,20 @@ impl<C> ExchangeTable<C> {
         self.open_to_joiners(id, hash);
         self.deadlines.push_back((now + self.budget, id));
         Some(id)
+    }
+
+    /// Leaves the exchanges of these groups to those who wait for them: nobody joins them any more, and what they bring is not kept.
+    pub(crate) fn leave_behind(&mut self, groups: &[GroupId]) {
+        let mut left = Vec::new();
+        for (id, exchange) in &mut self.exchanges {
+            if groups.contains(&exchange.asked.group) {
+                exchange.leave_behind();
+                left.push((id, exchange.key.hash()));
+            }
+        }
+        for (id, hash) in left {
+            self.close_to_joiners(Some(id), hash);
+        }
     }
 
     fn note_waiter(&mut self, id: ExchangeId, source: Source, stale: bool, now: Moment) {

@@ -154,7 +154,10 @@ struct Write {
 /// The shared level at work.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    config: SharedConfig,
+    /// By group: what it is called in the store; `None` for one whose answers are not shared.
+    labels: Vec<Option<Box<[u8]>>>,
+    /// Whether what comes back can be believed, see [`SharedConfig::authenticated`].
+    authenticated: bool,
     breaker: Breaker,
     lookups: SecondaryMap<ExchangeId, Lookup>,
     /// How many of them there are.
@@ -187,7 +190,8 @@ pub(crate) struct Usable<'a> {
 impl Shared {
     pub(crate) fn new(config: SharedConfig) -> Self {
         Self {
-            config,
+            labels: config.labels.into_iter().map(fitting).collect(),
+            authenticated: config.authenticated,
             breaker: Breaker::default(),
             lookups: SecondaryMap::new(),
             under_way: 0,
@@ -313,7 +317,7 @@ impl Shared {
         if !same || !response.answers(asked.question.view()) || portable.remaining(wall) == 0 {
             return None;
         }
-        let origin = if self.config.authenticated {
+        let origin = if self.authenticated {
             portable.origin
         } else {
             ReplyOrigin::ClearText
@@ -413,9 +417,13 @@ impl Shared {
         })
     }
 
+    /// Groups are called by these labels from now on; `None` for one that is part of no configuration any more.
+    pub(crate) fn set_labels(&mut self, labels: impl Iterator<Item = Option<Box<[u8]>>>) {
+        self.labels = labels.map(|label| label.and_then(fitting)).collect();
+    }
+
     fn label(&self, asked: &Asked) -> Option<&[u8]> {
-        let label = self.config.labels.get(asked.group.0)?;
-        (label.len() <= crate::limits::ROUTE_LABEL_MAX).then_some(label)
+        self.labels.get(asked.group.0)?.as_deref()
     }
 
     /// `dotward:VERSION:LABEL:FLAGS:TYPE:NAME`, the name in lower case; bounded, because names and labels are. Two questions never have one
@@ -431,4 +439,8 @@ impl Shared {
         key.extend_from_slice(tail.as_bytes());
         Some(key)
     }
+}
+/// A label that has its place in a key.
+fn fitting(label: Box<[u8]>) -> Option<Box<[u8]>> {
+    (label.len() <= crate::limits::ROUTE_LABEL_MAX).then_some(label)
 }

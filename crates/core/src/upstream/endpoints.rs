@@ -70,6 +70,16 @@ impl Endpoints {
         !same
     }
 
+    /// Takes other addresses in another order; what is known of those that stay is kept.
+    pub(crate) fn adopt(&mut self, addresses: Vec<SocketAddr>) {
+        let mut adopted = Self::new(addresses);
+        for endpoint in &mut adopted.all {
+            let known = self.all.iter().find(|it| it.address == endpoint.address);
+            *endpoint = known.copied().unwrap_or(*endpoint);
+        }
+        *self = adopted;
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.all.len()
     }

@@ -47,11 +47,12 @@ new_key_type! {
     pub struct ConnectionId;
 }
 
-/// Names an upstream: its place in the configuration.
+/// Names an upstream for as long as it is asked: at first its place in the configuration. When another configuration takes its place, who
+/// stays keeps the name ([`Engine::reconfigure`](crate::engine::Engine::reconfigure)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UpstreamId(pub usize);
 
-/// Names a group of upstreams: its place in the configuration.
+/// Names a group of upstreams, in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub usize);
 
@@ -61,7 +62,7 @@ impl GroupId {
 }
 
 /// How an upstream is spoken to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
     /// DNS over TLS: authenticated, and nobody reads along.
     #[default]
@@ -77,6 +78,9 @@ pub enum Protocol {
 pub struct UpstreamConfig {
     /// For people.
     pub name: String,
+    /// What says who it is, in whatever form: an upstream of another configuration is the same one when name, protocol and this are the
+    /// same.
+    pub identity: String,
     /// How it is spoken to.
     pub protocol: Protocol,
     /// Addresses of the same provider, in order of preference; empty until found by name.
@@ -100,6 +104,7 @@ impl UpstreamConfig {
     pub fn new(name: impl Into<String>, endpoints: Vec<SocketAddr>) -> Self {
         Self {
             name: name.into(),
+            identity: String::new(),
             protocol: Protocol::Tls,
             endpoints,
             tier: 0,
@@ -121,6 +126,9 @@ pub struct GroupConfig {
     /// The group that is asked when nobody of this one can answer; its own fallback is not followed. `None` keeps the
     /// questions of a private zone from everybody else: they fail.
     pub fallback: Option<GroupId>,
+    /// What it is called outside of this process: a group of another configuration is the same one when this is the same. Empty for the
+    /// default group.
+    pub label: Box<[u8]>,
 }
 
 /// A group at work.
@@ -128,6 +136,9 @@ pub(crate) struct Group {
     pub(crate) members: Vec<UpstreamId>,
     pub(crate) selector: Selector,
     pub(crate) fallback: Option<GroupId>,
+    pub(crate) label: Box<[u8]>,
+    /// Since when it is part of no configuration. Who was given to it before is still served.
+    pub(crate) retired: Option<Moment>,
 }
 
 impl Group {
@@ -139,7 +150,28 @@ impl Group {
             members,
             selector: Selector::new(config.strategy, upstreams),
             fallback: config.fallback,
+            label: config.label,
+            retired: None,
         }
+    }
+
+    /// Takes another configuration of the same group, whose members are those of `config`.
+    pub(crate) fn adopt(&mut self, config: GroupConfig, upstreams: usize) {
+        let Self {
+            members,
+            selector,
+            fallback,
+            label: _,
+            retired,
+        } = self;
+        if selector.strategy() == config.strategy {
+            selector.grow(upstreams);
+        } else {
+            *selector = Selector::new(config.strategy, upstreams);
+        }
+        *members = config.members;
+        *fallback = config.fallback;
+        *retired = None;
     }
 }
 
@@ -184,6 +216,10 @@ pub(crate) struct Probe {
 
 /// One upstream at work.
 pub(crate) struct Upstream {
+    name: String,
+    identity: String,
+    /// Since when it is part of no configuration. What was given to it before is still waited for.
+    pub(crate) retired: Option<Moment>,
     pub(crate) protocol: Protocol,
     pub(crate) tier: u8,
     weight: u32,
@@ -211,14 +247,15 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     pub(crate) fn new(config: UpstreamConfig) -> Self {
-        // Queries are padded where nobody can read them, and nowhere else (RFC 7830 section 6).
-        let padded = config.protocol == Protocol::Tls && config.padding > 0;
         Self {
+            identity: config.identity,
+            retired: None,
             protocol: config.protocol,
             tier: config.tier,
             weight: config.weight.max(1),
             keep_warm: config.keep_warm.min(KEEP_WARM_MAX),
             fingerprint: select::fingerprint(&config.name),
+            name: config.name,
             endpoints: Endpoints::new(config.endpoints),
             connections: SmallVec::new(),
             datagrams: 0,
@@ -226,12 +263,35 @@ impl Upstream {
             rtt: Rtt::default(),
             idle: IdleLimit::default(),
             opt: OptUse::new(config.edns),
-            padding: padded.then_some(config.padding.min(QUERY_PADDING_BLOCK_MAX)),
+            padding: padding_of(config.protocol, config.padding),
             probe: None,
             heard: None,
             counts: UpstreamCounts::default(),
             grow_after: Moment::ZERO,
             warmth: Warmth::default(),
+        }
+    }
+
+    /// What makes an upstream of another configuration the same one.
+    pub(crate) fn key(&self) -> (&str, Protocol, &str) {
+        (&self.name, self.protocol, &self.identity)
+    }
+
+    /// Takes another configuration of the same upstream, but for its addresses.
+    pub(crate) fn adopt(&mut self, config: &UpstreamConfig) {
+        self.retired = None;
+        self.tier = config.tier;
+        self.weight = config.weight.max(1);
+        self.keep_warm = config.keep_warm.min(KEEP_WARM_MAX);
+        self.opt.set_wanted(config.edns);
+        self.padding = padding_of(config.protocol, config.padding);
+    }
+
+    /// How long a connection may be idle before we close it. One that nobody is to ask any more is closed when it has nothing left to do.
+    pub(crate) fn retire_after(&self) -> Duration {
+        match self.retired {
+            None => self.idle.retire_after(),
+            Some(_) => Duration::ZERO,
         }
     }
 
@@ -256,8 +316,14 @@ impl Upstream {
     pub(crate) fn poll_probe(&self) -> Option<Moment> {
         match self.probe {
             Some(probe) => Some(probe.sent + PROBE_TIMEOUT),
-            None if self.endpoints.is_empty() => None,
+            None if self.endpoints.is_empty() || self.retired.is_some() => None,
             None => self.health.probe_due(),
         }
     }
+}
+
+/// Queries are padded where nobody can read them, and nowhere else (RFC 7830 section 6).
+fn padding_of(protocol: Protocol, block: usize) -> Option<usize> {
+    let padded = protocol == Protocol::Tls && block > 0;
+    padded.then_some(block.min(QUERY_PADDING_BLOCK_MAX))
 }

@@ -25,6 +25,11 @@ impl OptUse {
         }
     }
 
+    /// Another configuration says so or otherwise.
+    pub(crate) fn set_wanted(&mut self, wanted: bool) {
+        self.wanted = wanted;
+    }
+
     /// Whether the next query carries one.
     pub(crate) fn is_on(self, now: Moment) -> bool {
         self.wanted && self.without_until.is_none_or(|until| until <= now)

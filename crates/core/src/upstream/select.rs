@@ -64,6 +64,11 @@ impl Selector {
         }
     }
 
+    /// There are so many upstreams now.
+    pub(crate) fn grow(&mut self, upstreams: usize) {
+        self.turns.resize(upstreams.max(self.turns.len()), 0);
+    }
+
     pub(crate) fn strategy(&self) -> Strategy {
         self.strategy
     }

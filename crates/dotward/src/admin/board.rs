@@ -17,6 +17,7 @@ use crate::config::ReadyRequires;
 use crate::crew::link::Instruction;
 use crate::limits::{UPSTREAM_ANSWERS, UPSTREAM_LOOK, WORKER_ANSWERS, WORKER_STUCK};
 use crate::post::Post;
+use crate::reload::ReloadCounts;
 use crate::sandbox;
 use crate::tally::{Handshakes, Totals};
 use crate::worker::State;
@@ -58,6 +59,8 @@ pub(crate) struct Report {
     /// Clients who wait for an upstream.
     pub(super) in_flight: usize,
     pub(super) upstreams: Vec<UpstreamReport>,
+    /// How the configuration was read again.
+    pub(super) reloads: ReloadCounts,
     /// When the certificate of the TLS listeners ends, in seconds since 1970.
     pub(super) listener_ends: Option<i64>,
     /// For each worker whether it has given all signs of life that it was asked for before.
@@ -107,9 +110,12 @@ impl Report {
             cache: engine.cache_stats(),
             shared_cache: engine.shared_stats(),
             in_flight: engine.in_flight(),
-            upstreams: (0..engine.upstreams())
-                .filter_map(|place| UpstreamReport::of(state, UpstreamId(place), now))
+            upstreams: state
+                .listed
+                .iter()
+                .filter_map(|it| UpstreamReport::of(state, it.id, now))
                 .collect(),
+            reloads: state.reloads.counts(),
             listener_ends: state.trust.listener_ends(),
             signs,
             active: state.active,

@@ -17,8 +17,8 @@ pub(super) fn commands() -> impl Iterator<Item = Command> {
     all().into_iter().map(|command| command.hide(true))
 }
 
-fn all() -> [Command; 5] {
-    [status(), top(), cache(), log_level(), drain()]
+fn all() -> [Command; 6] {
+    [status(), top(), cache(), reload(), log_level(), drain()]
 }
 
 /// What they are called.
@@ -138,7 +138,7 @@ pub(super) fn cache_request(command: &str, matches: &ArgMatches) -> Option<Reque
 }
 
 fn log_level() -> Command {
-    let about = "Change the log level of the running program until it ends";
+    let about = "Change the log level of the running program until it ends or reads its configuration again";
     let lines = [
         "dotward log-level debug",
         "dotward log-level info",
@@ -150,6 +150,17 @@ fn log_level() -> Command {
             .required(true)
             .value_parser(level),
     );
+    with_socket(command)
+}
+
+fn reload() -> Command {
+    let about = "Have the running program read its configuration again and apply it; exit code 2 when it has faults";
+    let lines = [
+        "dotward reload",
+        "dotward check && dotward reload",
+        "dotward reload --control /run/dotward/control.sock",
+    ];
+    let command = sub("reload", about, lines).arg(switch("json", "Print what changed as JSON"));
     with_socket(command)
 }
 

@@ -27,7 +27,7 @@ use crate::config::{
     UpstreamSettings, Workers,
 };
 use crate::run::{Order, Prepared, Proxy, Running, StartError, StartFault, local_runtime};
-use crate::signals::StopSignals;
+use crate::signals::Signals;
 use crate::tls::TlsSetupError;
 use crate::tls::certificate::CertificateFacts;
 use crate::tls::client::UpstreamTls;
@@ -121,8 +121,8 @@ pub fn run(out: &mut dyn Write, listen: Option<SocketAddr>) -> Result<(), DemoEr
     demo.show(out)?;
     out.flush()?;
     let signal = local_runtime()?.block_on(async {
-        let mut signals = StopSignals::listen()?;
-        Ok::<_, io::Error>(signals.next().await)
+        let mut signals = Signals::listen()?;
+        Ok::<_, io::Error>(signals.next_end().await)
     })?;
     writeln!(out, "\n{signal}: the demonstration ends")?;
     demo.stop()?;

@@ -7,6 +7,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::records::absolute;
 use super::{cache, status};
 use crate::cli::RemoteArgs;
@@ -36,6 +38,13 @@ impl fmt::Display for RemoteError {
 }
 
 impl std::error::Error for RemoteError {}
+
+impl RemoteError {
+    /// Whether the running program's configuration is at fault.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Client(ClientError::Configuration(_)))
+    }
+}
 
 impl From<io::Error> for RemoteError {
     fn from(error: io::Error) -> Self {
@@ -97,9 +106,38 @@ pub fn run(out: &mut dyn Write, path: &Path, args: &RemoteArgs) -> Result<bool, 
             Some(before) => writeln!(out, "log level {level}, was {before}")?,
             None => writeln!(out, "log level {level}")?,
         },
+        Request::Reload => reloaded(out, value)?,
         Request::Drain => drained(out, answered, began)?,
     }
     Ok(true)
+}
+
+/// Says what changed, and what did not though it should.
+fn reloaded(out: &mut dyn Write, value: &Value) -> io::Result<()> {
+    for warning in status::list(&value["warnings"]) {
+        writeln!(out, "warn:  {}", status::text(warning))?;
+    }
+    let names =
+        |key: &str| -> Vec<_> { status::list(&value[key]).iter().map(status::text).collect() };
+    let restart = names("awaiting_restart");
+    if !restart.is_empty() {
+        writeln!(out, "needs a restart: {}", restart.join(", "))?;
+    }
+    let (added, removed) = (names("upstreams_added"), names("upstreams_removed"));
+    if !added.is_empty() {
+        writeln!(out, "upstreams added: {}", added.join(", "))?;
+    }
+    if !removed.is_empty() {
+        writeln!(out, "upstreams removed: {}", removed.join(", "))?;
+    }
+    match value["answers_forgotten"].as_u64() {
+        None | Some(0) => {}
+        Some(count) => writeln!(
+            out,
+            "{count} kept answers forgotten: who gave them is not asked any more"
+        )?,
+    }
+    writeln!(out, "the configuration is in force")
 }
 
 fn drained(out: &mut dyn Write, answered: Answered, began: Instant) -> Result<(), RemoteError> {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::Refusal;
 use crate::clock;
 use crate::commands::records;
+use crate::group_names::GroupNames;
 use crate::limits::CONTROL_ANSWERS;
 
 /// What the cache holds and has done.
@@ -53,7 +54,7 @@ pub(super) fn shared_stats(stats: &SharedStats, fault: Option<&str>) -> Value {
 /// What is kept of a name.
 pub(super) fn of_name(
     cache: &Cache,
-    routes: &[String],
+    names: &GroupNames,
     name: &Name,
     qtype: Option<RecordType>,
 ) -> Result<Value, Refusal> {
@@ -65,7 +66,7 @@ pub(super) fn of_name(
             return;
         }
         if answers.len() < CONTROL_ANSWERS {
-            answers.push(answer(&kept, routes));
+            answers.push(answer(&kept, names));
         } else {
             left_out += 1;
         }
@@ -73,7 +74,7 @@ pub(super) fn of_name(
     Ok(json!({ "answers": answers, "left_out": left_out }))
 }
 
-fn answer(kept: &Kept<'_>, routes: &[String]) -> Value {
+fn answer(kept: &Kept<'_>, names: &GroupNames) -> Value {
     let kind = match kept.kind {
         Kind::Positive => "data",
         Kind::Negative => "negative",
@@ -84,7 +85,7 @@ fn answer(kept: &Kept<'_>, routes: &[String]) -> Value {
     json!({
         "name": records::absolute(&question.qname()),
         "type": kept.question.qtype().to_string(),
-        "route": routes.get(kept.group.0).filter(|it| !it.is_empty()),
+        "route": names.route(kept.group),
         "dnssec_ok": kept.dnssec_ok,
         "checking_disabled": kept.checking_disabled,
         "encrypted": kept.origin == ReplyOrigin::Upstream,

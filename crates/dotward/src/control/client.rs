@@ -6,11 +6,12 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::Request;
-use crate::limits::{CONTROL_RESPONSE, CONTROL_WAIT};
+use crate::limits::{CONTROL_RESPONSE, CONTROL_WAIT, RELOAD_PATIENCE};
 
 /// Why a running program could not be asked, or did not do what it was asked.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub enum ClientError {
     Garbled(PathBuf),
     /// The program refused; the text is its own.
     Refused(String),
+    /// The program found faults in its configuration; the text is all of them.
+    Configuration(String),
 }
 
 impl fmt::Display for ClientError {
@@ -48,7 +51,7 @@ impl fmt::Display for ClientError {
             Self::Garbled(path) => {
                 write!(f, "what answers at {} is not dotward", path.display())
             }
-            Self::Refused(message) => f.write_str(message),
+            Self::Refused(message) | Self::Configuration(message) => f.write_str(message),
         }
     }
 }
@@ -89,7 +92,7 @@ pub fn ask(path: &Path, request: &Request) -> Result<Answered, ClientError> {
     let system = |error| ClientError::of(path, error);
     let mut stream = UnixStream::connect(path).map_err(system)?;
     stream
-        .set_read_timeout(Some(CONTROL_WAIT))
+        .set_read_timeout(Some(patience(request)))
         .map_err(system)?;
     stream
         .set_write_timeout(Some(CONTROL_WAIT))
@@ -107,7 +110,24 @@ pub fn ask(path: &Path, request: &Request) -> Result<Answered, ClientError> {
         return Ok(Answered { value, stream });
     }
     let message = response["error"]["message"].as_str().ok_or_else(garbled)?;
-    Err(ClientError::Refused(message.to_owned()))
+    let message = message.to_owned();
+    Err(match response["error"]["kind"].as_str() {
+        Some("configuration") => ClientError::Configuration(message),
+        Some(_) | None => ClientError::Refused(message),
+    })
+}
+
+/// How long the response may take.
+fn patience(request: &Request) -> Duration {
+    match request {
+        Request::Reload => RELOAD_PATIENCE + CONTROL_WAIT,
+        Request::Status
+        | Request::LogLevel(_)
+        | Request::CacheStats
+        | Request::CacheGet(..)
+        | Request::CacheFlush(_)
+        | Request::Drain => CONTROL_WAIT,
+    }
 }
 
 impl Answered {
@@ -116,7 +136,7 @@ impl Answered {
     /// # Errors
     ///
     /// When it does not within `limit`.
-    pub fn wait_for_end(mut self, limit: std::time::Duration) -> io::Result<()> {
+    pub fn wait_for_end(mut self, limit: Duration) -> io::Result<()> {
         self.stream.set_read_timeout(Some(limit))?;
         match self.stream.read(&mut [0; 16]) {
             Ok(_) => Ok(()),

@@ -22,6 +22,8 @@ pub enum Request {
     CacheGet(Name, Option<RecordType>),
     /// Forget what is kept at and below a name, or everything.
     CacheFlush(Option<Name>),
+    /// Read the configuration again and apply it.
+    Reload,
     /// Take no more questions, answer those in flight, end.
     Drain,
 }
@@ -80,6 +82,11 @@ impl Request {
             },
         },
         Row {
+            words: "reload",
+            arguments: "",
+            parse: |rest| rest.is_empty().then_some(Self::Reload),
+        },
+        Row {
             words: "drain",
             arguments: "",
             parse: |rest| rest.is_empty().then_some(Self::Drain),
@@ -114,6 +121,7 @@ impl fmt::Display for Request {
             Self::CacheGet(name, Some(qtype)) => write!(f, "cache get {} {qtype}", absolute(name)),
             Self::CacheFlush(None) => f.write_str("cache flush"),
             Self::CacheFlush(Some(suffix)) => write!(f, "cache flush {}", absolute(suffix)),
+            Self::Reload => f.write_str("reload"),
             Self::Drain => f.write_str("drain"),
         }
     }

@@ -17,6 +17,8 @@ pub enum Refusal {
     Busy,
     /// What was asked for is not there in this program, or not with this configuration.
     Absent(&'static str),
+    /// The configuration has faults; the text says all of them.
+    Configuration(String),
     /// It was tried, and failed; the text says why.
     Failed(String),
 }
@@ -30,6 +32,7 @@ impl Refusal {
             Self::TooMany => "too-many",
             Self::Busy => "busy",
             Self::Absent(_) => "absent",
+            Self::Configuration(_) => "configuration",
             Self::Failed(_) => "failed",
         }
     }
@@ -38,7 +41,9 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotARequest(what) | Self::Failed(what) => f.write_str(what),
+            Self::NotARequest(what) | Self::Configuration(what) | Self::Failed(what) => {
+                f.write_str(what)
+            }
             Self::NotALine => f.write_str("a request is one line of at most 4096 octets, sent at once"),
             Self::TooMany => f.write_str("too many control connections are open; try again"),
             Self::Busy => f.write_str(

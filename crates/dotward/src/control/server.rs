@@ -21,9 +21,13 @@ use super::response;
 use super::socket::SocketFile;
 use super::status::Asked;
 use super::{ControlSocket, Refusal, Request, cache};
-use crate::limits::{CONTROL_CONNECTIONS, CONTROL_PATIENCE, CONTROL_READ, CONTROL_REQUEST};
+use crate::group_names::GroupNames;
+use crate::limits::{
+    CONTROL_CONNECTIONS, CONTROL_PATIENCE, CONTROL_READ, CONTROL_REQUEST, RELOAD_PATIENCE,
+};
 use crate::logging;
-use crate::run::Order;
+use crate::reload::{self, Outcome, Trigger};
+use crate::run::{Drain, Order};
 
 /// What requests are carried out with.
 #[derive(Debug)]
@@ -32,12 +36,14 @@ pub(crate) struct Desk {
     pub(crate) worker: mpsc::Sender<Asked>,
     /// What is kept.
     pub(crate) cache: Arc<Cache>,
-    /// By group of upstreams: the route it is of; empty for none.
-    pub(crate) routes: Vec<String>,
+    /// What groups of upstreams are called.
+    pub(crate) names: GroupNames,
     /// To whoever waits for the end.
     pub(crate) orders: watch::Sender<Order>,
     /// How long what is in flight may take when the end is asked for.
-    pub(crate) drain: Duration,
+    pub(crate) drain: Drain,
+    /// To whoever reads the configuration again.
+    pub(crate) reload: reload::Handle,
 }
 
 /// The server at work. Dropping it ends the server and removes the file.
@@ -166,13 +172,39 @@ async fn carry_out(request: &Request, desk: &Desk) -> Result<Value, Refusal> {
             Ok(json!({ "level": level.to_string(), "before": before.map(|it| it.to_string()) }))
         }
         Request::CacheStats => cache_stats(desk).await,
-        Request::CacheGet(name, qtype) => cache::of_name(&desk.cache, &desk.routes, name, *qtype),
+        Request::CacheGet(name, qtype) => cache::of_name(&desk.cache, &desk.names, name, *qtype),
         Request::CacheFlush(suffix) => cache::flush(&desk.cache, suffix.as_ref()),
+        Request::Reload => reload_configuration(desk).await,
         Request::Drain => {
             tracing::info!("asked to end over the control socket");
             desk.orders.send_replace(Order::Drain);
-            Ok(json!({ "drain_ms": millis(desk.drain) }))
+            Ok(json!({ "drain_ms": millis(desk.drain.limit()) }))
         }
+    }
+}
+
+/// Waits for the outcome, which may take as long as reading files does.
+async fn reload_configuration(desk: &Desk) -> Result<Value, Refusal> {
+    let asked = desk.reload.ask(Trigger::Command);
+    match timeout(RELOAD_PATIENCE, asked).await {
+        Ok(Some(Outcome::Applied(applied))) => Ok(json!({
+            "awaiting_restart": applied.awaiting_restart,
+            "warnings": applied.warnings,
+            "upstreams_added": applied.added,
+            "upstreams_removed": applied.removed,
+            "answers_forgotten": applied.forgotten,
+        })),
+        Ok(Some(Outcome::Refused(refusal))) => {
+            let faults = refusal.faults.join("\nerror: ");
+            Err(match refusal.by_configuration {
+                true => Refusal::Configuration(faults),
+                false => Refusal::Failed(faults),
+            })
+        }
+        Ok(None) => Err(Refusal::Failed("the program is ending".to_owned())),
+        Err(_) => Err(Refusal::Failed(
+            "reading the configuration takes long; what comes of it will be in the log and in the status".to_owned(),
+        )),
     }
 }
 

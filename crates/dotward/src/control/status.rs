@@ -8,19 +8,20 @@ use std::time::Duration;
 
 use dotward_core::cache::Cache;
 use dotward_core::time::Moment;
-use dotward_core::upstream::{HealthState, UpstreamId};
+use dotward_core::upstream::HealthState;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{cache, counts};
 use crate::clock;
-use crate::config::{Config, Protocol, protocol_word};
+use crate::config::protocol_word;
 use crate::events;
 use crate::listen::sockets::transport_word;
 use crate::logging;
 use crate::run::Listening;
 use crate::sandbox;
 use crate::shared::SharedCache;
+use crate::upstream::listed::Listed;
 use crate::worker::{State, Worker};
 
 /// What a worker is asked, with where the answer goes.
@@ -39,35 +40,20 @@ pub(crate) struct Facts {
     cache: Arc<Cache>,
     listening: Vec<Listening>,
     sandbox: sandbox::Status,
-    upstreams: Vec<UpstreamFacts>,
-}
-
-#[derive(Debug)]
-struct UpstreamFacts {
-    name: String,
-    protocol: Protocol,
-    tier: Option<u8>,
 }
 
 impl Facts {
-    /// The facts of a program with this configuration that listens there.
+    /// The facts of a program that listens there.
     pub(crate) fn new(
-        config: &Config,
         listening: Vec<Listening>,
         sandbox: sandbox::Status,
         cache: Arc<Cache>,
     ) -> Self {
-        let upstreams = config.upstreams.iter().map(|upstream| UpstreamFacts {
-            name: upstream.name.clone(),
-            protocol: upstream.protocol,
-            tier: upstream.tier,
-        });
         Self {
             began: clock::now(),
             cache,
             listening,
             sandbox,
-            upstreams: upstreams.collect(),
         }
     }
 }
@@ -103,8 +89,8 @@ pub(crate) async fn answer_questions(
 fn status(state: &State, facts: &Facts, now: Moment) -> Value {
     let mut degraded = Vec::new();
     let mut upstreams = Vec::new();
-    for (place, upstream) in facts.upstreams.iter().enumerate() {
-        let id = UpstreamId(place);
+    for upstream in &state.listed {
+        let id = upstream.id;
         if state
             .engine
             .status(id, now)
@@ -112,7 +98,10 @@ fn status(state: &State, facts: &Facts, now: Moment) -> Value {
         {
             degraded.push(format!("upstream {} does not answer", upstream.name));
         }
-        upstreams.push(upstream_status(state, upstream, id, facts.began, now));
+        upstreams.push(upstream_status(state, upstream, facts.began, now));
+    }
+    if state.reloads.last_was_refused() {
+        degraded.push("the configuration that was read last was refused".to_owned());
     }
     if state.is_draining() {
         degraded.push("the program is ending".to_owned());
@@ -130,6 +119,7 @@ fn status(state: &State, facts: &Facts, now: Moment) -> Value {
         "pid": std::process::id(),
         "uptime_seconds": seconds(now.since(facts.began)),
         "degraded": degraded,
+        "configuration": state.reloads.status(),
         "log_level": logging::level().map(|it| it.to_string()),
         "listening": listening.collect::<Vec<_>>(),
         "sandbox": { "files": facts.sandbox.files.word(), "calls": facts.sandbox.calls.word() },
@@ -154,13 +144,8 @@ fn shared_status(state: &State) -> Value {
     cache::shared_stats(&stats, fault.as_deref())
 }
 
-fn upstream_status(
-    state: &State,
-    facts: &UpstreamFacts,
-    id: UpstreamId,
-    began: Moment,
-    now: Moment,
-) -> Value {
+fn upstream_status(state: &State, facts: &Listed, began: Moment, now: Moment) -> Value {
+    let id = facts.id;
     let endpoints: Vec<_> = state
         .engine
         .endpoints(id)

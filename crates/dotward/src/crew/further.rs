@@ -211,7 +211,7 @@ async fn follow(worker: &Rc<Further>, readers: &mut Readers, instruction: Instru
         Instruction::LetGo { same_trust } => {
             worker.near_turn(|near, _, _| near.let_go_of_distrusted(same_trust));
         }
-        Instruction::Front(front) => worker.near_turn(|near, _, _| near.front = front),
+        Instruction::Terms(terms) => worker.near_turn(|near, _, _| near.adopt(*terms)),
         Instruction::Drain => {
             readers.stop();
             // The readers' tasks take what had arrived before the order.

@@ -16,13 +16,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dotward_core::engine::Replies;
 use dotward_core::exchange::{Asked, Request};
-use dotward_core::front::Front;
 use tokio::sync::Notify;
 
 use super::readers::{AddressId, UdpSockets};
 use crate::counters::Counters;
 use crate::limits::{HANDED_OVER, PLACED_STREAMS};
-use crate::near::ReplyTo;
+use crate::near::{ReplyTo, Terms};
 
 /// What is on its way to the engine.
 #[derive(Debug)]
@@ -61,8 +60,8 @@ pub(crate) enum Instruction {
         /// Whether the same clients are trusted as before.
         same_trust: bool,
     },
-    /// Queries are judged by this from now on.
-    Front(Arc<Front>),
+    /// Go by these from now on.
+    Terms(Box<Terms>),
     /// Take no more queries, answer what is in flight, and say when that is done.
     Drain,
     /// Say goodbye to everybody and end.

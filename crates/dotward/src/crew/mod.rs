@@ -22,8 +22,6 @@ use std::sync::Arc;
 use std::thread::{JoinHandle, available_parallelism};
 use std::time::Duration;
 
-use dotward_core::front::Front;
-use dotward_core::policy::Acl;
 use dotward_udp::BatchSocket;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -32,11 +30,10 @@ use crate::clock;
 use crate::config::Workers;
 use crate::counters::Counters;
 use crate::limits::{LEAVE_LOOK, WORKERS_MAX};
-use crate::listen::handshakes::HandshakeRate;
 use crate::listen::places::Places;
 use crate::listen::stream::Clients;
 use crate::listen::{accept, udp};
-use crate::near::{Host, Near, SharedListenerTls};
+use crate::near::{Host, Near, SharedListenerTls, Terms};
 use crate::signal::Ready;
 use crate::worker::{self, State, Worker};
 
@@ -58,13 +55,10 @@ pub(crate) fn most(workers: Workers) -> usize {
 /// What every worker's near side is made of.
 #[derive(Clone)]
 pub(crate) struct Supplies {
-    pub(crate) front: Arc<Front>,
-    pub(crate) allow: Acl,
-    pub(crate) balancers: Acl,
+    pub(crate) terms: Terms,
     /// The ports are somebody else's, who keeps them when this process ends.
     pub(crate) keeps_ports: bool,
     pub(crate) places: Arc<Places>,
-    pub(crate) handshakes: Arc<HandshakeRate>,
     pub(crate) listen_tls: SharedListenerTls,
 }
 
@@ -72,13 +66,13 @@ impl Supplies {
     /// The near side of a worker that counts there.
     pub(crate) fn near(&self, counters: Arc<Counters>) -> Near {
         let mut near = Near::new(
-            Arc::clone(&self.front),
-            Clients::new(self.allow.clone(), Arc::clone(&self.places)),
-            Arc::clone(&self.handshakes),
+            Arc::clone(&self.terms.front),
+            Clients::new(self.terms.allow.clone(), Arc::clone(&self.places)),
+            Arc::clone(&self.terms.handshakes),
             self.listen_tls.clone(),
             counters,
         );
-        near.balancers = self.balancers.clone();
+        near.balancers = self.terms.balancers.clone();
         near
     }
 
@@ -86,8 +80,8 @@ impl Supplies {
     #[cfg(test)]
     pub(crate) fn for_test() -> Self {
         use dotward_core::cache::Cache;
-        use dotward_core::front::{Deny, FrontConfig, OptionsConfig};
-        use dotward_core::policy::PolicyConfig;
+        use dotward_core::front::{Deny, Front, FrontConfig, OptionsConfig};
+        use dotward_core::policy::{Acl, PolicyConfig};
 
         let allow = Acl::new(&["127.0.0.0/8".parse().unwrap()]);
         let front = Front::new(FrontConfig {
@@ -99,12 +93,14 @@ impl Supplies {
             rate: None,
         });
         Self {
-            front: Arc::new(front),
-            allow,
-            balancers: Acl::new(&[]),
+            terms: Terms {
+                front: Arc::new(front),
+                allow,
+                balancers: Acl::new(&[]),
+                handshakes: Arc::default(),
+            },
             keeps_ports: false,
             places: Arc::new(Places::new(8, 8)),
-            handshakes: Arc::default(),
             listen_tls: SharedListenerTls::default(),
         }
     }
@@ -195,15 +191,23 @@ impl Crew {
         }
     }
 
-    /// Has every worker judge queries by `front` from now on.
-    #[expect(dead_code, reason = "for whoever reads the configuration again")]
-    pub(crate) fn replace_front(&self, front: &Arc<Front>) {
-        self.supplies.borrow_mut().front = Arc::clone(front);
-        self.first
-            .near_turn(|near, _, _| near.front = Arc::clone(front));
+    /// Has every worker, those to come included, go by `terms` from now on.
+    pub(crate) fn replace_terms(&self, terms: &Terms) {
+        self.supplies.borrow_mut().terms = terms.clone();
+        self.first.near_turn(|near, _, _| near.adopt(terms.clone()));
         for link in self.links.borrow().iter() {
-            link.tell(Instruction::Front(Arc::clone(front)));
+            link.tell(Instruction::Terms(Box::new(terms.clone())));
         }
+    }
+
+    /// What every worker goes by.
+    pub(crate) fn terms(&self) -> Terms {
+        self.supplies.borrow().terms.clone()
+    }
+
+    /// How many client streams there may be.
+    pub(crate) fn places(&self) -> Arc<Places> {
+        Arc::clone(&self.supplies.borrow().places)
     }
 
     /// Has the first `active` workers work, and starts those that are missing.

@@ -32,6 +32,12 @@ impl HandshakeRate {
         Self((per_second > 0).then(|| RateLimiter::new(config)))
     }
 
+    /// Whether the bounds are those of `other`.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let config = |it: &Self| it.0.as_ref().map(|limiter| limiter.config().clone());
+        config(self) == config(other)
+    }
+
     /// Whether a client with this address gets a handshake now.
     pub(crate) fn admit(&self, address: IpAddr, now: Moment) -> bool {
         let limiter = self.0.as_ref();

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Places for client streams, shared by all workers.
 #[derive(Debug)]
 pub(crate) struct Places {
-    most: usize,
-    per_source: usize,
+    most: AtomicUsize,
+    per_source: AtomicUsize,
     taken: AtomicUsize,
 }
 
@@ -16,25 +16,35 @@ impl Places {
     /// So many places, none taken, of which each worker gives one source so many at most.
     pub(crate) fn new(most: usize, per_source: usize) -> Self {
         Self {
-            most,
-            per_source,
+            most: AtomicUsize::new(most),
+            per_source: AtomicUsize::new(per_source),
             taken: AtomicUsize::new(0),
         }
     }
 
+    /// There are so many from now on. Who has a place keeps it until somebody else needs it.
+    pub(crate) fn set(&self, most: usize, per_source: usize) {
+        self.most.store(most, Ordering::Relaxed);
+        self.per_source.store(per_source, Ordering::Relaxed);
+    }
+
+    fn most(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
+    }
+
     /// Whether somebody has to go before the next one comes.
     pub(crate) fn are_full(&self) -> bool {
-        self.taken.load(Ordering::Relaxed) >= self.most
+        self.taken.load(Ordering::Relaxed) >= self.most()
     }
 
     /// Whether clients should be asked to close what they do not use: of sixteen places fewer than one is free.
     pub(crate) fn are_scarce(&self) -> bool {
-        self.taken.load(Ordering::Relaxed) > self.most - self.most.div_ceil(16)
+        self.taken.load(Ordering::Relaxed) > self.most() - self.most().div_ceil(16)
     }
 
     /// How many streams of one source a worker may have.
     pub(crate) fn per_source(&self) -> usize {
-        self.per_source
+        self.per_source.load(Ordering::Relaxed)
     }
 
     /// Streams open at the moment.

@@ -119,6 +119,11 @@ impl Clients {
         self.allow.contains(address)
     }
 
+    /// These may have streams from now on.
+    pub(crate) fn set_allowed(&mut self, allow: Acl) {
+        self.allow = allow;
+    }
+
     /// The stream of a client, if it still exists.
     pub(super) fn stream_mut(&mut self, key: ClientKey) -> Option<&mut ClientStream> {
         self.streams.get_mut(key)

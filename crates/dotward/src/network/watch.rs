@@ -102,7 +102,9 @@ impl Watch {
             worker.turn(|state, _, now| {
                 state.news.hint();
                 let picture = self.look(state);
-                let found = picture::difference(&self.picture, &picture);
+                // Another configuration has other ways; that the network changed does not follow.
+                let comparable = !std::mem::take(&mut state.ways_are_others);
+                let found = picture::difference(&self.picture, &picture).filter(|_| comparable);
                 self.picture = picture;
                 if let Some(found) = found {
                     tracing::info!(

@@ -6,11 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use super::StartFault;
 use crate::config::{Config, ListenAddress, own_endpoint};
-use crate::listen::sockets::Bound;
 use crate::upstream::dial;
 
 /// What is not permitted is a fault; an interface or an address that is not there may come.
-pub(super) fn bindings(config: &Config, faults: &mut Vec<StartFault>) {
+pub(crate) fn bindings(config: &Config, faults: &mut Vec<StartFault>) {
     for upstream in &config.upstreams {
         let name = &upstream.name;
         match dial::check(&upstream.binding) {
@@ -27,18 +26,9 @@ pub(super) fn bindings(config: &Config, faults: &mut Vec<StartFault>) {
 }
 
 /// Refuses upstreams that are this very proxy: a question to one would come back for ever.
-pub(super) fn loops(
-    config: &Config,
-    sockets: &[(ListenAddress, Bound)],
-    faults: &mut Vec<StartFault>,
-) {
-    let bound = |(listen, socket): &(ListenAddress, Bound)| {
-        let address = socket.local_addr().ok()?;
-        Some(ListenAddress { address, ..*listen })
-    };
-    let listeners: Vec<_> = sockets.iter().filter_map(bound).collect();
+pub(crate) fn loops(config: &Config, listeners: &[ListenAddress], faults: &mut Vec<StartFault>) {
     for upstream in &config.upstreams {
-        if let Some(endpoint) = own_endpoint(&listeners, upstream, is_own_address) {
+        if let Some(endpoint) = own_endpoint(listeners, upstream, is_own_address) {
             let upstream = upstream.name.clone();
             faults.push(StartFault::Loop { upstream, endpoint });
         }

@@ -10,14 +10,16 @@ use dotward_core::cache::Cache;
 use dotward_core::shared::SharedConfig;
 use tokio::sync::{mpsc, watch};
 
-use super::{Order, Prepared, StartFault};
+use super::{Drain, Order, Prepared, StartFault};
 use crate::admin::{self, Admin, Board};
 use crate::config::Config;
 use crate::control::{self, ControlSocket, Desk, Facts};
+use crate::group_names::GroupNames;
 use crate::limits::CONTROL_CONNECTIONS;
 use crate::plan;
 use crate::post;
 use crate::privileges::Identity;
+use crate::reload;
 use crate::run::Listening;
 use crate::sandbox;
 use crate::service;
@@ -88,6 +90,14 @@ pub(super) struct Plans {
     sandbox: sandbox::Status,
 }
 
+/// What orders of the operator are carried out with.
+pub(super) struct OrderDesk {
+    pub(super) orders: watch::Sender<Order>,
+    pub(super) reload: reload::Handle,
+    pub(super) drain: Drain,
+    pub(super) names: GroupNames,
+}
+
 /// They are at work. Dropping it ends them: the snapshot is written, the file of the control socket removed, and who waits for the end at the
 /// control socket sees it.
 #[derive(Debug)]
@@ -116,12 +126,12 @@ impl Plans {
         }
     }
 
-    /// Starts them. Orders from the control socket go to `orders`.
+    /// Starts them. Orders from the control socket are carried out with `desk`.
     pub(super) fn start(
         self,
         worker: &Rc<Worker>,
         cache: &Arc<Cache>,
-        orders: watch::Sender<Order>,
+        desk: OrderDesk,
     ) -> io::Result<Companions> {
         let config = &self.config;
         if let Some(store) = self.provisions.store {
@@ -133,7 +143,7 @@ impl Plans {
                 path: settings.path.clone(),
                 every: settings.every,
                 cache: Arc::clone(cache),
-                labels: plan::labels(config),
+                names: desk.names.clone(),
             })
         });
         let (post, inbox) = post::open();
@@ -144,11 +154,11 @@ impl Plans {
             tracing::info!(%address, "metrics and health at http://{address}");
         }
         let admin = Admin::start(admin, Arc::clone(&board), service::watchdog())?;
-        let facts = Facts::new(config, self.listening, self.sandbox, Arc::clone(cache));
+        let facts = Facts::new(self.listening, self.sandbox, Arc::clone(cache));
         let control = self
             .provisions
             .control
-            .map(|socket| serve_control(config, socket, worker, facts, orders));
+            .map(|socket| serve_control(socket, worker, facts, desk));
         Ok(Companions {
             _snapshot: snapshot.transpose()?,
             _control: control.transpose()?,
@@ -173,11 +183,10 @@ fn share(config: &Config, worker: &Rc<Worker>, store: Store) -> io::Result<()> {
 
 /// Serves the control socket; what is asked of the worker is answered by a task of its own there.
 fn serve_control(
-    config: &Config,
     socket: ControlSocket,
     worker: &Rc<Worker>,
     facts: Facts,
-    orders: watch::Sender<Order>,
+    desk: OrderDesk,
 ) -> io::Result<control::Server> {
     let path = socket.path().display().to_string();
     let (questions, asked) = mpsc::channel(CONTROL_CONNECTIONS);
@@ -186,9 +195,10 @@ fn serve_control(
     let desk = Desk {
         worker: questions,
         cache,
-        routes: plan::route_names(config),
-        orders,
-        drain: config.drain,
+        names: desk.names,
+        orders: desk.orders,
+        reload: desk.reload,
+        drain: desk.drain,
     };
     let server = control::start(socket, desk)?;
     tracing::info!(path, "control socket");

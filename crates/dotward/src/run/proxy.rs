@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::{Ended, Listening, Order, Prepared, StartError, StartFault, local_runtime};
 use crate::config::{Config, ListenTransport};
 use crate::listen::activation::{self, ActivationError};
+use crate::reload::{self, Source};
 
 /// A proxy on a thread of its own, for programs and tests that embed it.
 #[derive(Debug)]
@@ -54,7 +55,8 @@ impl Proxy {
         })
     }
 
-    /// Serves on this thread until `shutdown` says [`Order::Drain`] or [`Order::Abort`] is due. `shutdown` is called before anything
+    /// Serves on this thread until `shutdown` says [`Order::Drain`] or [`Order::Abort`] is due, and reads the configuration again from `source` when
+    /// that is asked for with the handle. `shutdown` is called before anything
     /// is bound, so that nobody sees a proxy that listens and does not obey yet. The process gives up what the
     /// configuration does not need; there is no way back, so this is for the program, not for who embeds it.
     ///
@@ -63,13 +65,17 @@ impl Proxy {
     /// [`StartError`] with every fault there is.
     pub fn run<F: Future<Output = ()>>(
         config: Config,
-        shutdown: impl FnOnce(watch::Sender<Order>) -> F,
+        source: Source,
+        shutdown: impl FnOnce(watch::Sender<Order>, reload::Handle) -> F,
     ) -> Result<Ended, StartError> {
         let (orders, receiver) = watch::channel(Order::Serve);
+        let (handle, calls) = reload::channel();
         local_runtime()?.block_on(async {
-            let shutdown = shutdown(orders);
+            let shutdown = shutdown(orders, handle.clone());
             let passed = activation::take().map_err(refused)?;
-            let mut prepared = Prepared::with_sockets(config, passed)?.drop_privileges()?;
+            let prepared = Prepared::with_sockets(config, passed)?;
+            let prepared = prepared.with_source(source, (handle, calls));
+            let mut prepared = prepared.drop_privileges()?;
             prepared.enter_sandbox();
             let ended = tokio::select! {
                 biased;

@@ -21,6 +21,9 @@ below every `DOTWARD_*` variable, an older option below every option but above t
 Faults of all of them are told together, one line each, and the program ends with exit code 2. `dotward check` tells the
 same and does nothing else; `dotward check --show-origin` prints each value and where it came from. `dotward config example`
 prints a file with every key.
+
+A changed value is applied by what the column *Changed by* says: `reload` (SIGHUP or `dotward reload`, see [control.md](control.md#reload)) or
+`restart`. All of them are read again in either case; what the command line and the environment say is as it was at the start.
 ";
 
 const SPEC: &str = "\

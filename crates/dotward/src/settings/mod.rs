@@ -227,8 +227,8 @@ impl Group {
 /// When a changed value takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// While serving.
-    Live,
+    /// When the configuration is read again.
+    Reload,
     /// After a restart.
     Restart,
 }
@@ -237,7 +237,7 @@ impl Change {
     /// The word of the manual.
     pub fn word(self) -> &'static str {
         match self {
-            Self::Live => "live",
+            Self::Reload => "reload",
             Self::Restart => "restart",
         }
     }

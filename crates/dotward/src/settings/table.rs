@@ -1,6 +1,7 @@
 //! The rows. Order: by group, as help and manual print them; one file for a group or a few.
 //!
-//! `Change::Restart` stands wherever no code path applies a changed value to a running process.
+//! `Change::Restart` stands where a changed value takes a new start: what is bound, opened or given up then, and what no file says
+//! (`reload::needs_restart`).
 
 mod answers;
 mod cache;
@@ -52,7 +53,7 @@ const ROW: Setting = Setting {
     group: Group::Expert,
     help: "",
     detail: "",
-    change: Change::Restart,
+    change: Change::Reload,
     rare: false,
 };
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use dotward_core::cache::{CacheConfig, Restored};
 use dotward_core::time::Moment;
+use dotward_core::upstream::GroupId;
 use dotward_core::wire::{Class, Name, Question, RecordType, ReplyOrigin, ResponseComposer};
 
 use super::*;
@@ -37,7 +38,7 @@ fn snapshot(path: &Path, cache: Arc<Cache>, labels: &[&str]) -> Snapshot {
         path: path.to_owned(),
         every: Duration::from_secs(3600),
         cache,
-        labels: labels.iter().map(|it| it.as_bytes().into()).collect(),
+        names: GroupNames::labelled_as(labels),
     }
 }
 

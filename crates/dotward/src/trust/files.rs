@@ -67,7 +67,7 @@ pub(super) struct Watched {
     changed: Option<Vec<Stamp>>,
 }
 
-/// All files of a configuration.
+/// All files of a configuration, stamped before they are read. Upstreams are called by their places.
 pub(super) fn watched(config: &Config) -> Vec<Watched> {
     let upstreams = config.upstreams.iter().enumerate();
     let upstreams = upstreams.map(|(place, settings)| {
@@ -113,6 +113,15 @@ impl Watched {
             files,
             read,
             changed: None,
+        }
+    }
+
+    /// Upstreams are called `ids` from now on, by their places.
+    pub(super) fn rename(&mut self, ids: &[UpstreamId]) {
+        if let Owner::Upstream(upstream, _) = &mut self.owner
+            && let Some(id) = ids.get(upstream.0)
+        {
+            *upstream = *id;
         }
     }
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 use dotward_core::time::Moment;
 use dotward_core::upstream::{ConnectionId, UpstreamId};
 use rustls::pki_types::UnixTime;
+use tokio::task::AbortHandle;
 
 use crate::config::Config;
 use crate::limits::{CERTIFICATES_LOOK, TRUST_FILES_LOOK};
@@ -50,20 +51,50 @@ impl Default for TrustPace {
     }
 }
 
-/// Starts what looks at files, if there are any and they are where trust came from, and at certificates.
-pub(crate) fn start(
-    worker: &Rc<Worker>,
-    helpers: &Rc<Helpers>,
-    config: &Config,
-    from_files: bool,
-    pace: TrustPace,
-) {
-    let watched = files::watched(config);
-    if from_files && !watched.is_empty() {
-        let (worker, helpers) = (Rc::clone(worker), Rc::clone(helpers));
-        tokio::task::spawn_local(watch_files(worker, helpers, watched, pace.files));
-    }
+/// Starts what looks at certificates.
+pub(crate) fn start(worker: &Rc<Worker>, pace: TrustPace) {
     tokio::task::spawn_local(watch_certificates(Rc::clone(worker), pace.certificates));
+}
+
+/// The files of a configuration as they are at a moment, which has to be before they are read.
+#[derive(Debug)]
+pub(crate) struct Stamped(Vec<Watched>);
+
+impl Stamped {
+    pub(crate) fn now(config: &Config) -> Self {
+        Self(files::watched(config))
+    }
+}
+
+/// What looks at files. Dropping it ends that.
+#[derive(Debug, Default)]
+pub(crate) struct FileWatch(Option<AbortHandle>);
+
+impl Drop for FileWatch {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+impl FileWatch {
+    /// Starts to look at files, if there are any. The upstreams of their configuration are called `ids`.
+    pub(crate) fn start(
+        worker: &Rc<Worker>,
+        helpers: &Rc<Helpers>,
+        Stamped(mut watched): Stamped,
+        ids: &[UpstreamId],
+        pace: TrustPace,
+    ) -> Self {
+        if watched.is_empty() {
+            return Self::default();
+        }
+        watched.iter_mut().for_each(|it| it.rename(ids));
+        let (worker, helpers) = (Rc::clone(worker), Rc::clone(helpers));
+        let watch = watch_files(worker, helpers, watched, pace.files);
+        Self(Some(tokio::task::spawn_local(watch).abort_handle()))
+    }
 }
 
 /// Looks at the files for ever. A look runs beside the worker: a file system that hangs must not hold up answers.
@@ -124,7 +155,12 @@ pub(crate) fn replace_listener(state: &mut State, tls: ListenerTls, now: Moment)
     state.let_go_of_clients(same_trust);
 }
 
-fn replace_upstream(state: &mut State, upstream: UpstreamId, tls: UpstreamTls, now: Moment) {
+pub(crate) fn replace_upstream(
+    state: &mut State,
+    upstream: UpstreamId,
+    tls: UpstreamTls,
+    now: Moment,
+) {
     let place = state.upstreams.get_mut(upstream.0);
     let Some(place) = place.and_then(Option::as_mut) else {
         return;

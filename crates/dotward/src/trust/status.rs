@@ -50,6 +50,27 @@ impl TrustStatus {
         status
     }
 
+    /// `upstream` is another one than before; nothing is known of it yet but what is shown to it.
+    pub(crate) fn replace(
+        &mut self,
+        upstream: UpstreamId,
+        name: String,
+        tls: Option<&UpstreamTls>,
+    ) {
+        let mut trust = UpstreamTrust {
+            name,
+            ..UpstreamTrust::default()
+        };
+        trust.ours.set(tls.and_then(|tls| tls.identity().first()));
+        if self.upstreams.len() <= upstream.0 {
+            self.upstreams
+                .resize_with(upstream.0 + 1, UpstreamTrust::default);
+        }
+        if let Some(place) = self.upstreams.get_mut(upstream.0) {
+            *place = trust;
+        }
+    }
+
     /// What is known of `upstream`.
     pub(crate) fn of(&self, upstream: UpstreamId) -> Option<&UpstreamTrust> {
         self.upstreams.get(upstream.0)

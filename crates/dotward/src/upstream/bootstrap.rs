@@ -16,6 +16,7 @@ use std::time::Duration;
 use dotward_core::upstream::UpstreamId;
 use dotward_core::wire::{Class, Name, Question, RecordType, ResponseView, Section};
 use rustls::pki_types::ServerName;
+use tokio::task::AbortHandle;
 
 use super::one_shot;
 use crate::clock;
@@ -61,6 +62,13 @@ impl Helpers {
         Self(helpers.collect())
     }
 
+    /// Files of all of them were read again: `others` are the same ones.
+    fn adopt(&self, others: Self) {
+        for (own, other) in self.0.iter().zip(others.0) {
+            *own.tls.borrow_mut() = other.tls.into_inner();
+        }
+    }
+
     /// Files of the one in this place were read again.
     pub(crate) fn replace(&self, place: usize, tls: UpstreamTls) {
         if let Some(helper) = self.0.get(place) {
@@ -88,25 +96,76 @@ enum NotFound {
     Unknown,
 }
 
-/// Starts a task for each upstream that has no address.
-pub(crate) fn start(worker: &Rc<Worker>, config: &Config, helpers: &Rc<Helpers>) {
-    let nameless = config
-        .upstreams
-        .iter()
-        .enumerate()
-        .filter(|(_, upstream)| upstream.endpoints.is_empty());
-    for (index, upstream) in nameless {
-        let Some(name) = dns_name(upstream) else {
-            continue;
-        };
-        let task = find(
-            Rc::clone(worker),
-            UpstreamId(index),
-            name,
-            upstream.port,
-            Rc::clone(helpers),
-        );
-        tokio::task::spawn_local(task);
+/// The tasks that look for addresses, one for each upstream that has none. Dropping it ends them.
+#[derive(Debug, Default)]
+pub(crate) struct Finders {
+    /// Who is asked, as configured and ready to be asked.
+    settings: Vec<UpstreamSettings>,
+    helpers: Rc<Helpers>,
+    tasks: Vec<Finder>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Finder {
+    upstream: UpstreamId,
+    name: Name,
+    port: u16,
+    task: AbortHandle,
+}
+
+impl Drop for Finder {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Finders {
+    /// Looks for the addresses that `config` does not have, whose upstreams are called `ids`. What was looked for in the same way before goes
+    /// on.
+    pub(crate) fn set(
+        &mut self,
+        worker: &Rc<Worker>,
+        config: &Config,
+        ids: &[UpstreamId],
+        helpers: Helpers,
+    ) {
+        if self.settings == config.bootstrap {
+            self.helpers.adopt(helpers);
+        } else {
+            self.settings.clone_from(&config.bootstrap);
+            self.helpers = Rc::new(helpers);
+            self.tasks.clear();
+        }
+        let mut before = std::mem::take(&mut self.tasks);
+        for (settings, upstream) in config.upstreams.iter().zip(ids) {
+            let nameless = settings.endpoints.is_empty();
+            let Some(name) = dns_name(settings).filter(|_| nameless) else {
+                continue;
+            };
+            let (upstream, port) = (*upstream, settings.port);
+            let known = before
+                .iter()
+                .position(|it| (it.upstream, &it.name, it.port) == (upstream, &name, port));
+            if let Some(known) = known {
+                self.tasks.push(before.swap_remove(known));
+                continue;
+            }
+            let helpers = Rc::clone(&self.helpers);
+            let task = find(Rc::clone(worker), upstream, name.clone(), port, helpers);
+            let task = tokio::task::spawn_local(task).abort_handle();
+            self.tasks.push(Finder {
+                upstream,
+                name,
+                port,
+                task,
+            });
+        }
+    }
+
+    /// Who is asked.
+    pub(crate) fn helpers(&self) -> &Rc<Helpers> {
+        &self.helpers
     }
 }
 

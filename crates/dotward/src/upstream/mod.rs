@@ -7,4 +7,5 @@ pub mod bootstrap;
 pub(crate) mod datagram;
 pub mod dial;
 pub(crate) mod driver;
+pub(crate) mod listed;
 pub mod one_shot;

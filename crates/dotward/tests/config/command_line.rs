@@ -143,7 +143,7 @@ fn help(arguments: &[&str]) -> String {
 
 #[test]
 fn short_help_fits_one_screen_and_ends_with_three_examples() {
-    let commands: [&[&str]; 24] = [
+    let commands: [&[&str]; 25] = [
         &[],
         &["run"],
         &["demo"],
@@ -163,6 +163,7 @@ fn short_help_fits_one_screen_and_ends_with_three_examples() {
         &["status"],
         &["top"],
         &["log-level"],
+        &["reload"],
         &["drain"],
         &["cache"],
         &["cache", "stats"],

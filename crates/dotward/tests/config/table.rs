@@ -1,5 +1,6 @@
 //! Completeness: every setting can be set in each of the ways its row names.
 
+use dotward::reload::needs_restart;
 use dotward::settings::{Change, Id, Kind, SETTINGS, Setting};
 
 use crate::{Files, assert_file, good};
@@ -203,13 +204,41 @@ fn every_key_of_a_repeated_table_changes_the_configuration() {
 }
 
 #[test]
-fn nothing_claims_to_change_while_serving() {
-    // A row may say `Live` once a changed value is applied to a running process, and not before.
-    assert!(
-        SETTINGS
-            .iter()
-            .all(|setting| setting.change == Change::Restart)
-    );
+fn what_a_row_says_about_a_change_is_what_a_reload_does() {
+    for setting in SETTINGS {
+        let Some(key) = setting.key.filter(|key| !key.repeated) else {
+            continue;
+        };
+        let value = if setting.many {
+            format!("[{}]", setting.example)
+        } else {
+            setting.example.to_owned()
+        };
+        let table = match key.table {
+            "" => String::new(),
+            table => format!("[{table}]\n"),
+        };
+        let text = format!("{table}{} = {value}\n", key.name);
+        let of = |text: String, arguments: &[&str]| {
+            let files = identity_files().with("x.toml", text);
+            good(arguments, &[], &files).config
+        };
+        let mut alone = vec!["-c", "x.toml"];
+        if setting.id == Id::Bootstrap {
+            alone.extend(BY_NAME);
+        }
+        let after = of(text, &with_company(setting, &["-c", "x.toml"]));
+        let before = of(String::new(), &alone);
+        let restart = needs_restart(&before, &after);
+        match setting.change {
+            Change::Reload => assert_eq!(restart, [], "{key}"),
+            // An address of the list of TLS listeners is one of the list of all.
+            Change::Restart => assert!(
+                before == after || !restart.is_empty(),
+                "{key} changes and nobody says so"
+            ),
+        }
+    }
 }
 
 #[test]

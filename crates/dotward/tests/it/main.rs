@@ -30,6 +30,7 @@ mod network;
 mod pieces;
 mod program;
 mod proxy_header;
+mod reload;
 mod renewal;
 mod sandbox;
 mod shared_cache;

@@ -63,11 +63,22 @@ impl Program {
         if !command.get_args().any(|it| it == "--listen") {
             command.args(["--listen", "udp://127.0.0.1:0,tcp://127.0.0.1:0"]);
         }
-        let child = command
-            .args(["--log-format", "json"])
+        command
             .args(["--upstream", &format!("tls://{NAME}@{}", server.address())])
             .arg("--ca-file")
-            .arg(ca)
+            .arg(ca);
+        Self::spawn(command, writer, reader)
+    }
+
+    /// Starts it by a command that says everything, which listens over UDP and TCP, in this order.
+    pub(crate) fn start_alone(command: Command) -> Self {
+        let (reader, writer) = std::io::pipe().unwrap();
+        Self::spawn(command, &writer, reader)
+    }
+
+    fn spawn(mut command: Command, writer: &PipeWriter, reader: PipeReader) -> Self {
+        let child = command
+            .args(["--log-format", "json"])
             .stderr(writer.try_clone().unwrap())
             .spawn()
             .unwrap();
@@ -98,6 +109,24 @@ impl Program {
                 }
             }
         }
+    }
+
+    /// The next line of its log that holds `text`.
+    pub(crate) async fn line_with(&mut self, text: &str) -> String {
+        let (reader, _) = std::io::pipe().unwrap();
+        let mut log = std::mem::replace(&mut self.log, BufReader::new(reader));
+        let text = text.to_owned();
+        let found = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            while !line.contains(&text) {
+                line.clear();
+                assert!(log.read_line(&mut line).unwrap() > 0, "it ended");
+            }
+            (log, line)
+        });
+        let (log, line) = within(found).await.unwrap();
+        self.log = log;
+        line
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

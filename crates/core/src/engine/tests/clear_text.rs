@@ -138,6 +138,7 @@ fn an_upstream_that_speaks_datagrams_only_is_none_that_is_down() {
             members: vec![UpstreamId(member)],
             strategy: Strategy::Ordered,
             fallback,
+            label: Box::default(),
         };
         let config = EngineConfig {
             groups: vec![group(0, fallback), group(1, None)],

@@ -42,6 +42,7 @@ fn a_group_keeps_its_questions_to_itself() {
         members: vec![UpstreamId(member)],
         strategy: Strategy::Fastest,
         fallback: None,
+        label: Box::default(),
     };
     let config = EngineConfig {
         upstreams,
@@ -153,6 +154,7 @@ fn the_fallback_of_a_fallback_is_not_followed() {
         members: vec![UpstreamId(member)],
         strategy: Strategy::Ordered,
         fallback: Some(GroupId(fallback)),
+        label: Box::default(),
     };
     let config = EngineConfig {
         upstreams: upstreams(&[0, 0, 0]),
@@ -175,6 +177,7 @@ fn a_failure_tells_of_the_group_that_failed() {
         members: vec![UpstreamId(member)],
         strategy: Strategy::Ordered,
         fallback: None,
+        label: Box::default(),
     };
     let known = UpstreamConfig::new("known", vec![endpoint("192.0.2.1:853")]);
     let config = EngineConfig {

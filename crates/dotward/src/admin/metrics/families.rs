@@ -26,6 +26,7 @@ impl Collector for Facts {
         self.connections(&mut page)?;
         self.handshakes(&mut page)?;
         self.certificates(&mut page)?;
+        self.configuration(&mut page)?;
         self.build(&mut page)?;
         self.process(&mut page)
     }
@@ -245,6 +246,26 @@ impl Facts {
             Some(ends) => family.gauge([], time(ends)),
             None => Ok(()),
         }
+    }
+
+    fn configuration(&self, page: &mut Page<'_>) -> fmt::Result {
+        let reloads = &self.report.reloads;
+        let help = "Times the configuration was read again, by what became of it";
+        let mut family = page.counter("dotward_config_reloads", help)?;
+        family.counter([("outcome", "applied")], reloads.applied)?;
+        family.counter([("outcome", "refused")], reloads.refused)?;
+        let help =
+            "0 once the configuration that was read last was refused; the one before is in force";
+        let mut family = page.gauge("dotward_config_last_reload_successful", help)?;
+        family.gauge([], yes_no(reloads.last_applied))?;
+        let help = "When the configuration in force was applied, since 1970";
+        let name = "dotward_config_last_reload_success_timestamp_seconds";
+        let mut family = page.gauge(name, help)?;
+        let since = reloads.in_force_since.as_secs();
+        family.gauge([], as_f64(since))?;
+        let help = "Changed settings that wait for a restart";
+        let mut family = page.gauge("dotward_config_settings_awaiting_restart", help)?;
+        family.gauge([], count_f64(reloads.awaiting_restart))
     }
 
     fn build(&self, page: &mut Page<'_>) -> fmt::Result {

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::{ROW, key};
+use super::{Change, ROW, key};
 use crate::settings::{Default, Group, Id, Kind, Setting};
 
 pub(super) const ROWS: &[Setting] = &[
     Setting {
         id: Id::CacheSize,
+        change: Change::Restart,
         key: key("cache", "size"),
         flag: Some("cache"),
         variable: Some("DOTWARD_CACHE"),
@@ -97,6 +98,7 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         id: Id::CacheSnapshot,
+        change: Change::Restart,
         key: key("cache", "snapshot"),
         flag: Some("cache-snapshot"),
         variable: Some("DOTWARD_CACHE_SNAPSHOT"),
@@ -110,6 +112,7 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         id: Id::CacheSnapshotEvery,
+        change: Change::Restart,
         key: key("cache", "snapshot_every"),
         flag: Some("cache-snapshot-every"),
         variable: Some("DOTWARD_CACHE_SNAPSHOT_EVERY"),
@@ -126,6 +129,7 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         id: Id::SharedCache,
+        change: Change::Restart,
         key: key("cache", "shared"),
         flag: Some("shared-cache"),
         variable: Some("DOTWARD_SHARED_CACHE"),
@@ -140,6 +144,7 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         id: Id::SharedCachePasswordFile,
+        change: Change::Restart,
         key: key("cache", "shared_password_file"),
         flag: Some("shared-cache-password-file"),
         variable: Some("DOTWARD_SHARED_CACHE_PASSWORD_FILE"),
@@ -151,6 +156,7 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         id: Id::SharedCacheSentinelPasswordFile,
+        change: Change::Restart,
         key: key("cache", "shared_sentinel_password_file"),
         flag: Some("shared-cache-sentinel-password-file"),
         variable: Some("DOTWARD_SHARED_CACHE_SENTINEL_PASSWORD_FILE"),
@@ -163,6 +169,7 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         id: Id::SharedCacheCaFile,
+        change: Change::Restart,
         key: key("cache", "shared_ca_file"),
         flag: Some("shared-cache-ca-file"),
         variable: Some("DOTWARD_SHARED_CACHE_CA_FILE"),

@@ -1,11 +1,12 @@
 //! Where clients are served, and which of them.
 
-use super::{ROW, key};
+use super::{Change, ROW, key};
 use crate::settings::{Default, Group, Id, Kind, Setting};
 
 pub(super) const ROWS: &[Setting] = &[
     Setting {
         id: Id::Listen,
+        change: Change::Restart,
         key: key("listen", "dns"),
         flag: Some("listen"),
         short: Some('l'),
@@ -23,6 +24,7 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         id: Id::ListenTls,
+        change: Change::Restart,
         key: key("listen", "tls"),
         kind: Kind::ListenTls,
         many: true,
@@ -35,6 +37,7 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         id: Id::ListenProto,
+        change: Change::Restart,
         flag: Some("proto"),
         variable: Some("DOTWARD_PROTO"),
         kind: Kind::Choice(&["both", "udp", "tcp"]),
@@ -129,6 +132,7 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         id: Id::ListenControl,
+        change: Change::Restart,
         key: key("listen", "control"),
         flag: Some("control"),
         variable: Some("DOTWARD_CONTROL"),
@@ -143,6 +147,7 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         id: Id::ListenFreebind,
+        change: Change::Restart,
         key: key("listen", "freebind"),
         flag: Some("freebind"),
         variable: Some("DOTWARD_FREEBIND"),
@@ -157,6 +162,7 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         id: Id::Takeover,
+        change: Change::Restart,
         flag: Some("takeover"),
         kind: Kind::Switch,
         default: Default::Nothing("no"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ROW, field, key};
+use super::{Change, ROW, field, key};
 use crate::settings::{Default, Group, Id, Kind, Setting};
 
 pub(super) const ROWS: &[Setting] = &[
@@ -61,6 +61,7 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         id: Id::Admin,
+        change: Change::Restart,
         key: key("listen", "admin"),
         flag: Some("admin"),
         variable: Some("DOTWARD_ADMIN"),
@@ -76,6 +77,7 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         id: Id::ReadyRequires,
+        change: Change::Restart,
         key: key("runtime", "ready_requires"),
         flag: Some("ready-requires"),
         variable: Some("DOTWARD_READY_REQUIRES"),
@@ -90,6 +92,7 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         id: Id::Debug,
+        change: Change::Restart,
         flag: Some("debug"),
         short: Some('d'),
         kind: Kind::Switch,
@@ -101,6 +104,7 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         id: Id::ConfigFile,
+        change: Change::Restart,
         flag: Some("config"),
         short: Some('c'),
         variable: Some("DOTWARD_CONFIG"),
@@ -113,6 +117,7 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         id: Id::Workers,
+        change: Change::Restart,
         key: key("runtime", "workers"),
         flag: Some("workers"),
         variable: Some("DOTWARD_WORKERS"),
@@ -145,6 +150,7 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         id: Id::User,
+        change: Change::Restart,
         key: key("runtime", "user"),
         flag: Some("user"),
         variable: Some("DOTWARD_USER"),
@@ -159,6 +165,7 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         id: Id::RunGroup,
+        change: Change::Restart,
         key: key("runtime", "group"),
         flag: Some("group"),
         variable: Some("DOTWARD_GROUP"),
@@ -172,6 +179,7 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         id: Id::Sandbox,
+        change: Change::Restart,
         key: key("runtime", "sandbox"),
         variable: Some("DOTWARD_SANDBOX"),
         kind: Kind::YesNo,
@@ -184,6 +192,7 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         id: Id::NoSandbox,
+        change: Change::Restart,
         flag: Some("no-sandbox"),
         kind: Kind::Switch,
         default: Default::Nothing("no"),
@@ -194,6 +203,7 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         id: Id::Compat,
+        change: Change::Restart,
         variable: Some("DOTWARD_COMPAT"),
         kind: Kind::Choice(&["b", "c", "off"]),
         default: Default::Nothing("decided by which names are set"),

@@ -1,0 +1,215 @@
+//! A new configuration on the way to being applied: read, checked, and with every file that it names open or read.
+//!
+//! Promises: made beside the worker; nothing of the process is changed by it; all faults are found in one go.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use dotward_core::cache::Cache;
+use dotward_core::front::FrontConfig;
+use dotward_core::policy::Acl;
+use dotward_core::upstream::Protocol;
+
+use super::change::{effective, needs_restart};
+use super::{Refusal, Source};
+use crate::config::fault::Problem;
+use crate::config::{Config, ListenAddress, Refused, UpstreamSettings};
+use crate::listen::handshakes::HandshakeRate;
+use crate::logging;
+use crate::plan;
+use crate::run::{StartFault, checks};
+use crate::sandbox::Inside;
+use crate::settings::Setting;
+use crate::tls::client::UpstreamTls;
+use crate::tls::server::ListenerTls;
+use crate::trust::Stamped;
+use crate::upstream::bootstrap::Helpers;
+
+/// What a new configuration is measured against.
+#[derive(Clone)]
+pub(crate) struct Basis {
+    pub(crate) source: Source,
+    /// As it was read at the start.
+    pub(crate) started: Arc<Config>,
+    /// What is in force.
+    pub(crate) running: Arc<Config>,
+    /// Where the program listens, with the ports it has.
+    pub(crate) listeners: Arc<[ListenAddress]>,
+    /// The sockets are the service manager's, whatever the configuration says.
+    pub(crate) activated: bool,
+    /// What the process can still reach; `None` for everything.
+    pub(crate) inside: Option<Arc<Inside>>,
+    pub(crate) secrets: plan::Secrets,
+    pub(crate) cache: Arc<Cache>,
+}
+
+/// A configuration that can be applied.
+pub(super) struct Draft {
+    /// With what needs a restart left as it is.
+    pub(super) config: Config,
+    pub(super) awaiting_restart: Vec<String>,
+    pub(super) warnings: Vec<String>,
+    pub(super) listen_tls: Option<ListenerTls>,
+    /// Who is asked for the addresses of upstreams.
+    pub(super) helpers: Helpers,
+    /// As they were before they were read.
+    pub(super) files: Stamped,
+    /// By upstream.
+    pub(super) upstreams: Vec<TlsDraft>,
+    /// Its groups are places of the configuration.
+    pub(super) front: FrontConfig,
+    pub(super) balancers: Acl,
+    pub(super) handshakes: HandshakeRate,
+    pub(super) log: Option<logging::Change>,
+}
+
+/// How TLS is spoken with an upstream.
+pub(super) enum TlsDraft {
+    /// Not at all.
+    Clear,
+    /// As before, if it is the same upstream.
+    Same,
+    /// Like this.
+    Other(Box<UpstreamTls>),
+}
+
+impl Draft {
+    /// Reads and checks a new configuration.
+    ///
+    /// # Errors
+    ///
+    /// Every fault.
+    pub(super) fn prepare(basis: &Basis) -> Result<Self, Refusal> {
+        let loaded = (basis.source.read)().map_err(|refused| basis.refusal(&refused))?;
+        let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+        let awaiting = basis.awaiting_restart(&loaded.config);
+        let config = effective(&basis.running, loaded.config);
+        let mut faults: Vec<StartFault> = Vec::new();
+        let files = Stamped::now(&config);
+        let helpers = Helpers::new(&config.bootstrap, &mut faults);
+        checks::loops(&config, &basis.listeners, &mut faults);
+        checks::bindings(&config, &mut faults);
+        let listen_tls = config.listen_tls.as_ref().and_then(|identity| {
+            let tls = ListenerTls::from_files(identity);
+            tls.map_err(|error| faults.push(StartFault::ListenTls(error)))
+                .ok()
+        });
+        let upstreams = config.upstreams.iter();
+        let upstreams: Vec<TlsDraft> = upstreams
+            .filter_map(|settings| basis.tls(settings, &mut faults))
+            .collect();
+        let mut faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        faults.extend(basis.out_of_reach(&config));
+        let log = logging::Change::prepare(&config.log);
+        let log = log.map_err(|error| faults.push(error.to_string()));
+        match (log, faults.is_empty()) {
+            (Ok(log), true) => Ok(Self {
+                front: plan::front(&config, &basis.secrets, Arc::clone(&basis.cache)),
+                balancers: Acl::new(&config.proxy_from),
+                handshakes: plan::handshakes(&config, &basis.secrets),
+                helpers,
+                files,
+                config,
+                awaiting_restart: awaiting,
+                warnings,
+                listen_tls,
+                upstreams,
+                log: Some(log),
+            }),
+            (Ok(_) | Err(()), _) => Err(Refusal {
+                by_configuration: false,
+                faults,
+            }),
+        }
+    }
+}
+
+impl Basis {
+    fn awaiting_restart(&self, new: &Config) -> Vec<String> {
+        let mut new = new.clone();
+        if self.activated {
+            new.listeners.clone_from(&self.started.listeners);
+        }
+        let changed = needs_restart(&self.started, &new).into_iter();
+        changed.map(|id| Setting::of(id).title()).collect()
+    }
+
+    /// The faults of a configuration, each with what the sandbox has to do with it.
+    fn refusal(&self, refused: &Refused) -> Refusal {
+        let mut by_configuration = false;
+        let mut tell = |fault: &crate::config::Fault| {
+            if let Problem::Unreadable { path, .. } = &fault.problem
+                && self.hides(path)
+            {
+                return format!("{fault}; {}", outside(path));
+            }
+            by_configuration = true;
+            fault.to_string()
+        };
+        let faults = refused.faults.iter().map(&mut tell).collect();
+        Refusal {
+            by_configuration,
+            faults,
+        }
+    }
+
+    fn hides(&self, path: &Path) -> bool {
+        self.inside.as_ref().is_some_and(|it| !it.reads(path))
+    }
+
+    /// What the configuration needs and the process gave up at its start.
+    fn out_of_reach(&self, config: &Config) -> Vec<String> {
+        let Some(inside) = &self.inside else {
+            return Vec::new();
+        };
+        let lacks = inside.lacks(config);
+        let fault = |what: String| {
+            format!(
+                "{what} is outside the sandbox that the program entered at its start\n  fix:     restart dotward, or start it with --no-sandbox"
+            )
+        };
+        lacks.into_iter().map(fault).collect()
+    }
+
+    /// `None` after a fault.
+    fn tls(&self, settings: &UpstreamSettings, faults: &mut Vec<StartFault>) -> Option<TlsDraft> {
+        if settings.protocol != Protocol::Tls {
+            return Some(TlsDraft::Clear);
+        }
+        // What is in files is read again, for it may be other than it was.
+        let in_files = settings.ca_file.is_some() || settings.client_identity.is_some();
+        let known = self.running.upstreams.iter();
+        let mut known = known.filter(|it| it.name == settings.name);
+        if !in_files && known.any(|it| is_same_trust(it, settings)) {
+            return Some(TlsDraft::Same);
+        }
+        let tls = UpstreamTls::new(settings).map_err(|error| {
+            faults.push(StartFault::UpstreamTls {
+                upstream: settings.name.clone(),
+                error,
+            });
+        });
+        tls.ok().map(|tls| TlsDraft::Other(Box::new(tls)))
+    }
+}
+
+fn is_same_trust(one: &UpstreamSettings, other: &UpstreamSettings) -> bool {
+    let trust = |it: &UpstreamSettings| {
+        (
+            it.protocol,
+            it.tls_name.clone(),
+            it.pins.clone(),
+            it.pin_mode,
+            it.ca_file.clone(),
+            it.client_identity.clone(),
+        )
+    };
+    trust(one) == trust(other)
+}
+
+fn outside(path: &Path) -> String {
+    format!(
+        "the sandbox that the program entered at its start does not reach {}: restart dotward, or start it with --no-sandbox",
+        path.display()
+    )
+}

@@ -1,0 +1,527 @@
+//! Another configuration while the program serves.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use dotward_core::wire::RecordType;
+use dotward_faults::Mode;
+use rustix::process::Signal;
+use serde_json::Value;
+use tokio::net::UdpSocket;
+
+use crate::program::{Program, command};
+use crate::support::{Answer, NAME, TcpClient, Trust, ask_udp, query, receive, within};
+
+/// A program that reads a file, with a control socket and what it asks.
+struct Bench {
+    trust: Trust,
+    program: Program,
+}
+
+/// The table of an upstream in the file.
+fn upstream(name: &str, server: &dotward_faults::Running) -> String {
+    let address = server.address();
+    format!(
+        "[[upstream]]\nname = \"{name}\"\naddress = [\"{address}\"]\ntls_name = \"{NAME}\"\nca_file = \"ca.pem\"\n"
+    )
+}
+
+/// A record that shows which configuration is in force.
+fn local(last: u8) -> String {
+    format!("[[local]]\nname = \"which.example\"\na = [\"192.0.2.{last}\"]\n")
+}
+
+impl Bench {
+    fn start_with(trust: Trust, file: &str, change: impl FnOnce(&mut Command, &Path)) -> Self {
+        let directory = trust.directory.path().to_owned();
+        fs::write(directory.join("dotward.toml"), file).unwrap();
+        let mut command = command();
+        command
+            .args(["--listen", "udp://127.0.0.1:0,tcp://127.0.0.1:0"])
+            .arg("--config")
+            .arg(directory.join("dotward.toml"))
+            .arg("--control")
+            .arg(directory.join("control.sock"));
+        change(&mut command, &directory);
+        Self {
+            program: Program::start_alone(command),
+            trust,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.trust.directory.path().join(name)
+    }
+
+    fn udp(&self) -> SocketAddr {
+        self.program.udp
+    }
+
+    /// Puts another file in the place of the one there is, as an editor does.
+    fn write(&self, content: &str) {
+        let new = self.path("dotward.toml.new");
+        fs::write(&new, content).unwrap();
+        fs::rename(new, self.path("dotward.toml")).unwrap();
+    }
+
+    /// Runs a command against the program.
+    async fn run(&self, words: &[&str]) -> Output {
+        let mut command = command();
+        command.args(words);
+        command.env("DOTWARD_CONTROL", self.path("control.sock"));
+        within(tokio::task::spawn_blocking(move || {
+            command.output().unwrap()
+        }))
+        .await
+        .unwrap()
+    }
+
+    async fn reload(&self) -> Output {
+        self.run(&["reload"]).await
+    }
+
+    /// Reloads what has no fault, and gives back what is said about it.
+    async fn reload_well(&self) -> String {
+        let done = self.reload().await;
+        let said = text(&done.stdout) + &text(&done.stderr);
+        assert_eq!(done.status.code(), Some(0), "{said}");
+        said
+    }
+
+    async fn status(&self) -> Value {
+        let status = self.run(&["status", "--json"]).await;
+        serde_json::from_slice(&status.stdout).unwrap()
+    }
+
+    /// Which configuration is in force, by its record.
+    async fn which(&self) -> u8 {
+        last_octet(&ask_udp(self.udp(), "which.example").await)
+    }
+
+    fn descriptors(&self) -> usize {
+        let pid = self.program.child.id();
+        fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+    }
+
+    /// Memory in RAM, in KiB.
+    fn resident(&self) -> u64 {
+        let pid = self.program.child.id();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.unwrap().trim().trim_end_matches(" kB");
+        number.parse().unwrap()
+    }
+}
+
+/// A process that ends with the test.
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn text(octets: &[u8]) -> String {
+    String::from_utf8(octets.to_vec()).unwrap()
+}
+
+fn last_octet(answer: &Answer) -> u8 {
+    let view = answer.view();
+    let record = view.records().flatten().next().unwrap();
+    *record.rdata.last().unwrap()
+}
+
+/// Clients that ask as fast as they are answered, each question another name, until told to stop.
+struct Load {
+    over: Arc<AtomicBool>,
+    asked: Arc<AtomicU64>,
+    clients: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(udp: SocketAddr, tcp: SocketAddr, clients: usize) -> Self {
+        let (over, asked) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let one = |client: usize| {
+            let (over, asked) = (Arc::clone(&over), Arc::clone(&asked));
+            tokio::spawn(async move {
+                let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+                socket.connect(udp).await.unwrap();
+                let mut stream = TcpClient::connect(tcp).await;
+                let mut number = 0_u16;
+                while !over.load(Ordering::Relaxed) {
+                    number = number.wrapping_add(1);
+                    let name = format!("n{number}.c{client}.example");
+                    let message = query(number, &name, RecordType::A);
+                    let answer = if number.is_multiple_of(4) {
+                        stream.send(&[message]).await;
+                        stream.receive().await.unwrap()
+                    } else {
+                        socket.send(&message).await.unwrap();
+                        receive(&socket).await
+                    };
+                    assert_eq!((answer.id(), answer.name()), (number, name));
+                    assert!(answer.is_good(), "{:?}", answer.extended_error());
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        };
+        Self {
+            clients: (0..clients).map(one).collect(),
+            over,
+            asked,
+        }
+    }
+
+    /// Waits until so many more questions were answered.
+    async fn wait_for(&self, more: u64) {
+        let until = self.asked.load(Ordering::Relaxed) + more;
+        within(async {
+            while self.asked.load(Ordering::Relaxed) < until {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    /// Ends it; every question of every client was answered.
+    async fn stop(self) -> u64 {
+        self.over.store(true, Ordering::Relaxed);
+        for client in self.clients {
+            within(client).await.unwrap();
+        }
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+#[tokio::test]
+async fn a_signal_or_a_command_applies_a_changed_file_and_closes_nothing() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let base = upstream("one", &server);
+    let mut bench = Bench::start_with(trust, &(base.clone() + &local(1)), |_, _| {});
+    let mut stream = TcpClient::connect(bench.program.tcp).await;
+    assert!(ask_udp(bench.udp(), "www.example").await.is_good());
+    assert_eq!(bench.which().await, 1);
+
+    bench.write(&(base.clone() + &local(2)));
+    assert_eq!(bench.reload_well().await, "the configuration is in force\n");
+    assert_eq!(bench.which().await, 2, "in force when the command returns");
+
+    bench.write(&(base + &local(3)));
+    bench.program.signal(Signal::HUP);
+    let line = bench.program.line_with("\"by\":\"HUP\"").await;
+    assert!(
+        line.contains("configuration read again and applied"),
+        "{line}"
+    );
+    assert_eq!(bench.which().await, 3);
+    let which = query(7, "which.example", RecordType::A);
+    stream
+        .send(&[which, query(8, "n1.example", RecordType::A)])
+        .await;
+    assert_eq!(last_octet(&stream.receive().await.unwrap()), 3);
+    assert!(stream.receive().await.unwrap().is_good());
+    let counters = server.counters();
+    assert_eq!(counters.connections_accepted, 1, "nothing was dialed anew");
+    let status = bench.status().await;
+    assert_eq!(status["configuration"]["reloads_applied"], 2);
+    assert_eq!(status["degraded"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn a_bad_file_changes_nothing_and_every_fault_is_told_with_its_place() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let good = upstream("one", &server) + &local(1);
+    let mut bench = Bench::start_with(trust, &good, |_, _| {});
+    let missing = good.replace("ca.pem", "none.pem");
+    let bad: [(&str, String, &[&str]); 5] = [
+        ("syntax", good.clone() + "[cache\n", &["dotward.toml:9:"]),
+        (
+            "unknown keys",
+            good.replace("tls_name", "tls_hostname") + "[cache]\nsise = \"1MiB\"\n",
+            &["dotward.toml:4:1", "tls_name", "dotward.toml:10:1", "size"],
+        ),
+        ("a missing file", missing, &["none.pem", "no such file"]),
+        (
+            "a file that holds something else",
+            good.replace("ca.pem", "dotward.toml"),
+            &["dotward.toml", "certificate"],
+        ),
+        (
+            "a bad value",
+            good.clone() + "[log]\nlevel = \"loud\"\n",
+            &["dotward.toml:10:", "loud"],
+        ),
+    ];
+    for (what, content, parts) in &bad {
+        bench.write(content);
+        let refused = bench.reload().await;
+        let said = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{what}: {said}");
+        for part in *parts {
+            assert!(said.contains(part), "{what}: no {part:?} in {said}");
+        }
+        bench.program.line_with(parts[0]).await;
+        let line = bench.program.line_with("stays in force").await;
+        assert!(line.contains("\"level\":\"ERROR\""), "{line}");
+        assert_eq!(bench.which().await, 1, "{what}");
+        assert!(ask_udp(bench.udp(), "www.example").await.is_good());
+    }
+    fs::remove_file(bench.path("dotward.toml")).unwrap();
+    let refused = bench.reload().await;
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("no such file"));
+    let status = bench.run(&["status"]).await;
+    assert_eq!(status.status.code(), Some(1));
+    assert!(text(&status.stdout).contains("was refused"));
+    assert_eq!(bench.status().await["configuration"]["reloads_refused"], 6);
+
+    bench.write(&(upstream("one", &server) + &local(2)));
+    bench.reload_well().await;
+    assert_eq!(bench.which().await, 2);
+    assert_eq!(bench.run(&["status"]).await.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn upstreams_come_and_go_under_load_and_no_question_is_lost() {
+    let trust = Trust::new();
+    let (one, other) = (trust.server(Mode::default()), trust.server(Mode::default()));
+    let alone = upstream("one", &one);
+    let both = alone.clone() + &upstream("other", &other);
+    let last = upstream("other", &other);
+    // Inside the sandbox only ports that were known at the start are reached.
+    let bench = Bench::start_with(trust, &both, |command, _| {
+        command.args(["--workers", "2", "--cache", "off"]);
+    });
+    bench.write(&alone);
+    assert!(
+        bench
+            .reload_well()
+            .await
+            .contains("upstreams removed: other")
+    );
+    let load = Load::start(bench.udp(), bench.program.tcp, 8);
+    load.wait_for(100).await;
+    bench.write(&both);
+    assert!(bench.reload_well().await.contains("upstreams added: other"));
+    load.wait_for(100).await;
+    bench.write(&last);
+    assert!(bench.reload_well().await.contains("upstreams removed: one"));
+    // What it owed it has answered, and then nobody keeps a connection to it.
+    load.wait_for(100).await;
+    within(one.wait_for_all_closed()).await.unwrap();
+    let asked = one.counters().queries;
+    load.wait_for(100).await;
+    assert_eq!(one.counters().queries, asked);
+    let status = bench.status().await;
+    assert_eq!(status["upstreams"].as_array().unwrap().len(), 1);
+    assert_eq!(status["upstreams"][0]["name"], "other");
+    load.stop().await;
+}
+
+#[tokio::test]
+async fn a_hundred_reloads_under_load_lose_nothing_and_leave_nothing_behind() {
+    let trust = Trust::new();
+    let (one, other) = (trust.server(Mode::default()), trust.server(Mode::default()));
+    let base = upstream("one", &one);
+    let route = "[[route]]\nsuffix = [\"corp.example\"]\nto = [\"other\"]\n";
+    let files = [
+        base.clone() + &local(1),
+        base.clone() + &upstream("other", &other) + &local(2),
+        base + &upstream("other", &other) + route + &local(3),
+    ];
+    let bench = Bench::start_with(trust, &files[2], |command, _| {
+        command.args(["--workers", "2"]);
+    });
+    let load = Load::start(bench.udp(), bench.program.tcp, 4);
+    let round = async |count: usize| {
+        for number in 0..count {
+            bench.write(&files[number % files.len()]);
+            if number.is_multiple_of(2) {
+                bench.program.signal(Signal::HUP);
+            }
+            bench.reload_well().await;
+            load.wait_for(1).await;
+        }
+    };
+    // What is made once is there after the first ones.
+    round(10).await;
+    let (descriptors, resident) = (bench.descriptors(), bench.resident());
+    round(100).await;
+    let asked = load.stop().await;
+    assert!(asked > 100);
+    let status = bench.status().await;
+    assert!(status["configuration"]["reloads_applied"].as_u64().unwrap() >= 110);
+    // Connections come and go with the load; two upstreams may have four each, and as many that end.
+    let grown = bench.descriptors().saturating_sub(descriptors);
+    assert!(grown <= 8, "{grown} descriptors more");
+    let grown = bench.resident().saturating_sub(resident);
+    assert!(grown < 6 * 1024, "{grown} KiB more");
+}
+
+#[tokio::test]
+async fn what_needs_a_restart_is_named_and_the_rest_is_applied() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let base = upstream("one", &server);
+    let mut bench = Bench::start_with(trust, &base, |_, _| {});
+    bench.write(
+        &(base.clone()
+            + &local(9)
+            + "[cache]\nsize = \"8MiB\"\n[listen]\nadmin = \"127.0.0.1:0\"\n[runtime]\nworkers = 2\n"),
+    );
+    let said = bench.reload_well().await;
+    let named = "needs a restart: cache.size, listen.admin, runtime.workers\n";
+    assert!(said.starts_with(named), "{said}");
+    let line = bench.program.line_with("need a restart").await;
+    assert!(
+        line.contains("cache.size, listen.admin, runtime.workers"),
+        "{line}"
+    );
+    assert_eq!(bench.which().await, 9);
+    let status = bench.status().await;
+    let awaiting = &status["configuration"]["awaiting_restart"];
+    assert_eq!(awaiting.as_array().unwrap().len(), 3);
+    bench.write(&base);
+    assert_eq!(
+        bench.reload_well().await,
+        "the configuration is in force\n",
+        "taken back"
+    );
+}
+
+#[tokio::test]
+async fn a_log_file_that_was_moved_away_is_let_go_and_level_and_form_follow() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let base = upstream("one", &server);
+    // The flags of the test bench say where and how lines are written, and what a flag says no file changes.
+    let directory = trust.directory.path().to_owned();
+    let log = "[log]\nfile = \"lines\"\nformat = \"text\"\n";
+    fs::write(directory.join("dotward.toml"), base.clone() + log).unwrap();
+    let mut command = command();
+    let free = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let udp = free.local_addr().unwrap();
+    drop(free);
+    command
+        .args(["--listen", &format!("udp://{udp}")])
+        .arg("--config")
+        .arg(directory.join("dotward.toml"))
+        .arg("--control")
+        .arg(directory.join("control.sock"));
+    // Killed with it when the test is over.
+    let mut child = Ended(command.spawn().unwrap());
+    let lines = |name: &str| fs::read_to_string(directory.join(name)).unwrap_or_default();
+    let until = async |name: &str, text: &str| {
+        within(async {
+            while !lines(name).contains(text) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    };
+    until("lines", "control socket").await;
+    fs::rename(directory.join("lines"), directory.join("lines.1")).unwrap();
+    fs::write(
+        directory.join("dotward.toml"),
+        base + &log.replace("text", "json"),
+    )
+    .unwrap();
+    let pid = rustix::process::Pid::from_child(&child.0);
+    rustix::process::kill_process(pid, Signal::HUP).unwrap();
+    until("lines", "read again and applied").await;
+    let written = lines("lines");
+    let applied = written.lines().find(|it| it.contains("and applied"));
+    assert!(applied.unwrap().starts_with('{'), "{written}");
+    let open = fs::read_dir(format!("/proc/{}/fd", child.0.id())).unwrap();
+    let open = open.filter_map(|it| fs::read_link(it.unwrap().path()).ok());
+    let moved = directory.canonicalize().unwrap().join("lines.1");
+    assert!(!open.into_iter().any(|it| it == moved), "still open");
+    child.0.kill().unwrap();
+}
+
+#[tokio::test]
+async fn the_sandbox_keeps_out_what_it_did_not_know_of_and_says_so() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let elsewhere = Trust::new();
+    let other = elsewhere.server(Mode::default());
+    let base = upstream("one", &server);
+    let ca = elsewhere.directory.path().join("ca.pem");
+    let with_other = base.clone()
+        + &upstream("other", &other).replace("\"ca.pem\"", &format!("\"{}\"", ca.display()));
+    let bench = Bench::start_with(trust, &base, |_, _| {});
+    let inside = bench.program.began.contains("\"files\":\"enforced\"");
+    bench.write(&with_other);
+    let done = bench.reload().await;
+    let said = text(&done.stderr);
+    if inside {
+        assert_eq!(done.status.code(), Some(1), "{said}");
+        for part in ["sandbox", "ca.pem", "--no-sandbox"] {
+            assert!(said.contains(part), "{said}");
+        }
+        // What can be read may still be out of reach.
+        fs::copy(&ca, bench.path("other.pem")).unwrap();
+        bench.write(&(base + &upstream("other", &other).replace("ca.pem", "other.pem")));
+        let done = bench.reload().await;
+        let said = text(&done.stderr);
+        assert_eq!(done.status.code(), Some(1), "{said}");
+        let port = format!("connecting to port {} over TCP", other.address().port());
+        assert!(said.contains(&port), "{said}");
+    }
+    assert!(ask_udp(bench.udp(), "www.example").await.is_good());
+
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let bench = Bench::start_with(trust, &upstream("one", &server), |command, _| {
+        command.arg("--no-sandbox");
+    });
+    bench.write(&with_other.replace(&upstream("one", &server), ""));
+    let last = upstream("other", &other).replace("\"ca.pem\"", &format!("\"{}\"", ca.display()));
+    bench.write(&last);
+    bench.reload_well().await;
+    assert!(ask_udp(bench.udp(), "www.example").await.is_good());
+    assert!(other.counters().queries > 0);
+}
+
+#[tokio::test]
+async fn the_service_manager_is_told_of_every_reload_and_when_it_is_over() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let socket = UnixDatagram::bind(trust.directory.path().join("notify")).unwrap();
+    socket
+        .set_read_timeout(Some(crate::support::BOUND))
+        .unwrap();
+    let told = || {
+        let mut octets = [0; 4096];
+        let length = socket.recv(&mut octets).unwrap();
+        text(&octets[..length])
+    };
+    let base = upstream("one", &server);
+    let bench = Bench::start_with(trust, &base, |command, directory| {
+        command.env("NOTIFY_SOCKET", directory.join("notify"));
+    });
+    assert!(told().contains("READY=1"));
+    for content in [base.clone() + &local(1), base + "nonsense\n"] {
+        bench.write(&content);
+        bench.program.signal(Signal::HUP);
+        let began = told();
+        assert!(began.contains("RELOADING=1"), "{began}");
+        let moment = began
+            .lines()
+            .find_map(|it| it.strip_prefix("MONOTONIC_USEC="));
+        assert!(moment.unwrap().parse::<u64>().unwrap() > 0);
+        assert!(told().contains("READY=1"));
+    }
+    bench.program.signal(Signal::TERM);
+    assert!(told().contains("STOPPING=1"));
+    assert_eq!(bench.program.end().await.0.code(), Some(0));
+}
