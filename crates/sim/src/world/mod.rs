@@ -1,10 +1,11 @@
 //! Seeded simulation: random clients and upstreams around the core, and laws that hold at every step.
 //!
 //! A world begins with a storm, in which upstreams answer, delay, drop, lie, duplicate, refuse and hang up, addresses change and the
-//! clock leaps; then it calms down and has to recover. Some worlds have an upstream that is healthy all the time: there every
+//! clock leaps, and upstreams leave the configuration and come back; then it calms down and has to recover. Some worlds have an upstream that is healthy all the time: there every
 //! question has to be answered. The laws:
 //!
 //! - every question gets exactly one reply, within its budget, with the client's ID, question and letter case, and the data of that question;
+//! - who comes back into the configuration has the name of before, and no other upstream has it;
 //! - IDs are unique among what may still be answered on a connection;
 //! - a question is sent at most 3 times to one upstream and 6 times in all; an upstream has at most 4 connections, and as
 //!   many again that only wait for their last answers;
@@ -86,6 +87,7 @@ enum Happening {
     Flush(ConnectionId),
     Weather(usize),
     Addresses(usize),
+    Reconfigure,
     Leap,
     Calm,
 }
@@ -174,6 +176,7 @@ impl<'a> World<'a> {
             world.later(Duration::from_millis(900), Happening::Addresses(place));
         }
         world.later(Duration::from_secs(3), Happening::Leap);
+        world.later(Duration::from_millis(1_500), Happening::Reconfigure);
         world
     }
 
@@ -236,8 +239,9 @@ impl<'a> World<'a> {
             Happening::Flush(id) => self.flush(id)?,
             Happening::Weather(place) => self.change_weather(place),
             Happening::Addresses(place) => self.change_addresses(place),
+            Happening::Reconfigure => self.reconfigure()?,
             Happening::Leap => self.leap(),
-            Happening::Calm => self.calm_down(),
+            Happening::Calm => self.calm_down()?,
         }
         Ok(())
     }
@@ -418,6 +422,44 @@ impl<'a> World<'a> {
         self.later(after, Happening::Addresses(place));
     }
 
+    /// Somebody changes the configuration: some upstreams leave it, others come back, in another order and at other addresses. Who is
+    /// healthy stays.
+    fn reconfigure(&mut self) -> Result<(), String> {
+        if self.calm_since.is_some() {
+            return Ok(());
+        }
+        if self.chance.percent(40) {
+            let all = 0..self.sites.len();
+            let mut stay: Vec<usize> = all
+                .filter(|place| self.sites[*place].healthy || self.chance.percent(70))
+                .collect();
+            if stay.is_empty() {
+                stay.push(0);
+            }
+            if self.chance.percent(50) {
+                stay.reverse();
+            }
+            self.configure(&stay)?;
+        }
+        let after = self.chance.millis(500..=12_000);
+        self.later(after, Happening::Reconfigure);
+        Ok(())
+    }
+
+    fn configure(&mut self, places: &[usize]) -> Result<(), String> {
+        let chance = &mut self.chance;
+        let upstream =
+            |place: &usize| UpstreamConfig::new(format!("u{place}"), endpoints(chance, *place));
+        let done = self
+            .harness
+            .reconfigure(places.iter().map(upstream).collect())?;
+        let names: Vec<usize> = done.upstreams.iter().map(|it| it.0).collect();
+        if names != places {
+            return Err(format!("{places:?} are called {names:?} after a change"));
+        }
+        Ok(())
+    }
+
     /// The machine slept.
     fn leap(&mut self) {
         if self.calm_since.is_some() {
@@ -439,12 +481,15 @@ impl<'a> World<'a> {
     }
 
     /// The faults stop. Flows that have died stay dead, and dials that hang go on hanging.
-    fn calm_down(&mut self) {
+    fn calm_down(&mut self) -> Result<(), String> {
         self.calm_since = Some(self.harness.now);
         for site in &mut self.sites {
             site.weather = Weather::FINE;
         }
+        let all: Vec<usize> = (0..self.sites.len()).collect();
+        self.configure(&all)?;
         self.later(Duration::ZERO, Happening::Ask);
+        Ok(())
     }
 }
 
