@@ -104,6 +104,8 @@ struct World<'a> {
     recent: VecDeque<Moment>,
     rush: u64,
     leapt: Duration,
+    /// Somebody is not part of the configuration at the moment.
+    absent: bool,
     calm_since: Option<Moment>,
     /// When the first question after the storm was answered.
     recovered: bool,
@@ -165,6 +167,7 @@ impl<'a> World<'a> {
             recent: VecDeque::new(),
             rush,
             leapt: Duration::ZERO,
+            absent: false,
             calm_since: None,
             recovered: false,
             summary: Summary::default(),
@@ -439,6 +442,7 @@ impl<'a> World<'a> {
             if self.chance.percent(50) {
                 stay.reverse();
             }
+            self.absent = stay.len() < self.sites.len();
             self.configure(&stay)?;
         }
         let after = self.chance.millis(500..=12_000);
@@ -486,8 +490,10 @@ impl<'a> World<'a> {
         for site in &mut self.sites {
             site.weather = Weather::FINE;
         }
-        let all: Vec<usize> = (0..self.sites.len()).collect();
-        self.configure(&all)?;
+        if self.absent {
+            let all: Vec<usize> = (0..self.sites.len()).collect();
+            self.configure(&all)?;
+        }
         self.later(Duration::ZERO, Happening::Ask);
         Ok(())
     }
