@@ -47,6 +47,16 @@ impl LocalAddress {
         }
     }
 
+    /// The one address of everything that arrives at a socket bound to `address`; `None` when it is bound to all there are.
+    pub(crate) fn of_bind(address: SocketAddr) -> Option<Self> {
+        let interface = match address {
+            SocketAddr::V4(_) => 0,
+            SocketAddr::V6(address) => address.scope_id(),
+        };
+        let bound = Self::new(address.ip(), interface);
+        bound.ip.is_some().then_some(bound)
+    }
+
     /// The IP address, or `None` when it is unknown. Never an IPv4-mapped IPv6 address.
     #[must_use]
     pub const fn ip(self) -> Option<IpAddr> {

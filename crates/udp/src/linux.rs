@@ -21,7 +21,7 @@ use std::ptr;
 use socket2::SockRef;
 
 use crate::BATCH_SIZE;
-use crate::address::Family;
+use crate::address::{Family, LocalAddress};
 use crate::cmsg::{self, CONTROL_SIZE, Control};
 use crate::recv::{RecvBatch, RecvMeta};
 use crate::send::{self, SendBatch, SendOutcome};
@@ -111,7 +111,13 @@ fn switch_on(socket: BorrowedFd<'_>, level: libc::c_int, option: libc::c_int) ->
 }
 
 /// As [`BatchSocket::recv`](crate::BatchSocket::recv).
-pub(crate) fn recv(socket: BorrowedFd<'_>, batch: &mut RecvBatch) -> io::Result<usize> {
+///
+/// `bound` is the address of a socket that is not asked for packet information.
+pub(crate) fn recv(
+    socket: BorrowedFd<'_>,
+    bound: Option<LocalAddress>,
+    batch: &mut RecvBatch,
+) -> io::Result<usize> {
     batch.clear();
     let mut vectors = [EMPTY_VECTOR; BATCH_SIZE];
     let mut headers = [EMPTY_MESSAGE; BATCH_SIZE];
@@ -146,10 +152,11 @@ pub(crate) fn recv(socket: BorrowedFd<'_>, batch: &mut RecvBatch) -> io::Result<
             reason = "32 bits wide with another C library"
         )]
         let control_len = (header.msg_hdr.msg_controllen as usize).min(CONTROL_SIZE);
+        let control = &scratch.control.0[..control_len];
         let meta = RecvMeta {
             peer,
-            local: cmsg::decode_destination(&scratch.control.0[..control_len]),
-            arrived: cmsg::decode_arrival(&scratch.control.0[..control_len]),
+            local: bound.unwrap_or_else(|| cmsg::decode_destination(control)),
+            arrived: cmsg::decode_arrival(control),
             truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
         };
         batch.record(buffer, header.msg_len as usize, meta);
@@ -191,9 +198,11 @@ unsafe fn receive_messages(
 }
 
 /// As [`BatchSocket::send`](crate::BatchSocket::send).
+///
+/// `chosen` says that the socket has several addresses, of which each message names one.
 pub(crate) fn send(
     socket: BorrowedFd<'_>,
-    family: Family,
+    (family, chosen): (Family, bool),
     batch: &mut SendBatch,
 ) -> io::Result<SendOutcome> {
     let total = batch.len();
@@ -202,7 +211,10 @@ pub(crate) fn send(
     let places = headers.iter_mut().zip(&mut vectors);
     for ((header, vector), (message, bytes, scratch)) in places.zip(batch.prepared()) {
         let name_len = sockaddr::encode(family.destination(message.peer), &mut scratch.name);
-        let control_len = cmsg::encode_source(message.local, &mut scratch.control);
+        let control_len = match chosen {
+            true => cmsg::encode_source(message.local, &mut scratch.control),
+            false => 0,
+        };
         vector.iov_base = bytes.as_ptr().cast_mut().cast();
         vector.iov_len = bytes.len();
         let header = &mut header.msg_hdr;

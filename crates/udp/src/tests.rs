@@ -395,6 +395,31 @@ fn datagram_that_came_before_the_constructor_is_answered() {
     assert_eq!(client.recv(&mut [0; 64]).unwrap(), 8);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_socket_of_one_address_tells_it_and_sends_from_it_whatever_a_reply_names() {
+    for (ip, other) in [("127.0.0.3", "127.0.0.4"), ("::1", "::2")] {
+        let server = server(BatchSocket::new, ip);
+        let client = UdpSocket::bind((ip.parse::<IpAddr>().unwrap(), 0)).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        // What comes from elsewhere is not received by a connected socket.
+        client.connect(server.local_addr().unwrap()).unwrap();
+        client.send(b"query").unwrap();
+        let mut batch = RecvBatch::new();
+        assert!(server.wait_readable(Some(PATIENCE)).unwrap());
+        server.recv(&mut batch).unwrap();
+        let meta = batch.iter().next().unwrap().meta;
+        assert_eq!(meta.local.ip(), Some(ip.parse().unwrap()));
+        assert!(meta.arrived.is_some());
+        for local in [meta.local, LocalAddress::new(other.parse().unwrap(), 0)] {
+            let mut replies = SendBatch::new();
+            replies.push(b"reply", meta.peer, local).unwrap();
+            assert_eq!(server.send(&mut replies).unwrap().sent, 1);
+            assert_eq!(client.recv(&mut [0; 16]).unwrap(), 5);
+        }
+    }
+}
+
 #[test]
 fn only_the_one_by_one_back_end_lacks_source_control() {
     assert!(!server(BatchSocket::one_by_one, "127.0.0.1").keeps_source_address());
