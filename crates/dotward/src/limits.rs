@@ -105,6 +105,10 @@ pub(crate) const LEAVE_LOOK: Duration = Duration::from_secs(1);
 /// judges silence much earlier; this frees the socket.
 pub(crate) const UPSTREAM_UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 
+/// Pause before workers that could not be had, or could not read their sockets, are tried again, and sockets that nobody could be made to
+/// read. What is missing then (memory, places in event loops) is the machine's, and comes back in seconds or with somebody's help.
+pub(crate) const WORKERS_AGAIN: Duration = Duration::from_secs(10);
+
 /// TLS sessions kept per upstream for resumption: a few tickets for each of a few addresses.
 pub(crate) const TLS_SESSIONS: usize = 32;
 

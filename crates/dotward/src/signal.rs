@@ -84,6 +84,11 @@ impl Signal {
         self.wake();
     }
 
+    /// Takes [`Signal::stop`] back. Of use only while the task has not noticed.
+    pub(crate) fn go_on(&self) {
+        self.stopped.set(false);
+    }
+
     /// Wakes the task once, whatever the socket does.
     pub(crate) fn poke(&self) {
         self.poked.set(true);

@@ -17,7 +17,7 @@ use std::rc::Rc;
 
 use dotward_core::wire::proxy::{self, ProxyFault, ProxyHeader};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::RecvFlags;
+use rustix::net::{RecvFlags, Shutdown};
 use rustls::Connection;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -285,15 +285,33 @@ impl Stream {
         Ok(flush)
     }
 
+    /// Says that nothing more will come, behind everything that waits. The stream stays open: closing it while the peer sends has what is
+    /// on its way to him thrown away (RST).
+    ///
+    /// # Errors
+    ///
+    /// The failure of the socket; the stream is of no use then.
+    pub(crate) fn finish(&mut self) -> io::Result<Flush> {
+        let flush = self.say_goodbye()?;
+        if flush == Flush::Done {
+            rustix::net::shutdown(&*self.socket, Shutdown::Write)?;
+        }
+        Ok(flush)
+    }
+
     /// Says goodbye as far as the socket takes it, and closes.
     pub(crate) fn close(mut self) {
-        if let Some(tls) = &mut self.tls {
-            tls.send_close_notify();
-        }
-        match self.flush() {
+        match self.say_goodbye() {
             // The peer learns of the end from FIN or RST in any case.
             Ok(_) | Err(_) => {}
         }
+    }
+
+    fn say_goodbye(&mut self) -> io::Result<Flush> {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+        }
+        self.flush()
     }
 }
 

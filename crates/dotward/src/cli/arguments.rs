@@ -159,6 +159,7 @@ fn completions() -> Command {
     sub("completions", about, lines).hide(true).arg(
         Arg::new("SHELL")
             .help("bash, zsh, fish, elvish or powershell")
+            .hide_possible_values(true)
             .required(true)
             .value_parser(value_parser!(clap_complete::Shell)),
     )

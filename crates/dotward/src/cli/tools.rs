@@ -293,7 +293,8 @@ pub(super) fn setup() -> Command {
         .arg(
             Arg::new("TARGET")
                 .required(true)
-                .help("Who is to ask dotward")
+                .help("systemd-resolved, networkmanager, resolv.conf, docker or kubernetes")
+                .hide_possible_values(true)
                 .value_parser(value_parser!(SetupTarget)),
         )
         .arg(switch("apply", "Write it, and keep what was there"))

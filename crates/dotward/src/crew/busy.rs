@@ -56,6 +56,8 @@ pub(crate) struct Balance {
     spent: Duration,
     /// Since when one worker less would have been enough.
     spare_since: Option<Moment>,
+    /// Nobody joins before.
+    alone_until: Moment,
 }
 
 impl Balance {
@@ -67,6 +69,7 @@ impl Balance {
             looked: now,
             spent: Duration::ZERO,
             spare_since: None,
+            alone_until: now,
         }
     }
 
@@ -86,7 +89,8 @@ impl Balance {
         self.looked = now;
         self.spent = spent;
         let before = self.active;
-        if share > BUSY_SHARE * count(self.active) && self.active < self.most {
+        let may_join = self.active < self.most && now >= self.alone_until;
+        if share > BUSY_SHARE * count(self.active) && may_join {
             self.active += 1;
             self.spare_since = None;
         } else if self.active > 1 && share < IDLE_SHARE * count(self.active - 1) {
@@ -101,10 +105,11 @@ impl Balance {
         self.active != before
     }
 
-    /// No more than the first worker can be had.
-    pub(crate) fn give_up(&mut self) {
-        self.most = 1;
+    /// No more than the first worker can be had before `until`.
+    pub(crate) fn stay_alone(&mut self, until: Moment) {
         self.active = 1;
+        self.spare_since = None;
+        self.alone_until = until;
     }
 }
 
@@ -140,6 +145,15 @@ mod tests {
         assert_eq!(live(&mut balance, 0, 0.95, 20), [(100, 2)]);
         assert_eq!(live(&mut balance, 2_000, 1.9, 20), [(2_100, 3)]);
         assert_eq!(live(&mut balance, 4_000, 3.0, 20), []);
+    }
+
+    #[test]
+    fn who_could_not_be_had_is_not_asked_for_again_at_once_and_is_later() {
+        let mut balance = Balance::new(2, at(0));
+        live(&mut balance, 0, 1.0, 1);
+        balance.stay_alone(at(10_000));
+        assert_eq!(balance.active(), 1);
+        assert_eq!(live(&mut balance, 1_000, 1.0, 200), [(10_000, 2)]);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 use super::Supplies;
 use super::busy::BusyWatch;
 use super::link::{Handed, Inbox, Instruction, Link};
-use super::readers::{Readers, UdpSockets};
+use super::readers::{self, Readers, UdpSockets};
 use crate::clock;
 use crate::listen::{accept, stream};
 use crate::near::{Far, Host, Near, ReplyTo};
@@ -213,15 +213,13 @@ async fn follow(worker: &Rc<Further>, readers: &mut Readers, instruction: Instru
         }
         Instruction::Terms(terms) => worker.near_turn(|near, _, _| near.adopt(*terms)),
         Instruction::Drain => {
-            readers.stop();
-            // The readers' tasks take what had arrived before the order.
-            tokio::task::yield_now().await;
+            readers::ended(readers.stop()).await;
             worker.near_turn(stream::read_last);
             worker.state.borrow_mut().draining = true;
             worker.near_turn(|_, _, _| ());
         }
         Instruction::Close => {
-            readers.stop();
+            drop(readers.stop());
             worker.state.borrow_mut().near.clients.close_all();
             return false;
         }

@@ -17,6 +17,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{JoinHandle, available_parallelism};
@@ -25,11 +26,12 @@ use std::time::Duration;
 use dotward_udp::BatchSocket;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::clock;
 use crate::config::Workers;
 use crate::counters::Counters;
-use crate::limits::{LEAVE_LOOK, WORKERS_MAX};
+use crate::limits::{LEAVE_LOOK, WORKERS_AGAIN, WORKERS_MAX};
 use crate::listen::places::Places;
 use crate::listen::stream::Clients;
 use crate::listen::{accept, udp};
@@ -50,6 +52,14 @@ pub(crate) fn most(workers: Workers) -> usize {
         Workers::Number(number) => usize::from(number.get()),
     }
     .min(WORKERS_MAX)
+}
+
+/// How many work whether they are needed or not.
+fn at_once(workers: Workers) -> usize {
+    match workers {
+        Workers::Auto => 1,
+        Workers::Number(_) => most(workers),
+    }
 }
 
 /// What every worker's near side is made of.
@@ -121,6 +131,8 @@ pub(crate) struct Crew {
     /// Poked by further workers.
     called: Arc<Notify>,
     balance: RefCell<Balance>,
+    /// Something could not be had, and the first worker does everything until it is tried again.
+    alone: Cell<bool>,
     draining: Cell<bool>,
 }
 
@@ -142,13 +154,10 @@ impl Crew {
             threads: RefCell::default(),
             links: RefCell::default(),
             called: Arc::default(),
+            alone: Cell::new(false),
             draining: Cell::new(false),
         });
-        let active = match workers {
-            Workers::Auto => 1,
-            Workers::Number(_) => most(workers),
-        };
-        crew.set_active(active)?;
+        crew.set_active(at_once(workers))?;
         tokio::task::spawn_local(run(Rc::clone(&crew), workers));
         Ok(crew)
     }
@@ -258,17 +267,29 @@ impl Crew {
         match self.set_active(active) {
             Ok(()) => tracing::info!(before, active, "the number of active workers changed"),
             Err(error) => {
-                tracing::error!(%error, "no more workers can be had");
+                tracing::error!(%error, again_in = ?WORKERS_AGAIN, "no more workers can be had");
                 self.work_alone();
             }
         }
     }
 
-    /// The first worker does everything from now on.
+    /// The first worker does everything for a while.
     fn work_alone(&self) {
-        self.balance.borrow_mut().give_up();
+        let until = clock::now() + WORKERS_AGAIN;
+        self.balance.borrow_mut().stay_alone(until);
+        self.alone.set(true);
         if let Err(error) = self.set_active(1) {
-            tracing::error!(%error, "UDP sockets are not read");
+            tracing::error!(%error, again_in = ?WORKERS_AGAIN, "UDP sockets are not read");
+        }
+    }
+
+    /// That while is over: as many work as `workers` demands at once; others join when they are needed.
+    fn try_again(&self, workers: Workers) {
+        self.alone.set(false);
+        let active = self.balance.borrow().active();
+        if let Err(error) = self.set_active(at_once(workers).max(active)) {
+            tracing::error!(%error, again_in = ?WORKERS_AGAIN, "no more workers can be had");
+            self.work_alone();
         }
     }
 
@@ -280,14 +301,13 @@ impl Crew {
             let sockets = sockets.iter().flat_map(|it| it.sockets.iter());
             sockets.for_each(|it| udp::depart(it));
         }
-        self.readers.borrow_mut().stop();
-        // Who is accepted from now on stays here: the others take nobody more.
+        let readings = self.readers.borrow_mut().stop();
+        // The others take nobody more.
         self.first.turn(|state, _, _| state.active = 1);
         for link in self.links.borrow().iter() {
             link.tell(Instruction::Drain);
         }
-        // The readers' tasks take what had arrived before the order.
-        tokio::task::yield_now().await;
+        readers::ended(readings).await;
         self.first.drain(limit).await
     }
 
@@ -308,20 +328,22 @@ impl Crew {
 /// Serves what further workers call for, and watches how busy everybody is. Ends with the first worker.
 async fn run(crew: Rc<Crew>, workers: Workers) {
     let auto = workers == Workers::Auto;
+    // They go on over everything else that happens: what a few questions bring would put them off for ever.
+    let mut leave_look = pin!(tokio::time::sleep(LEAVE_LOOK));
+    let mut again = pin!(tokio::time::sleep(WORKERS_AGAIN));
+    let mut was_alone = false;
     loop {
         let fewer = auto && crew.balance.borrow().active() > 1;
-        let sleep = async {
-            if fewer {
-                tokio::time::sleep(LEAVE_LOOK).await;
-            } else {
-                std::future::pending::<()>().await;
-            }
-        };
+        let alone = crew.alone.get();
+        if alone && !was_alone {
+            again.as_mut().reset(Instant::now() + WORKERS_AGAIN);
+        }
+        was_alone = alone;
         let look = tokio::select! {
             () = crew.called.notified() => {
                 crew.first.turn(|state, _, now| state.take_handed(now));
                 let failed = crew.links.borrow().iter().any(|link| link.take_failed());
-                if failed {
+                if failed && !crew.draining.get() {
                     crew.work_alone();
                 }
                 false
@@ -332,7 +354,15 @@ async fn run(crew: Rc<Crew>, workers: Workers) {
                 }
                 true
             }
-            () = sleep => true,
+            () = &mut leave_look, if fewer => {
+                leave_look.as_mut().reset(Instant::now() + LEAVE_LOOK);
+                true
+            }
+            () = &mut again, if alone && !crew.draining.get() => {
+                was_alone = false;
+                crew.try_again(workers);
+                false
+            }
         };
         if look && auto && !crew.draining.get() {
             crew.look();

@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: what clients say (`opening`, `stream`).
 
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -62,20 +63,28 @@ pub(crate) async fn accept(
             }
         }
     }
-    // Who had connected before the order to stop is served, as far as it asked already. Asked of the kernel: the event loop may not know yet
-    // of who came last.
+    accept_last(&worker, listener, tls);
+}
+
+/// Who had connected before the order to stop is served, as far as it asked already. Asked of the kernel: the event loop may not know yet
+/// of who came last.
+fn accept_last(worker: &Rc<Worker>, listener: TcpListener, tls: bool) {
     let Ok(listener) = listener.into_std() else {
         return;
     };
-    for _ in 0..LISTEN_BACKLOG {
-        let Ok((socket, address)) = listener.accept() else {
-            return;
+    // The kernel keeps one more than it is told.
+    for _ in 0..=LISTEN_BACKLOG {
+        let (socket, address) = match listener.accept() {
+            Ok(accepted) => accepted,
+            // One who is gone already.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+            Err(_) => return,
         };
         match socket
             .set_nonblocking(true)
             .and_then(|()| TcpStream::from_std(socket))
         {
-            Ok(socket) => welcome(&worker, socket, address, tls),
+            Ok(socket) => welcome(worker, socket, address, tls),
             Err(error) => tracing::debug!(%error, %address, "a client is let go"),
         }
     }
@@ -91,7 +100,7 @@ fn welcome(worker: &Rc<Worker>, socket: TcpStream, address: SocketAddr, tls: boo
 
 /// A failed accept mostly concerns one connection, which is gone; want of descriptors or memory lasts longer, and so does whatever comes
 /// again and again.
-fn pause_after(error: &std::io::Error, failures: u32, told: &mut Repeats) -> Option<Duration> {
+fn pause_after(error: &io::Error, failures: u32, told: &mut Repeats) -> Option<Duration> {
     let shortage = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
     let is_shortage = Errno::from_io_error(error).is_some_and(|errno| shortage.contains(&errno));
     if is_shortage && let Some(times) = told.note(clock::now()) {

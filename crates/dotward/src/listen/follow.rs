@@ -130,6 +130,8 @@ impl Follower {
                 }
             };
             tokio::select! {
+                // The end comes before anything is opened.
+                biased;
                 ready = news.next(doors.follower()) => if ready == Ready::Stopped {
                     return;
                 },
@@ -160,14 +162,16 @@ impl Follower {
     }
 
     fn open(&mut self, listen: ListenAddress) {
-        let bound = sockets::bind(listen, crew::most(self.workers), self.rules);
-        let opened = match bound {
+        let told = self.refused.contains(&listen);
+        let opened = match sockets::try_bind(listen, crew::most(self.workers), self.rules) {
             Ok(socket) => self.doors.open(listen, socket).map_err(|it| it.to_string()),
+            // Who is in the way is looked for once: clients wait meanwhile.
+            Err(error) if !told => Err(error.with_holders().to_string()),
             Err(error) => Err(error.to_string()),
         };
         match opened {
             Ok(()) => self.refused.retain(|it| *it != listen),
-            Err(error) if !self.refused.contains(&listen) => {
+            Err(error) if !told => {
                 self.refused.push(listen);
                 let transport = sockets::transport_word(listen.transport);
                 tracing::warn!(address = %listen.address, transport, "an address of an interface is not listened on yet: {error}");

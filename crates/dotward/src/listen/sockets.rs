@@ -88,6 +88,14 @@ impl fmt::Display for BindError {
 impl std::error::Error for BindError {}
 
 impl BindError {
+    /// Finds out who holds the port, if that is what was wrong.
+    pub(super) fn with_holders(mut self) -> Self {
+        if self.error.kind() == io::ErrorKind::AddrInUse {
+            self.held = holder::held(self.listen);
+        }
+        self
+    }
+
     /// What to do when somebody has the address.
     fn way_out(&self) -> String {
         let is_resolved = |held: &Held| {
@@ -120,6 +128,19 @@ pub fn transport_word(transport: ListenTransport) -> &'static str {
 ///
 /// [`BindError`], ready to be shown.
 pub fn bind(listen: ListenAddress, workers: usize, rules: BindRules) -> Result<Bound, BindError> {
+    try_bind(listen, workers, rules).map_err(BindError::with_holders)
+}
+
+/// The same for whoever tries often: who holds the port is not looked for, which takes reading what every process has open.
+///
+/// # Errors
+///
+/// [`BindError`], to be shown after [`BindError::with_holders`].
+pub(super) fn try_bind(
+    listen: ListenAddress,
+    workers: usize,
+    rules: BindRules,
+) -> Result<Bound, BindError> {
     let bound = match listen.transport {
         ListenTransport::Udp => bind_udp(listen.address, workers, rules).map(Bound::Udp),
         ListenTransport::Tcp | ListenTransport::Tls => {
@@ -128,10 +149,7 @@ pub fn bind(listen: ListenAddress, workers: usize, rules: BindRules) -> Result<B
     };
     bound.map_err(|error| BindError {
         listen,
-        held: match error.kind() == io::ErrorKind::AddrInUse {
-            true => holder::held(listen),
-            false => Vec::new(),
-        },
+        held: Vec::new(),
         error,
     })
 }
@@ -217,6 +235,26 @@ fn set_freebind(_: &Socket, _: SocketAddr) -> io::Result<()> {
 mod tests {
     use super::holder::Holder;
     use super::*;
+
+    #[test]
+    fn who_holds_the_port_is_looked_for_only_when_it_is_to_be_told() {
+        let listen = |address| ListenAddress {
+            address,
+            transport: ListenTransport::Udp,
+        };
+        let free = listen(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let bound = bind(free, 1, BindRules::default()).unwrap();
+        let taken = listen(bound.local_addr().unwrap());
+        let refused = try_bind(taken, 1, BindRules::default()).unwrap_err();
+        assert_eq!(refused.held, []);
+        assert!(!refused.with_holders().held.is_empty());
+        assert!(
+            !bind(taken, 1, BindRules::default())
+                .unwrap_err()
+                .held
+                .is_empty()
+        );
+    }
 
     #[test]
     fn who_holds_the_port_is_told_with_a_way_out() {

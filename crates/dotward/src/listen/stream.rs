@@ -3,6 +3,8 @@
 //! Promises:
 //! - Queries are pipelined and answered in the order in which answers come (RFC 7766 sections 6.2.1.1 and 7); length and body
 //!   leave in one write, all replies of a turn together.
+//! - When the process is about to end a client that waits for nothing is told at once that nothing more will come, so that it asks
+//!   elsewhere and no question is left unread; one that waits is told so behind its last reply.
 //! - A client that closes its sending side still gets what is in flight, then the stream ends.
 //! - What comes before the first query (a PROXY header, the TLS handshake) has its own time and cannot be left out: see
 //!   [`super::opening`].
@@ -13,6 +15,7 @@
 //!
 //! Deliberately absent: accepting (`accept`); any look into messages.
 
+use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -37,7 +40,7 @@ use crate::limits::{
 };
 use crate::near::{Far, Host, Near, Way};
 use crate::signal::{Ready, Signal, Wants};
-use crate::stream::{Stream, StreamEnd};
+use crate::stream::{Flush, Stream, StreamEnd};
 
 new_key_type! {
     /// Names one client stream; never names another one later.
@@ -77,6 +80,8 @@ pub(super) struct ClientStream {
     waiting: bool,
     /// Whether the stream is in `Clients::touched`.
     touched: bool,
+    /// The client was told that nothing more will come.
+    finished: bool,
 }
 
 impl ClientStream {
@@ -85,12 +90,20 @@ impl ClientStream {
         self.in_flight >= CLIENT_IN_FLIGHT || self.stream.backlog() >= CLIENT_BACKLOG
     }
 
-    fn is_over(&self) -> bool {
-        self.ended
-            && !self.waiting
+    /// Whether the client has everything it asked for.
+    fn owes_nothing(&self) -> bool {
+        !self.waiting
             && self.in_flight == 0
             && self.stream.backlog() == 0
             && !self.stream.is_blocked()
+    }
+
+    /// Tells the client, once, that nothing more will come.
+    fn finish(&mut self) -> io::Result<()> {
+        if !self.finished {
+            self.finished = self.stream.finish()? == Flush::Done;
+        }
+        Ok(())
     }
 
     fn update_wants(&self, draining: bool) {
@@ -205,13 +218,17 @@ impl Clients {
             };
             client.touched = false;
             let before = client.stream.backlog();
-            let broken = client.stream.flush().is_err();
+            let mut broken = client.stream.flush().is_err();
             self.owed = self.owed + client.stream.backlog() - before;
-            client.update_wants(self.draining);
             if client.waiting && !client.is_full() {
                 client.signal.poke();
             }
-            if broken || client.is_over() {
+            let done = client.owes_nothing();
+            if done && self.draining {
+                broken |= client.finish().is_err();
+            }
+            client.update_wants(self.draining);
+            if broken || done && client.ended {
                 self.close(key);
             }
         }
@@ -226,11 +243,12 @@ impl Clients {
         }
     }
 
-    /// Stops reading from all clients.
+    /// Stops reading from all clients, and has the next flush tell those who wait for nothing.
     fn stop_reading(&mut self) {
         self.draining = true;
-        for client in self.streams.values() {
-            client.update_wants(true);
+        let keys: Vec<_> = self.streams.keys().collect();
+        for key in keys {
+            self.touch(key);
         }
     }
 
@@ -309,6 +327,7 @@ impl Clients {
             ended: false,
             waiting: false,
             touched: false,
+            finished: false,
         };
         client.update_wants(self.draining);
         self.places.take();

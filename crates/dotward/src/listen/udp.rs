@@ -23,6 +23,7 @@ use dotward_udp::{BatchSocket, Datagram, LocalAddress, PushError, RecvBatch, Sen
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::UdpSocket;
+use tokio::task::JoinHandle;
 
 use super::{Taken, take_query};
 use crate::counters::Counters;
@@ -187,12 +188,43 @@ pub(crate) fn open(near: &mut Near, socket: Arc<BatchSocket>) -> PortKey {
     })
 }
 
-/// Reads `socket` until the returned signal is stopped, and replies through `port`.
+/// The reading of one socket.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    signal: Rc<Signal>,
+    task: JoinHandle<()>,
+}
+
+impl Reading {
+    /// Takes what had arrived, and ends.
+    pub(crate) fn stop(&self) {
+        self.signal.stop();
+    }
+
+    /// Goes on, also after an order to stop that was not followed yet. False when the reading has ended.
+    pub(crate) fn go_on(&self) -> bool {
+        let goes_on = !self.task.is_finished();
+        if goes_on {
+            self.signal.go_on();
+        }
+        goes_on
+    }
+
+    /// Waits for the end, after [`Reading::stop`].
+    pub(crate) async fn ended(self) {
+        match self.task.await {
+            // One that panicked reads nothing either.
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
+/// Reads `socket` until told to stop, and replies through `port`.
 pub(crate) fn read<H: Host>(
     host: &Rc<H>,
     socket: Arc<BatchSocket>,
     port: PortKey,
-) -> io::Result<Rc<Signal>> {
+) -> io::Result<Reading> {
     let socket = Socket::new(socket)?;
     let signal = Rc::new(Signal::default());
     signal.want(Wants {
@@ -200,8 +232,8 @@ pub(crate) fn read<H: Host>(
         write: false,
     });
     let task = run(Rc::clone(host), socket, Rc::clone(&signal), port);
-    tokio::task::spawn_local(task);
-    Ok(signal)
+    let task = tokio::task::spawn_local(task);
+    Ok(Reading { signal, task })
 }
 
 /// Takes a socket out of the choice the kernel has among the sockets of an address, so that what arrives from now on goes to another
@@ -419,13 +451,13 @@ mod tests {
             let worker = Worker::start(State::for_test());
             let socket = Arc::new(BatchSocket::new(socket).unwrap());
             let port = worker.near_turn(|near, _, _| open(near, Arc::clone(&socket)));
-            let signal = read(&worker, socket, port).unwrap();
+            let reading = read(&worker, socket, port).unwrap();
             let before = cpu_time();
             // What is measured is what is spent in a given time.
             tokio::time::sleep(Duration::from_millis(400)).await;
             let spent = cpu_time().saturating_sub(before);
             assert!(spent < Duration::from_millis(100), "{spent:?}");
-            signal.stop();
+            reading.stop();
         });
         drop(client);
     }

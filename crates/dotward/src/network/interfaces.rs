@@ -95,6 +95,15 @@ mod linux {
         address
     }
 
+    /// Waits until what belongs together has been told, or for the end.
+    async fn settle(signal: &Signal) -> Ready {
+        tokio::select! {
+            biased;
+            () = signal.stopped() => Ready::Stopped,
+            () = tokio::time::sleep(NETWORK_SETTLE) => Ready::Io,
+        }
+    }
+
     /// False when something changed meanwhile.
     fn dump(
         questions: &OwnedFd,
@@ -145,12 +154,13 @@ mod linux {
                 read: true,
                 write: false,
             });
-            let ready = signal.ready(&self.news, None).await;
-            if ready == Ready::Io {
-                tokio::time::sleep(NETWORK_SETTLE).await;
-                self.read_all();
+            if signal.ready(&self.news, None).await == Ready::Stopped
+                || settle(signal).await == Ready::Stopped
+            {
+                return Ready::Stopped;
             }
-            ready
+            self.read_all();
+            Ready::Io
         }
 
         /// Takes what the kernel has to tell. What it says is not looked at: the state is asked for afterwards.
@@ -164,6 +174,24 @@ mod linux {
                     return;
                 }
             }
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[tokio::test]
+        async fn news_that_settle_when_the_end_comes_are_followed_by_nothing() {
+            let signal = Signal::default();
+            let mut settling = std::pin::pin!(settle(&signal));
+            tokio::select! {
+                biased;
+                ready = &mut settling => panic!("{ready:?} before anything happened"),
+                () = std::future::ready(()) => {}
+            }
+            signal.stop();
+            assert_eq!(settling.await, Ready::Stopped);
         }
     }
 }

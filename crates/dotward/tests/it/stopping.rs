@@ -2,12 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use dotward::config::ListenTransport;
 use dotward::run::Order;
 use dotward_core::wire::RecordType;
 use dotward_faults::Mode;
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpStream, UdpSocket};
 
-use crate::support::{Chain, TcpClient, query, receive, within};
+use crate::dot_listener::with_listener;
+use crate::support::{Chain, TcpClient, Trust, query, receive, within};
 
 #[tokio::test]
 async fn what_is_in_flight_is_answered_before_the_end() {
@@ -83,4 +86,32 @@ async fn queries_that_were_read_and_had_to_wait_are_answered_before_the_end() {
     }
     assert_eq!(answered, 600);
     assert_eq!(within(ended).await.unwrap().unwrap().unanswered, 0);
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_nothing_is_told_to_go_elsewhere_at_once() {
+    let trust = Trust::new();
+    let chain = Chain::with(Mode::default(), |config, _| with_listener(config, &trust));
+    let mut slow = TcpClient::connect(chain.tcp()).await;
+    slow.send(&[query(1, "delay-1900.example", RecordType::A)])
+        .await;
+    let mut idle = TcpClient::connect(chain.tcp()).await;
+    idle.send(&[query(2, "quick.example", RecordType::A)]).await;
+    assert!(idle.receive().await.unwrap().is_good());
+    let dot = chain.proxy.address(ListenTransport::Tls).unwrap();
+    let mut silent = TcpStream::connect(dot).await.unwrap();
+    within(chain.server.wait_for_queries(2)).await.unwrap();
+
+    let began = Instant::now();
+    chain.proxy.order(Order::Drain);
+    assert!(idle.receive().await.is_none());
+    let mut octets = Vec::new();
+    within(silent.read_to_end(&mut octets)).await.unwrap();
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(slow.receive().await.unwrap().is_good());
+    assert!(slow.receive().await.is_none());
 }
