@@ -15,6 +15,7 @@
 
 mod ask;
 mod chance;
+mod change;
 mod check;
 mod ledger;
 mod upstream;
@@ -423,45 +424,6 @@ impl<'a> World<'a> {
         }
         let after = self.chance.millis(200..=5_000);
         self.later(after, Happening::Addresses(place));
-    }
-
-    /// Somebody changes the configuration: some upstreams leave it, others come back, in another order and at other addresses. Who is
-    /// healthy stays.
-    fn reconfigure(&mut self) -> Result<(), String> {
-        if self.calm_since.is_some() {
-            return Ok(());
-        }
-        if self.chance.percent(40) {
-            let all = 0..self.sites.len();
-            let mut stay: Vec<usize> = all
-                .filter(|place| self.sites[*place].healthy || self.chance.percent(70))
-                .collect();
-            if stay.is_empty() {
-                stay.push(0);
-            }
-            if self.chance.percent(50) {
-                stay.reverse();
-            }
-            self.absent = stay.len() < self.sites.len();
-            self.configure(&stay)?;
-        }
-        let after = self.chance.millis(500..=12_000);
-        self.later(after, Happening::Reconfigure);
-        Ok(())
-    }
-
-    fn configure(&mut self, places: &[usize]) -> Result<(), String> {
-        let chance = &mut self.chance;
-        let upstream =
-            |place: &usize| UpstreamConfig::new(format!("u{place}"), endpoints(chance, *place));
-        let done = self
-            .harness
-            .reconfigure(places.iter().map(upstream).collect())?;
-        let names: Vec<usize> = done.upstreams.iter().map(|it| it.0).collect();
-        if names != places {
-            return Err(format!("{places:?} are called {names:?} after a change"));
-        }
-        Ok(())
     }
 
     /// The machine slept.
