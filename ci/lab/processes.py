@@ -37,6 +37,14 @@ class Program:
             self.child.wait()
             return None
 
+    def stop_gently(self, seconds=1.0):
+        """Sends SIGTERM and returns the exit status; None, and the process goes on, when it does not end in time."""
+        self.child.send_signal(signal.SIGTERM)
+        try:
+            return self.child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
     def output(self):
         with open(self.log, errors="replace") as file:
             return file.read()
