@@ -10,7 +10,7 @@
 //! - a question is sent at most 3 times to one upstream and 6 times in all; an upstream has at most 4 connections, and as
 //!   many again that only wait for their last answers;
 //! - the engine counts exactly the clients who wait, and its queues hold no more than what came within a budget;
-//! - it never asks to be called again and again at one moment;
+//! - it never asks to be called again and again at one moment, but for a crowd of questions that it deals with in turns;
 //! - within 1.7 s after the faults have stopped somebody is answered, from then on everybody.
 
 mod ask;
