@@ -27,7 +27,7 @@ use crate::sandbox::{self, Enforced, Inside, Needs};
 use crate::service;
 use crate::tls::client::UpstreamTls;
 use crate::tls::server::ListenerTls;
-use crate::trust::TrustPace;
+use crate::trust::{Stamped, TrustPace};
 use crate::upstream::bootstrap::Helpers;
 
 pub(crate) mod checks;
@@ -75,8 +75,8 @@ pub struct Prepared {
     upstreams: Vec<Option<UpstreamTls>>,
     /// Who is asked for the addresses of upstreams that have only a name.
     helpers: Helpers,
-    /// Whether TLS was read from the files the configuration names.
-    from_files: bool,
+    /// The files TLS was read from, as they were before; `None` when it was not read from any.
+    files: Option<Stamped>,
     pace: TrustPace,
     seed: [u8; 32],
     /// Processes that had the ports before, to be told to drain.
@@ -152,6 +152,8 @@ impl Prepared {
             predecessors = takeover::find_predecessors(&config);
             ports::bind_all(&config, &mut faults)
         };
+        // Before they are read: what changes meanwhile is seen as a change.
+        let files = Stamped::now(&config);
         let listen_tls = config.listen_tls.as_ref().and_then(|identity| {
             ListenerTls::from_files(identity)
                 .map_err(|error| faults.push(StartFault::ListenTls(error)))
@@ -176,7 +178,7 @@ impl Prepared {
         let prepared = Self::assemble(config, sockets, listen_tls, upstreams, faults)?;
         Ok(Self {
             helpers,
-            from_files: true,
+            files: Some(files),
             predecessors,
             activated,
             started,
@@ -263,7 +265,7 @@ impl Prepared {
                 listen_tls,
                 upstreams,
                 helpers: Helpers::default(),
-                from_files: false,
+                files: None,
                 pace: TrustPace::default(),
                 seed,
                 predecessors: Vec::new(),

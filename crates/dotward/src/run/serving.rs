@@ -26,7 +26,7 @@ use crate::network;
 use crate::plan;
 use crate::presets;
 use crate::reload::{self, Basis, Reloader};
-use crate::trust::{self, FileWatch, Stamped};
+use crate::trust::{self, FileWatch};
 use crate::upstream::bootstrap::Finders;
 use crate::upstream::listed::Listed;
 use crate::worker::{State, Worker};
@@ -54,7 +54,7 @@ impl Service {
             listen_tls,
             upstreams,
             helpers,
-            from_files,
+            files,
             pace,
             seed,
             predecessors: _,
@@ -108,10 +108,7 @@ impl Service {
             crew: Rc::clone(&crew),
             cache: Arc::clone(&cache),
             names: names.clone(),
-            files: from_files.then(|| {
-                let (helpers, files) = (finders.helpers(), Stamped::now(&config));
-                FileWatch::start(&worker, helpers, files, &ids, pace)
-            }),
+            files: files.map(|it| FileWatch::start(&worker, finders.helpers(), it, &ids, pace)),
             finders,
             pace,
             drain: drain.clone(),
