@@ -9,13 +9,13 @@ use dotward_core::cache::Cache;
 use dotward_core::engine::Engine;
 use dotward_core::front::Front;
 use dotward_core::policy::Acl;
-use dotward_core::upstream::UpstreamId;
+use dotward_core::upstream::{Protocol, UpstreamId};
 use tokio::task::AbortHandle;
 
 use super::{Drain, Prepared, bound, random};
 use crate::config::{Binding, Config, ListenAddress};
 use crate::crew::{self, Crew, Supplies};
-use crate::descriptors;
+use crate::descriptors::{self, Others};
 use crate::events::EventLog;
 use crate::group_names::GroupNames;
 use crate::listen::doors::Doors;
@@ -138,12 +138,19 @@ fn tell_presets(config: &Config) {
 
 /// How many client streams there may be, in all and of one source.
 pub(crate) fn places_for(config: &Config) -> (usize, usize) {
-    let upstreams = config.upstreams.len() + config.bootstrap.len();
+    let upstreams = config.upstreams.iter();
+    let by_datagrams = upstreams.filter(|it| it.protocol == Protocol::Udp).count();
     // An interface has an address of either family, mostly.
     let listeners = config.listeners.len() + 2 * config.interfaces.len();
-    let listeners = listeners * crew::most(config.workers);
+    let workers = crew::most(config.workers);
+    let others = Others {
+        listeners: listeners * workers,
+        upstreams: config.upstreams.len() + config.bootstrap.len(),
+        by_datagrams,
+        workers,
+    };
     let wanted = config.limits.clients;
-    let places = descriptors::client_streams(wanted, listeners, upstreams);
+    let places = descriptors::client_streams(wanted, others);
     if places < wanted {
         tracing::warn!(
             clients = places,
