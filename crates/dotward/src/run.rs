@@ -11,6 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dotward_core::upstream::Protocol;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
@@ -39,7 +40,7 @@ mod proxy;
 mod serving;
 mod takeover;
 
-use companions::{OrderDesk, Plans, Provisions};
+use companions::{Companions, OrderDesk, Plans, Provisions};
 pub(crate) use drain::Drain;
 pub use fault::{StartError, StartFault};
 pub use proxy::{Proxy, Running};
@@ -361,7 +362,7 @@ impl Prepared {
             drain: drain.clone(),
             names,
         };
-        let companions = plans.start(serving.crew.first(), &serving.cache, desk)?;
+        let mut companions = plans.start(serving.crew.first(), &serving.cache, desk)?;
         service::tell_ready();
         let order = tokio::select! {
             order = next_order(&mut orders) => order,
@@ -373,7 +374,7 @@ impl Prepared {
         companions.tell_draining();
         let unanswered = match order {
             Order::Serve | Order::Drain => tokio::select! {
-                unanswered = serving.drain(drain.limit()) => unanswered,
+                unanswered = end_in_order(&serving, &mut companions, drain.limit()) => unanswered,
                 () = aborted(&mut orders) => serving.crew.first().in_flight(),
             },
             Order::Abort => serving.crew.first().in_flight(),
@@ -382,6 +383,14 @@ impl Prepared {
         drop(companions);
         Ok(Ended { unanswered })
     }
+}
+
+/// Answers what is in flight, within `limit`, says goodbye, and saves what is kept. Gives back how many questions got no answer.
+async fn end_in_order(serving: &Service, companions: &mut Companions, limit: Duration) -> usize {
+    let unanswered = serving.drain(limit).await;
+    serving.crew.close();
+    companions.save().await;
+    unanswered
 }
 
 /// The first order but to go on. A handle that was dropped asks for an orderly end like one that was told so.
