@@ -41,6 +41,10 @@ pub const QUESTIONS_PER_HEDGE: u32 = 10;
 /// Early second tries that may come in a burst, before the share above applies: a path that dies with many questions in flight.
 pub const HEDGE_BURST: u32 = 64;
 
+/// How long an upstream has been in doubt, which takes [`IMPATIENCE`], when its next response ends an outage: a question that waited may have failed by
+/// then, or been answered from what was past its time ([`STALE_AFTER`]).
+pub const OUTAGE_AFTER: Duration = STALE_AFTER.saturating_sub(IMPATIENCE);
+
 /// Times one question is sent to one upstream (RFC 9520 section 3.1: at most 3).
 pub const SENDS_PER_UPSTREAM_MAX: u8 = 3;
 

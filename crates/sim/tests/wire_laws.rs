@@ -5,7 +5,10 @@
     reason = "what a test makes up itself is known to be well-formed"
 )]
 
+use std::time::Instant;
+
 use domain::base::{Message, ToName};
+use dotward_core::cache::{CacheRules, Settled};
 use dotward_core::wire::{
     Class, Name, QueryOptions, QueryView, Question, RecordType, ResponseView, Section,
 };
@@ -365,6 +368,67 @@ fn a_message_made_to_be_slow_is_a_message_like_any_other() {
     let message = slow_message(64_000);
     assert!(ResponseView::parse(&message).is_ok());
     laws::query(&laws::front(), &message);
+}
+
+/// A name of as many labels as fit, which shows only in the last one which it is.
+fn long_name(which: u8) -> Vec<u8> {
+    let mut name = b"\x01a".repeat(118);
+    name.extend_from_slice(&[1, which, 0]);
+    name
+}
+
+/// A chain of as many aliases as are followed, and thousands of addresses of another name.
+fn slow_aliases() -> Vec<u8> {
+    let mut message = vec![0, 1, 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0];
+    let pointer = |at: usize| (0xc000 | u16::try_from(at).unwrap()).to_be_bytes();
+    let mut owner_at = message.len();
+    message.extend_from_slice(&long_name(0));
+    message.extend_from_slice(b"\0\x01\0\x01");
+    let mut records = 0_u16;
+    for which in 1..=16 {
+        message.extend_from_slice(&pointer(owner_at));
+        message.extend_from_slice(b"\0\x05\0\x01\0\0\0\x3c");
+        let target = long_name(which);
+        message.extend_from_slice(&u16::try_from(target.len()).unwrap().to_be_bytes());
+        owner_at = message.len();
+        message.extend_from_slice(&target);
+        records += 1;
+    }
+    let other_at = message.len();
+    message.extend_from_slice(&long_name(255));
+    loop {
+        message.extend_from_slice(b"\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x01");
+        records += 1;
+        if message.len() + 16 > 64_000 {
+            message[6..8].copy_from_slice(&records.to_be_bytes());
+            return message;
+        }
+        message.extend_from_slice(&pointer(other_at));
+    }
+}
+
+/// What it costs to find out where a chain of aliases ends is bounded by what it costs to read the message.
+#[test]
+fn a_chain_of_aliases_made_to_be_slow_is_followed_in_a_few_readings_of_the_message() {
+    let message = slow_aliases();
+    let view = ResponseView::parse(&message).unwrap();
+    assert!(view.records().count() > 3_500);
+    let rules = CacheRules::default();
+    let quickest = |what: &mut dyn FnMut()| {
+        let spans = (0..7).map(|_| {
+            let began = Instant::now();
+            what();
+            began.elapsed()
+        });
+        spans.min().unwrap()
+    };
+    let read = quickest(&mut || assert!(ResponseView::parse(&message).is_ok()));
+    let mut settled = Settled::default();
+    let settle = quickest(&mut || settled.settle(&view, rules));
+    assert!(
+        settle < read * 16,
+        "{settle:?} where reading takes {read:?}"
+    );
 }
 
 /// Laws of messages say nothing when no message is one.

@@ -232,6 +232,38 @@ def cut_off(play):
     broken(play, "abort")
 
 
+@row("T68", "SERVFAIL from the only upstream; with a cache, TTL 1", "NOERROR, stale with EDE 3; new names SERVFAIL, kept for a second; fresh when asked again, after 30 s",
+     seconds=45)
+def unwilling_with_a_cache(play):
+    u1 = play.upstream(1, "ttl=1")
+    play.start(u1, more=("--cache", "4MiB"), warm=True)
+    name = f"new.{clients.ZONE}"
+    with play.load(rate=20, unique=False) as load:
+        play.sleep(2 * LEAD)
+        u1.mode("servfail")
+        failing = play.moment()
+        play.sleep(1.5)
+        begin = play.moment()
+        rcodes = []
+        while play.moment() < begin + 0.8:
+            rcodes.append(play.ask(name).rcode)
+        sends = int(u1.tell(f"asked {name} 1"))
+        play.sleep(0.5)
+        u1.mode("ttl=1")
+        healed = play.moment()
+        # What is stale is asked for again every 30 s (RFC 8767 section 5).
+        play.sleep(33)
+    play.all_good(load.history)
+    stale = sum(list(one.ede) == [3] for one in load.history.since(failing + 1.5).until(healed).asked)
+    play.expect("stale data say so", stale > 0, stale)
+    play.expect("a new name: SERVFAIL", set(rcodes) == {message.SERVFAIL}, set(rcodes))
+    play.expect("a failure is kept for a second", sends <= 2, f"{sends} sends for {len(rcodes)} questions", law=True)
+    after = load.history.since(healed + 32)
+    old = sum(3 in one.ede for one in after.asked)
+    play.expect("nothing stale 32 s after", len(after) > 0 and old == 0, f"{old} of {len(after)} stale")
+    play.note(f"{stale} stale answers; {sends} sends for {len(rcodes)} questions about a new name")
+
+
 @row("T42", "SERVFAIL or REFUSED for all", "U2; alone passed through; at most 3 sends (a failure cache comes with the cache)",
      seconds=12)
 def unwilling(play):

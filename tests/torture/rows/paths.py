@@ -14,6 +14,8 @@ FLAPPING, FLAPPING_FULL, FLAP = 16, 300, 2
 RESETS = 4
 #: Seconds without a network (T46).
 DOWN, DOWN_FULL = 5, 30
+#: The extended error of what is past its time (RFC 8914 section 4.4).
+STALE = 3
 #: Seconds until a silent connection is retired (T04): the budget of a question, and some for the machine.
 RETIRED = 2.1
 #: Seconds until a dark upstream is known to be dark, which is what a dial may take, and some for the machine (T03).
@@ -87,6 +89,33 @@ def only_one_dark(play):
         first = load.history.since(healed).first_good
         play.note(f"{seconds} s dark: median {inside.median_ms:.1f} ms, {dials} SYN, "
                   f"first good asked {(first or 0) - healed:.2f} s after")
+
+
+@row("T67", "the only upstream goes dark; with a cache, TTL 1", "NOERROR: kept, then stale with EDE 3, at once when known; fresh 2 s after",
+     needs=("network",), seconds=15)
+def only_one_dark_with_a_cache(play):
+    u1 = play.upstream(1, "ttl=1")
+    play.start(u1, more=("--cache", "4MiB"), warm=True)
+    # New names as well, as in life: by these it is noticed that the path is back.
+    with play.load(rate=20, unique=False) as load, play.load(rate=5, repeated=False, label="new"):
+        play.sleep(2 * LEAD)
+        play.ground.dark(1)
+        dark = play.moment()
+        play.sleep(DARK[0])
+        play.ground.heal()
+        healed = play.moment()
+        play.sleep(AFTER)
+    play.all_good(load.history)
+    # What was kept is over by then.
+    inside = load.history.since(dark + 1.5).until(healed)
+    stale = sum(list(one.ede) == [STALE] for one in inside.asked)
+    play.expect("stale data say so", stale == len(inside), f"{stale} of {len(inside)} with EDE {STALE}", law=True)
+    known = load.history.since(dark + KNOWN_DARK).until(healed)
+    play.expect("p99 20 ms while known to be dark", known.p99_ms <= 20, f"p99 {known.p99_ms:.1f} ms")
+    after = load.history.since(healed + 2)
+    old = sum(STALE in one.ede for one in after.asked)
+    play.expect("nothing stale 2 s after", len(after) > 0 and old == 0, f"{old} of {len(after)} stale")
+    play.note(f"{stale} stale answers, median {known.median_ms:.1f} ms once known")
 
 
 @row("T04", "established flow silent, fresh ones work; with U2 and alone",

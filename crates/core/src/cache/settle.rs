@@ -10,6 +10,8 @@
 //!
 //! Deliberately absent: failures, whose time depends on what happened before (see [`Cache::store_failure`](super::Cache::store_failure)).
 
+use smallvec::SmallVec;
+
 use super::CacheRules;
 use crate::limits::ALIASES_MAX;
 use crate::wire::edns::{EdeCode, ExtendedError, OptionCode};
@@ -275,39 +277,54 @@ struct End {
     found: bool,
 }
 
-/// Follows the aliases of the answer section, in whatever order they stand. `None` when the answers have nothing to do with the question.
+/// Follows the aliases of the answer section, in whatever order they stand. `None` when the answers have nothing to do with the question, or
+/// have more aliases than are followed.
+///
+/// A message may hold thousands of records whose names take a hundred steps each to read: the answers are walked twice, however long the
+/// chain is.
 fn follow(view: &ResponseView<'_>, qtype: RecordType) -> Option<End> {
     let message = view.message();
-    let mut name_at = HEADER_LEN;
-    for followed in 0..=ALIASES_MAX {
-        let mut alias = None;
-        let answers = view.records().map_while(Result::ok);
-        for record in answers.take_while(|record| record.section == Section::Answer) {
-            if !name::same_name(message, record.owner_at, name_at) {
-                continue;
+    let answers = || {
+        let records = view.records().map_while(Result::ok);
+        records.take_while(|record| record.section == Section::Answer)
+    };
+    let mut aliases: SmallVec<[(usize, usize); ALIASES_MAX]> = SmallVec::new();
+    if !matches!(qtype, RecordType::CNAME | RecordType::ANY) {
+        for record in answers().filter(|record| record.rtype == RecordType::CNAME) {
+            if aliases.len() == ALIASES_MAX {
+                return None;
             }
-            if record.rtype == qtype || qtype == RecordType::ANY {
-                return Some(End {
-                    name_at,
-                    found: true,
-                });
-            }
-            if record.rtype == RecordType::CNAME {
-                alias = Some(record.rdata_at);
-            }
-        }
-        match alias {
-            Some(at) => name_at = at,
-            None if followed > 0 || view.header().answers == 0 => {
-                return Some(End {
-                    name_at,
-                    found: false,
-                });
-            }
-            None => return None,
+            aliases.push((record.owner_at, record.rdata_at));
         }
     }
-    None
+    let mut name_at = HEADER_LEN;
+    let mut followed = 0;
+    let of = |name_at, aliases: &[(usize, usize)]| {
+        let found = aliases
+            .iter()
+            .find(|(owner_at, _)| name::same_name(message, *owner_at, name_at));
+        found.map(|(_, target_at)| *target_at)
+    };
+    while let Some(target_at) = of(name_at, &aliases) {
+        followed += 1;
+        // A name that is met again leads nowhere.
+        if followed > aliases.len() {
+            return None;
+        }
+        name_at = target_at;
+    }
+    let mut other_at = None;
+    let found = answers().any(|record| {
+        let owner_at = record.owner_at;
+        let known = other_at.is_some_and(|at| name::same_pointer(message, at, owner_at));
+        if known || (record.rtype != qtype && qtype != RecordType::ANY) {
+            return false;
+        }
+        other_at = Some(owner_at);
+        name::same_name(message, owner_at, name_at)
+    });
+    let related = found || followed > 0 || view.header().answers == 0;
+    related.then_some(End { name_at, found })
 }
 
 /// How long a negative answer about the name at `name_at` holds: as long as the SOA record of a zone that has the name says, by its TTL

@@ -9,7 +9,7 @@ use super::Engine;
 use super::event::Event;
 use crate::limits::{GROWTH_PAUSE, KEEP_WARM_IDLE_MIN};
 use crate::time::Moment;
-use crate::upstream::{CloseReason, Connection, ConnectionId, Protocol, UpstreamId};
+use crate::upstream::{Back, CloseReason, Connection, ConnectionId, Protocol, UpstreamId};
 
 /// How a connection ended.
 pub(super) struct End {
@@ -76,6 +76,9 @@ impl<C> Engine<C> {
         } else if end.is_idle() {
             self.learn_idle_limit(upstream, end.idle, now);
         } else if end.is_silent() && !aside {
+            if let Some(state) = self.upstreams.get_mut(upstream.0) {
+                state.health.note_outage();
+            }
             self.handle_upstream_silence(upstream, now);
         }
     }
@@ -118,11 +121,15 @@ impl<C> Engine<C> {
             return;
         };
         state.heard = Some(now);
-        if state.health.handle_success(now) {
-            self.events.push(Event::UpstreamUp { upstream });
-            self.forget_failures(Some(upstream), now);
-            self.keep_warm(upstream, now);
+        let back = state.health.handle_success(now);
+        if back == Back::Never {
+            return;
         }
+        self.events.push(Event::UpstreamUp { upstream });
+        if back == Back::FromOutage {
+            self.forget_failures(Some(upstream), now);
+        }
+        self.keep_warm(upstream, now);
     }
 
     fn handle_upstream_failure(&mut self, upstream: UpstreamId, reason: CloseReason, now: Moment) {

@@ -181,7 +181,11 @@ impl<C> Engine<C> {
         };
         connection.set_doubted();
         let (upstream, datagram) = (connection.upstream, connection.is_datagram());
-        if !self.is_aside(upstream, datagram) {
+        // Nothing else can come to a socket of one datagram; where others were answered meanwhile it is the name that is slow.
+        let asked = connection.since();
+        let heard = self.upstreams.get(upstream.0).and_then(|it| it.heard);
+        let alive = datagram && heard.is_some_and(|heard| heard > asked);
+        if !alive && !self.is_aside(upstream, datagram) {
             self.handle_upstream_silence(upstream, now);
         }
     }

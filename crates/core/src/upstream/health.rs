@@ -15,7 +15,9 @@
 use core::time::Duration;
 
 use super::CloseReason;
-use crate::limits::{PROBE_AFTER_MIN, RETRY_AFTER_ALONE_MAX, RETRY_AFTER_MAX, RETRY_AFTER_MIN};
+use crate::limits::{
+    OUTAGE_AFTER, PROBE_AFTER_MIN, RETRY_AFTER_ALONE_MAX, RETRY_AFTER_MAX, RETRY_AFTER_MIN,
+};
 use crate::time::Moment;
 
 /// The state an operator sees.
@@ -55,8 +57,19 @@ pub(crate) struct Health {
     last_try: Moment,
     /// The pause after it.
     pause: Duration,
-    /// Whether it was not up on another network, and has not responded since.
-    owes_word: bool,
+    /// Whether it could not be reached, was good for nothing, or was not up on another network, since it last responded.
+    outage: bool,
+}
+
+/// What a response says about what was before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Back {
+    /// Nothing: it was up.
+    Never,
+    /// It was slow for a moment. Nobody was told that there is no answer for it.
+    FromDoubt,
+    /// It did not answer for as long as questions wait, or could not: what failed before deserves another try.
+    FromOutage,
 }
 
 impl Health {
@@ -89,16 +102,28 @@ impl Health {
         }
     }
 
-    /// A response came. `true` when it was not up before, be that on another network.
-    pub(crate) fn handle_success(&mut self, now: Moment) -> bool {
-        let changed = self.state != HealthState::Up || self.owes_word;
-        if changed {
+    /// A response came. Where it comes back from, when it was not up before, be that on another network.
+    pub(crate) fn handle_success(&mut self, now: Moment) -> Back {
+        let doubted = self.state != HealthState::Up;
+        let back = if self.outage || (doubted && now.since(self.since) >= OUTAGE_AFTER) {
+            Back::FromOutage
+        } else if doubted {
+            Back::FromDoubt
+        } else {
+            Back::Never
+        };
+        if back != Back::Never {
             *self = Self {
                 since: now,
                 ..Self::default()
             };
         }
-        changed
+        back
+    }
+
+    /// It took a question and was good for nothing.
+    pub(crate) fn note_outage(&mut self) {
+        self.outage = true;
     }
 
     /// What was known is worth nothing any more: the network is another one. Only that it was not up is remembered, for those who were
@@ -106,7 +131,7 @@ impl Health {
     pub(crate) fn forget(&mut self, now: Moment) {
         *self = Self {
             since: now,
-            owes_word: self.owes_word || self.state != HealthState::Up,
+            outage: self.outage || self.state != HealthState::Up,
             ..Self::default()
         };
     }
@@ -130,6 +155,7 @@ impl Health {
         }
         self.state = HealthState::Down;
         self.reason = Some(reason);
+        self.outage = true;
         self.pause_from(now, jitter);
         changed
     }
@@ -181,13 +207,27 @@ mod tests {
         assert!(health.handle_failure(CloseReason::Refused, at(0), 0.5));
         assert!(!health.handle_failure(CloseReason::Refused, at(10), 0.5));
         assert_eq!(health.reason(), Some(CloseReason::Refused));
-        assert!(health.handle_success(at(9)));
+        assert_eq!(health.handle_success(at(9)), Back::FromOutage);
         assert_eq!(
             (health.state(), health.reason(), health.probe_due()),
             (HealthState::Up, None, None)
         );
         assert_eq!(health.since(), at(9));
-        assert!(!health.handle_success(at(9)));
+        assert_eq!(health.handle_success(at(9)), Back::Never);
+    }
+
+    #[test]
+    fn being_slow_for_a_moment_is_no_outage() {
+        for (silent, back) in [(1_399, Back::FromDoubt), (1_400, Back::FromOutage)] {
+            let mut health = Health::default();
+            health.handle_silence(at(10), 0.5);
+            health.handle_silence(at(10 + silent), 0.5);
+            assert_eq!(health.handle_success(at(10 + silent)), back);
+        }
+        let mut health = Health::default();
+        health.handle_silence(at(10), 0.5);
+        health.note_outage();
+        assert_eq!(health.handle_success(at(11)), Back::FromOutage);
     }
 
     #[test]
@@ -197,10 +237,10 @@ mod tests {
         health.forget(at(1));
         health.forget(at(2));
         assert_eq!((health.state(), health.reason()), (HealthState::Up, None));
-        assert!(health.handle_success(at(3)));
-        assert!(!health.handle_success(at(4)));
+        assert_eq!(health.handle_success(at(3)), Back::FromOutage);
+        assert_eq!(health.handle_success(at(4)), Back::Never);
         health.forget(at(5));
-        assert!(!health.handle_success(at(6)));
+        assert_eq!(health.handle_success(at(6)), Back::Never);
     }
 
     #[test]
@@ -214,7 +254,7 @@ mod tests {
         );
         health.handle_connected(at(9));
         assert_eq!(health.state(), HealthState::Suspect);
-        assert!(health.handle_success(at(9)));
+        assert_eq!(health.handle_success(at(9)), Back::FromOutage);
     }
 
     #[test]

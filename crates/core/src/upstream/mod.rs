@@ -34,7 +34,7 @@ pub(crate) use connection::{Accepted, Connection, Due};
 pub use endpoints::EndpointStatus;
 pub(crate) use endpoints::Endpoints;
 pub use health::HealthState;
-pub(crate) use health::{Health, Standing};
+pub(crate) use health::{Back, Health, Standing};
 pub(crate) use idle::IdleLimit;
 pub(crate) use opt_use::{OptUse, refuses_edns};
 pub(crate) use rtt::Rtt;

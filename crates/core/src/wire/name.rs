@@ -149,10 +149,10 @@ pub(super) fn skip_uncompressed(message: &[u8], start: usize) -> Result<usize, W
 }
 
 /// Whether the names at two offsets of one message are the same, letter case aside. Names that are not well-formed are
-/// not the same as anything.
+/// not the same as anything but what is written in the same place.
 #[must_use]
 pub(crate) fn same_name(message: &[u8], left: usize, right: usize) -> bool {
-    if left == right {
+    if left == right || same_pointer(message, left, right) {
         return true;
     }
     let (mut left, mut right) = (Walk::new(message, left), Walk::new(message, right));
@@ -163,6 +163,16 @@ pub(crate) fn same_name(message: &[u8], left: usize, right: usize) -> bool {
             _ => return false,
         }
     }
+}
+
+/// Whether the names at two offsets are nothing but the same pointer, as those of one record set mostly are: who knows that they are
+/// well-formed need not follow it.
+pub(crate) fn same_pointer(message: &[u8], left: usize, right: usize) -> bool {
+    let pointer = |at: usize| {
+        let octets = message.get(at..)?.first_chunk::<2>()?;
+        (octets[0] >= 0xc0).then_some(octets)
+    };
+    pointer(left).is_some_and(|left| pointer(right) == Some(left))
 }
 
 /// Whether the name at one offset of a message is the name at another, or below it.

@@ -113,3 +113,66 @@ fn another_network_voids_what_failed_on_the_one_before() {
         "whoever was told that it is down is told that it is up"
     );
 }
+
+/// Fails `name` with the upstream's own words.
+fn refuse(bench: &mut Bench, name: &str) {
+    let place = bench.opened.len();
+    bench.ask(9, name);
+    let query = sent(bench, place);
+    receive_datagram(bench, place, &response(&query, Rcode::REFUSED));
+}
+
+fn datagrams_kept() -> (Bench, Arc<Cache>) {
+    let (mut bench, cache) = bench();
+    let mut upstreams = upstreams(&[0]);
+    upstreams[0].protocol = Protocol::Udp;
+    let config = EngineConfig {
+        cache: Arc::clone(&cache),
+        ..EngineConfig::new(upstreams, Strategy::Ordered)
+    };
+    bench.engine = Engine::new(config, [42; 32]);
+    (bench, cache)
+}
+
+#[test]
+fn a_slow_name_among_others_puts_no_clear_text_upstream_in_doubt() {
+    let (mut bench, cache) = datagrams_kept();
+    for _ in 0..4 {
+        refuse(&mut bench, "failed.example");
+        bench.wait(8_000);
+    }
+    refuse(&mut bench, "failed.example");
+    let first = bench.opened.len();
+    bench.ask(1, "quick.example");
+    bench.ask(2, "slow.example");
+    let (quick, slow) = (sent(&mut bench, first), sent(&mut bench, first + 1));
+    bench.wait(300);
+    receive_datagram(&mut bench, first, &response(&quick, GOOD));
+    bench.wait(300);
+    let said = |event: &Event| matches!(event, Event::UpstreamSuspect { .. });
+    assert!(!bench.events.iter().any(said));
+    receive_datagram(&mut bench, first + 1, &response(&slow, GOOD));
+    let failed = kept(&cache, "failed.example", bench.now);
+    assert_eq!(failed, Some(Rcode::REFUSED), "nothing has recovered");
+}
+
+#[test]
+fn one_slow_name_on_a_quiet_line_is_no_recovery_and_the_end_of_an_outage_is() {
+    for (silence, recovers) in [(600, false), (1_900, true)] {
+        let (mut bench, cache) = datagrams_kept();
+        for _ in 0..4 {
+            refuse(&mut bench, "failed.example");
+            bench.wait(8_000);
+        }
+        refuse(&mut bench, "failed.example");
+        let place = bench.opened.len();
+        bench.ask(1, "slow.example");
+        let slow = sent(&mut bench, place);
+        bench.wait(silence);
+        assert_ne!(bench.state(0), Some(HealthState::Up));
+        receive_datagram(&mut bench, place, &response(&slow, GOOD));
+        assert_eq!(bench.state(0), Some(HealthState::Up));
+        let failed = kept(&cache, "failed.example", bench.now);
+        assert_eq!(failed.is_none(), recovers, "{silence} ms: {failed:?}");
+    }
+}
