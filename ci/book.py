@@ -15,7 +15,7 @@ BOOK = "docs"
 OTHERS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "bench/README.md", "crates/faults/README.md"]
 # What the manual is for: a page that is taken away is missed.
 PROMISED = [
-    "commands", "settings", "listeners", "cache", "systemd", "container", "kubernetes", "metrics", "control", "troubleshooting", "security",
+    "quick-start", "commands", "settings", "listeners", "cache", "systemd", "container", "kubernetes", "metrics", "control", "troubleshooting", "security",
 ]
 LINK = re.compile(r"(?<!!)\[(?:[^\]\\]|\\.)*\]\(([^()\s]+(?:\([^()]*\))?)\)")
 IMAGE = re.compile(r"!\[[^\]]*\]\(([^()\s]+)\)")
@@ -73,6 +73,7 @@ def main():
     summary = f"{BOOK}/SUMMARY.md"
     chapters = [os.path.normpath(os.path.join(BOOK, target)) for _, target in links(summary, texts)]
     faults += [f"{summary}: {name} is not in the book" for name in pages if name != summary and name not in chapters]
+    faults += [f"{summary}: {name} is outside the book, which would write it there" for name in chapters if not name.startswith(f"{BOOK}/")]
     faults += [f"{summary}: {name} is in the book twice" for name in sorted(set(chapters)) if chapters.count(name) > 1]
     faults += [f"{BOOK}: no page {name}.md" for name in PROMISED if f"{BOOK}/{name}.md" not in pages]
     for name in pages:
