@@ -36,7 +36,7 @@ fn the_end_does_not_wait_for_room_that_nobody_makes() {
         }
         assert!(jobs.capacity() < jobs.max_capacity(), "it waits for room");
         drop(jobs);
-        let (over, ended) = std::sync::mpsc::channel();
+        let (over, ended) = std::sync::mpsc::sync_channel(1);
         std::thread::spawn(move || {
             drop(shared);
             over.send(()).unwrap();
