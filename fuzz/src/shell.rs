@@ -108,7 +108,7 @@ fn loaded(
 
 fn good(loaded: &Loaded) {
     loaded.warnings.iter().for_each(|it| shown(it));
-    assert!(!loaded.config.listeners.is_empty());
+    assert!(!loaded.config.listeners.is_empty() || !loaded.config.interfaces.is_empty());
     assert!(loaded.config.general_upstreams().next().is_some());
     drop(plan::policy(&loaded.config));
     for upstream in loaded

@@ -6,7 +6,8 @@
 //!
 //! Not kept: what is truncated (RFC 2181 section 9), has a TTL of zero, is not of class IN, answers a meta type (RFC 6895 section
 //! 3.1), is negative without a SOA record (RFC 2308 section 5), does not begin at the name asked for, is signed as a message, or is meant for one
-//! subnet of clients (RFC 7871 section 7.3).
+//! subnet of clients (RFC 7871 section 7.3). Neither is a message in which a name is made of the octets of a TTL: it would be another name,
+//! or none, as the TTL counts down. Such a message stays as it came, its TTLs included.
 //!
 //! Deliberately absent: failures, whose time depends on what happened before (see [`Cache::store_failure`](super::Cache::store_failure)).
 
@@ -47,11 +48,34 @@ impl Settled {
         let canonical = Canonical::from(view);
         let kind = kind(view, rules);
         self.copy(&canonical);
-        self.settle_ttls(view, canonical.additionals_end, kind, rules);
+        let end = canonical.additionals_end;
+        let is_plain = self.settle_ttls(view, end, kind, rules);
+        let is_steady = is_plain || self.is_steady();
+        if !is_plain {
+            self.copy(&canonical);
+            if is_steady {
+                self.settle_ttls(view, end, kind, rules);
+            }
+        }
         self.negative = matches!(kind, Kind::Negative { .. });
-        if kind == Kind::Unfit {
+        if kind == Kind::Unfit || !is_steady {
             self.lifetime = 0;
         }
+    }
+
+    /// Whether every name stays what it is, whatever the TTLs become. The TTLs are lost in finding out.
+    fn is_steady(&mut self) -> bool {
+        for at in &self.ttls {
+            let at = usize::from(u16::from_be_bytes(*at));
+            let field = self.message.get_mut(at..);
+            if let Some(field) = field.and_then(<[u8]>::first_chunk_mut::<4>) {
+                *field = NO_LABEL;
+            }
+        }
+        // A class that ends as a pointer begins would make the rest of one of the octet behind it.
+        let ends_like_a_pointer = |record: Record<'_>| record.class.0 & 0x00c0 == 0x00c0;
+        let view = ResponseView::parse(&self.message);
+        view.is_ok_and(|view| !view.records().flatten().any(ends_like_a_pointer))
     }
 
     fn copy(&mut self, canonical: &Canonical<'_>) {
@@ -80,7 +104,15 @@ impl Settled {
         };
     }
 
-    fn settle_ttls(&mut self, view: &ResponseView<'_>, end: usize, kind: Kind, rules: CacheRules) {
+    /// Settles the TTLs. True when no name can be made of any of them.
+    fn settle_ttls(
+        &mut self,
+        view: &ResponseView<'_>,
+        end: usize,
+        kind: Kind,
+        rules: CacheRules,
+    ) -> bool {
+        let mut is_plain = true;
         self.ttls.clear();
         self.lifetime = u32::MAX;
         let mut set = Set::default();
@@ -100,10 +132,12 @@ impl Settled {
                 };
             }
             self.ttls.push(short(record.ttl_at).to_be_bytes());
+            is_plain &= has_plain_names(view.message(), &record);
             set.ttl = set.ttl.min(settled_ttl(&record, kind, rules));
             previous = Some(record);
         }
         self.close(&set);
+        is_plain
     }
 
     /// Gives all records of a set its TTL.
@@ -178,6 +212,19 @@ impl Settled {
     pub(super) fn layout(&self) -> Layout {
         self.layout
     }
+}
+
+/// What begins no label, no pointer and no root.
+const NO_LABEL: [u8; 4] = [0xbf; 4];
+
+/// A pointer to the name of the question, which is not compressed and ends before the first record.
+const TO_QUESTION: [u8; 2] = [0xc0, 12];
+
+/// Whether a record has no name but that of the question: most have not, and then nothing else has to be looked at.
+fn has_plain_names(message: &[u8], record: &Record<'_>) -> bool {
+    let owner = message.get(record.owner_at..);
+    let to_question = owner.is_some_and(|it| it.starts_with(&TO_QUESTION));
+    to_question && !record.rtype.compresses_names()
 }
 
 /// A record set while its records are walked.

@@ -597,3 +597,27 @@ fn eight_octets_are_folded_as_each_of_them_would_be() {
         }
     }
 }
+
+/// The names of other records may be compressed into anything that lies before them, a TTL included.
+#[test]
+fn a_name_made_of_a_ttl_is_not_kept_and_its_message_stays_as_it_came() {
+    // Two days, which end with the octet of the root; a bound of one day would end with another.
+    let address = b"\xc0\x0c\0\x01\0\x01\0\x02\xa3\0\0\x04\xc0\0\x02\x01";
+    let mut message = b"\0\0\x81\x80\0\x01\0\x01\0\0\0\x01\x01a\0\0\x01\0\x01".to_vec();
+    message.extend_from_slice(address);
+    // The owner is at the last octet of that TTL.
+    message.extend_from_slice(b"\xc0\x1c\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x02");
+    let view = ResponseView::parse(&message).unwrap();
+    let mut settled = Settled::default();
+    settled.settle(&view, CacheRules::default());
+    assert_eq!(settled.lifetime(), 0);
+    let told = settled.canonical();
+    assert_eq!(told.message, message);
+    // An ordinary chain of aliases hangs on octets behind the question too, and is kept.
+    let mut message = b"\0\0\x81\x80\0\x01\0\x02\0\0\0\0\x01a\0\0\x01\0\x01".to_vec();
+    message.extend_from_slice(b"\xc0\x0c\0\x05\0\x01\0\x02\xa3\0\0\x04\x01b\xc0\x0e");
+    message.extend_from_slice(b"\xc0\x1f\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x02");
+    let view = ResponseView::parse(&message).unwrap();
+    settled.settle(&view, CacheRules::default());
+    assert_eq!(settled.lifetime(), 60);
+}

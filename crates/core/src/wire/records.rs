@@ -125,6 +125,16 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
+impl RecordType {
+    /// Whether names in the data of this type may be compressed (RFC 3597 section 4).
+    pub(crate) fn compresses_names(self) -> bool {
+        matches!(
+            self,
+            Self::NS | Self::CNAME | Self::PTR | Self::DNAME | Self::MX | Self::SRV | Self::SOA
+        )
+    }
+}
+
 /// Proves the names inside the RDATA of the types that may compress them.
 fn check_names(message: &[u8], rtype: RecordType, at: usize, end: usize) -> Result<(), WireError> {
     let (names, before, after) = match rtype {

@@ -70,7 +70,7 @@ pub(super) const ROWS: &[Setting] = &[
         example: "10",
         group: Group::Listen,
         help: "TLS handshakes a second for one client network; 0 for no bound",
-        detail: "One second's worth may come at once; above it clients are hung up on before anything is read. Networks in limits.exempt are not counted. Whoever                  asks for them, one listener begins at most 500 a second, and more wait.",
+        detail: "One second's worth may come at once; above it clients are hung up on before anything is read. Networks in limits.exempt are not counted. Whoever asks for them, one listener begins at most 500 a second, and more wait.",
         ..ROW
     },
     Setting {
