@@ -265,6 +265,33 @@ def check_end(rate=10_000):
     check(drained is not None and drained[1] == "0", "every accepted query is answered", f"{load.answered} answered, {lost} silent at the end")
 
 
+def check_handovers(count=20, rate=10_000):
+    """Each process takes the place of the one before while questions come, and with its ports what it had kept (cache.snapshot)."""
+    snapshot = os.path.join(namespace.SCRATCH, "snapshot")
+    configure(configuration(more=f'[cache]\nsnapshot = "{snapshot}"\n'))
+    program = start()
+    load = Load(rate)
+    load.start()
+    time.sleep(1)
+    statuses, begin = [], time.monotonic()
+    for number in range(count):
+        log = os.path.join(namespace.SCRATCH, f"dotward-{number}.log")
+        successor = Program([DOTWARD, "run", "--config", PATH, "--takeover"], log)
+        wait_until(lambda: program.child.poll() is not None, 10, f"hand-over {number}: the one before does not end")
+        statuses.append(program.child.returncode)
+        program = successor
+    took = time.monotonic() - begin
+    time.sleep(1)
+    lost = load.finish()
+    seen = f"{load.answered} of {load.sent} answered, {lost} silent, {load.refused} refused, {load.failed} failed, {took / count:.2f} s each"
+    check(statuses == [0] * count, f"{count} hand-overs, each process ends with 0", str(set(statuses)))
+    check(lost == load.refused == load.failed == 0, f"no question is lost at {rate} a second", seen)
+    status = subprocess.run([DOTWARD, "status", "--json", "--control", CONTROL], capture_output=True, text=True)
+    check(f'"pid": {program.child.pid}' in status.stdout, "the control socket is the last one's", status.stderr.strip())
+    check(os.path.exists(snapshot), "what was kept is in the snapshot")
+    program.stop()
+
+
 def check_wire():
     """Only TLS to port 853 leaves."""
     capture = os.path.join(namespace.SCRATCH, "wire.pcap")
@@ -295,6 +322,7 @@ def main():
     check_scrape()
     check_healthcheck()
     check_end()
+    check_handovers()
     check_wire()
     check_readiness(upstream)
     check_shared_name(sys.modules[__name__])

@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use dotward_core::engine::{Action, Engine, EngineConfig, Event, Replies};
+use dotward_core::engine::{Action, Engine, EngineConfig, Event, Reconfigured, Replies};
 use dotward_core::front::{Client, DropReason, Front, Verdict};
 use dotward_core::limits::{EXCHANGES_MAX, QUESTIONS_PER_TURN};
 use dotward_core::time::{Moment, WallSeconds};
@@ -169,6 +169,20 @@ impl Harness {
     pub fn set_endpoints(&mut self, upstream: UpstreamId, endpoints: Vec<SocketAddr>) {
         self.engine.set_endpoints(upstream, endpoints, self.now);
         self.settle();
+    }
+
+    /// Another configuration: these upstreams in one group.
+    ///
+    /// # Errors
+    ///
+    /// The engine has no room for it.
+    pub fn reconfigure(&mut self, upstreams: Vec<UpstreamConfig>) -> Result<Reconfigured, String> {
+        let EngineConfig {
+            upstreams, groups, ..
+        } = EngineConfig::new(upstreams, Strategy::Ordered);
+        let done = self.engine.reconfigure(upstreams, groups, self.now);
+        self.settle();
+        done.map_err(|fault| format!("{fault:?}"))
     }
 
     /// Fetches what the engine has to say.

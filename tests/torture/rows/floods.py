@@ -20,8 +20,9 @@ FLOOD = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RATE, RATE_FULL, SECONDS, SECONDS_FULL = 20_000, 50_000, 5, 60
 #: Addresses a flood of random names comes from: one home, and a whole network of pods.
 SOURCES = 1, 250
-#: How often a kept name is asked for meanwhile, and the longest that may take, in milliseconds, for 99 of 100.
-KNOWN_RATE, CACHED_MS = 200, 2
+#: How often a kept name is asked for meanwhile, and the longest that may take, in milliseconds, for 99 of 100. The flood and the upstream take most of
+#: two processors; the short form leaves room for what else such a machine does.
+KNOWN_RATE, CACHED_MS, CACHED_MS_FULL = 200, 20, 2
 #: Resident memory for all there is beside the cache, 20,000 questions in flight among it; and how much more of it the second half of a flood
 #: may have than the first, in which tables and cache have grown to their size.
 BESIDE_CACHE, GROWTH = 64 << 20, 4 << 20
@@ -70,7 +71,7 @@ def long_names(play):
 
 
 @row("T56", f"{RATE} questions a second of random names (--full: {RATE_FULL}), the upstream mute",
-     f"kept names in {CACHED_MS} ms (p99); memory flat, at most {BESIDE_CACHE >> 20} MiB beside the cache",
+     f"kept names in {CACHED_MS} ms (p99; --full: {CACHED_MS_FULL}); at most {BESIDE_CACHE >> 20} MiB beside the cache (--full: and no more with time)",
      seconds=2 * SECONDS + 10, full=2 * SECONDS_FULL + 10, alone=True)
 def random_names(play):
     u1 = play.upstream(1)
@@ -93,8 +94,11 @@ def random_names(play):
         half = len(resident) // 2
         growth, most = max(resident[half:]) - max(resident[:half]), max(resident)
         play.all_good(load.history, where)
-        play.expect(f"{where}p99 {CACHED_MS} ms", load.history.p99_ms <= CACHED_MS, f"p99 {load.history.p99_ms:.2f} ms")
-        play.expect(f"{where}memory flat", growth <= GROWTH, f"{growth >> 10} KiB more in the second half")
+        bound = CACHED_MS_FULL if play.full else CACHED_MS
+        play.expect(f"{where}p99 {bound} ms", load.history.p99_ms <= bound, f"p99 {load.history.p99_ms:.2f} ms")
+        # Tables grow to their size in the first ten seconds, which is longer than the short form.
+        if play.full:
+            play.expect(f"{where}memory flat", growth <= GROWTH, f"{growth >> 10} KiB more in the second half")
         play.expect(f"{where}memory bounded", most <= CACHE + BESIDE_CACHE, f"{most >> 20} MiB")
         play.note(f"{where}{flood.sent()} sent; kept names p99 {load.history.p99_ms:.2f} ms, max {load.history.max_ms:.1f}; "
                   f"at most {most / (1 << 20):.1f} MiB, {growth >> 10:+} KiB in the second half")

@@ -215,22 +215,24 @@ impl<C> Exchange<C> {
     /// Another client waits.
     pub(crate) fn join(&mut self, waiter: Waiter<C>, hasher: &KeyHasher) {
         self.stream_waiters += usize::from(waiter.asker.transport != Transport::Udp);
-        self.put(self.waiters.len(), waiter, hasher);
+        let source = waiter.source;
+        self.waiters.push(waiter);
+        self.note_come(source, hasher);
     }
 
     /// A client that was taken out waits again.
     pub(crate) fn rejoin(&mut self, waiter: Waiter<C>, hasher: &KeyHasher) {
         let earlier = |other: &Waiter<C>| other.deadline <= waiter.deadline;
         let place = self.waiters.partition_point(earlier);
-        self.put(place, waiter, hasher);
+        let source = waiter.source;
+        self.waiters.insert(place, waiter);
+        self.note_come(source, hasher);
     }
 
-    fn put(&mut self, place: usize, waiter: Waiter<C>, hasher: &KeyHasher) {
+    fn note_come(&mut self, source: Source, hasher: &KeyHasher) {
         if let Some(crowd) = &mut self.crowd {
-            crowd.take(waiter.source);
-        }
-        self.waiters.insert(place, waiter);
-        if self.crowd.is_none() && self.waiters.len() >= WAITERS_PER_EXCHANGE_MAX / 2 {
+            crowd.take(source);
+        } else if self.waiters.len() >= WAITERS_PER_EXCHANGE_MAX / 2 {
             let mut crowd = Shares::new(hasher.clone());
             self.waiters.iter().for_each(|it| crowd.take(it.source));
             self.crowd = Some(Box::new(crowd));

@@ -28,6 +28,11 @@ pub(super) fn find_predecessors(config: &Config) -> Vec<Holder> {
         .collect();
     found.sort();
     found.dedup();
+    if found.is_empty() {
+        tracing::warn!(
+            "--takeover: no dotward that this user can see has any of these ports; there is nobody to take them over from"
+        );
+    }
     found
 }
 

@@ -116,6 +116,40 @@ async fn a_takeover_loses_no_question_and_ends_the_one_before() {
     assert!(client.receive().await.unwrap().is_good());
 }
 
+#[tokio::test]
+async fn a_takeover_from_nobody_serves_and_says_so() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let mut alone = command();
+    alone.arg("--takeover");
+    let program = Program::start_as(alone, &server, &trust);
+    let said = "there is nobody to take them over from";
+    assert!(program.began.contains(said), "{}", program.began);
+    assert!(ask_udp(program.udp, "www.example").await.is_good());
+}
+
+#[tokio::test]
+async fn a_takeover_that_fails_leaves_ports_and_control_socket_to_who_had_them() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let control = trust.directory.path().join("control.sock");
+    let mut first = command();
+    first.arg("--control").arg(&control);
+    let first = Program::start_as(first, &server, &trust);
+    let mut second = command();
+    second.args(same_ports(&first)).arg("--takeover");
+    second.arg("--control").arg(&control);
+    // An address that this machine does not have.
+    let taken = format!("--listen=udp://{},tcp://192.0.2.77:53", first.udp);
+    let refused = run(second.arg(taken));
+    assert_eq!(refused.status.code(), Some(1));
+    let mut asking = command();
+    let status = run(asking.args(["status", "--json", "--control"]).arg(&control));
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["pid"], first.child.id());
+    assert!(ask_udp(first.udp, "www.example").await.is_good());
+}
+
 /// A command that passes its sockets as the service manager does, under these names.
 fn activated(udp: &UdpSocket, tcp: &TcpListener, names: &str) -> Command {
     let script = "exec env LISTEN_PID=$$ LISTEN_FDS=2 \"$0\" \"$@\" 3<&0 4<&1 </dev/null 1>&2";

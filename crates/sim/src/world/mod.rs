@@ -1,19 +1,21 @@
 //! Seeded simulation: random clients and upstreams around the core, and laws that hold at every step.
 //!
 //! A world begins with a storm, in which upstreams answer, delay, drop, lie, duplicate, refuse and hang up, addresses change and the
-//! clock leaps; then it calms down and has to recover. Some worlds have an upstream that is healthy all the time: there every
+//! clock leaps, and upstreams leave the configuration and come back; then it calms down and has to recover. Some worlds have an upstream that is healthy all the time: there every
 //! question has to be answered. The laws:
 //!
 //! - every question gets exactly one reply, within its budget, with the client's ID, question and letter case, and the data of that question;
+//! - who comes back into the configuration has the name of before, and no other upstream has it;
 //! - IDs are unique among what may still be answered on a connection;
 //! - a question is sent at most 3 times to one upstream and 6 times in all; an upstream has at most 4 connections, and as
 //!   many again that only wait for their last answers;
 //! - the engine counts exactly the clients who wait, and its queues hold no more than what came within a budget;
-//! - it never asks to be called again and again at one moment;
+//! - it never asks to be called again and again at one moment, but for a crowd of questions that it deals with in turns;
 //! - within 1.7 s after the faults have stopped somebody is answered, from then on everybody.
 
 mod ask;
 mod chance;
+mod change;
 mod check;
 mod ledger;
 mod upstream;
@@ -86,6 +88,7 @@ enum Happening {
     Flush(ConnectionId),
     Weather(usize),
     Addresses(usize),
+    Reconfigure,
     Leap,
     Calm,
 }
@@ -102,6 +105,8 @@ struct World<'a> {
     recent: VecDeque<Moment>,
     rush: u64,
     leapt: Duration,
+    /// Somebody is not part of the configuration at the moment.
+    absent: bool,
     calm_since: Option<Moment>,
     /// When the first question after the storm was answered.
     recovered: bool,
@@ -163,6 +168,7 @@ impl<'a> World<'a> {
             recent: VecDeque::new(),
             rush,
             leapt: Duration::ZERO,
+            absent: false,
             calm_since: None,
             recovered: false,
             summary: Summary::default(),
@@ -174,6 +180,7 @@ impl<'a> World<'a> {
             world.later(Duration::from_millis(900), Happening::Addresses(place));
         }
         world.later(Duration::from_secs(3), Happening::Leap);
+        world.later(Duration::from_millis(1_500), Happening::Reconfigure);
         world
     }
 
@@ -236,8 +243,9 @@ impl<'a> World<'a> {
             Happening::Flush(id) => self.flush(id)?,
             Happening::Weather(place) => self.change_weather(place),
             Happening::Addresses(place) => self.change_addresses(place),
+            Happening::Reconfigure => self.reconfigure()?,
             Happening::Leap => self.leap(),
-            Happening::Calm => self.calm_down(),
+            Happening::Calm => self.calm_down()?,
         }
         Ok(())
     }
@@ -439,12 +447,17 @@ impl<'a> World<'a> {
     }
 
     /// The faults stop. Flows that have died stay dead, and dials that hang go on hanging.
-    fn calm_down(&mut self) {
+    fn calm_down(&mut self) -> Result<(), String> {
         self.calm_since = Some(self.harness.now);
         for site in &mut self.sites {
             site.weather = Weather::FINE;
         }
+        if self.absent {
+            let all: Vec<usize> = (0..self.sites.len()).collect();
+            self.configure(&all)?;
+        }
         self.later(Duration::ZERO, Happening::Ask);
+        Ok(())
     }
 }
 

@@ -528,17 +528,16 @@ fn turns(bench: &mut Bench) -> Vec<usize> {
 #[test]
 fn a_connection_that_takes_a_crowd_with_it_leaves_others_their_turn() {
     let mut bench = crowd();
-    let refused = CloseReason::Refused;
     bench.close(0, CloseReason::Reset);
     // Nobody else can be reached.
-    for place in 1.. {
-        if bench.opened.len() <= place {
-            break;
-        }
-        bench.close(place, refused);
+    let mut place = 1;
+    while place < bench.opened.len() {
+        let before = bench.replies.len();
+        bench.close(place, CloseReason::Refused);
+        let at_once = bench.replies.len() - before;
+        assert!(at_once <= QUESTIONS_PER_TURN, "{at_once}");
+        place += 1;
     }
-    let at_once = bench.replies.len();
-    assert!(at_once <= QUESTIONS_PER_TURN, "{at_once}");
     let turns = turns(&mut bench);
     assert!(
         turns.iter().all(|turn| *turn <= QUESTIONS_PER_TURN),
@@ -557,4 +556,24 @@ fn a_crowd_whose_time_has_passed_leaves_others_their_turn() {
         "{turns:?}"
     );
     assert_eq!(bench.replies.len(), CROWD);
+}
+
+#[test]
+fn a_dial_to_an_upstream_that_is_down_is_waited_for_by_who_began_it_alone() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Unreachable);
+    assert_eq!(bench.state(0), Some(HealthState::Down));
+    bench.wait(1_000);
+    let before = bench.replies.len();
+    let dials = bench.opened.len();
+    bench.ask(2, "b.example");
+    assert_eq!(bench.opened.len(), dials + 1);
+    bench.ask(3, "c.example");
+    assert_eq!(bench.replies.len(), before + 1, "the third does not wait");
+    assert_eq!(bench.replies[before].0, 3);
+    bench.connect(dials);
+    let queries = bench.written(dials);
+    bench.answer(dials, &queries[0]);
+    assert_eq!(bench.outcomes().last(), Some(&(2, GOOD, None)));
 }
