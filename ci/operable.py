@@ -207,7 +207,7 @@ def check_scrape():
     check(page.count("dotward_upstream_healthy{") == 100, "a hundred upstreams are told of")
     # By processor time: how long it takes besides is the machine's affair.
     check(cpu <= 0.005, "a scrape costs at most 5 ms", f"{cpu * 1000:.2f} ms of CPU, {median * 1000:.1f} ms in all, {len(page) // 1024} KiB")
-    # Answers wait for a scrape only as long as it takes the worker's own thread: by that, ten a second cannot show in their 99th percentile.
+    # Answers wait for a scrape as long as it takes the worker's own thread, and no longer.
     before = thread_seconds(program.pid)
     for _ in range(200):
         get("/metrics")

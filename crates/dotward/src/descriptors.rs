@@ -7,7 +7,7 @@
 
 use std::io;
 
-use dotward_core::limits::CONNECTIONS_PER_UPSTREAM_MAX;
+use dotward_core::limits::{CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::limits::DESCRIPTORS_OF_OUR_OWN;
@@ -26,18 +26,43 @@ pub(crate) fn raise() -> io::Result<()> {
     Ok(())
 }
 
-/// How many of the `wanted` client streams there may be at once beside `listeners` and `upstreams`.
-pub(crate) fn client_streams(wanted: usize, listeners: usize, upstreams: usize) -> usize {
-    let granted = getrlimit(Resource::Nofile).current;
-    let granted = granted.map_or(usize::MAX, |it| usize::try_from(it).unwrap_or(usize::MAX));
-    shares(granted, wanted, listeners, upstreams)
+/// Who needs descriptors beside clients.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Others {
+    /// Sockets of listeners.
+    pub(crate) listeners: usize,
+    /// Upstreams, and who is asked for their addresses.
+    pub(crate) upstreams: usize,
+    /// Those of them that are spoken to in datagrams, each of which has a socket of its own.
+    pub(crate) by_datagrams: usize,
+    /// Workers there may be.
+    pub(crate) workers: usize,
 }
 
-fn shares(granted: usize, wanted: usize, listeners: usize, upstreams: usize) -> usize {
-    // A UDP listener waits for room through a second descriptor; a connection's successor is there before it goes.
+/// How many of the `wanted` client streams there may be at once beside `others`.
+pub(crate) fn client_streams(wanted: usize, others: Others) -> usize {
+    let granted = getrlimit(Resource::Nofile).current;
+    let granted = granted.map_or(usize::MAX, |it| usize::try_from(it).unwrap_or(usize::MAX));
+    shares(granted, wanted, others)
+}
+
+fn shares(granted: usize, wanted: usize, others: Others) -> usize {
+    // With datagrams to everybody at once clients would get nothing; what has no socket goes over TCP.
+    let datagrams = others
+        .by_datagrams
+        .saturating_mul(DATAGRAMS_PER_UPSTREAM_MAX)
+        .min(granted / 4);
+    // A UDP listener waits for room through a second descriptor; a connection's successor is there before it goes; each worker has an
+    // event loop and what wakes it.
     let reserve = DESCRIPTORS_OF_OUR_OWN
-        .saturating_add(listeners.saturating_mul(2))
-        .saturating_add(upstreams.saturating_mul(2 * CONNECTIONS_PER_UPSTREAM_MAX));
+        .saturating_add(others.listeners.saturating_mul(2))
+        .saturating_add(
+            others
+                .upstreams
+                .saturating_mul(2 * CONNECTIONS_PER_UPSTREAM_MAX),
+        )
+        .saturating_add(others.workers.saturating_mul(2))
+        .saturating_add(datagrams);
     let left = granted.saturating_sub(reserve);
     // With a limit that small nobody gets what he should have, but everybody something.
     left.max(granted / 4).min(wanted).max(1)
@@ -49,13 +74,30 @@ mod tests {
 
     #[test]
     fn clients_get_what_listeners_and_upstreams_leave() {
-        assert_eq!(shares(usize::MAX, 2048, 2, 1), 2048);
+        let others = Others {
+            listeners: 4,
+            upstreams: 2,
+            by_datagrams: 0,
+            workers: 3,
+        };
+        let many = Others {
+            upstreams: 10,
+            ..others
+        };
+        let by_datagrams = |by_datagrams| Others {
+            by_datagrams,
+            ..others
+        };
+        let streams_only = 1024 - DESCRIPTORS_OF_OUR_OWN - 8 - 16 - 6;
+        assert_eq!(shares(usize::MAX, 2048, others), 2048);
+        assert_eq!(shares(1024, 2048, others), streams_only);
+        assert_eq!(shares(1024, 2048, by_datagrams(2)), streams_only - 256);
         assert_eq!(
-            shares(1024, 2048, 4, 2),
-            1024 - DESCRIPTORS_OF_OUR_OWN - 8 - 16
+            shares(8192, 8192, by_datagrams(1)),
+            8192 - (1024 - streams_only) - DATAGRAMS_PER_UPSTREAM_MAX
         );
-        assert_eq!(shares(64, 2048, 2, 10), 16);
-        assert_eq!(shares(0, 2048, 2, 10), 1);
+        assert_eq!(shares(64, 2048, many), 16);
+        assert_eq!(shares(0, 2048, many), 1);
     }
 
     #[test]

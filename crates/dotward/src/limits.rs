@@ -328,6 +328,10 @@ pub(crate) const SHARED_VALUE: usize = 65_535 + 1_024;
 /// Octets of one answer in a snapshot, likewise.
 pub(crate) const SNAPSHOT_ENTRY: usize = 65_535 + 1_024;
 
+/// Longest that the end waits for the last snapshot. A disk that works takes seconds for a full cache; one that hangs must not keep the
+/// process, and what it wrote before is still good.
+pub(crate) const SNAPSHOT_END: Duration = Duration::from_secs(20);
+
 /// Answers of a snapshot put back before others get their turn: about a millisecond.
 pub(crate) const SNAPSHOT_SLICE: usize = 512;
 

@@ -11,6 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dotward_core::upstream::Protocol;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
@@ -27,7 +28,7 @@ use crate::sandbox::{self, Enforced, Inside, Needs};
 use crate::service;
 use crate::tls::client::UpstreamTls;
 use crate::tls::server::ListenerTls;
-use crate::trust::TrustPace;
+use crate::trust::{Stamped, TrustPace};
 use crate::upstream::bootstrap::Helpers;
 
 pub(crate) mod checks;
@@ -39,7 +40,7 @@ mod proxy;
 mod serving;
 mod takeover;
 
-use companions::{OrderDesk, Plans, Provisions};
+use companions::{Companions, OrderDesk, Plans, Provisions};
 pub(crate) use drain::Drain;
 pub use fault::{StartError, StartFault};
 pub use proxy::{Proxy, Running};
@@ -75,8 +76,8 @@ pub struct Prepared {
     upstreams: Vec<Option<UpstreamTls>>,
     /// Who is asked for the addresses of upstreams that have only a name.
     helpers: Helpers,
-    /// Whether TLS was read from the files the configuration names.
-    from_files: bool,
+    /// The files TLS was read from, as they were before; `None` when it was not read from any.
+    files: Option<Stamped>,
     pace: TrustPace,
     seed: [u8; 32],
     /// Processes that had the ports before, to be told to drain.
@@ -152,6 +153,8 @@ impl Prepared {
             predecessors = takeover::find_predecessors(&config);
             ports::bind_all(&config, &mut faults)
         };
+        // Before they are read: what changes meanwhile is seen as a change.
+        let files = Stamped::now(&config);
         let listen_tls = config.listen_tls.as_ref().and_then(|identity| {
             ListenerTls::from_files(identity)
                 .map_err(|error| faults.push(StartFault::ListenTls(error)))
@@ -176,7 +179,7 @@ impl Prepared {
         let prepared = Self::assemble(config, sockets, listen_tls, upstreams, faults)?;
         Ok(Self {
             helpers,
-            from_files: true,
+            files: Some(files),
             predecessors,
             activated,
             started,
@@ -263,7 +266,7 @@ impl Prepared {
                 listen_tls,
                 upstreams,
                 helpers: Helpers::default(),
-                from_files: false,
+                files: None,
                 pace: TrustPace::default(),
                 seed,
                 predecessors: Vec::new(),
@@ -359,7 +362,7 @@ impl Prepared {
             drain: drain.clone(),
             names,
         };
-        let companions = plans.start(serving.crew.first(), &serving.cache, desk)?;
+        let mut companions = plans.start(serving.crew.first(), &serving.cache, desk)?;
         service::tell_ready();
         let order = tokio::select! {
             order = next_order(&mut orders) => order,
@@ -371,7 +374,7 @@ impl Prepared {
         companions.tell_draining();
         let unanswered = match order {
             Order::Serve | Order::Drain => tokio::select! {
-                unanswered = serving.drain(drain.limit()) => unanswered,
+                unanswered = end_in_order(&serving, &mut companions, drain.limit()) => unanswered,
                 () = aborted(&mut orders) => serving.crew.first().in_flight(),
             },
             Order::Abort => serving.crew.first().in_flight(),
@@ -380,6 +383,14 @@ impl Prepared {
         drop(companions);
         Ok(Ended { unanswered })
     }
+}
+
+/// Answers what is in flight, within `limit`, says goodbye, and saves what is kept. Gives back how many questions got no answer.
+async fn end_in_order(serving: &Service, companions: &mut Companions, limit: Duration) -> usize {
+    let unanswered = serving.drain(limit).await;
+    serving.crew.close();
+    companions.save().await;
+    unanswered
 }
 
 /// The first order but to go on. A handle that was dropped asks for an orderly end like one that was told so.

@@ -20,19 +20,22 @@
 //! - Reading and writing happen on a thread of their own, a piece at a time: no answer waits for them.
 //! - A file that is damaged, foreign, of another version or too large is told of once and ignored; nothing in it is trusted.
 //!
+//! - The end waits for a last snapshot that is being written, but not for a disk that hangs, and not when it has to come at once.
+//!
 //! Deliberately absent: failures; what is asked for how often.
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 use dotward_core::cache::{Cache, Portable, write_portable};
+use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::group_names::GroupNames;
@@ -102,17 +105,27 @@ impl From<io::Error> for SnapshotError {
     }
 }
 
-/// The thread at work. Dropping it writes the snapshot a last time and waits for that.
+/// The thread at work. Dropping it ends it without waiting, and nothing more is written.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     stop: Option<SyncSender<()>>,
-    thread: Option<JoinHandle<()>>,
+    abandoned: Arc<AtomicBool>,
+    /// Over when the thread has ended.
+    ended: oneshot::Receiver<()>,
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
+        self.abandoned.store(true, Ordering::Release);
+    }
+}
+
+impl Keeper {
+    /// Writes the snapshot a last time. Who stops waiting for that leaves the file as it was.
+    pub(crate) async fn end(mut self) {
         drop(self.stop.take());
-        drop(self.thread.take().map(JoinHandle::join));
+        // Nothing is ever sent.
+        drop((&mut self.ended).await);
     }
 }
 
@@ -124,16 +137,23 @@ impl Drop for Keeper {
 pub(crate) fn start(snapshot: Snapshot) -> io::Result<Keeper> {
     // Nothing is ever sent: the end of the other side is the word.
     let (stop, stopped) = sync_channel(0);
-    let thread = std::thread::Builder::new()
+    let (alive, ended) = oneshot::channel();
+    let abandoned = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&abandoned);
+    std::thread::Builder::new()
         .name("snapshot".into())
-        .spawn(move || run(&snapshot, &stopped))?;
+        .spawn(move || {
+            run(&snapshot, &stopped, &told);
+            drop::<oneshot::Sender<()>>(alive);
+        })?;
     Ok(Keeper {
         stop: Some(stop),
-        thread: Some(thread),
+        abandoned,
+        ended,
     })
 }
 
-fn run(snapshot: &Snapshot, stopped: &Receiver<()>) {
+fn run(snapshot: &Snapshot, stopped: &Receiver<()>, abandoned: &AtomicBool) {
     let path = snapshot.path.display();
     beside::clean_up(&snapshot.path);
     match snapshot.load(stopped) {
@@ -151,6 +171,9 @@ fn run(snapshot: &Snapshot, stopped: &Receiver<()>) {
             Ok(()) | Err(RecvTimeoutError::Disconnected) => true,
             Err(RecvTimeoutError::Timeout) => false,
         };
+        if abandoned.load(Ordering::Acquire) {
+            return;
+        }
         match snapshot.save() {
             Ok(answers) => {
                 told = false;
@@ -192,10 +215,23 @@ impl Snapshot {
         if length > u64::try_from(self.cache.size()).unwrap_or(u64::MAX) {
             return Err(SnapshotError::TooLarge);
         }
+        self.read(&file, length, stopped).map(Some)
+    }
+
+    /// Reads the file twice, all of it before anything of it is believed: the same file, whatever is at the path by then.
+    fn read(
+        &self,
+        mut file: &File,
+        length: u64,
+        stopped: &Receiver<()>,
+    ) -> Result<Loaded, SnapshotError> {
+        check_head(&mut file)?;
+        file.rewind()?;
+        self.check_whole(&mut file, length)?;
+        file.rewind()?;
         let mut file = BufReader::with_capacity(64 * 1024, file);
         check_head(&mut file)?;
-        self.check_whole(&mut BufReader::new(File::open(&self.path)?), length)?;
-        self.restore(&mut file, stopped).map(Some)
+        self.restore(&mut file, stopped)
     }
 
     /// Whether the file is as it was written: before anything of it is believed.

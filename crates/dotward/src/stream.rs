@@ -342,13 +342,22 @@ fn read_socket(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<(usize, bool
     }
 }
 
-/// Takes TLS off `raw`. An error leaves the alert for the peer in the connection's buffer.
+/// Takes TLS off `raw`. An error leaves the alert for the peer in the connection's buffer; the records before it count.
 fn decrypt(tls: &mut Connection, mut raw: &[u8], plain: &mut Vec<u8>) -> Result<(), StreamEnd> {
     while !raw.is_empty() {
         if tls.read_tls(&mut raw).map_err(StreamEnd::Failed)? == 0 {
             return Err(StreamEnd::Ended);
         }
-        let state = tls.process_new_packets().map_err(StreamEnd::Tls)?;
+        let state = match tls.process_new_packets() {
+            Ok(state) => state,
+            Err(error) => {
+                match tls.reader().read_to_end(plain) {
+                    // Everything there is ends with the word that more may come.
+                    Ok(_) | Err(_) => {}
+                }
+                return Err(StreamEnd::Tls(error));
+            }
+        };
         let start = plain.len();
         plain.resize(start + state.plaintext_bytes_to_read(), 0);
         tls.reader()
@@ -401,7 +410,63 @@ impl Write for Socket<'_> {
 
 #[cfg(test)]
 mod tests {
+    use dotward_faults::TestCa;
+
     use super::*;
+    use crate::config::{ServerIdentity, UpstreamSettings};
+    use crate::tls::client::UpstreamTls;
+    use crate::tls::server::ListenerTls;
+
+    /// Both sides of a handshake that is over.
+    fn shaken_hands() -> (Connection, Connection) {
+        let ca = TestCa::new().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name| directory.path().join(name);
+        let identity = ca.good("dot.example").unwrap();
+        std::fs::write(at("own.pem"), identity.chain_pem()).unwrap();
+        std::fs::write(at("own.key"), identity.key_pem()).unwrap();
+        ca.write_pem(&at("ca.pem")).unwrap();
+        let listener = ListenerTls::from_files(&ServerIdentity {
+            certificate_file: at("own.pem"),
+            key_file: at("own.key"),
+            client_ca_file: None,
+        });
+        let upstream = UpstreamTls::new(&UpstreamSettings {
+            tls_name: Some("dot.example".try_into().unwrap()),
+            ca_file: Some(at("ca.pem")),
+            ..UpstreamSettings::new("test".to_owned(), Vec::new(), 853)
+        });
+        let mut near = upstream.unwrap().connect([127, 0, 0, 1].into()).unwrap();
+        let mut far = listener.unwrap().accept().unwrap();
+        while near.wants_write() || far.wants_write() {
+            pass(&mut near, &mut far);
+            pass(&mut far, &mut near);
+        }
+        (near, far)
+    }
+
+    fn pass(from: &mut Connection, to: &mut Connection) {
+        let mut octets = Vec::new();
+        from.write_tls(&mut octets).unwrap();
+        decrypt(to, &octets, &mut Vec::new()).unwrap();
+    }
+
+    #[test]
+    fn whole_records_before_a_broken_one_are_not_lost() {
+        let (mut near, mut far) = shaken_hands();
+        let mut octets = Vec::new();
+        for text in ["one", "two"] {
+            far.writer().write_all(text.as_bytes()).unwrap();
+            far.write_tls(&mut octets).unwrap();
+        }
+        // A record of application data that nobody encrypted.
+        octets.extend([23, 3, 3, 0, 32]);
+        octets.extend([0; 32]);
+        let mut plain = Vec::new();
+        let end = decrypt(&mut near, &octets, &mut plain).unwrap_err();
+        assert!(matches!(end, StreamEnd::Tls(_)), "{end:?}");
+        assert_eq!(plain, b"onetwo");
+    }
 
     #[test]
     fn octets_leave_in_order_and_few_that_left_are_kept() {

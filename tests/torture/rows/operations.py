@@ -54,7 +54,7 @@ def begin(play, u1):
 def bad_configuration(play):
     u1 = play.upstream(1)
     begin(play, u1)
-    bad = (configuration(2, "[cache\n"), configuration(2, "[cache]\nsise = 1\n"), configuration(2, '[tls]\nca_file = "none.pem"\n'))
+    bad = (configuration(2, "[cache\n"), configuration(2, "[cache]\ncolour = 1\n"), configuration(2, '[tls]\nca_file = "none.pem"\n'))
     with play.load() as load:
         play.sleep(LEAD)
         for text in bad:
@@ -73,7 +73,7 @@ def bad_configuration(play):
     play.all_good(load.history)
     play.within(load.history, 100)
     told = play.subject.program.output()
-    for part in ("not TOML", "sise", "none.pem", "is a directory"):
+    for part in ("not TOML", "colour", "none.pem", "is a directory"):
         play.expect(f"{part} is told", part in told, law=True)
 
 

@@ -25,7 +25,7 @@ pub fn command() -> Command {
         ]))
         .after_long_help(long_ending())
         .subcommand_help_heading(format!(
-            "Commands (more: {}, healthcheck, man, completions, version)",
+            "Commands (more: {}, healthcheck, man, completions)",
             remote::names().join(", ")
         ))
         .disable_help_subcommand(true)

@@ -12,7 +12,7 @@ use dotward_udp::LocalAddress;
 use super::link::Handed;
 use super::*;
 use crate::config::{BindRules, ListenAddress, ListenTransport};
-use crate::limits::HANDED_OVER;
+use crate::limits::{BUSY_LOOK, HANDED_OVER, LEAVE_AFTER};
 use crate::listen::sockets::{self, Bound};
 use crate::near::{ReplyTo, Way};
 use crate::run::local_runtime;
@@ -184,4 +184,24 @@ fn what_the_hand_over_has_no_room_for_is_given_back_and_answered_with_servfail()
     let mut one = vec![handed()];
     link.hand_over(&mut one);
     assert!(one.is_empty());
+}
+
+#[test]
+fn a_worker_too_many_leaves_also_while_a_few_questions_come() {
+    local_runtime().unwrap().block_on(async {
+        let worker = Worker::start(State::for_test());
+        let crew = Crew::start(worker, Workers::Auto, Supplies::for_test()).unwrap();
+        let now = clock::now();
+        *crew.balance.borrow_mut() = Balance::new(2, now);
+        let busy = Duration::from_secs(60);
+        assert!(crew.balance.borrow_mut().look(busy, now + BUSY_LOOK));
+        crew.set_active(2).unwrap();
+        let mut pause = tokio::time::interval(Duration::from_millis(20));
+        while crew.balance.borrow().active() > 1 {
+            assert!(clock::now().since(now) < 4 * LEAVE_AFTER, "nobody leaves");
+            crew.called.notify_one();
+            pause.tick().await;
+        }
+        crew.close();
+    });
 }

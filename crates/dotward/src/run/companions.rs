@@ -15,7 +15,7 @@ use crate::admin::{self, Admin, Board};
 use crate::config::Config;
 use crate::control::{self, ControlSocket, Desk, Facts};
 use crate::group_names::GroupNames;
-use crate::limits::CONTROL_CONNECTIONS;
+use crate::limits::{CONTROL_CONNECTIONS, SNAPSHOT_END};
 use crate::plan;
 use crate::post;
 use crate::privileges::Identity;
@@ -98,11 +98,11 @@ pub(super) struct OrderDesk {
     pub(super) names: GroupNames,
 }
 
-/// They are at work. Dropping it ends them: the snapshot is written, the file of the control socket removed, and who waits for the end at the
+/// They are at work. Dropping it ends them: the file of the control socket is removed, and who waits for the end at the
 /// control socket sees it.
 #[derive(Debug)]
 pub(super) struct Companions {
-    _snapshot: Option<Keeper>,
+    snapshot: Option<Keeper>,
     _control: Option<control::Server>,
     board: Arc<Board>,
     /// Told last that it ends.
@@ -113,6 +113,22 @@ impl Companions {
     /// From now on the proxy is not ready.
     pub(super) fn tell_draining(&self) {
         self.board.set_draining();
+    }
+
+    /// Has the snapshot written a last time, and waits for that, within bounds.
+    pub(super) async fn save(&mut self) {
+        let Some(keeper) = self.snapshot.take() else {
+            return;
+        };
+        if tokio::time::timeout(SNAPSHOT_END, keeper.end())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                waited = ?SNAPSHOT_END,
+                "the last cache snapshot is not written yet and is given up; the one before stays"
+            );
+        }
     }
 }
 
@@ -160,7 +176,7 @@ impl Plans {
             .control
             .map(|socket| serve_control(socket, worker, facts, desk));
         Ok(Companions {
-            _snapshot: snapshot.transpose()?,
+            snapshot: snapshot.transpose()?,
             _control: control.transpose()?,
             board,
             _admin: admin,

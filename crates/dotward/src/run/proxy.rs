@@ -46,7 +46,7 @@ impl Proxy {
         let (orders, receiver) = watch::channel(Order::Serve);
         let thread = std::thread::Builder::new()
             .name("worker".into())
-            .spawn(move || local_runtime()?.block_on(prepared.serve(receiver)))?;
+            .spawn(move || run(prepared.serve(receiver)))?;
         Ok(Running {
             listening,
             admin,
@@ -70,7 +70,7 @@ impl Proxy {
     ) -> Result<Ended, StartError> {
         let (orders, receiver) = watch::channel(Order::Serve);
         let (handle, calls) = reload::channel();
-        local_runtime()?.block_on(async {
+        run(async {
             let shutdown = shutdown(orders, handle.clone());
             let passed = activation::take().map_err(refused)?;
             let prepared = Prepared::with_sockets(config, passed)?;
@@ -85,6 +85,14 @@ impl Proxy {
             Ok(ended?)
         })
     }
+}
+
+/// Runs until `work` is done, and waits for nobody who looks at a file system that hangs.
+fn run<T, E: From<io::Error>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let runtime = local_runtime()?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_background();
+    done
 }
 
 fn refused(faults: Vec<ActivationError>) -> StartError {

@@ -9,13 +9,13 @@ use dotward_core::cache::Cache;
 use dotward_core::engine::Engine;
 use dotward_core::front::Front;
 use dotward_core::policy::Acl;
-use dotward_core::upstream::UpstreamId;
+use dotward_core::upstream::{Protocol, UpstreamId};
 use tokio::task::AbortHandle;
 
 use super::{Drain, Prepared, bound, random};
 use crate::config::{Binding, Config, ListenAddress};
 use crate::crew::{self, Crew, Supplies};
-use crate::descriptors;
+use crate::descriptors::{self, Others};
 use crate::events::EventLog;
 use crate::group_names::GroupNames;
 use crate::listen::doors::Doors;
@@ -26,7 +26,7 @@ use crate::network;
 use crate::plan;
 use crate::presets;
 use crate::reload::{self, Basis, Reloader};
-use crate::trust::{self, FileWatch, Stamped};
+use crate::trust::{self, FileWatch};
 use crate::upstream::bootstrap::Finders;
 use crate::upstream::listed::Listed;
 use crate::worker::{State, Worker};
@@ -54,7 +54,7 @@ impl Service {
             listen_tls,
             upstreams,
             helpers,
-            from_files,
+            files,
             pace,
             seed,
             predecessors: _,
@@ -108,10 +108,7 @@ impl Service {
             crew: Rc::clone(&crew),
             cache: Arc::clone(&cache),
             names: names.clone(),
-            files: from_files.then(|| {
-                let (helpers, files) = (finders.helpers(), Stamped::now(&config));
-                FileWatch::start(&worker, helpers, files, &ids, pace)
-            }),
+            files: files.map(|it| FileWatch::start(&worker, finders.helpers(), it, &ids, pace)),
             finders,
             pace,
             drain: drain.clone(),
@@ -141,12 +138,19 @@ fn tell_presets(config: &Config) {
 
 /// How many client streams there may be, in all and of one source.
 pub(crate) fn places_for(config: &Config) -> (usize, usize) {
-    let upstreams = config.upstreams.len() + config.bootstrap.len();
+    let upstreams = config.upstreams.iter();
+    let by_datagrams = upstreams.filter(|it| it.protocol == Protocol::Udp).count();
     // An interface has an address of either family, mostly.
     let listeners = config.listeners.len() + 2 * config.interfaces.len();
-    let listeners = listeners * crew::most(config.workers);
+    let workers = crew::most(config.workers);
+    let others = Others {
+        listeners: listeners * workers,
+        upstreams: config.upstreams.len() + config.bootstrap.len(),
+        by_datagrams,
+        workers,
+    };
     let wanted = config.limits.clients;
-    let places = descriptors::client_streams(wanted, listeners, upstreams);
+    let places = descriptors::client_streams(wanted, others);
     if places < wanted {
         tracing::warn!(
             clients = places,

@@ -23,7 +23,7 @@ use std::thread::JoinHandle;
 use dotward_core::engine::Engine;
 use dotward_core::shared::{BreakerState, SharedAction, SharedAnswer, SharedTicket};
 use dotward_core::time::Moment;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
 use crate::limits::{SHARED_ANSWERS, SHARED_JOBS};
@@ -70,6 +70,8 @@ impl LastFault {
 #[derive(Debug)]
 pub(crate) struct SharedCache {
     jobs: Option<mpsc::Sender<SharedAction>>,
+    /// Nothing is ever sent: the end of this side ends the thread.
+    stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     known: BreakerState,
     fault: LastFault,
@@ -77,8 +79,8 @@ pub(crate) struct SharedCache {
 
 impl Drop for SharedCache {
     fn drop(&mut self) {
-        // The thread ends when nobody can give it anything any more.
-        drop(self.jobs.take());
+        // It may be waiting for room for what it has to tell, which nobody takes while this thread waits for it.
+        drop(self.stop.take());
         drop(self.thread.take().map(JoinHandle::join));
     }
 }
@@ -92,10 +94,12 @@ pub(crate) fn start(worker: &Rc<Worker>, store: Store) -> io::Result<()> {
     let (jobs, taken) = mpsc::channel(SHARED_JOBS);
     let (outcomes, arriving) = mpsc::channel(SHARED_ANSWERS);
     let fault = LastFault::default();
-    let thread = speaker::spawn(store, taken, outcomes, fault.clone())?;
+    let (stop, stopped) = oneshot::channel();
+    let thread = speaker::spawn(store, taken, outcomes, fault.clone(), stopped)?;
     worker.turn(|state, _, _| {
         state.shared = Some(SharedCache {
             jobs: Some(jobs),
+            stop: Some(stop),
             thread: Some(thread),
             known: BreakerState::Closed,
             fault,
@@ -178,3 +182,6 @@ impl SharedCache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

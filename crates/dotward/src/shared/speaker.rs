@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use dotward_core::shared::{SharedAction, SharedTicket};
 use redis::{Cmd, RedisError, cmd};
 use tokio::runtime::Builder;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::link::Link;
@@ -18,12 +18,13 @@ use super::store::Store;
 use super::{LastFault, Outcome};
 use crate::limits::{SHARED_BATCH, SHARED_COMMANDS, SHARED_RESOLVERS, SHARED_VALUE};
 
-/// Speaks with the store until nobody can give it anything any more.
+/// Speaks with the store until the other side of `stopped` is dropped.
 pub(super) fn spawn(
     store: Store,
     jobs: mpsc::Receiver<SharedAction>,
     outcomes: mpsc::Sender<Vec<Outcome>>,
     fault: LastFault,
+    stopped: oneshot::Receiver<()>,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = Builder::new_current_thread()
         .max_blocking_threads(SHARED_RESOLVERS)
@@ -40,7 +41,10 @@ pub(super) fn spawn(
                             outcomes,
                             fault,
                         };
-                        serve(speaker, jobs).await;
+                        tokio::select! {
+                            () = serve(speaker, jobs) => {}
+                            _ = stopped => {}
+                        }
                     }
                     Err(error) => tracing::error!(%error, "the shared cache cannot be used"),
                 }

@@ -8,6 +8,7 @@ use dotward_core::upstream::GroupId;
 use dotward_core::wire::{Class, Name, Question, RecordType, ReplyOrigin, ResponseComposer};
 
 use super::*;
+use crate::run::local_runtime;
 
 fn cache() -> Arc<Cache> {
     Arc::new(Cache::new(CacheConfig {
@@ -162,9 +163,27 @@ fn an_order_to_stop_ends_reading_and_keeps_the_file() {
     let (stop, stopped) = sync_channel(0);
     drop(stop);
     let empty = snapshot(&path, cache(), &["", "x"]);
-    run(&empty, &stopped);
+    run(&empty, &stopped, &AtomicBool::new(false));
     assert_eq!(fs::read(&path).unwrap(), before);
     assert!(content(&empty.cache).len() < 2 * SNAPSHOT_SLICE);
+}
+
+#[test]
+fn what_was_checked_is_what_is_read_whatever_takes_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("cache");
+    let saved = snapshot(&path, cache(), &["", "x"]);
+    put(&saved.cache, "a.example", 0, 0);
+    saved.save().unwrap();
+    let file = File::open(&path).unwrap();
+    let length = file.metadata().unwrap().len();
+    let other = directory.path().join("other");
+    fs::write(&other, "junk").unwrap();
+    fs::rename(&other, &path).unwrap();
+    let after = snapshot(&path, cache(), &["", "x"]);
+    let (_stop, stopped) = sync_channel(0);
+    let read = after.read(&file, length, &stopped).unwrap();
+    assert_eq!(read.restored, 1);
 }
 
 #[test]
@@ -174,7 +193,7 @@ fn it_is_written_at_the_end() {
     let kept = cache();
     let keeper = start(snapshot(&path, Arc::clone(&kept), &["", "x"])).unwrap();
     put(&kept, "a.example", 0, 0);
-    drop(keeper);
+    local_runtime().unwrap().block_on(keeper.end());
     let after = snapshot(&path, cache(), &["", "x"]);
     assert_eq!(load(&after).unwrap().unwrap().restored, 1);
     assert_ne!(clock::now(), Moment::ZERO);

@@ -7,9 +7,9 @@
 //! Deliberately absent: inotify. What matters is the file at the end of a path of links and mounts; a few `stat`s see that, and
 //! watching directories does not.
 
-use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use dotward_core::upstream::UpstreamId;
 
@@ -122,6 +122,16 @@ impl Watched {
             && let Some(id) = ids.get(upstream.0)
         {
             *upstream = *id;
+        }
+    }
+
+    /// Files that were read with other rights, and cannot be looked at now, are not taken for changed.
+    pub(super) fn leave_out_of_reach(&mut self) {
+        for (file, read) in self.files.iter().zip(&mut self.read) {
+            let looked = fs::metadata(file);
+            if looked.is_err_and(|it| it.kind() == io::ErrorKind::PermissionDenied) {
+                *read = None;
+            }
         }
     }
 

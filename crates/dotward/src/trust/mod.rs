@@ -90,7 +90,10 @@ impl FileWatch {
         if watched.is_empty() {
             return Self::default();
         }
-        watched.iter_mut().for_each(|it| it.rename(ids));
+        for files in &mut watched {
+            files.rename(ids);
+            files.leave_out_of_reach();
+        }
         let (worker, helpers) = (Rc::clone(worker), Rc::clone(helpers));
         let watch = watch_files(worker, helpers, watched, pace.files);
         Self(Some(tokio::task::spawn_local(watch).abort_handle()))

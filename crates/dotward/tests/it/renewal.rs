@@ -1,13 +1,14 @@
 //! Trust that changes while the proxy runs: certificate files that are replaced, pins that are tried out, tickets.
 
-use dotward::config::{ClientIdentity, Config, PinMode};
+use dotward::config::{ClientIdentity, Config, ListenTransport, PinMode};
+use dotward::run::{Prepared, Proxy};
 use dotward_core::wire::{Rcode, RecordType};
 use dotward_faults::mode::{Ending, TlsVersions};
 use dotward_faults::{CertificateKind, Mode, TestCa};
 use tokio::io::AsyncWriteExt;
 
 use crate::dot_listener::{connect, receive, with_listener};
-use crate::support::{Chain, Trust, framed, query, within};
+use crate::support::{Chain, PACE, Trust, ask_udp, config, framed, query, within};
 
 fn with_client_identity(config: &mut Config, trust: &Trust) {
     write_client(trust, &TestCa::new().unwrap());
@@ -34,6 +35,25 @@ async fn roots_that_come_later_are_trusted_without_a_restart() {
     assert_eq!(chain.ask("www.example").await.rcode(), Rcode::SERVFAIL);
     chain.write("ca.pem", &(other.pem() + &chain.trust.ca.pem()));
     chain.ask_until(true).await;
+}
+
+#[tokio::test]
+async fn what_changes_while_the_proxy_starts_is_seen() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let file = trust.directory.path().join("ca.pem");
+    TestCa::new().unwrap().write_pem(&file).unwrap();
+    let prepared = Prepared::new(config(vec![trust.upstream(&server)])).unwrap();
+    trust.ca.write_pem(&file).unwrap();
+    let proxy = Proxy::start_prepared(prepared.with_pace(PACE)).unwrap();
+    let udp = proxy.address(ListenTransport::Udp).unwrap();
+    let mut number = 0;
+    within(async {
+        while !ask_udp(udp, &format!("n{number}.example")).await.is_good() {
+            number += 1;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

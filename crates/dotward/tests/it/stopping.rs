@@ -1,8 +1,10 @@
 //! The orderly end.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use dotward::config::ListenTransport;
+use dotward::config::{ListenTransport, SnapshotSettings};
 use dotward::run::Order;
 use dotward_core::wire::RecordType;
 use dotward_faults::Mode;
@@ -114,4 +116,54 @@ async fn a_client_that_waits_for_nothing_is_told_to_go_elsewhere_at_once() {
     );
     assert!(slow.receive().await.unwrap().is_good());
     assert!(slow.receive().await.is_none());
+}
+
+/// A pipe in the place of a file, which whoever opens it to read waits for, until somebody opens it to write.
+fn pipe(path: &Path) {
+    let made = Command::new("mkfifo").arg(path).status().unwrap();
+    assert!(made.success());
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_does_not_keep_a_second_order_from_ending_at_once() {
+    let chain = Chain::with(Mode::default(), |config, trust| {
+        let path = trust.directory.path().join("snapshot");
+        pipe(&path);
+        config.cache.size = 1 << 20;
+        config.snapshot = Some(SnapshotSettings {
+            path,
+            every: Duration::from_secs(3600),
+        });
+    });
+    let address = chain.tcp();
+    chain.proxy.order(Order::Drain);
+    let refused = async { while TcpStream::connect(address).await.is_ok() {} };
+    within(refused).await;
+    let began = Instant::now();
+    chain.proxy.order(Order::Abort);
+    let proxy = chain.proxy;
+    within(tokio::task::spawn_blocking(move || proxy.stop()))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(began.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn a_file_system_that_hangs_does_not_hold_up_the_end() {
+    let chain = Chain::new(Mode::default());
+    let roots = chain.trust.directory.path().join("ca.pem");
+    std::fs::remove_file(&roots).unwrap();
+    pipe(&roots);
+    // Opened for writing once somebody waits to read; nothing is written.
+    let open = move || std::fs::File::options().write(true).open(roots);
+    let writer = within(tokio::task::spawn_blocking(open)).await.unwrap();
+    let began = Instant::now();
+    let proxy = chain.proxy;
+    within(tokio::task::spawn_blocking(move || proxy.stop()))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(began.elapsed() < Duration::from_secs(2));
+    drop(writer.unwrap());
 }
