@@ -129,6 +129,8 @@ fn asker(message: &[u8]) -> Asker {
 fn main() {
     for entries in [1_000, 10_000, 100_000, 1_000_000] {
         let [whole, alone, near] = measure(entries);
-        println!("{entries:>9} kept: {whole:4.0} ns in all, {alone:4.0} ns to look up and render, {near:4.0} ns once more");
+        println!(
+            "{entries:>9} kept: {whole:4.0} ns in all, {alone:4.0} ns to look up and render, {near:4.0} ns once more"
+        );
     }
 }
