@@ -312,6 +312,11 @@ impl Prepared {
         }
     }
 
+    /// Whether this is the program itself, and not something embedded in another one: it knows then where its configuration comes from.
+    fn is_the_program(&self) -> bool {
+        self.reloading.source.is_some()
+    }
+
     /// Has the configuration read again from `source` whenever that is asked for.
     pub(crate) fn with_source(
         self,

@@ -1,7 +1,7 @@
 //! The signals the program obeys.
 //!
 //! Promises: the first TERM or INT asks for an orderly end, a second one ends at once; HUP asks to read the configuration again and ends
-//! nothing.
+//! nothing; USR1 ends nothing either: who has something to tell waits for it with [`StateAsked`].
 
 use std::io;
 
@@ -13,6 +13,8 @@ pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    /// Held so that it kills nobody who has nothing to tell yet.
+    _state: StateAsked,
 }
 
 /// What a signal asks for.
@@ -22,6 +24,24 @@ pub enum Asked {
     ToEnd(&'static str),
     /// To read the configuration again, and to let go of a log file that was moved away.
     ToReload,
+}
+
+/// Waits for USR1, which asks for the state of the program in its log.
+#[derive(Debug)]
+pub(crate) struct StateAsked(Signal);
+
+impl StateAsked {
+    /// From here on it does not kill the process. To be called within a runtime.
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self(signal(SignalKind::user_defined1())?))
+    }
+
+    /// Waits for the next one. Several that come at the same time are one.
+    pub(crate) async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending().await
+        }
+    }
 }
 
 impl Signals {
@@ -35,6 +55,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            _state: StateAsked::listen()?,
         })
     }
 

@@ -30,4 +30,4 @@ pub use response::Refusal;
 pub use socket::{ControlBindError, ControlSocket};
 
 pub(crate) use server::{Desk, Server, start};
-pub(crate) use status::{Facts, answer_questions};
+pub(crate) use status::{Facts, answer_questions, log_when_asked};

@@ -21,6 +21,7 @@ use crate::logging;
 use crate::run::Listening;
 use crate::sandbox;
 use crate::shared::SharedCache;
+use crate::signals::StateAsked;
 use crate::upstream::listed::Listed;
 use crate::worker::{State, Worker};
 
@@ -65,10 +66,26 @@ impl Facts {
     }
 }
 
+/// Writes the state into the log whenever USR1 asks for it: a line about the whole, and one for each upstream. For ever.
+pub(crate) async fn log_when_asked(worker: Rc<Worker>, facts: Rc<Facts>, mut asked: StateAsked) {
+    loop {
+        asked.next().await;
+        let mut state = worker.turn(|state, _, now| status(state, &facts, now));
+        let upstreams = state["upstreams"].take();
+        if let Some(whole) = state.as_object_mut() {
+            whole.remove("upstreams");
+        }
+        tracing::info!(%state, "state");
+        for upstream in upstreams.as_array().into_iter().flatten() {
+            tracing::info!(%upstream, "state of an upstream");
+        }
+    }
+}
+
 /// Answers what is asked of a worker until nobody can ask any more.
 pub(crate) async fn answer_questions(
     worker: Rc<Worker>,
-    facts: Facts,
+    facts: Rc<Facts>,
     mut questions: mpsc::Receiver<Asked>,
 ) {
     while let Some(asked) = questions.recv().await {

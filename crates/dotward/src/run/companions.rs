@@ -24,6 +24,7 @@ use crate::run::Listening;
 use crate::sandbox;
 use crate::service;
 use crate::shared::{self, Place, Store};
+use crate::signals::StateAsked;
 use crate::snapshot::{self, Keeper, Snapshot};
 use crate::worker::Worker;
 
@@ -88,6 +89,8 @@ pub(super) struct Plans {
     config: Config,
     listening: Vec<Listening>,
     sandbox: sandbox::Status,
+    /// Whether signals to the process are for this proxy.
+    obeys_signals: bool,
 }
 
 /// What orders of the operator are carried out with.
@@ -139,6 +142,7 @@ impl Plans {
             config: prepared.config.clone(),
             listening: prepared.listening(),
             sandbox: prepared.sandbox,
+            obeys_signals: prepared.is_the_program(),
         }
     }
 
@@ -170,7 +174,12 @@ impl Plans {
             tracing::info!(%address, "metrics and health at http://{address}");
         }
         let admin = Admin::start(admin, Arc::clone(&board), service::watchdog())?;
-        let facts = Facts::new(self.listening, self.sandbox, Arc::clone(cache));
+        let facts = Rc::new(Facts::new(self.listening, self.sandbox, Arc::clone(cache)));
+        if self.obeys_signals {
+            let asked = StateAsked::listen()?;
+            let telling = control::log_when_asked(Rc::clone(worker), Rc::clone(&facts), asked);
+            tokio::task::spawn_local(telling);
+        }
         let control = self
             .provisions
             .control
@@ -201,7 +210,7 @@ fn share(config: &Config, worker: &Rc<Worker>, store: Store) -> io::Result<()> {
 fn serve_control(
     socket: ControlSocket,
     worker: &Rc<Worker>,
-    facts: Facts,
+    facts: Rc<Facts>,
     desk: OrderDesk,
 ) -> io::Result<control::Server> {
     let path = socket.path().display().to_string();

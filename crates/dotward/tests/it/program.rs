@@ -145,6 +145,27 @@ impl Program {
 }
 
 #[tokio::test]
+async fn usr1_has_the_state_written_into_the_log_and_ends_nothing() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let mut program = Program::start(&server, &trust);
+    assert!(ask_udp(program.udp, "n1.example").await.is_good());
+    for _ in 0..2 {
+        program.signal(Signal::USR1);
+        let whole = program.line_with("\"state\":").await;
+        let line: serde_json::Value = serde_json::from_str(&whole).unwrap();
+        let state: serde_json::Value =
+            serde_json::from_str(line["state"].as_str().unwrap()).unwrap();
+        assert_eq!(state["pid"], program.child.id());
+        assert_eq!(state["upstreams"], serde_json::Value::Null);
+        let one = program.line_with("state of an upstream").await;
+        assert!(one.contains("\\\"state\\\":\\\"up\\\""), "{one}");
+        assert!(!(whole + &one).contains("n1.example"), "no name is logged");
+    }
+    assert!(ask_udp(program.udp, "n1.example").await.is_good());
+}
+
+#[tokio::test]
 async fn term_ends_it_with_0_after_what_was_in_flight_was_answered() {
     for signal in [Signal::TERM, Signal::INT] {
         let trust = Trust::new();
