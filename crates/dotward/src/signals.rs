@@ -1,7 +1,7 @@
 //! The signals the program obeys.
 //!
 //! Promises: the first TERM or INT asks for an orderly end, a second one ends at once; HUP asks to read the configuration again and ends
-//! nothing; USR1 ends nothing either: who has something to tell waits for it with [`StateAsked`].
+//! nothing; USR1 ends nothing either: who has something to tell waits for it with `StateAsked`.
 
 use std::io;
 

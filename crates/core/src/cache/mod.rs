@@ -9,7 +9,7 @@
 //! - All that is kept, with index and slots, stays within the limit, in whatever order it comes.
 //! - Two questions are never taken for one another: the hash is keyed and secret, and a match is compared in full.
 //! - A failure never replaces data that may still be given out (RFC 8767 section 4), and ends when the upstreams recover (RFC 9520 section 3.2).
-//! - Past its lifetime data is given only while no newer one is to be had, and at most for [`CacheConfig::stale`] (RFC 8767).
+//! - Past its lifetime data is given only while no newer one is to be had, and at most for [`CacheRules::stale`] (RFC 8767).
 //! - A group's answers never answer questions that go to another group.
 //!
 //! Ruled by RFC 2181 sections 5 and 8, RFC 2308, RFC 8767, RFC 9520.

@@ -193,15 +193,17 @@ impl Instance {
     }
 
     pub(crate) async fn wait_for(&self, wanted: impl Fn(&Value) -> bool) -> Value {
-        within(async {
-            loop {
-                let stats = self.stats().await;
-                if wanted(&stats) {
-                    return stats;
-                }
+        within(self.see(wanted)).await
+    }
+
+    /// Asks until what is told is what is wanted, without a bound of its own.
+    pub(crate) async fn see(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let stats = self.stats().await;
+            if wanted(&stats) {
+                return stats;
             }
-        })
-        .await
+        }
     }
 }
 
