@@ -4,7 +4,7 @@
 //! - All of the new configuration is read and checked before anything changes; one with a fault changes nothing, and every fault is told.
 //! - Applying it closes no listener and loses no query: the engine decides what survives ([`Engine::reconfigure`]), near sides change
 //!   between two messages.
-//! - What only a start can change stays as it is and is named ([`change`]); everything else is in force when the outcome is told.
+//! - What only a start can change stays as it is and is named ([`needs_restart`]); everything else is in force when the outcome is told.
 //! - One reload at a time, in the order they are asked for. Files are read beside the worker: a file system that hangs holds up no answer.
 //!
 //! [`Engine::reconfigure`]: dotward_core::engine::Engine::reconfigure
