@@ -39,7 +39,7 @@ impl StateAsked {
     /// Waits for the next one. Several that come at the same time are one.
     pub(crate) async fn next(&mut self) {
         if self.0.recv().await.is_none() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
