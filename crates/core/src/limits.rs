@@ -66,6 +66,9 @@ pub const SHED_AFTER: Duration = Duration::from_millis(200);
 /// Clients waiting on one question in flight. More of them would make one answer an avalanche (CVE-2024-33655).
 pub const WAITERS_PER_EXCHANGE_MAX: usize = 1_000;
 
+/// Clients who wait together with others, over all questions in flight. About 300 octets each: 20 MB at most.
+pub const WAITERS_MAX: usize = 65_536;
+
 /// Clients waiting over streams on one question in flight. Each may be owed the largest message, 64 KiB, and all get theirs at once: 4 MiB
 /// and no more come of one answer. The next one begins another exchange.
 pub const STREAM_WAITERS_PER_EXCHANGE_MAX: usize = 64;

@@ -229,6 +229,7 @@ impl<C> Engine<C> {
         let kept_of = exchange.kept_of();
         let waiters = core::mem::take(&mut exchange.waiters);
         for waiter in waiters {
+            self.counts.overloaded += 1;
             let told = Failure::Overloaded.told();
             self.reply_best(waiter, kept_of, held.as_ref(), told, now);
         }

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::share::{Shares, Source};
 use super::{Asked, Attempt, Exchange, ExchangeKey, KeyHasher, Request, Waiter};
-use crate::limits::{EXCHANGES_MAX, SHED_AFTER, SIGNED_EXCHANGES_MAX, STALE_AFTER};
+use crate::limits::{EXCHANGES_MAX, SHED_AFTER, SIGNED_EXCHANGES_MAX, STALE_AFTER, WAITERS_MAX};
 use crate::time::Moment;
 use crate::upstream::GroupId;
 use crate::wire::{Asker, Transport};
@@ -126,7 +126,8 @@ impl<C> ExchangeTable<C> {
             && now.since(exchange.began) < self.budget / 2
             && exchange.has_room_for(waiter.asker.transport)
         {
-            if !exchange.admits(source) || !self.shares.admits(source, EXCHANGES_MAX) {
+            let left = WAITERS_MAX.saturating_sub(self.waiters).min(EXCHANGES_MAX);
+            if !exchange.admits(source) || !self.shares.admits(source, left) {
                 return Joined::Full(waiter.asker, waiter.client);
             }
             exchange.join(waiter, &self.hasher);
@@ -438,6 +439,26 @@ mod tests {
             table.join(request("a.example"), 4, at(1_001)),
             Joined::Waits
         ));
+    }
+
+    #[test]
+    fn who_waits_with_others_is_one_of_a_bounded_number() {
+        let mut table = table();
+        let (mut waiting, mut refused) = (0, 0);
+        for number in 0..80 {
+            let name = format!("{number}.example");
+            for client in 0..u32::try_from(WAITERS_PER_EXCHANGE_MAX).unwrap() {
+                match table.join(request_of(client + 1, &name), client, at(0)) {
+                    Joined::Began(_) => {}
+                    Joined::Waits => waiting += 1,
+                    Joined::Full(..) => refused += 1,
+                }
+            }
+        }
+        assert!(waiting <= WAITERS_MAX && refused > 10_000, "{waiting}");
+        assert!(table.waiters() <= WAITERS_MAX + table.len());
+        // New questions are not kept out by them.
+        began(table.join(request_of(5_000, "new.example"), 1, at(0)));
     }
 
     #[test]
