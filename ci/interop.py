@@ -300,9 +300,9 @@ def query_command(directory, ca):
 def faulty(directory):
     path = os.path.join(directory, "faulty.toml")
     with open(path, "w") as file:
-        file.write('[listen]\ndns = ["nowhere"]\ncolour = "red"\n\n[[upstream]]\naddress = ["192.0.2.1"]\n')
+        file.write('[listen]\ndns = ["300.1.2.3"]\ncolour = "red"\n\n[[upstream]]\naddress = ["192.0.2.1"]\n')
     output = clients.run(DOTWARD, "check", path, expect=2)
-    missing = [word for word in ("nowhere", "colour", "192.0.2.1") if word not in output]
+    missing = [word for word in ("300.1.2.3", "colour", "192.0.2.1") if word not in output]
     if missing:
         raise clients.Unexpected(f"not reported: {missing}\n{output}")
     clients.run(DOTWARD, "run", "--config", path, expect=2)
