@@ -106,7 +106,7 @@ def main():
     for base in sorted(os.listdir(BASES)):
         check_base(base)
     check_compose("compose.yaml", {"dotward"})
-    check_compose(os.path.join("deploy", "compose", "fleet.yaml"), {"one", "two", "prometheus"})
+    check_compose(os.path.join("deploy", "compose", "fleet.yaml"), {"one", "two", "valkey", "prometheus"})
     return 1 if failures else 0
 
 
