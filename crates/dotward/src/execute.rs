@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
@@ -127,6 +127,7 @@ fn command(invocation: &Invocation) -> io::Result<u8> {
 }
 
 fn serve(invocation: &Invocation) -> io::Result<u8> {
+    let began = SystemTime::now();
     let Some(Loaded { config, file, .. }) = told(loaded(invocation))? else {
         return Ok(WRONG);
     };
@@ -141,6 +142,7 @@ fn serve(invocation: &Invocation) -> io::Result<u8> {
     let read = move || load(&options, std::env::vars_os(), &Disk);
     let source = Source {
         file,
+        began,
         read: Arc::new(read),
     };
     let ended = Proxy::run(config, source, obey_signals);

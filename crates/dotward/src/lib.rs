@@ -27,6 +27,7 @@ pub mod reload;
 mod service;
 mod signal;
 mod snapshot;
+mod stamps;
 mod stream;
 mod tally;
 mod worker;

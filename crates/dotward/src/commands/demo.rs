@@ -405,6 +405,7 @@ fn config(
         admin: None,
         ready_requires: ReadyRequires::default(),
         sandbox: false,
+        watch: false,
         workers: Workers::Auto,
     }
 }

@@ -79,6 +79,7 @@ pub(crate) fn build(
         admin,
         ready_requires: ready_requires(parts.values),
         sandbox: sandbox(parts.values),
+        watch: values_yes(parts.values, Id::Watch),
         workers: workers(parts.values)?,
     })
 }

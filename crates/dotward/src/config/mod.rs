@@ -124,6 +124,8 @@ pub struct Config {
     pub ready_requires: ReadyRequires,
     /// Whether the program gives up what it does not need once it serves.
     pub sandbox: bool,
+    /// Whether the file is looked at, and read again when it changed.
+    pub watch: bool,
     /// How many threads answer queries.
     pub workers: Workers,
 }

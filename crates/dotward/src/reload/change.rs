@@ -56,6 +56,7 @@ pub fn needs_restart(started: &Config, new: &Config) -> Vec<Id> {
             started.ready_requires != new.ready_requires,
         ),
         (Id::Sandbox, started.sandbox != new.sandbox),
+        (Id::Watch, started.watch != new.watch),
         (Id::Workers, started.workers != new.workers),
     ];
     let changed = changes.into_iter().filter(|(_, changed)| *changed);
@@ -80,6 +81,7 @@ pub(super) fn effective(running: &Config, new: Config) -> Config {
         admin: running.admin,
         ready_requires: running.ready_requires,
         sandbox: running.sandbox,
+        watch: running.watch,
         workers: running.workers,
         ..new
     }

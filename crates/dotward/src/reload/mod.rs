@@ -14,10 +14,12 @@ mod change;
 mod draft;
 mod record;
 mod task;
+mod watch;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -28,12 +30,15 @@ pub use change::needs_restart;
 pub(crate) use draft::Basis;
 pub(crate) use record::{ReloadCounts, Reloads};
 pub(crate) use task::{Reloader, serve};
+pub(crate) use watch::watch;
 
 /// Where the configuration comes from when it is read again: the same places as at the start.
 #[derive(Clone)]
 pub struct Source {
     /// The file that was read.
     pub file: Option<PathBuf>,
+    /// When reading it began.
+    pub began: SystemTime,
     /// Reads all of it.
     pub read: Arc<dyn Fn() -> Result<Loaded, Refused> + Send + Sync>,
 }
@@ -53,6 +58,8 @@ pub enum Trigger {
     Signal,
     /// `dotward reload`.
     Command,
+    /// The file has changed (`runtime.watch`).
+    File,
 }
 
 impl Trigger {
@@ -60,6 +67,7 @@ impl Trigger {
         match self {
             Self::Signal => "HUP",
             Self::Command => "control socket",
+            Self::File => "changed file",
         }
     }
 }

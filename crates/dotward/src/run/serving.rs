@@ -93,6 +93,13 @@ impl Service {
         finders.set(&worker, &config, &ids, helpers);
         trust::start(&worker, pace);
         network::start(&worker);
+        if config.watch
+            && let Some(source) = &reloading.source
+            && let Some(file) = source.file.clone()
+        {
+            let watching = reload::watch(file, source.began, reloading.handle, pace.files);
+            tokio::task::spawn_local(watching);
+        }
         let basis = |source| Basis {
             source,
             started,

@@ -62,6 +62,7 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
         admin: None,
         ready_requires: crate::config::ReadyRequires::Start,
         sandbox: false,
+        watch: false,
         workers: Workers::Auto,
     }
 }

@@ -147,6 +147,7 @@ pub enum Id {
     Drain,
     Admin,
     ReadyRequires,
+    Watch,
     Sandbox,
     NoSandbox,
     Workers,

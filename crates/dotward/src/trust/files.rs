@@ -1,19 +1,16 @@
-//! Files of certificates and keys, and whether they changed.
+//! Files of certificates and keys: whose they are, and what becomes of them when they changed.
 //!
-//! Promises: a file is known by device, inode, size and times of itself, links followed, so that replacing, rewriting and
-//! switching a link are all seen; files that are still being changed are left until two looks in a row see the same, so that a
-//! certificate is not read without its key; a set of files is read once for each change.
+//! Promises: files are read when they have come to rest, so that a certificate is not read without its key; a set of files is read once for
+//! each change.
 //!
-//! Deliberately absent: inotify. What matters is the file at the end of a path of links and mounts; a few `stat`s see that, and
-//! watching directories does not.
+//! Deliberately absent: how a change is seen (see [`stamps`](crate::stamps)).
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::path::PathBuf;
 
 use dotward_core::upstream::UpstreamId;
 
 use crate::config::{Config, ServerIdentity, UpstreamSettings};
+use crate::stamps::Stamps;
 use crate::tls::TlsSetupError;
 use crate::tls::client::UpstreamTls;
 use crate::tls::server::ListenerTls;
@@ -46,9 +43,6 @@ pub(super) enum Change {
     },
 }
 
-/// What a file is known by: device, inode, size, modification and change in nanoseconds. `None` for one that is not there.
-type Stamp = Option<(u64, u64, u64, (i64, i64), (i64, i64))>;
-
 #[derive(Debug)]
 enum Owner {
     Upstream(UpstreamId, Box<UpstreamSettings>),
@@ -60,11 +54,7 @@ enum Owner {
 #[derive(Debug)]
 pub(super) struct Watched {
     owner: Owner,
-    files: Vec<PathBuf>,
-    /// As they were when last read.
-    read: Vec<Stamp>,
-    /// As they were at the last look, if that was not as they were read.
-    changed: Option<Vec<Stamp>>,
+    files: Stamps,
 }
 
 /// All files of a configuration, stamped before they are read. Upstreams are called by their places.
@@ -88,7 +78,7 @@ pub(super) fn watched(config: &Config) -> Vec<Watched> {
     upstreams
         .chain(helpers)
         .chain(listener)
-        .filter(|watched| !watched.files.is_empty())
+        .filter(|watched| !watched.files.is_of_nothing())
         .collect()
 }
 
@@ -107,13 +97,8 @@ fn roots_file(settings: &UpstreamSettings) -> Option<PathBuf> {
 
 impl Watched {
     fn new(owner: Owner, files: Vec<PathBuf>) -> Self {
-        let read = stamps(&files);
-        Self {
-            owner,
-            files,
-            read,
-            changed: None,
-        }
+        let files = Stamps::now(files);
+        Self { owner, files }
     }
 
     /// Upstreams are called `ids` from now on, by their places.
@@ -127,33 +112,17 @@ impl Watched {
 
     /// Files that were read with other rights, and cannot be looked at now, are not taken for changed.
     pub(super) fn leave_out_of_reach(&mut self) {
-        for (file, read) in self.files.iter().zip(&mut self.read) {
-            let looked = fs::metadata(file);
-            if looked.is_err_and(|it| it.kind() == io::ErrorKind::PermissionDenied) {
-                *read = None;
-            }
-        }
+        self.files.leave_out_of_reach();
     }
 
     /// Whether a change was seen and is to be looked at again soon.
     pub(super) fn is_settling(&self) -> bool {
-        self.changed.is_some()
+        self.files.is_settling()
     }
 
     /// Looks at the files, and reads them when they changed and have come to rest.
     pub(super) fn look(&mut self) -> Option<Change> {
-        let stamps = stamps(&self.files);
-        if stamps == self.read {
-            self.changed = None;
-            return None;
-        }
-        if self.changed.as_ref() != Some(&stamps) {
-            self.changed = Some(stamps);
-            return None;
-        }
-        self.changed = None;
-        self.read = stamps;
-        Some(self.load())
+        self.files.look().then(|| self.load())
     }
 
     fn load(&self) -> Change {
@@ -184,21 +153,6 @@ impl Watched {
         let error = error.to_string();
         Change::Refused { whose, error }
     }
-}
-
-fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
-    files.iter().map(|file| stamp(file)).collect()
-}
-
-fn stamp(file: &Path) -> Stamp {
-    let about = fs::metadata(file).ok()?;
-    Some((
-        about.dev(),
-        about.ino(),
-        about.size(),
-        (about.mtime(), about.mtime_nsec()),
-        (about.ctime(), about.ctime_nsec()),
-    ))
 }
 
 #[cfg(test)]

@@ -201,6 +201,24 @@ impl Load {
 }
 
 #[tokio::test]
+async fn a_file_that_is_watched_is_applied_when_it_changes_also_inside_the_sandbox() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let base = upstream("one", &server);
+    let watching = |command: &mut Command, _: &Path| {
+        command.args(["--watch", "true"]);
+    };
+    let bench = Bench::start_with(trust, &(base.clone() + &local(1)), watching);
+    assert_eq!(bench.which().await, 1);
+    bench.write(&(base + &local(2)));
+    // A look is due every 10 s, and a second one shortly after it.
+    let seen = async { while bench.which().await != 2 {} };
+    tokio::time::timeout(std::time::Duration::from_secs(30), seen)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
 async fn a_signal_or_a_command_applies_a_changed_file_and_closes_nothing() {
     let trust = Trust::new();
     let server = trust.server(Mode::default());

@@ -101,6 +101,7 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
         admin: None,
         ready_requires: dotward::config::ReadyRequires::Start,
         sandbox: false,
+        watch: false,
         workers: Workers::Auto,
     }
 }

@@ -178,6 +178,21 @@ pub(super) const ROWS: &[Setting] = &[
         ..ROW
     },
     Setting {
+        id: Id::Watch,
+        change: Change::Restart,
+        key: key("runtime", "watch"),
+        flag: Some("watch"),
+        variable: Some("DOTWARD_WATCH"),
+        kind: Kind::YesNo,
+        default: Default::Values(&["false"]),
+        example: "true",
+        group: Group::Expert,
+        help: "Reload when the configuration file changes",
+        detail: "Looked at every 10 s, links followed, so that a ConfigMap that keeps its name is applied without a command. A file with faults changes nothing and is told.",
+        rare: true,
+        ..ROW
+    },
+    Setting {
         id: Id::Sandbox,
         change: Change::Restart,
         key: key("runtime", "sandbox"),
