@@ -1,6 +1,7 @@
 //! Connections from their opening to their end, apart from the questions on them: which address is dialed, when a second one beside
 //! it, who takes over from an old connection, what is learned from an idle one, and when an upstream is probed.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use smallvec::SmallVec;
@@ -25,19 +26,10 @@ impl<C> Engine<C> {
     /// taken long, so that the bound is not used up at once by dials that hang. The address is one to which none is being opened
     /// yet, if there is one.
     pub(super) fn open(&mut self, upstream: UpstreamId, now: Moment) -> Option<ConnectionId> {
-        let full = self.is_full(upstream);
-        let state = self.upstreams.get_mut(upstream.0)?;
-        let busy = opening_endpoints(&self.connections, &state.connections);
-        let dials = state
-            .connections
-            .iter()
-            .filter_map(|id| self.connections.get(*id)?.dialing_since());
-        let latest = dials.max().unwrap_or_default();
-        let patient = busy.len() > 1 && now.since(latest) < DIAL_BESIDE_AFTER;
-        if full || patient {
-            return None;
-        }
+        self.may_dial(upstream, now)?;
         self.make_room(upstream, now);
+        // Questions that moved because of that may have opened what was missing.
+        let busy = self.may_dial(upstream, now)?;
         let state = self.upstreams.get_mut(upstream.0)?;
         let endpoint = state.endpoints.next(&busy)?;
         // What an upstream for datagrams has to say at length, it says over TCP (RFC 7766 section 5).
@@ -61,6 +53,19 @@ impl<C> Engine<C> {
             endpoint,
         });
         Some(connection)
+    }
+
+    /// Where connections are being opened to, when one more may be.
+    fn may_dial(&self, upstream: UpstreamId, now: Moment) -> Option<SmallVec<[SocketAddr; 4]>> {
+        let state = self.upstreams.get(upstream.0)?;
+        let busy = opening_endpoints(&self.connections, &state.connections);
+        let dials = state
+            .connections
+            .iter()
+            .filter_map(|id| self.connections.get(*id)?.dialing_since());
+        let latest = dials.max().unwrap_or_default();
+        let patient = busy.len() > 1 && now.since(latest) < DIAL_BESIDE_AFTER;
+        (!self.is_full(upstream) && !patient).then_some(busy)
     }
 
     /// Whether an upstream has as many connections as it may. Those that drain do not count: what they wait for may never come, and
@@ -474,7 +479,7 @@ impl<C> Engine<C> {
 fn opening_endpoints(
     connections: &slotmap::SlotMap<ConnectionId, Connection<Owner>>,
     ids: &[ConnectionId],
-) -> SmallVec<[core::net::SocketAddr; 4]> {
+) -> SmallVec<[SocketAddr; 4]> {
     let opening = |id: &ConnectionId| {
         connections
             .get(*id)

@@ -6,11 +6,18 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::{Handle, Trigger};
+use super::{Handle, Source, Trigger};
 use crate::stamps::Stamps;
 
-/// Looks at `file`, which was read since `began`, every `pause`, for ever.
-pub(crate) async fn watch(file: PathBuf, began: SystemTime, handle: Handle, pause: Duration) {
+/// Starts to look at the file of `source`, if there is one, every `pause`.
+pub(crate) fn watch(source: &Source, handle: Handle, pause: Duration) {
+    if let Some(file) = source.file.clone() {
+        tokio::task::spawn_local(look_at(file, source.began, handle, pause));
+    }
+}
+
+/// Looks at `file`, which was read since `began`, for ever.
+async fn look_at(file: PathBuf, began: SystemTime, handle: Handle, pause: Duration) {
     let mut file = Stamps::read_since(vec![file], began);
     loop {
         let settling = file.is_settling();
@@ -54,7 +61,7 @@ mod tests {
         local_runtime().unwrap().block_on(async {
             let began = SystemTime::now() + Duration::from_secs(5);
             let pause = Duration::from_millis(20);
-            let watching = watch(path("dotward.toml"), began, handle, pause);
+            let watching = look_at(path("dotward.toml"), began, handle, pause);
             let watching = tokio::task::spawn_local(watching);
             tokio::time::sleep(pause * 5).await;
             assert!(calls.0.try_recv().is_err(), "nothing has changed");

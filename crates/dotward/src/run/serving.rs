@@ -93,12 +93,8 @@ impl Service {
         finders.set(&worker, &config, &ids, helpers);
         trust::start(&worker, pace);
         network::start(&worker);
-        if config.watch
-            && let Some(source) = &reloading.source
-            && let Some(file) = source.file.clone()
-        {
-            let watching = reload::watch(file, source.began, reloading.handle, pace.files);
-            tokio::task::spawn_local(watching);
+        if let Some(source) = reloading.source.as_ref().filter(|_| config.watch) {
+            reload::watch(source, reloading.handle, pace.files);
         }
         let basis = |source| Basis {
             source,
