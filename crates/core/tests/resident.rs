@@ -121,13 +121,14 @@ fn resident_memory_stays_within_the_limit_and_a_tenth() {
         ("everything at once", names, &mut |chance| {
             let octets = 24 + chance.below(230);
             let name = name(chance, octets);
+            let length = u8::try_from(4 + chance.below(251)).unwrap();
             let records = match chance.below(1000) {
-                0 => 200,
+                // As many as a message holds.
+                0 => 60_000 / (octets + usize::from(length) + 16),
                 1..20 => 20,
                 20..200 => 4,
                 _ => 1,
             };
-            let length = u8::try_from(4 + chance.below(251)).unwrap();
             put(&cache, &name, records, &text(length));
         }),
         (
