@@ -103,10 +103,11 @@ impl<C> Engine<C> {
             .iter()
             .filter(|attempt| attempt.upstream == upstream);
         let silent_since = waiting.map(|attempt| attempt.sent).max();
-        // A dial to an upstream that is down is for the question that began it: whoever joined it would mostly wait for nothing.
+        // A dial to an upstream that is down is for the question that began it, and one that hangs for those who wait for it already: whoever
+        // joined them would mostly wait for nothing.
         let down = state.health.state() == HealthState::Down;
         let alive = |connection: &Connection<Owner>| {
-            if down && !connection.is_ready() {
+            if !connection.is_ready() && (down || connection.is_overtaken()) {
                 return false;
             }
             silent_since.is_none_or(|since| !connection.is_ready() || connection.heard_since(since))
