@@ -93,7 +93,11 @@ pub(crate) fn start(doors: &Rc<Doors>, config: &Config) {
         interfaces: config.interfaces.clone(),
         listeners: config.listeners.clone(),
         workers: config.workers,
-        rules: config.rules,
+        // A take-over is of what its predecessor had at the start; an address that comes later is shared with nobody.
+        rules: BindRules {
+            takeover: false,
+            ..config.rules
+        },
         refused: Vec::new(),
     };
     match AddressNews::open() {
