@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use dotward::config::{ListenTransport, SnapshotSettings};
-use dotward::run::Order;
+use dotward::run::{Ended, Order, Running};
 use dotward_core::wire::RecordType;
 use dotward_faults::Mode;
 use tokio::io::AsyncReadExt;
@@ -13,6 +13,12 @@ use tokio::net::{TcpStream, UdpSocket};
 
 use crate::dot_listener::with_listener;
 use crate::support::{Chain, TcpClient, Trust, query, receive, within};
+
+/// Ends it in order.
+async fn stop(proxy: Running) -> Ended {
+    let stopped = tokio::task::spawn_blocking(move || proxy.stop());
+    within(stopped).await.unwrap().unwrap()
+}
 
 #[tokio::test]
 async fn what_is_in_flight_is_answered_before_the_end() {
@@ -42,11 +48,7 @@ async fn the_end_comes_at_once_when_nothing_is_in_flight_and_closes_upstreams_in
     let chain = Chain::new(Mode::default());
     assert!(chain.ask("www.example").await.is_good());
     let began = Instant::now();
-    let proxy = chain.proxy;
-    within(tokio::task::spawn_blocking(move || proxy.stop()))
-        .await
-        .unwrap()
-        .unwrap();
+    stop(chain.proxy).await;
     assert!(began.elapsed() < Duration::from_secs(1));
     within(chain.server.wait_for_all_closed()).await.unwrap();
 }
@@ -64,9 +66,7 @@ async fn the_end_does_not_wait_longer_than_told_and_a_second_order_ends_at_once(
     let began = Instant::now();
     chain.proxy.order(Order::Drain);
     chain.proxy.order(Order::Abort);
-    let proxy = chain.proxy;
-    let ended = within(tokio::task::spawn_blocking(move || proxy.stop())).await;
-    assert_eq!(ended.unwrap().unwrap().unanswered, 1);
+    assert_eq!(stop(chain.proxy).await.unanswered, 1);
     assert!(began.elapsed() < Duration::from_secs(1));
 }
 
@@ -141,11 +141,7 @@ async fn a_disk_that_hangs_does_not_keep_a_second_order_from_ending_at_once() {
     within(refused).await;
     let began = Instant::now();
     chain.proxy.order(Order::Abort);
-    let proxy = chain.proxy;
-    within(tokio::task::spawn_blocking(move || proxy.stop()))
-        .await
-        .unwrap()
-        .unwrap();
+    stop(chain.proxy).await;
     assert!(began.elapsed() < Duration::from_secs(2));
 }
 
@@ -159,11 +155,7 @@ async fn a_file_system_that_hangs_does_not_hold_up_the_end() {
     let open = move || std::fs::File::options().write(true).open(roots);
     let writer = within(tokio::task::spawn_blocking(open)).await.unwrap();
     let began = Instant::now();
-    let proxy = chain.proxy;
-    within(tokio::task::spawn_blocking(move || proxy.stop()))
-        .await
-        .unwrap()
-        .unwrap();
+    stop(chain.proxy).await;
     assert!(began.elapsed() < Duration::from_secs(2));
     drop(writer.unwrap());
 }
