@@ -31,7 +31,7 @@ impl<C> Engine<C> {
         // Questions that moved because of that may have opened what was missing.
         let busy = self.may_dial(upstream, now)?;
         let state = self.upstreams.get_mut(upstream.0)?;
-        let endpoint = state.endpoints.next(&busy)?;
+        let endpoint = state.endpoints.next(&busy, now)?;
         // What an upstream for datagrams has to say at length, it says over TCP (RFC 7766 section 5).
         let protocol = match state.protocol {
             Protocol::Tls => Protocol::Tls,
@@ -82,7 +82,7 @@ impl<C> Engine<C> {
         state.connections.iter().filter(serving).count() >= CONNECTIONS_PER_UPSTREAM_MAX
     }
 
-    /// Ends the oldest connection that drains when there are as many as may drain at a time; its questions move.
+    /// Ends the oldest connections that drain when there are more than may drain at a time; their questions move.
     fn make_room(&mut self, upstream: UpstreamId, now: Moment) {
         let Some(state) = self.upstreams.get(upstream.0) else {
             return;
@@ -111,7 +111,7 @@ impl<C> Engine<C> {
         if state.datagrams >= DATAGRAMS_PER_UPSTREAM_MAX {
             return None;
         }
-        let endpoint = state.endpoints.next(&[])?;
+        let endpoint = state.endpoints.next(&[], now)?;
         let protocol = Protocol::Udp;
         state.datagrams += 1;
         let connection = self
@@ -142,8 +142,9 @@ impl<C> Engine<C> {
                 continue;
             };
             if connection.is_overtaken() {
-                let slow = connection.endpoint;
-                self.upstreams[upstream.0].endpoints.handle_overtaken(slow);
+                let (slow, began) = (connection.endpoint, connection.since());
+                let endpoints = &mut self.upstreams[upstream.0].endpoints;
+                endpoints.handle_overtaken(slow, began, now);
                 self.close(rival, CloseReason::Superseded, now);
             } else if connection.is_ready() && !connection.is_lasting() {
                 connection.drain();
@@ -186,10 +187,10 @@ impl<C> Engine<C> {
         };
         connection.set_doubted();
         let (upstream, datagram) = (connection.upstream, connection.is_datagram());
-        // Nothing else can come to a socket of one datagram; where others were answered meanwhile it is the name that is slow.
-        let asked = connection.since();
+        // Where others were answered meanwhile it is the name that is slow, the connection that is lost, or one address that is mute.
+        let asked = connection.silent_since().unwrap_or(connection.since());
         let heard = self.upstreams.get(upstream.0).and_then(|it| it.heard);
-        let alive = datagram && heard.is_some_and(|heard| heard > asked);
+        let alive = heard.is_some_and(|heard| heard > asked);
         if !alive && !self.is_aside(upstream, datagram) {
             self.handle_upstream_silence(upstream, now);
         }
@@ -438,6 +439,7 @@ impl<C> Engine<C> {
                 .handle_impatience(probe.sent, patience, now)
                 .is_none()
             {
+                self.note_mute(probe.connection, probe.sent, now);
                 self.handle_upstream_silence(upstream, now);
             }
         }

@@ -236,7 +236,8 @@ impl<C> Engine<C> {
         let endpoint = connection.endpoint;
         let datagram = connection.is_datagram();
         let idle = now.since(connection.idle_since());
-        let age = now.since(connection.since());
+        let began = connection.since();
+        let age = now.since(began);
         let owners = connection.into_owners();
         if let Some(state) = self.upstreams.get_mut(upstream.0) {
             count_closed(
@@ -265,6 +266,7 @@ impl<C> Engine<C> {
             reason,
             datagram,
             was_ready,
+            began,
             age,
             idle,
             answered,
