@@ -92,11 +92,10 @@ impl<C> Engine<C> {
                 .get(*id)
                 .is_some_and(Connection::is_draining)
         };
-        let mut draining = state.connections.iter().copied().filter(draining);
-        let oldest = draining.next();
-        if let Some(oldest) = oldest
-            && draining.count() >= DRAINING_PER_UPSTREAM_MAX
-        {
+        let draining = state.connections.iter().copied().filter(draining);
+        let draining: SmallVec<[ConnectionId; 8]> = draining.collect();
+        let more = draining.len().saturating_sub(DRAINING_PER_UPSTREAM_MAX);
+        for oldest in draining.into_iter().take(more) {
             self.close(oldest, CloseReason::Aged, now);
         }
     }
