@@ -239,12 +239,13 @@ impl<C> Engine<C> {
 
     /// What the connection was opened with holds no longer: its certificate has expired or is not trusted any more. A successor is
     /// opened first, so that nobody waits for the change; the connection goes when that is ready, and after
-    /// [`DIAL_TIMEOUT`] in any case. One that is still being opened is left alone: whoever opens it examines it at the end.
+    /// [`DIAL_TIMEOUT`] in any case. One that is still being opened is left alone: whoever opens it examines it at the end. So is a socket of
+    /// one datagram, which ends with its answer.
     pub fn renew(&mut self, id: ConnectionId, now: Moment) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        if !connection.is_ready() {
+        if !connection.is_ready() || connection.is_datagram() {
             return;
         }
         connection.set_distrusted(now + DIAL_TIMEOUT);
@@ -256,6 +257,25 @@ impl<C> Engine<C> {
         let busy = opening_endpoints(&self.connections, &state.connections);
         if busy.is_empty() && self.open(upstream, now).is_none() {
             self.leave(id);
+        }
+    }
+
+    /// What every connection of an upstream was opened with holds no longer: it is connected to from elsewhere, or shown another
+    /// certificate of ours. Those that are ready are renewed. Those being opened end at once, since nobody would look at them again, and
+    /// what waits for them goes into new ones.
+    pub fn renew_all(&mut self, upstream: UpstreamId, now: Moment) {
+        let Some(state) = self.upstreams.get(upstream.0) else {
+            return;
+        };
+        let before = state.connections.clone();
+        for id in &before {
+            let opening = |connection: &Connection<Owner>| !connection.is_ready();
+            if self.connections.get(*id).is_some_and(opening) {
+                self.close(*id, CloseReason::Superseded, now);
+            }
+        }
+        for id in before {
+            self.renew(id, now);
         }
     }
 

@@ -259,6 +259,36 @@ fn a_connection_that_is_being_opened_is_not_renewed() {
 }
 
 #[test]
+fn what_waits_for_dials_of_before_goes_into_new_ones_when_an_upstream_is_connected_to_in_another_way()
+ {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.wait(400);
+    bench.ask(2, "b.example");
+    let before = bench.opened.len();
+    assert_eq!(before, 2);
+    bench.engine.renew_all(UpstreamId(0), bench.now);
+    bench.settle();
+    assert_eq!(bench.closed.len(), before);
+    let after = before;
+    bench.connect(after);
+    let queries = bench.written(after);
+    let mut names: Vec<&str> = queries.iter().map(|query| query.1.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["a.example", "b.example"]);
+    for query in &queries {
+        bench.answer(after, query);
+    }
+    assert_eq!(bench.outcomes().len(), 2);
+    // One that is ready is left once another one is.
+    bench.engine.renew_all(UpstreamId(0), bench.now);
+    bench.settle();
+    bench.connect(bench.opened.len() - 1);
+    bench.wait(0);
+    assert!(bench.closed.contains(&bench.connection(after)));
+}
+
+#[test]
 fn an_old_connection_hands_over_without_a_question_lost() {
     let mut bench = Bench::one();
     bench.ask(0, "n0.example");
