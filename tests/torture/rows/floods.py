@@ -130,7 +130,7 @@ def one_name(play):
 
 
 @row("T65", f"{RESPONSES} messages with QR=1; two of ours that ask each other", f"silence; the loop ends with the question: after 1 s only probes ({PROBES} packets a second at most), and none within {QUIET} s",
-     needs=("network", "openssl"), seconds=40)
+     needs=("network", "openssl"), seconds=60)
 def loops(play):
     u1 = play.upstream(1)
     play.start(u1, warm=True)
@@ -147,21 +147,22 @@ def loops(play):
             play.expect("no reply to a response", False, plain.recv(512).hex(), law=True)
     asked = u1.counters()["queries"]
     play.expect("no query for a response", asked == 2, asked, law=True)
-    looped(play)
-
-
-def looped(play):
-    """A asks B, B asks A, over TLS."""
     authority = certificates.Authority(play.ground.scratch, "both")
+    play.end_subject()
+    for cache in (str(CACHE), "off"):
+        looped(play, authority, cache)
+
+
+def looped(play, authority, cache):
+    """A asks B, B asks A, over TLS."""
     certificate, key = authority.issue("both-listener", [f"DNS:{upstreams.NAME}"])
     tls = PORT + 10
     end_of = {"A": (PORT, tls + 1, tls + 2), "B": (PORT + 1, tls + 2, tls + 1)}
     programs = []
-    play.end_subject()
     for name, (port, own, other) in end_of.items():
-        more = ("--cache", str(CACHE), "--listen", f"127.0.0.1:{port},tls://127.0.0.1:{own}", "--listen-cert", certificate, "--listen-key", key,
+        more = ("--cache", cache, "--listen", f"127.0.0.1:{port},tls://127.0.0.1:{own}", "--listen-cert", certificate, "--listen-key", key,
                 "--upstream", f"tls://{upstreams.NAME}@127.0.0.1:{other}?ca_file={authority.certificate}")
-        log = os.path.join(play.ground.scratch, f"{name}.log")
+        log = os.path.join(play.ground.scratch, f"{name}-{cache}.log")
         programs.append(Program(play.subject.command((), more), log))
     for program in programs:
         wait_until(lambda one=program: one.output().count('"listening"') >= 3, 10, f"{program.tail()}")
@@ -172,11 +173,11 @@ def looped(play):
     play.sleep(1)
     each_second = seconds_of_packets(play)
     statuses = [program.stop() for program in programs]
-    play.all_servfail(load.history, (22, 23), "looped: ")
+    play.all_servfail(load.history, (22, 23), f"looped, cache {cache}: ")
     play.expect(f"{PROBES} packets a second at most", max(each_second) <= PROBES, each_second)
     play.expect(f"none within {QUIET} s", each_second[-1] == 0, each_second)
     play.expect("both end with status 0", statuses == [0, 0], statuses, law=True)
-    play.note(f"looped: {during} packets for {LOOPED} questions, then {max(each_second)} in a second at most, and none after {len(each_second)} s")
+    play.note(f"looped, cache {cache}: {during} packets for {LOOPED} questions, then {max(each_second)} in a second at most, and none after {len(each_second)} s")
 
 
 def seconds_of_packets(play):
