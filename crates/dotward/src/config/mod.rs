@@ -52,7 +52,9 @@ pub use fault::{Fault, Problem};
 pub use files::{Disk, ReadFiles};
 pub use limits::LimitSettings;
 pub use load::{Loaded, Refused, control_path, load};
-pub use near::{BindRules, ListenAddress, ListenInterface, ListenTransport, RunAs, ServerIdentity};
+pub use near::{
+    BindRules, ListenAddress, ListenInterface, ListenTransport, RunAs, ServerIdentity, SocketOwner,
+};
 pub use report::{Style, Warning};
 pub(crate) use routes::{own_endpoint, policy_routes};
 pub(crate) use upstreams::of_preset as preset_settings;
