@@ -49,8 +49,8 @@ pub(crate) const CLIENT_IN_FLIGHT: usize = 512;
 /// has just come and is about to ask; more, those who ask now and then.
 pub(crate) const PLACES_PER_SILENT: usize = 8;
 
-/// Descriptors kept from clients for ourselves: standard streams, event loop, signals, netlink, log, and files that are read again.
-/// Those of listeners and upstreams come on top.
+/// Descriptors kept from clients for ourselves: standard streams, the event loops of the threads beside the workers, signals, netlink, log,
+/// and files that are read again; 20 of a process at rest. Those of listeners, upstreams, and who asks for metrics or controls come on top.
 pub(crate) const DESCRIPTORS_OF_OUR_OWN: usize = 32;
 
 /// Connections the kernel keeps for us until they are accepted; capped by `net.core.somaxconn`.
