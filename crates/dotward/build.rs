@@ -5,8 +5,6 @@
 //!
 //! A build for development does not ask: each commit would have everything compiled anew.
 
-#![expect(clippy::print_stdout, reason = "this is how cargo is spoken to")]
-
 use std::env;
 use std::process::Command;
 
