@@ -11,7 +11,7 @@ use super::warm::is_restless;
 use super::{Engine, Owner};
 use crate::limits::{
     CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX, DIAL_BESIDE_AFTER, DIAL_TIMEOUT,
-    DRAINING_PER_UPSTREAM_MAX, IDLE_RTT_FACTOR, PROBE_TIMEOUT,
+    DRAINING_PER_UPSTREAM_MAX, GROWTH_PAUSE, IDLE_RTT_FACTOR, PROBE_TIMEOUT,
 };
 use crate::time::Moment;
 use crate::upstream::{
@@ -215,13 +215,14 @@ impl<C> Engine<C> {
         }
     }
 
-    /// A connection is old: its successor is opened before it goes, so that nobody waits for the change.
+    /// A connection is old: its successor is opened before it goes, so that nobody waits for the change. One that does not come to be is tried
+    /// again after [`GROWTH_PAUSE`], as long as the connection is in use.
     fn succeed(&mut self, id: ConnectionId, now: Moment) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
         let (upstream, idle) = (connection.upstream, connection.load() == 0);
-        connection.set_aged();
+        connection.set_aged(now + GROWTH_PAUSE);
         let keep_warm = self
             .upstreams
             .get(upstream.0)
@@ -230,11 +231,22 @@ impl<C> Engine<C> {
             return self.close(id, CloseReason::Aged, now);
         }
         if self.open(upstream, now).is_none()
-            && let Some(connection) = self.connections.get_mut(id)
+            && self.is_full(upstream)
+            && self.has_other(id, upstream)
         {
             // There are enough others to take over.
-            connection.drain();
+            self.leave(id);
         }
+    }
+
+    /// Whether an upstream has another connection that can be used, and is not only being opened.
+    fn has_other(&self, id: ConnectionId, upstream: UpstreamId) -> bool {
+        let state = self.upstreams.get(upstream.0);
+        let mut others = state.into_iter().flat_map(|state| &state.connections);
+        others.any(|other| {
+            let works = |it: &Connection<Owner>| it.works() && it.is_usable();
+            *other != id && self.connections.get(*other).is_some_and(works)
+        })
     }
 
     /// What the connection was opened with holds no longer: its certificate has expired or is not trusted any more. A successor is
