@@ -151,6 +151,8 @@ pub(crate) struct Exchange<C> {
     held: Option<Held>,
     /// Whether the configuration it was asked under has changed so that its answer is for those who wait and nobody else.
     left_behind: bool,
+    /// Whether its answer may lack DNSSEC records that were asked for.
+    without_dnssec: bool,
     /// Whether it has to go over a stream: a datagram was truncated or disputed, or is nothing for a signed query.
     pub(crate) needs_stream: bool,
     /// Whether a message came that should have been the response and was not.
@@ -190,6 +192,7 @@ impl<C> Exchange<C> {
             signed,
             held: None,
             left_behind: false,
+            without_dnssec: false,
             needs_stream,
             disputed: false,
             hedged_on: None,
@@ -275,9 +278,14 @@ impl<C> Exchange<C> {
         self.signed.is_none() && !self.left_behind
     }
 
-    /// Whether its answer may be kept: it is that of the group that was asked, and nobody disputed it.
+    /// Its answer may lack DNSSEC records that were asked for.
+    pub(crate) fn note_without_dnssec(&mut self) {
+        self.without_dnssec = true;
+    }
+
+    /// Whether its answer may be kept: it is that of the group that was asked, all that was asked for, and nobody disputed it.
     pub(crate) fn may_be_kept(&self) -> bool {
-        self.speaks_for_others() && !self.disputed && !self.fell_back()
+        self.speaks_for_others() && !self.without_dnssec && !self.disputed && !self.fell_back()
     }
 
     /// The group whose kept answers are an answer to this; `None` when the query is signed, because those are not.
