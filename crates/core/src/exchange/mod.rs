@@ -10,6 +10,7 @@ mod key;
 mod share;
 mod signed;
 mod table;
+mod waiters;
 
 use smallvec::SmallVec;
 
@@ -26,6 +27,7 @@ pub use signed::SignedQuery;
 
 pub(crate) use key::{ExchangeKey, KeyHasher};
 pub(crate) use table::{ExchangeId, ExchangeTable, Joined};
+use waiters::{TakenOut, Waiters};
 
 /// A question to be forwarded, and what its reply needs.
 #[derive(Debug)]
@@ -136,7 +138,7 @@ pub(crate) struct Exchange<C> {
     pub(crate) began: Moment,
     /// What its first client asked of which group; it stays so when another group takes over.
     pub(crate) asked: Asked,
-    pub(crate) waiters: SmallVec<[Waiter<C>; 1]>,
+    pub(crate) waiters: Waiters<C>,
     /// Clients who joined over a stream, those given up included.
     stream_waiters: usize,
     /// Who its first client was.
@@ -183,7 +185,7 @@ impl<C> Exchange<C> {
             sends_before: None,
             began: now,
             asked,
-            waiters: SmallVec::new(),
+            waiters: Waiters::default(),
             stream_waiters: 0,
             source,
             crowd: None,
@@ -225,10 +227,8 @@ impl<C> Exchange<C> {
 
     /// A client that was taken out waits again.
     pub(crate) fn rejoin(&mut self, waiter: Waiter<C>, hasher: &KeyHasher) {
-        let earlier = |other: &Waiter<C>| other.deadline <= waiter.deadline;
-        let place = self.waiters.partition_point(earlier);
         let source = waiter.source;
-        self.waiters.insert(place, waiter);
+        self.waiters.put_back(waiter);
         self.note_come(source, hasher);
     }
 
@@ -406,28 +406,15 @@ impl<C> Exchange<C> {
     }
 
     /// Takes out the clients who have waited long enough for something newer than what is kept.
-    pub(crate) fn take_stale(&mut self, asked_until: Moment) -> SmallVec<[Waiter<C>; 1]> {
-        let mut due = SmallVec::new();
-        let mut place = 0;
-        while let Some(waiter) = self.waiters.get(place) {
-            if waiter.stale && waiter.deadline <= asked_until {
-                due.push(self.waiters.remove(place));
-            } else {
-                place += 1;
-            }
-        }
+    pub(crate) fn take_stale(&mut self, asked_until: Moment) -> TakenOut<C> {
+        let due = self.waiters.take_stale(asked_until);
         self.note_gone(&due);
         due
     }
 
     /// Takes out the clients whose time has passed.
-    pub(crate) fn take_expired(&mut self, now: Moment) -> SmallVec<[Waiter<C>; 1]> {
-        let due = self
-            .waiters
-            .iter()
-            .take_while(|waiter| waiter.deadline <= now)
-            .count();
-        let due: SmallVec<[Waiter<C>; 1]> = self.waiters.drain(..due).collect();
+    pub(crate) fn take_expired(&mut self, now: Moment) -> TakenOut<C> {
+        let due = self.waiters.take_until(now);
         self.note_gone(&due);
         due
     }
