@@ -51,7 +51,7 @@ pub mod value;
 pub use fault::{Fault, Problem};
 pub use files::{Disk, ReadFiles};
 pub use limits::LimitSettings;
-pub use load::{Loaded, Refused, control_path, load};
+pub use load::{Absence, Loaded, Refused, control_path, load, load_where};
 pub use near::{
     BindRules, ListenAddress, ListenInterface, ListenTransport, RunAs, ServerIdentity, SocketOwner,
 };
