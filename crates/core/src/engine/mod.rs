@@ -26,6 +26,7 @@ mod hedge;
 mod judge;
 mod lifecycle;
 mod patience;
+mod probe;
 mod receive;
 mod reconfigure;
 mod replies;
@@ -171,6 +172,12 @@ impl<C> Engine<C> {
                 self.replies.push(client, &self.scratch);
                 self.cache.note_unrefreshed(&asked, now);
                 return self.refresh(asked, now);
+            }
+        }
+        if request.signed.is_none() {
+            let (cache, scratch) = (&self.cache, &mut self.scratch);
+            if cache.answer_failure(&request.asker, request.group, now, scratch) {
+                return self.replies.push(client, &self.scratch);
             }
         }
         if let Some(oldest) = self.exchanges.oldest_in_the_way(&request, now) {

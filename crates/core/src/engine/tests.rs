@@ -26,6 +26,7 @@ mod kept;
 mod lifecycle;
 mod questions;
 mod reconfigure;
+mod ring;
 mod shared;
 mod signed;
 
