@@ -337,3 +337,6 @@ pub(crate) const SNAPSHOT_SLICE: usize = 512;
 
 /// Pause after each such slice: with it, reading takes a part of one core and no more.
 pub(crate) const SNAPSHOT_PAUSE: Duration = Duration::from_millis(2);
+
+/// Octets of the path of a Unix socket: `sun_path` has 108, the last of them NUL (unix(7)).
+pub(crate) const SOCKET_PATH_MAX: usize = 107;
