@@ -42,7 +42,7 @@ mod takeover;
 
 use companions::{Companions, OrderDesk, Plans, Provisions};
 pub(crate) use drain::Drain;
-pub use fault::{StartError, StartFault};
+pub use fault::{AdminFault, StartError, StartFault};
 use ports::Ports;
 pub use proxy::{Proxy, Running};
 use serving::Service;

@@ -144,7 +144,7 @@ fn top_is_for_a_terminal_and_for_a_program_that_runs() {
         .unwrap();
     assert_eq!(terminal.child.wait().unwrap().code(), Some(1));
     assert!(
-        told.contains("nobody answers at the control socket"),
+        told.contains("there is no control socket"),
         "{told}"
     );
 }
