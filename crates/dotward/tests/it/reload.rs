@@ -7,10 +7,10 @@ use std::process::Command;
 
 use dotward_core::wire::RecordType;
 use dotward_faults::Mode;
-use rustix::process::Signal;
+use rustix::process::{Signal, geteuid};
 use tokio::net::UdpSocket;
 
-use crate::program::command;
+use crate::program::{Program, command};
 use crate::support::{TcpClient, Trust, ask_udp, query, within};
 
 mod bench;
@@ -80,6 +80,50 @@ async fn a_signal_or_a_command_applies_a_changed_file_and_closes_nothing() {
     let status = bench.status().await;
     assert_eq!(status["configuration"]["reloads_applied"], 2);
     assert_eq!(status["degraded"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn a_file_that_nobody_named_and_that_is_gone_is_a_fault_and_not_the_defaults() {
+    if !geteuid().is_root() {
+        // A directory of its own for the settings of the system takes a name space.
+        return;
+    }
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let config = upstream("one", &server) + &local(1);
+    let elsewhere = trust.directory.path().join("dotward.toml");
+    let control = trust.directory.path().join("control.sock");
+    let roots = trust.directory.path().join("ca.pem");
+    let roots = format!("{}", roots.display());
+    fs::write(&elsewhere, config.replace("ca.pem", &roots)).unwrap();
+    let mut private = Command::new("unshare");
+    private.args(["--mount", "sh", "-ec"]);
+    private
+        .arg("mount -t tmpfs tmpfs /etc; mkdir /etc/dotward; cp \"$0\" /etc/dotward; exec \"$@\"");
+    private.arg(&elsewhere).arg(command().get_program());
+    private.args(["--listen", "udp://127.0.0.1:0,tcp://127.0.0.1:0"]);
+    private.arg("--control").arg(&control);
+    let program = Program::start_alone(private);
+    let mut bench = Bench { trust, program };
+    let file = format!(
+        "/proc/{}/root/etc/dotward/dotward.toml",
+        bench.program.child.id()
+    );
+    let (file, away) = (Path::new(&file), format!("{file}.away"));
+    assert_eq!(bench.which().await, 1);
+
+    fs::rename(file, &away).unwrap();
+    let refused = bench.reload().await;
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("/etc/dotward/dotward.toml is gone"), "{said}");
+    bench.program.signal(Signal::HUP);
+    bench.program.line_with("stays in force").await;
+    assert_eq!(bench.which().await, 1, "and nothing has changed");
+
+    fs::rename(&away, file).unwrap();
+    bench.reload_well().await;
+    assert_eq!(bench.which().await, 1);
 }
 
 #[tokio::test]
