@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
-use crate::cli::{self, Command, Invocation, QueryArgs, RemoteArgs, SetupArgs};
+use crate::cli::{self, CheckArgs, Command, Invocation, QueryArgs, RemoteArgs, SetupArgs};
 use crate::commands::choose::NotChosen;
 use crate::commands::demo::DemoError;
 use crate::commands::{
@@ -84,19 +84,7 @@ fn command(invocation: &Invocation) -> io::Result<u8> {
             Err(DemoError::Start(StartError { faults })) => all_failed(&faults),
             Err(error) => failed(&error),
         },
-        Command::Check(args) => {
-            let loaded = loaded(invocation);
-            let style = style(io::stdout().is_terminal());
-            let form = check::Form {
-                show_origin: args.show_origin,
-                json: args.json,
-                style,
-            };
-            match check::write_check(&mut out.0, &loaded, form)? {
-                true => GOOD,
-                false => WRONG,
-            }
-        }
+        Command::Check(args) => check_it(invocation, args, &mut out.0)?,
         Command::Query(args) => ask(invocation, args, &mut out)?,
         Command::Explain(args) => match config(invocation)? {
             Some(config) => {
@@ -148,6 +136,18 @@ fn command(invocation: &Invocation) -> io::Result<u8> {
     };
     out.flush()?;
     Ok(done)
+}
+
+fn check_it(invocation: &Invocation, args: &CheckArgs, out: &mut dyn Write) -> io::Result<u8> {
+    let form = check::Form {
+        show_origin: args.show_origin,
+        json: args.json,
+        style: style(io::stdout().is_terminal()),
+    };
+    Ok(match check::write_check(out, &loaded(invocation), form)? {
+        true => GOOD,
+        false => WRONG,
+    })
 }
 
 fn serve(invocation: &Invocation) -> io::Result<u8> {

@@ -60,9 +60,10 @@ fn value_json(setting: &Setting, loaded: &Loaded) -> Value {
 /// What is said about a setting, as the file would say it, and where; `None` where nothing is.
 fn texts_of<'a>(setting: &Setting, loaded: &'a Loaded) -> Option<(Vec<String>, &'a Place)> {
     let effective = loaded.effective.iter().find(|it| it.id == setting.id)?;
-    let texts = match setting.id {
-        Id::Listen => listeners(&loaded.config),
-        _ => effective.texts.clone(),
+    let texts = if setting.id == Id::Listen {
+        listeners(&loaded.config)
+    } else {
+        effective.texts.clone()
     };
     Some((texts, &effective.place))
 }

@@ -1,7 +1,7 @@
 //! What is kept and for how long, the snapshot file, and the cache that several instances share.
 
 use super::build::{Parts, duration, named_file, path_of_setting};
-use super::fault::{Fault, Problem};
+use super::fault::{Clash, Fault, Problem};
 use super::files;
 use super::layers::Values;
 use super::place::Place;
@@ -27,7 +27,7 @@ pub(super) fn settings(values: &Values, faults: &mut Vec<Fault>) -> Option<Cache
             .map(|(id, value)| format!("`{}` {value} s", Setting::of(id).title()));
         let said = ids.into_iter().filter_map(|id| values.one(id));
         let said = said.map(|it| &it.place).find(|it| **it != Place::Default);
-        let problem = Problem::AboveBound { least, most };
+        let problem = Clash::Bounds { least, most };
         faults.push(Fault::new(said.unwrap_or(&Place::Default), problem));
     }
     let Value::Size(size) = values.one(Id::CacheSize)?.value else {

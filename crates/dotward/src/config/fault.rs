@@ -11,8 +11,10 @@ use super::value::ValueFault;
 use crate::limits::SOCKET_PATH_MAX;
 use crate::plain::Line;
 
+mod clash;
 mod route;
 
+pub use clash::Clash;
 pub use route::RouteProblem;
 
 /// One fault.
@@ -31,15 +33,6 @@ pub enum Problem {
     Syntax {
         /// What the parser says.
         message: String,
-    },
-    /// A key or table that is there already.
-    DuplicateKey {
-        /// The key.
-        key: String,
-        /// The line where it stands first, counted from 1; `None` where that cannot be said.
-        first: Option<usize>,
-        /// Whether a table repeats it, and not a line.
-        is_table: bool,
     },
     /// A key nobody knows.
     UnknownKey {
@@ -89,26 +82,12 @@ pub enum Problem {
         /// The listener.
         listener: String,
     },
-    /// Two listeners of which one has the address of the other too.
-    ListenersOverlap {
-        /// The later one.
-        one: String,
-        /// The earlier one.
-        other: String,
-    },
     /// The path of a socket that is longer than the system takes.
     SocketPath {
         /// The setting.
         key: String,
         /// How many octets it has.
         octets: usize,
-    },
-    /// A lower bound above the upper one.
-    AboveBound {
-        /// The lower bound and its value.
-        least: String,
-        /// The upper one.
-        most: String,
     },
     /// The admin listener at a port of DNS: a firewall that lets clients ask would let them read it.
     AdminOnDnsPort {
@@ -148,6 +127,8 @@ pub enum Problem {
     },
     /// Something about routes.
     Route(RouteProblem),
+    /// Two things that cannot stand together.
+    Clash(Clash),
     /// A local record without a name, or without a value.
     LocalIncomplete {
         /// The key that is missing.
@@ -270,16 +251,16 @@ impl FileFault {
     }
 }
 
+impl From<Clash> for Problem {
+    fn from(clash: Clash) -> Self {
+        Self::Clash(clash)
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Syntax { message } => write!(f, "not TOML: {message}"),
-            Self::DuplicateKey {
-                key,
-                first: Some(line),
-                ..
-            } => write!(f, "`{key}` is given at line {line} already"),
-            Self::DuplicateKey { key, .. } => write!(f, "`{key}` is given twice"),
             Self::UnknownKey { key, inside, .. } if inside.is_empty() => {
                 write!(f, "unknown key `{key}`")
             }
@@ -298,13 +279,9 @@ impl fmt::Display for Problem {
             Self::NoListenCertificate { listener } => {
                 write!(f, "listener tls://{listener} has no certificate")
             }
-            Self::ListenersOverlap { one, other } => {
-                write!(f, "{one} is one of the addresses that {other} has already")
-            }
             Self::SocketPath { key, octets } => {
                 write!(f, "the path of `{key}` has {octets} octets")
             }
-            Self::AboveBound { least, most } => write!(f, "{least} is above {most}"),
             Self::AdminOnDnsPort { port } => {
                 write!(f, "`listen.admin` at port {port}, where DNS is served")
             }
@@ -331,6 +308,7 @@ impl fmt::Display for Problem {
                 write!(f, "bootstrap \"{spec}\" is given by name only")
             }
             Self::Route(problem) => problem.fmt(f),
+            Self::Clash(clash) => clash.fmt(f),
             Self::LocalIncomplete { missing } => write!(f, "[[local]] has no {missing}"),
             Self::AliasBesideOthers { name } => {
                 write!(f, "`cname` of {name} beside other records of that name")
@@ -366,8 +344,6 @@ impl Problem {
     pub fn remedy(&self) -> String {
         match self {
             Self::Syntax { .. } => "text stands in quotes; dotward config example shows a good file".into(),
-            Self::DuplicateKey { is_table: true, .. } => "remove that, or this table".into(),
-            Self::DuplicateKey { is_table: false, .. } => "keep one of the two".into(),
             Self::UnknownKey { suggestion: Some(suggestion), .. } => {
                 format!("did you mean `{suggestion}`?")
             }
@@ -382,13 +358,9 @@ impl Problem {
             Self::NoListenCertificate { .. } => {
                 "give `listen.certificate` and `listen.key` (--listen-cert, --listen-key)".into()
             }
-            Self::ListenersOverlap { .. } => {
-                "keep the one that is meant, or give them ports of their own".into()
-            }
             Self::SocketPath { .. } => {
                 format!("write one of at most {SOCKET_PATH_MAX} octets")
             }
-            Self::AboveBound { .. } => "lower the one or raise the other".into(),
             Self::AdminOnDnsPort { .. } => {
                 "give it a port of its own, such as \"127.0.0.1:9853\"".into()
             }
@@ -411,6 +383,7 @@ impl Problem {
             }
             Self::BootstrapByName { .. } => "write `tls://NAME@ADDR` or a preset".into(),
             Self::Route(problem) => problem.remedy(),
+            Self::Clash(clash) => clash.remedy().into(),
             Self::LocalIncomplete { missing: "name" } => "write `name = \"nas.home.arpa\"`".into(),
             Self::LocalIncomplete { .. } => "write `a`, `aaaa`, `txt`, `ptr` or `cname`".into(),
             Self::AliasBesideOthers { .. } => "keep the alias or the others".into(),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::fault::{Fault, Problem};
+use super::fault::{Clash, Fault, Problem};
 use super::layers::Given;
 use super::place::{Place, Source, Spot};
 use super::suggest::nearest;
@@ -63,7 +63,7 @@ pub(crate) fn read(source: &Arc<Source>, faults: &mut Vec<Fault>) -> FileSetting
     for error in errors {
         let spot = place(error.span().unwrap_or_default());
         let problem = match error.message() {
-            "duplicate key" => duplicate(&spot, table.get_ref()),
+            "duplicate key" => duplicate(&spot, table.get_ref()).into(),
             message => Problem::Syntax {
                 message: message.replace('\n', ", "),
             },
@@ -101,7 +101,7 @@ pub(crate) fn read(source: &Arc<Source>, faults: &mut Vec<Fault>) -> FileSetting
 }
 
 /// What is given for the second time at `spot`, and where it stands first.
-fn duplicate(spot: &Spot, table: &DeTable<'_>) -> Problem {
+fn duplicate(spot: &Spot, table: &DeTable<'_>) -> Clash {
     let written = spot.source.text.get(spot.span.clone()).unwrap_or_default();
     let key = written.trim_matches(['"', '\'']);
     let (line, _) = spot.excerpt();
@@ -119,7 +119,7 @@ fn duplicate(spot: &Spot, table: &DeTable<'_>) -> Problem {
         let place = above.position(|line| line.trim_start().starts_with('[') && heading(line));
         place.filter(|_| is_table).map(|place| place + 1)
     });
-    Problem::DuplicateKey {
+    Clash::Key {
         key: key.escape_debug().to_string(),
         first,
         is_table,
@@ -146,7 +146,13 @@ fn last_before(
                 let tables = elements.iter().filter_map(|it| it.get_ref().as_table());
                 tables.for_each(|inner| last_before(inner, key, end, deep, found));
             }
-            _ => {}
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)
+            | DeValue::Table(_) => {}
         }
     }
 }

@@ -100,13 +100,13 @@ impl NamedFile {
     }
 }
 
+/// What the system says of a file that this user, or this process in its sandbox, may not read.
+pub(crate) const PERMISSION_DENIED: &str = "permission denied";
+
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "the list of the standard library may grow"
 )]
-/// What the system says of a file that this user, or this process in its sandbox, may not read.
-pub(crate) const PERMISSION_DENIED: &str = "permission denied";
-
 fn words_of(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "no such file".into(),

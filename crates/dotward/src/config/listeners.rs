@@ -1,7 +1,7 @@
 //! Where queries are received: addresses, and interfaces whose addresses are found out later.
 
 use super::build::Parts;
-use super::fault::{Fault, Problem};
+use super::fault::{Clash, Fault, Problem};
 use super::layers::Level;
 use super::place::Place;
 use super::value::{ListenPlace, ListenText, Value};
@@ -49,7 +49,7 @@ impl Listeners {
         for (place, (later, written)) in self.addresses.iter().enumerate() {
             let mut earlier = self.addresses.iter().take(place).map(|(it, _)| it);
             if let Some(first) = earlier.find(|first| overlap(first, later)) {
-                let problem = Problem::ListenersOverlap {
+                let problem = Clash::Listeners {
                     one: listener_text(later),
                     other: listener_text(first),
                 };

@@ -73,9 +73,10 @@ pub struct AdminFault {
 impl AdminFault {
     pub(super) fn new(address: SocketAddr, error: io::Error) -> Self {
         let transport = ListenTransport::Tcp;
-        let held = match error.kind() {
-            io::ErrorKind::AddrInUse => holder::held(ListenAddress { address, transport }),
-            _ => Vec::new(),
+        let held = if error.kind() == io::ErrorKind::AddrInUse {
+            holder::held(ListenAddress { address, transport })
+        } else {
+            Vec::new()
         };
         Self {
             address,
@@ -89,10 +90,12 @@ impl fmt::Display for AdminFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = self.address;
         write!(f, "cannot listen on {address} for metrics and health: ")?;
-        match self.error.kind() {
-            io::ErrorKind::AddrInUse => f.write_str("address already in use")?,
-            io::ErrorKind::AddrNotAvailable => f.write_str("this machine has no such address")?,
-            _ => self.error.fmt(f)?,
+        if self.error.kind() == io::ErrorKind::AddrInUse {
+            f.write_str("address already in use")?;
+        } else if self.error.kind() == io::ErrorKind::AddrNotAvailable {
+            f.write_str("this machine has no such address")?;
+        } else {
+            self.error.fmt(f)?;
         }
         for (place, held) in self.held.iter().enumerate() {
             let before = if place == 0 { "\n  held by: " } else { ", " };

@@ -134,6 +134,27 @@ async fn what_goes_wrong_is_json_where_json_is_asked_for() {
     }
 }
 
+#[test]
+fn a_file_that_is_named_and_not_there_is_told_by_its_name() {
+    for (words, expected) in [
+        (
+            &["status", "-c", "missing.toml"][..],
+            "missing.toml: no such file",
+        ),
+        (
+            &["check", "missing.toml"],
+            "cannot read `FILE` missing.toml",
+        ),
+        (&["check", ""], "nothing is there"),
+    ] {
+        let output = program::command().args(words).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let told = text(&[output.stdout, output.stderr].concat());
+        assert!(told.contains(expected), "{told}");
+        assert_eq!(told.matches("error:").count(), 1, "{told}");
+    }
+}
+
 #[tokio::test]
 async fn a_file_that_is_gone_is_blamed_on_nobody_else() {
     let trust = Trust::new();

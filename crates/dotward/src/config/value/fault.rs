@@ -194,12 +194,17 @@ pub enum ValueFault {
     NotUtf8,
 }
 
-/// Whether a port stands alone where an address may have one.
-fn is_port(found: &str, family: Family) -> bool {
-    matches!(family, Family::Any | Family::OrInterface)
-        && found.parse::<u16>().is_ok_and(|port| port != 0)
+/// What to write where an address is expected; a port may stand alone where an address may have one.
+fn address_remedy(family: Family, found: &str) -> String {
+    let may_have_port = matches!(family, Family::Any | Family::OrInterface);
+    if may_have_port && found.parse::<u16>().is_ok_and(|port| port != 0) {
+        return format!("write the address before the port, such as 127.0.0.1:{found}");
+    }
+    format!("write an address such as {}", family.example())
 }
 
+const HOST_REMEDY: &str =
+    "no host names here: write an address such as 192.0.2.53, or an interface such as eth0";
 const STORE_REMEDY: &str = "write redis://HOST[:PORT], redis+sentinel://HOST,…/NAME, redis+cluster://HOST,…, each with rediss for TLS, unix:///PATH, or off";
 const PASSWORD_REMEDY: &str = "put the password into a file and name that with cache.shared_password_file \
                                (--shared-cache-password-file)";
@@ -281,21 +286,11 @@ impl ValueFault {
     pub fn remedy(&self) -> String {
         match self {
             Self::Empty => "give a value, or leave the setting out".into(),
-            Self::NotAnAddress { family, found } if is_port(found, *family) => {
-                format!("write the address before the port, such as 127.0.0.1:{found}")
-            }
-            Self::NotAnAddress { family, .. } => {
-                format!("write an address such as {}", family.example())
-            }
+            Self::NotAnAddress { family, found } => address_remedy(*family, found),
             Self::NotOneHost { .. } => "write the address of one host".into(),
             Self::Unbracketed { found } => format!("write `[{found}]`, and the port behind it"),
-            Self::HostName { .. } => {
-                "no host names here: write an address such as 192.0.2.53, or an interface such as eth0"
-                    .into()
-            }
-            Self::NoInterface { address } => {
-                format!("write the interface too, such as `[{address}%eth0]`")
-            }
+            Self::HostName { .. } => HOST_REMEDY.into(),
+            Self::NoInterface { address } => format!("write its interface too: `[{address}%eth0]`"),
             Self::Mapped { address } => format!("write `{address}`, and the port behind it"),
             Self::NotAPort { .. } => "write a port from 1 to 65535".into(),
             Self::Scheme { allowed, .. } => format!("write {allowed}"),
