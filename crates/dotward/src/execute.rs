@@ -20,7 +20,7 @@ use crate::commands::{
     top, version,
 };
 use crate::config::report::{Style, write_faults, write_warnings};
-use crate::config::{Config, Disk, Loaded, Refused, control_path, load};
+use crate::config::{Config, Disk, Loaded, Refused, control_path, load, load_where};
 use crate::plain::Screen;
 use crate::reload::{self, Source, Trigger};
 use crate::run::{Order, Proxy, StartError};
@@ -139,7 +139,7 @@ fn serve(invocation: &Invocation) -> io::Result<u8> {
         tracing::warn!(%error, "no more descriptors than the soft limit grants");
     }
     let options = invocation.options.clone();
-    let read = move || load(&options, std::env::vars_os(), &Disk);
+    let read = move |absence| load_where(&options, std::env::vars_os(), &Disk, absence);
     let source = Source {
         file,
         began,

@@ -313,6 +313,12 @@ impl SharedListenerTls {
         same_trust
     }
 
+    /// Whether this is what clients are shown; `None` where there is nothing to show yet.
+    pub(crate) fn is_like(&self, tls: &ListenerTls) -> Option<bool> {
+        let shown = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        shown.as_ref().map(|it| it.is_like(tls))
+    }
+
     /// What is left to check of a client's handshake that is over.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use nix::unistd::{Gid, Group, Uid, User, geteuid, setgid, setuid};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
 
-use crate::config::{Config, RunAs};
+use crate::config::{Config, RunAs, SocketOwner};
 
 /// Why the program cannot become somebody else.
 #[derive(Debug)]
@@ -129,6 +129,23 @@ pub(crate) fn drop_to(
         return Err(PrivilegeError::Kept("root can be had again"));
     }
     keep_no_more_than(keep)
+}
+
+/// Whom sockets are given that are bound before the program becomes who the configuration says; `None` where it stays who it is.
+///
+/// # Errors
+///
+/// [`PrivilegeError`] when there is no such user or group.
+pub(crate) fn owner_of_sockets(config: &Config) -> Result<Option<SocketOwner>, PrivilegeError> {
+    let Some(run_as) = &config.run_as else {
+        return Ok(None);
+    };
+    let identity = look_up(run_as)?;
+    let changes = geteuid().is_root() && !identity.uid.is_root();
+    Ok(changes.then(|| SocketOwner {
+        user: identity.uid.as_raw(),
+        group: identity.gid.as_raw(),
+    }))
 }
 
 #[cfg(target_os = "linux")]

@@ -44,6 +44,7 @@ mod takeover;
 use companions::{Companions, OrderDesk, Plans, Provisions};
 pub(crate) use drain::Drain;
 pub use fault::{StartError, StartFault};
+use ports::Ports;
 pub use proxy::{Proxy, Running};
 use serving::Service;
 pub(crate) use serving::places_for;
@@ -146,14 +147,9 @@ impl Prepared {
         let mut faults = Vec::new();
         let activated = !passed.is_empty();
         let started = Arc::new(config.clone());
-        let mut predecessors = Vec::new();
-        let sockets = if activated {
+        if activated {
             ports::take_over_addresses(&mut config, &passed, &mut faults);
-            passed
-        } else {
-            predecessors = takeover::find_predecessors(&config);
-            ports::bind_all(&config, &mut faults)
-        };
+        }
         // Before they are read: what changes meanwhile is seen as a change.
         let files = Stamped::now(&config);
         let listen_tls = config.listen_tls.as_ref().and_then(|identity| {
@@ -161,27 +157,17 @@ impl Prepared {
                 .map_err(|error| faults.push(StartFault::ListenTls(error)))
                 .ok()
         });
-        let mut upstreams = Vec::new();
-        for settings in &config.upstreams {
-            if settings.protocol != Protocol::Tls {
-                upstreams.push(None);
-                continue;
-            }
-            match UpstreamTls::new(settings) {
-                Ok(tls) => upstreams.push(Some(tls)),
-                Err(error) => faults.push(StartFault::UpstreamTls {
-                    upstream: settings.name.clone(),
-                    error,
-                }),
-            }
-        }
+        let upstreams = tls_of_upstreams(&config, &mut faults);
         let helpers = Helpers::new(&config.bootstrap, &mut faults);
         checks::bindings(&config, &mut faults);
-        let prepared = Self::assemble(config, sockets, listen_tls, upstreams, faults)?;
+        let ports = match activated {
+            true => Ports::passed(passed),
+            false => Ports::wanted(&config, &mut faults),
+        };
+        let prepared = Self::assemble(config, ports, listen_tls, upstreams, faults)?;
         Ok(Self {
             helpers,
             files: Some(files),
-            predecessors,
             activated,
             started,
             ..prepared
@@ -232,7 +218,7 @@ impl Prepared {
         upstreams: Vec<UpstreamTls>,
     ) -> Result<Self, StartError> {
         let mut faults = Vec::new();
-        let sockets = ports::bind_all(&config, &mut faults);
+        let ports = Ports::wanted(&config, &mut faults);
         let mut given = upstreams.into_iter();
         let of = |protocol| match protocol {
             Protocol::Tls => given.next(),
@@ -240,29 +226,30 @@ impl Prepared {
         };
         let upstreams = config.upstreams.iter().map(|it| it.protocol).map(of);
         let upstreams = upstreams.collect();
-        Self::assemble(config, sockets, listen_tls, upstreams, faults)
+        Self::assemble(config, ports, listen_tls, upstreams, faults)
     }
 
+    /// Makes what is left to be made: the ports come last, and are heard when nothing can be wrong any more. What arrives there, in the
+    /// place of a process that is at work, would be lost by a start that fails.
     fn assemble(
         config: Config,
-        sockets: Vec<(ListenAddress, Bound)>,
+        mut ports: Ports,
         listen_tls: Option<ListenerTls>,
         upstreams: Vec<Option<UpstreamTls>>,
         mut faults: Vec<StartFault>,
     ) -> Result<Self, StartError> {
-        checks::loops(&config, &bound(&sockets), &mut faults);
-        // Taking over a control socket cannot be taken back, so that is not done for a start that fails anyway.
-        let provisions = if faults.is_empty() || !config.rules.takeover {
-            Provisions::new(&config, &mut faults)
-        } else {
-            Provisions::default()
-        };
+        let mut provisions = Provisions::new(&config, &mut faults);
         let seed = random().map_err(|error| faults.push(StartFault::System(error)));
+        ports.bind(&config, &mut faults);
+        if faults.is_empty() {
+            provisions.open(&config, &mut faults);
+            ports.listen(&mut faults);
+        }
         match (faults.is_empty(), seed) {
             (true, Ok(seed)) => Ok(Self {
                 started: Arc::new(config.clone()),
                 config,
-                sockets,
+                sockets: ports.bound,
                 provisions,
                 listen_tls,
                 upstreams,
@@ -270,7 +257,7 @@ impl Prepared {
                 files: None,
                 pace: TrustPace::default(),
                 seed,
-                predecessors: Vec::new(),
+                predecessors: ports.predecessors,
                 activated: false,
                 reloading: Reloading::default(),
                 inside: None,
@@ -415,6 +402,25 @@ async fn aborted(orders: &mut watch::Receiver<Order>) {
     {
         std::future::pending::<()>().await;
     }
+}
+
+/// One for each upstream; `None` for those spoken to in the clear.
+fn tls_of_upstreams(config: &Config, faults: &mut Vec<StartFault>) -> Vec<Option<UpstreamTls>> {
+    let mut upstreams = Vec::new();
+    for settings in &config.upstreams {
+        if settings.protocol != Protocol::Tls {
+            upstreams.push(None);
+            continue;
+        }
+        match UpstreamTls::new(settings) {
+            Ok(tls) => upstreams.push(Some(tls)),
+            Err(error) => faults.push(StartFault::UpstreamTls {
+                upstream: settings.name.clone(),
+                error,
+            }),
+        }
+    }
+    upstreams
 }
 
 /// Where sockets are bound, with the ports the system chose.

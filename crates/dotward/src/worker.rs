@@ -372,6 +372,15 @@ impl Worker {
         result
     }
 
+    /// Does what time asks. Gives back when it asks for something next.
+    fn fire(self: &Rc<Self>) -> Option<Moment> {
+        // The timer looks itself once the turn is over; before, it would be told what is due now.
+        self.turn(|state, _, _| state.armed = Some(Moment::ZERO));
+        let mut state = self.state.borrow_mut();
+        state.armed = state.engine.poll_timeout();
+        state.armed
+    }
+
     /// Takes no more queries and waits until what is in flight is answered, at most `limit`. Gives back how many
     /// questions were not.
     pub(crate) async fn drain(self: &Rc<Self>, limit: Duration) -> usize {
@@ -467,11 +476,7 @@ impl Host for Worker {
 /// looks again then, rather than being told of each.
 async fn run_timer(worker: Rc<Worker>) {
     loop {
-        let due = worker.turn(|state, _, _| {
-            state.armed = state.engine.poll_timeout();
-            state.armed
-        });
-        let woke = match due {
+        let woke = match worker.fire() {
             None => worker.timer.poked(None).await,
             Some(due) => {
                 let sleep = tokio::time::sleep(due.since(clock::now()));

@@ -275,15 +275,16 @@ impl<C> Engine<C> {
             Among::Any
         };
         // Whatever else it waits for has been waited for longer than usual, so what was lost is replaced. There is no hurry when we
-        // ended it ourselves and the question waits on a connection that is ready.
+        // ended it ourselves and the question waits on a connection that is ready, unless its answer is overdue there.
         let other = exchange.attempts.first().copied();
-        let hurry = reason.speaks_against_dialing() || !self.waits_on_ready(id);
+        let hurry =
+            reason.speaks_against_dialing() || !self.waits_on_ready(id) || self.is_overdue(id, now);
         match other {
             None => self.send_or_fail(id, among, now),
             Some(other) => {
                 if !hurry || !self.send(id, among, now) {
                     let patience = self.upstreams[other.upstream.0].rtt.hedge_after();
-                    self.hedges.watch(id, other, now + patience);
+                    self.look_again(id, other, now + patience, now);
                 }
             }
         }

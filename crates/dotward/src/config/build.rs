@@ -56,6 +56,7 @@ pub(crate) fn build(
         rules: BindRules {
             takeover: parts.layers.strongest(Id::Takeover).is_some(),
             freebind: values_yes(parts.values, Id::ListenFreebind),
+            owner: None,
         },
         run_as: run_as(parts.values, faults),
         listen_tls,

@@ -134,6 +134,11 @@ pub enum Problem {
         /// What it is an alias of.
         target: String,
     },
+    /// The configuration file that was read before, which nobody named, is not there any more.
+    Gone {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file that cannot be read.
     Unreadable {
         /// The setting.
@@ -289,6 +294,9 @@ impl fmt::Display for Problem {
             Self::AliasLeadsOut { name, target } => {
                 write!(f, "`cname` of {name}: {target} has no local record")
             }
+            Self::Gone { path } => {
+                write!(f, "the configuration file {} is gone", path.display())
+            }
             Self::Unreadable { key, path, error } => {
                 write!(f, "cannot read `{key}` {}: {error}", path.display())
             }
@@ -352,6 +360,9 @@ impl Problem {
             Self::AliasBesideOthers { .. } => "keep the alias or the others".into(),
             Self::AliasLeadsOut { .. } => {
                 "give the address itself, or write a [[local]] for that name too".into()
+            }
+            Self::Gone { .. } => {
+                "put it back; to go on with the command line and the environment alone, restart".into()
             }
             Self::Unreadable { .. } => {
                 "correct the path, or let the user dotward runs as read it".into()

@@ -2,7 +2,7 @@
 //!
 //! Promises: made beside the worker; nothing of the process is changed by it; all faults are found in one go.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dotward_core::cache::Cache;
@@ -47,6 +47,8 @@ pub(crate) struct Basis {
 pub(super) struct Draft {
     /// With what needs a restart left as it is.
     pub(super) config: Config,
+    /// The file it is from.
+    pub(super) file: Option<PathBuf>,
     pub(super) awaiting_restart: Vec<String>,
     pub(super) warnings: Vec<String>,
     pub(super) listen_tls: Option<ListenerTls>,
@@ -80,9 +82,13 @@ impl Draft {
     ///
     /// Every fault.
     pub(super) fn prepare(basis: &Basis) -> Result<Self, Refusal> {
-        let loaded = (basis.source.read)().map_err(|refused| basis.refusal(&refused))?;
+        let loaded = basis
+            .source
+            .read_again()
+            .map_err(|refused| basis.refusal(&refused))?;
         let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
         let awaiting = basis.awaiting_restart(&loaded.config);
+        let file = loaded.file;
         let config = effective(&basis.running, loaded.config);
         let mut faults: Vec<StartFault> = Vec::new();
         let files = Stamped::now(&config);
@@ -110,6 +116,7 @@ impl Draft {
                 helpers,
                 files,
                 config,
+                file,
                 awaiting_restart: awaiting,
                 warnings,
                 listen_tls,

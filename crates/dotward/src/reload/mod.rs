@@ -23,7 +23,7 @@ use std::time::SystemTime;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::{Loaded, Refused};
+use crate::config::{Absence, Loaded, Refused};
 use crate::limits::RELOAD_CALLS;
 
 pub use change::needs_restart;
@@ -35,12 +35,22 @@ pub(crate) use watch::watch;
 /// Where the configuration comes from when it is read again: the same places as at the start.
 #[derive(Clone)]
 pub struct Source {
-    /// The file that was read.
+    /// The file that what is in force was read from.
     pub file: Option<PathBuf>,
     /// When reading it began.
     pub began: SystemTime,
     /// Reads all of it.
-    pub read: Arc<dyn Fn() -> Result<Loaded, Refused> + Send + Sync>,
+    pub read: Arc<dyn Fn(Absence) -> Result<Loaded, Refused> + Send + Sync>,
+}
+
+impl Source {
+    /// Reads all of it again. A file that is not there any more is a fault.
+    fn read_again(&self) -> Result<Loaded, Refused> {
+        (self.read)(match self.file {
+            Some(_) => Absence::Fault,
+            None => Absence::NoSettings,
+        })
+    }
 }
 
 impl fmt::Debug for Source {

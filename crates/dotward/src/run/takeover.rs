@@ -9,31 +9,44 @@ use std::io;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::config::Config;
-use crate::listen::follow;
+use crate::config::ListenAddress;
 use crate::listen::holder::{self, Holder};
 
-/// Whoever has the ports and is a program like this one.
-pub(super) fn find_predecessors(config: &Config) -> Vec<Holder> {
-    if !config.rules.takeover {
-        return Vec::new();
+/// Who has ports that are to be taken over.
+#[derive(Debug)]
+pub(super) struct Predecessors {
+    /// Programs like this one.
+    pub(super) processes: Vec<Holder>,
+    /// What one of them has.
+    pub(super) addresses: Vec<ListenAddress>,
+}
+
+impl Predecessors {
+    /// Looks for whoever has any of these addresses, before any is bound here.
+    pub(super) fn find(wanted: &[ListenAddress]) -> Self {
+        let own_name = std::fs::read_to_string("/proc/self/comm").unwrap_or_default();
+        let own_pid = i32::try_from(std::process::id()).unwrap_or_default();
+        let (mut processes, mut addresses) = (Vec::new(), Vec::new());
+        for listen in wanted {
+            let found = holder::find(*listen).into_iter();
+            let before = processes.len();
+            processes.extend(found.filter(|it| it.name == own_name.trim() && it.pid != own_pid));
+            if processes.len() > before {
+                addresses.push(*listen);
+            }
+        }
+        processes.sort();
+        processes.dedup();
+        if processes.is_empty() {
+            tracing::warn!(
+                "--takeover: no dotward that this user can see has any of these ports; there is nobody to take them over from"
+            );
+        }
+        Self {
+            processes,
+            addresses,
+        }
     }
-    let own_name = std::fs::read_to_string("/proc/self/comm").unwrap_or_default();
-    let own_pid = i32::try_from(std::process::id()).unwrap_or_default();
-    let of_interfaces = follow::addresses_now(config).unwrap_or_default().addresses;
-    let listeners = config.listeners.iter().chain(&of_interfaces);
-    let found = listeners.flat_map(|it| holder::find(*it));
-    let mut found: Vec<Holder> = found
-        .filter(|it| it.name == own_name.trim() && it.pid != own_pid)
-        .collect();
-    found.sort();
-    found.dedup();
-    if found.is_empty() {
-        tracing::warn!(
-            "--takeover: no dotward that this user can see has any of these ports; there is nobody to take them over from"
-        );
-    }
-    found
 }
 
 /// Tells a process whose place was taken to drain and end.

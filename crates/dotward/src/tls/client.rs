@@ -80,6 +80,13 @@ impl UpstreamTls {
         })
     }
 
+    /// Whether it expects and shows the same as `other`.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.identity == other.identity
+            && self.verifier.is_like(&other.verifier)
+    }
+
     /// A connection to the upstream at `address`, before its handshake.
     ///
     /// # Errors

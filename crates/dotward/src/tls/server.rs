@@ -27,8 +27,8 @@ use crate::config::ServerIdentity;
 #[derive(Debug, Clone)]
 pub struct ListenerTls {
     config: Arc<ServerConfig>,
-    /// Our own certificate.
-    certificate: Option<CertificateDer<'static>>,
+    /// What is shown, our own certificate first.
+    chain: Vec<CertificateDer<'static>>,
     clients: Option<ClientTrust>,
     tickets: Arc<TicketKeys>,
 }
@@ -74,7 +74,7 @@ impl ListenerTls {
         clients: Option<ClientTrust>,
         tickets: TicketKeys,
     ) -> Result<Self, TlsSetupError> {
-        let certificate = chain.first().cloned();
+        let shown = chain.clone();
         let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?;
         let builder = match &clients {
@@ -89,7 +89,7 @@ impl ListenerTls {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Self {
             config: Arc::new(config),
-            certificate,
+            chain: shown,
             clients,
             tickets,
         })
@@ -118,9 +118,14 @@ impl ListenerTls {
         roots(self) == roots(other)
     }
 
+    /// Whether it shows the same certificates as `other` and trusts the same clients.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.chain == other.chain && self.trusts_whom(other)
+    }
+
     /// The certificate that is shown.
     pub(crate) fn certificate(&self) -> Option<&CertificateDer<'static>> {
-        self.certificate.as_ref()
+        self.chain.first()
     }
 
     /// The server's side of a connection, before its handshake.

@@ -56,6 +56,8 @@ impl std::error::Error for PinMismatch {}
 pub struct Verifier {
     /// Checks chain and name; absent when pins alone decide.
     chain: Option<Arc<WebPkiServerVerifier>>,
+    /// Where chains have to end; absent with it.
+    roots: Option<Arc<RootCertStore>>,
     pins: Vec<Pin>,
     pin_mode: PinMode,
     provider: Arc<CryptoProvider>,
@@ -74,6 +76,7 @@ impl Verifier {
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, TlsSetupError> {
         let chain = roots
+            .clone()
             .map(|roots| {
                 WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build()
             })
@@ -81,10 +84,17 @@ impl Verifier {
             .map_err(TlsSetupError::Verifier)?;
         Ok(Self {
             chain,
+            roots,
             pins,
             pin_mode,
             provider,
         })
+    }
+
+    /// Whether it believes the same as `other`.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let roots = |of: &Self| of.roots.as_ref().map(|it| it.roots.clone());
+        self.pins == other.pins && self.pin_mode == other.pin_mode && roots(self) == roots(other)
     }
 
     /// Examines certificates of an earlier handshake: those a session was resumed with, or of a connection that lives for long.

@@ -71,10 +71,12 @@ impl Helpers {
 
     /// Files of the one in this place were read again.
     pub(crate) fn replace(&self, place: usize, tls: UpstreamTls) {
-        if let Some(helper) = self.0.get(place) {
+        if let Some(helper) = self.0.get(place)
+            && !helper.tls.borrow().is_like(&tls)
+        {
             tracing::info!(
                 bootstrap = helper.name,
-                "certificate files read again; they hold from now on"
+                "other certificates read; they hold from now on"
             );
             *helper.tls.borrow_mut() = Arc::new(tls);
         }

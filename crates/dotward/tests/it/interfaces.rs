@@ -171,6 +171,27 @@ fn the_addresses_of_an_interface_are_served_as_they_come_and_go() {
 }
 
 #[test]
+fn a_takeover_has_the_addresses_that_came_after_root_became_another_user() {
+    in_name_space("over", |cable| {
+        let arguments = ["--listen", "near0", "--user", "65534", "--group", "65534"];
+        let mut first = Program::start(&arguments);
+        first.wait_for("address=10.213.0.1:53 transport=\"tcp\"");
+        cable.near("addr add 10.213.7.1/24 dev near0");
+        first.wait_for("address=10.213.7.1:53 transport=\"tcp\"");
+        for _ in 0..2 {
+            let mut next = Program::start(&[&arguments[..], &["--takeover"]].concat());
+            next.wait_for("ports taken over");
+            assert_eq!(first.child.wait().unwrap().code(), Some(0));
+            for address in ["10.213.0.1:53", "10.213.7.1:53"] {
+                wait_until_answered(at(address));
+                wait_for_tcp(at(address), true);
+            }
+            first = next;
+        }
+    });
+}
+
+#[test]
 fn an_interface_may_come_later_where_the_configuration_says_so() {
     in_name_space("late", |cable| {
         let mut refused = Program::start(&["--listen", "late0:5353"]);

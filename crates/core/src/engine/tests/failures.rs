@@ -351,6 +351,40 @@ fn a_second_try_that_is_lost_is_replaced_though_the_first_still_runs() {
 }
 
 #[test]
+fn a_second_try_that_we_end_ourselves_is_replaced_when_the_first_is_overdue() {
+    let mut bench = Bench::two();
+    bench.ask(1, "slow.example");
+    bench.connect(0);
+    bench.written(0);
+    for client in 2..=24 {
+        bench.ask(client, &format!("n{client}.example"));
+        let queries = bench.written(0);
+        bench.wait(50);
+        bench.answer(0, &queries[0]);
+    }
+    bench.wait(50);
+    assert!(
+        bench
+            .opened
+            .iter()
+            .skip(1)
+            .all(|(_, upstream, _)| *upstream == 1)
+    );
+    // 1.2 s have passed. The dials of the second try are given up, because the address is another one.
+    let moved = endpoint("192.0.2.3:853");
+    bench
+        .engine
+        .set_endpoints(UpstreamId(1), vec![moved], bench.now);
+    bench.settle();
+    let last = bench.opened.len() - 1;
+    assert_eq!(bench.opened[last].2, moved);
+    bench.connect(last);
+    let queries = bench.written(last);
+    bench.answer(last, &queries[0]);
+    assert_eq!(bench.outcomes().last(), Some(&(1, GOOD, None)));
+}
+
+#[test]
 fn nothing_is_sent_for_those_whose_deadline_passed_in_a_sleep() {
     let mut bench = Bench::two();
     bench.ask(1, "a.example");
