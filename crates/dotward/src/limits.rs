@@ -354,6 +354,9 @@ pub(crate) const SNAPSHOT_ENTRY: usize = 65_535 + 1_024;
 /// process, and what it wrote before is still good.
 pub(crate) const SNAPSHOT_END: Duration = Duration::from_secs(20);
 
+/// Pause between looks whether the process that writes the last snapshot before ours has ended; much less than what clients see of it.
+pub(crate) const SNAPSHOT_PREDECESSOR_LOOK: Duration = Duration::from_millis(20);
+
 /// Answers of a snapshot put back before others get their turn: about a millisecond.
 pub(crate) const SNAPSHOT_SLICE: usize = 512;
 
