@@ -173,6 +173,7 @@ impl Near {
         to: ReplyTo,
         now: Moment,
     ) {
+        gather::note_forwarded();
         self.counters.forwarded.add(1);
         self.forwarded = true;
         far.forward(request, to, now);
@@ -218,7 +219,7 @@ impl Near {
 
     /// Appends a reply to what leaves with the next [`Near::flush`].
     pub(crate) fn deliver(&mut self, to: ReplyTo, message: &[u8], now: Moment) {
-        gather::note_message();
+        gather::note_answer();
         let took = now.since(to.since);
         let tally = &self.counters.tally;
         tally.add_reply((to.transport, Source::Upstream), message, took);

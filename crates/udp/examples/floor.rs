@@ -157,7 +157,7 @@ impl Stream {
                 while tls.wants_write() {
                     match tls.write_tls(&mut self.socket) {
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                            wait_for_room(&self.socket)?
+                            wait_for_room(&self.socket)?;
                         }
                         Err(error) => return Err(error.into()),
                         Ok(_) => {}
@@ -270,9 +270,10 @@ impl Relay {
 
     fn take_queries(&mut self, queries: &mut RecvBatch) -> Outcome<()> {
         if let Err(error) = self.clients.recv(queries) {
-            return match error.kind() {
-                io::ErrorKind::WouldBlock => Ok(()),
-                _ => Err(error.into()),
+            return if error.kind() == io::ErrorKind::WouldBlock {
+                Ok(())
+            } else {
+                Err(error.into())
             };
         }
         for query in &*queries {

@@ -33,7 +33,7 @@ fn take_query(
     now: Moment,
 ) -> Taken {
     let transport = client.transport;
-    gather::note_message();
+    gather::note_query();
     near.counters.queries(transport).add(1);
     near.counters.tally.add_query(client, message);
     let wall = near.wall_seconds(now);
