@@ -12,6 +12,13 @@ pub(crate) const READ_PER_TURN: usize = 64 * 1024;
 /// gets the next, and whoever asks over UDP waits for all of these.
 pub(crate) const CLIENT_READ_PER_TURN: usize = 4 * 1024;
 
+/// Clients among whom that is not shared out yet. From there on each gets so much less that all of them together read no more in a round of
+/// turns, but never less than [`CLIENT_READ_LEAST`].
+pub(crate) const CLIENTS_READ_IN_FULL: usize = 128;
+
+/// A handful of queries: less would cost a system call for each.
+pub(crate) const CLIENT_READ_LEAST: usize = 512;
+
 /// Octets read from one client for the last time, when the order to stop has come: what it may have sent in one go before that.
 pub(crate) const CLIENT_READ_LAST: usize = 64 * 1024;
 
