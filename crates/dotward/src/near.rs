@@ -24,6 +24,7 @@ use slotmap::{SlotMap, new_key_type};
 use crate::clock::{self, WallClock};
 use crate::counters::Counters;
 use crate::events::Repeats;
+use crate::gather;
 use crate::listen::handshakes::HandshakeRate;
 use crate::listen::stream::{ClientKey, Clients};
 use crate::listen::udp::UdpPort;
@@ -180,6 +181,7 @@ impl Near {
         to: ReplyTo,
         now: Moment,
     ) {
+        gather::note_forwarded();
         self.counters.forwarded.add(1);
         self.forwarded = true;
         self.tell_forwarded(&request, to);
@@ -243,6 +245,7 @@ impl Near {
 
     /// Appends a reply to what leaves with the next [`Near::flush`].
     pub(crate) fn deliver(&mut self, to: ReplyTo, message: &[u8], now: Moment) {
+        gather::note_answer();
         let took = now.since(to.since);
         let tally = &self.counters.tally;
         tally.add_reply((to.transport, Source::Upstream), message, took);
