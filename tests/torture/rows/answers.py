@@ -13,7 +13,7 @@ LATE_QUESTIONS_FULL, LATE_RATE_FULL = 1_000_000, 6_000
 DISORDER_QUESTIONS, DISORDER_RATE, DISORDER_DEPTH = 6_000, 2_000, 1_000
 #: Wrong answers after which a connection is closed, and those that were on their way by then.
 MISMATCHES, ON_THEIR_WAY = 10, 10
-#: Seconds in which a mute address is tried again once (T69): 10 after it fell mute, and 20 after that.
+#: Seconds in which a mute address is tried again once (T70): 10 after it fell mute, and 20 after that.
 AGAIN = 15
 
 
@@ -35,7 +35,7 @@ def mute(play):
     play.note(f"{touched} of {asked} later questions touched U1")
 
 
-@row("T69", "one of two addresses of the only upstream is mute", "NOERROR; 0 lost, max 500 ms; then at most 1 % touch it; one connection tries it again after 10 s",
+@row("T70", "one of two addresses of the only upstream is mute", "NOERROR; 0 lost, max 500 ms; then at most 1 % touch it; one connection tries it again after 10 s",
      seconds=30)
 def mute_address(play):
     first, second = play.both("mute")

@@ -24,11 +24,13 @@ mod groups;
 mod keeping;
 mod kept;
 mod lifecycle;
+mod mute;
 mod questions;
 mod reconfigure;
 mod ring;
 mod shared;
 mod signed;
+mod warm;
 
 /// An engine, what came out of it, and a clock that moves only when told.
 struct Bench {

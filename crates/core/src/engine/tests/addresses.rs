@@ -1,203 +1,154 @@
-//! An upstream with several addresses, one of which is of no use.
+//! An upstream of several addresses, or of none yet: which one is dialed, and when another.
 
 use super::*;
-use crate::limits::{ADDRESS_AGAIN_MAX, ADDRESS_AGAIN_MIN, IDLE_TIMEOUT};
 
-const ADDRESSES: [&str; 2] = ["192.0.2.1:853", "192.0.2.2:853"];
-
-fn both() -> Bench {
-    Bench::new(&[&ADDRESSES])
-}
-
-/// To which address a connection goes.
-fn address(bench: &Bench, place: usize) -> usize {
-    let address = bench.opened[place].2;
-    ADDRESSES
-        .iter()
-        .position(|it| endpoint(it) == address)
-        .unwrap()
-}
-
-/// How often in a row each address was of no use.
-fn failures(bench: &Bench) -> Vec<u32> {
-    let statuses = bench.engine.endpoint_statuses(UpstreamId(0));
-    statuses.map(|it| it.failures).collect()
-}
-
-/// Answers everything that was written to a connection.
-fn answer_all(bench: &mut Bench, place: usize) {
-    for query in bench.written(place) {
-        assert_ne!(
-            query.1, ".",
-            "nothing speaks against the upstream: no probe"
-        );
-        bench.answer(place, &query);
-    }
+#[test]
+fn a_refused_endpoint_is_followed_by_the_next_one_of_the_same_upstream() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853", "[2001:db8::1]:853"]]);
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Unreachable);
+    assert_eq!(bench.opened[1].2, endpoint("[2001:db8::1]:853"));
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
 }
 
 #[test]
-fn a_question_on_which_one_address_is_mute_goes_to_the_other() {
-    let mut bench = both();
+fn an_upstream_without_addresses_is_not_ready_until_it_has_some() {
+    let mut bench = Bench::new(&[&[]]);
     bench.ask(1, "a.example");
-    bench.connect(0);
-    bench.wait(400);
-    assert_eq!(address(&bench, 1), 1, "the other one is asked");
+    assert_eq!(bench.outcomes(), [(1, Rcode::SERVFAIL, Some(14))]);
+    bench
+        .engine
+        .set_endpoints(UpstreamId(0), vec![endpoint("192.0.2.9:853")], bench.now);
+    bench.ask(2, "a.example");
+    assert_eq!(bench.opened[0].2, endpoint("192.0.2.9:853"));
+}
+
+#[test]
+fn what_is_wrong_with_an_upstream_can_be_read_address_by_address() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853", "[2001:db8::1]:853"]]);
+    let began = bench.now;
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Refused);
+    let first: Vec<_> = bench.engine.endpoint_statuses(UpstreamId(0)).collect();
+    assert_eq!(
+        (first[0].reason, first[0].since, first[0].failures),
+        (Some(CloseReason::Refused), began, 1)
+    );
+    assert_eq!((first[1].reason, first[1].opening), (None, 1));
+    let status = bench.engine.status(UpstreamId(0), bench.now).unwrap();
+    assert_eq!((status.state, status.opening), (HealthState::Up, 1));
+    bench.wait(50);
+    bench.close(1, CloseReason::Unreachable);
+    let status = bench.engine.status(UpstreamId(0), bench.now).unwrap();
+    assert_eq!(
+        (status.state, status.reason, status.since),
+        (
+            HealthState::Down,
+            Some(CloseReason::Unreachable),
+            began + Duration::from_millis(50)
+        )
+    );
+    assert!(status.next_try.is_some_and(|next| next > bench.now));
+}
+
+#[test]
+fn the_other_family_is_dialed_beside_a_slow_one_and_the_first_wins() {
+    let mut bench = Bench::new(&[&["[2001:db8::1]:853", "192.0.2.1:853"]]);
+    bench.ask(1, "a.example");
+    bench.wait(250);
+    assert_eq!(bench.opened[1].2, endpoint("192.0.2.1:853"));
     bench.connect(1);
-    answer_all(&mut bench, 1);
+    assert_eq!(bench.closed, [bench.connection(0)]);
+    let queries = bench.written(1);
+    assert_eq!(
+        queries.len(),
+        1,
+        "the question moved to the one that answered"
+    );
+    bench.answer(1, &queries[0]);
     assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
-    bench.wait(5_000);
+    assert_eq!(bench.opened.len(), 2);
+}
+
+#[test]
+fn the_other_address_is_tried_when_the_one_in_use_goes_whatever_happened_before() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853", "192.0.2.2:853"]]);
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Refused);
+    bench.connect(1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
     bench.close(1, CloseReason::Ended);
     bench.ask(2, "b.example");
-    assert_eq!(address(&bench, 2), 1, "and the next time at once");
+    assert_eq!(bench.opened[2].2, endpoint("192.0.2.2:853"));
+    bench.close(2, CloseReason::Refused);
+    assert_eq!(bench.opened[3].2, endpoint("192.0.2.1:853"));
+    bench.connect(3);
+    let queries = bench.written(3);
+    bench.answer(3, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None), (2, GOOD, None)]);
+}
+
+#[test]
+fn a_trial_goes_through_every_address() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853", "192.0.2.2:853"]]);
+    bench.ask(1, "a.example");
+    bench.close(0, CloseReason::Refused);
+    bench.close(1, CloseReason::Refused);
+    assert_eq!(bench.outcomes(), [(1, Rcode::SERVFAIL, Some(23))]);
+    bench.wait(800);
+    bench.ask(2, "b.example");
+    bench.close(2, CloseReason::Refused);
+    assert_eq!(bench.opened.len(), 4, "the second address may be back");
+    bench.connect(3);
+    let queries = bench.written(3);
+    let mine = queries.iter().find(|query| query.1 == "b.example").unwrap();
+    bench.answer(3, mine);
+    assert_eq!(bench.outcomes()[1], (2, GOOD, None));
+}
+
+#[test]
+fn a_question_whose_dial_was_overtaken_is_still_looked_after() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853"], &["192.0.2.2:853", "192.0.2.3:853"]]);
+    bench.ask(1, "a.example");
+    bench.wait(650);
+    assert_eq!(bench.opened[2].2, endpoint("192.0.2.3:853"));
     bench.connect(2);
-    answer_all(&mut bench, 2);
-    let status = bench
-        .engine
-        .endpoint_statuses(UpstreamId(0))
-        .next()
-        .unwrap();
-    assert_eq!(
-        (status.reason, status.failures),
-        (Some(CloseReason::Silent), 1)
+    bench.wait(500);
+    let queries = bench.written(2);
+    assert_eq!(queries.len(), 1, "the first upstream's dial hangs");
+    bench.answer(2, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+#[test]
+fn an_upstream_without_addresses_is_no_company() {
+    let mut bench = Bench::new(&[&["192.0.2.1:853"], &[]]);
+    for client in 0..6 {
+        bench.ask(client, &format!("n{client}.example"));
+        let newest = bench.opened.len() - 1;
+        bench.close(newest, CloseReason::Refused);
+        bench.wait(801);
+    }
+    assert!(
+        bench.opened.len() >= 6,
+        "tried again within a second, as when there is no other"
     );
 }
 
 #[test]
-fn an_address_that_hangs_up_after_the_handshake_is_followed_by_the_other() {
-    let mut bench = both();
+fn a_dial_to_an_address_that_is_gone_is_given_up() {
+    let mut bench = Bench::one();
     bench.ask(1, "a.example");
-    bench.connect(0);
-    bench.written(0);
-    bench.close(0, CloseReason::Ended);
-    assert_eq!(address(&bench, 1), 1);
+    let (engine, now) = (&mut bench.engine, bench.now);
+    engine.set_endpoints(UpstreamId(0), vec![endpoint("192.0.2.7:853")], now);
+    bench.settle();
+    assert_eq!(bench.closed, [bench.connection(0)]);
     bench.connect(1);
-    answer_all(&mut bench, 1);
+    let queries = bench.written(1);
+    bench.answer(1, &queries[0]);
     assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
-}
-
-#[test]
-fn a_connection_is_no_answer_and_an_answer_clears_an_address() {
-    let mut bench = both();
-    bench.ask(1, "a.example");
-    bench.connect(0);
-    bench.wait(400);
-    assert_eq!(failures(&bench), [1, 0]);
-    bench.connect(1);
-    let late = bench.written(0);
-    bench.answer(0, &late[0]);
-    assert_eq!(failures(&bench), [0, 0]);
-}
-
-#[test]
-fn what_was_in_flight_at_the_same_time_counts_once() {
-    let mut bench = both();
-    bench.ask(1, "a.example");
-    bench.connect(0);
-    bench.wait(100);
-    bench.ask(2, "b.example");
-    bench.wait(500);
-    bench.connect(1);
-    answer_all(&mut bench, 1);
-    bench.wait(5_000);
-    assert!(bench.closed.contains(&bench.connection(0)));
-    assert_eq!(failures(&bench), [1, 0]);
-}
-
-#[test]
-fn one_slow_connection_beside_one_that_answers_says_nothing_about_their_address() {
-    let mut bench = Bench::new(&[&ADDRESSES[..1]]);
-    for client in 0..=IN_FLIGHT_BEFORE_GROWTH as u32 {
-        bench.ask(client, &format!("n{client}.example"));
-    }
-    bench.connect(0);
-    bench.connect(1);
-    let queries = bench.written(0);
-    bench.ask(9_999, "other.example");
-    assert_eq!(bench.written(1).len(), 1);
-    for query in queries.iter().take(16) {
-        bench.wait(50);
-        bench.answer(0, query);
-    }
-    assert_eq!(failures(&bench), [0]);
-    bench.close(1, CloseReason::Ended);
-    assert_eq!(failures(&bench), [0]);
-}
-
-/// Lets time pass. Every connection is made at once; the first address stays mute, the second hangs up after each answer. Gives back when
-/// the first was dialed, in seconds.
-fn serve_second_address(bench: &mut Bench, served: &mut usize, millis: u64) -> Vec<u64> {
-    let mut tried = Vec::new();
-    for _ in 0..millis / 5 {
-        while let Some((_, _, address)) = bench.opened.get(*served).copied() {
-            bench.connect(*served);
-            if address == endpoint(ADDRESSES[0]) {
-                tried.push(bench.now.as_nanos() / 1_000_000_000);
-            } else {
-                answer_all(bench, *served);
-                bench.close(*served, CloseReason::Ended);
-            }
-            *served += 1;
-        }
-        bench.wait(5);
-    }
-    tried
-}
-
-#[test]
-fn a_mute_address_is_tried_again_by_one_connection_after_pauses_that_double() {
-    let mut bench = both();
-    let (mut tried, mut served) = (Vec::new(), 0);
-    for client in 0..400 {
-        bench.ask(client, &format!("n{client}.example"));
-        tried.extend(serve_second_address(&mut bench, &mut served, 5_000));
-    }
-    let outcomes = bench.outcomes();
-    let bad: Vec<_> = outcomes.iter().filter(|it| it.1 != GOOD).collect();
-    assert!(bad.is_empty() && outcomes.len() == 400, "{bad:?}");
-    let pauses: Vec<u64> = tried.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    assert!(tried.len() > 5, "{tried:?}");
-    for (place, pause) in pauses.iter().enumerate() {
-        let least = (ADDRESS_AGAIN_MIN.as_secs() << place).min(ADDRESS_AGAIN_MAX.as_secs());
-        assert!((least..least + 12).contains(pause), "{pauses:?}");
-    }
-}
-
-#[test]
-fn a_preferred_address_that_was_slow_once_is_preferred_again() {
-    let mut bench = both();
-    bench.ask(1, "a.example");
-    bench.wait(250);
-    bench.connect(1);
-    answer_all(&mut bench, 1);
-    bench.close(1, CloseReason::Ended);
-    bench.ask(2, "b.example");
-    assert_eq!(address(&bench, 2), 1);
-    bench.connect(2);
-    answer_all(&mut bench, 2);
-    bench.wait(ADDRESS_AGAIN_MIN.max(IDLE_TIMEOUT).as_millis() as u64 + 1_000);
-    bench.ask(3, "c.example");
-    assert_eq!(address(&bench, 3), 0);
-    bench.connect(3);
-    answer_all(&mut bench, 3);
-    assert_eq!(failures(&bench), [0, 0]);
-}
-
-#[test]
-fn a_mute_address_for_datagrams_is_followed_by_the_other() {
-    let mut upstreams = upstreams(&[0]);
-    upstreams[0].protocol = Protocol::Udp;
-    upstreams[0].endpoints = ADDRESSES.iter().map(|it| endpoint(it)).collect();
-    let mut bench = Bench::with(upstreams, Strategy::Ordered);
-    bench.ask(1, "a.corp.example");
-    bench.wait(400);
-    assert_eq!((address(&bench, 0), address(&bench, 1)), (0, 1));
-    let query = sent(&mut bench, 1);
-    receive_datagram(&mut bench, 1, &response(&query, GOOD));
-    bench.ask(2, "b.corp.example");
-    assert_eq!(address(&bench, 2), 1);
-    // Its answer may only have been late.
-    let query = sent(&mut bench, 0);
-    receive_datagram(&mut bench, 0, &response(&query, GOOD));
-    bench.ask(3, "c.corp.example");
-    assert_eq!(address(&bench, 3), 0);
 }
