@@ -182,7 +182,8 @@ impl<C> Engine<C> {
         connection.set_doubted();
         let (upstream, datagram) = (connection.upstream, connection.is_datagram());
         // Where others were answered meanwhile it is the name that is slow, the connection that is lost, or one address that is mute.
-        let asked = connection.silent_since().unwrap_or(connection.since());
+        let since = connection.since();
+        let asked = connection.silent_since().unwrap_or(since);
         let heard = self.upstreams.get(upstream.0).and_then(|it| it.heard);
         let alive = heard.is_some_and(|heard| heard > asked);
         if !alive && !self.is_aside(upstream, datagram) {
