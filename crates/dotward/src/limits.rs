@@ -12,6 +12,13 @@ pub(crate) const READ_PER_TURN: usize = 64 * 1024;
 /// gets the next, and whoever asks over UDP waits for all of these.
 pub(crate) const CLIENT_READ_PER_TURN: usize = 4 * 1024;
 
+/// Clients among whom that is not shared out yet. From there on each gets so much less that all of them together read no more in a round of
+/// turns, but never less than [`CLIENT_READ_LEAST`].
+pub(crate) const CLIENTS_READ_IN_FULL: usize = 128;
+
+/// A handful of queries: less would cost a system call for each.
+pub(crate) const CLIENT_READ_LEAST: usize = 512;
+
 /// Octets read from one client for the last time, when the order to stop has come: what it may have sent in one go before that.
 pub(crate) const CLIENT_READ_LAST: usize = 64 * 1024;
 
@@ -74,6 +81,21 @@ pub(crate) const ROOM_PAUSE: Duration = Duration::from_millis(10);
 /// Octets of receive buffer asked for each UDP socket: about 5000 queries that arrive while the worker does something
 /// else. The kernel grants at most `net.core.rmem_max`.
 pub(crate) const UDP_RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
+
+/// How long a worker that is busy forwarding pauses before it looks at its sockets again, so that it finds more at once (`gather`). The longest a
+/// message waits for that; the network to an upstream takes longer. With 40 µs a forwarded answer took a fifth less processor time, with 80
+/// little less than with 40.
+pub(crate) const GATHER_PAUSE: Duration = Duration::from_micros(40);
+
+/// Questions forwarded and answers of upstreams in a second from which on a worker pauses: 25,000 of each. With fewer a pause would not
+/// bring two, and costs as much as the look it saves.
+pub(crate) const GATHER_RATE: u64 = 50_000;
+
+/// Messages found at one look that are enough: the next look is made at once.
+pub(crate) const GATHER_ENOUGH: u64 = 16;
+
+/// How long messages are counted for before the rate is judged anew: many pauses, and too short for anybody to notice.
+pub(crate) const GATHER_WINDOW: Duration = Duration::from_millis(1);
 
 /// Full batches taken from UDP sockets when the order to stop comes, so that what had arrived is answered.
 pub(crate) const LAST_BATCHES: usize = 64;
@@ -339,8 +361,14 @@ pub(crate) const SNAPSHOT_ENTRY: usize = 65_535 + 1_024;
 /// process, and what it wrote before is still good.
 pub(crate) const SNAPSHOT_END: Duration = Duration::from_secs(20);
 
+/// Pause between looks whether the process that writes the last snapshot before ours has ended; much less than what clients see of it.
+pub(crate) const SNAPSHOT_PREDECESSOR_LOOK: Duration = Duration::from_millis(20);
+
 /// Answers of a snapshot put back before others get their turn: about a millisecond.
 pub(crate) const SNAPSHOT_SLICE: usize = 512;
 
 /// Pause after each such slice: with it, reading takes a part of one core and no more.
 pub(crate) const SNAPSHOT_PAUSE: Duration = Duration::from_millis(2);
+
+/// Octets of the path of a Unix socket: `sun_path` has 108, the last of them NUL (unix(7)).
+pub(crate) const SOCKET_PATH_MAX: usize = 107;

@@ -19,8 +19,8 @@ use tokio::sync::watch;
 
 use crate::config::load::DEFAULT_FILE;
 use crate::config::{Config, ListenAddress, ListenTransport};
+use crate::gather;
 use crate::group_names::GroupNames;
-use crate::listen::holder::Holder;
 use crate::listen::sockets::Bound;
 use crate::privileges;
 use crate::reload::{self, Calls, Source};
@@ -42,11 +42,12 @@ mod takeover;
 
 use companions::{Companions, OrderDesk, Plans, Provisions};
 pub(crate) use drain::Drain;
-pub use fault::{StartError, StartFault};
+pub use fault::{AdminFault, StartError, StartFault};
 use ports::Ports;
 pub use proxy::{Proxy, Running};
 use serving::Service;
 pub(crate) use serving::places_for;
+pub(crate) use takeover::Predecessor;
 
 /// What the order to stop looks like to the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +83,7 @@ pub struct Prepared {
     pace: TrustPace,
     seed: [u8; 32],
     /// Processes that had the ports before, to be told to drain.
-    predecessors: Vec<Holder>,
+    predecessors: Vec<Predecessor>,
     /// The sockets are the service manager's.
     activated: bool,
     /// What the process has given up.
@@ -271,7 +272,7 @@ impl Prepared {
     ///
     /// Who had the ports before is told first, which is not possible afterwards; what is asked meanwhile waits in our sockets.
     pub(crate) fn enter_sandbox(&mut self) {
-        self.predecessors.iter().for_each(takeover::relieve);
+        self.predecessors.iter().for_each(Predecessor::relieve);
         if self.config.sandbox {
             self.enter();
         }
@@ -437,14 +438,16 @@ fn random<const LEN: usize>() -> io::Result<[u8; LEN]> {
     Ok(octets)
 }
 
-/// A runtime for one worker on this thread.
+/// A runtime for one worker on this thread, which pauses when it is busy (see `gather`).
 ///
 /// # Errors
 ///
 /// When the system gives no event loop.
 pub fn local_runtime() -> io::Result<LocalRuntime> {
+    gather::keep_time();
     Builder::new_current_thread()
         .enable_all()
+        .on_thread_park(gather::before_look)
         .build_local(LocalOptions::default())
 }
 

@@ -10,7 +10,8 @@ use dotward_core::cache::Cache;
 use dotward_core::shared::SharedConfig;
 use tokio::sync::{mpsc, watch};
 
-use super::{Drain, Order, Prepared, StartFault};
+use super::fault::AdminFault;
+use super::{Drain, Order, Predecessor, Prepared, StartFault};
 use crate::admin::{self, Admin, Board};
 use crate::config::{BindRules, Config};
 use crate::control::{self, ControlSocket, Desk, Facts};
@@ -72,7 +73,7 @@ impl Provisions {
                 owner: privileges::owner_of_sockets(config).unwrap_or_default(),
                 ..config.rules
             };
-            let fault = |error| faults.push(StartFault::Admin { address, error });
+            let fault = |error| faults.push(StartFault::Admin(AdminFault::new(address, error)));
             admin::bind(address, rules).map_err(fault).ok()
         });
         Self {
@@ -99,7 +100,7 @@ impl Provisions {
         if let (Some(admin), Some(address)) = (&self.admin, config.admin)
             && let Err(error) = sockets::listen(admin)
         {
-            faults.push(StartFault::Admin { address, error });
+            faults.push(StartFault::Admin(AdminFault::new(address, error)));
         }
     }
 }
@@ -110,6 +111,7 @@ pub(super) struct Plans {
     config: Config,
     listening: Vec<Listening>,
     sandbox: sandbox::Status,
+    predecessors: Vec<Predecessor>,
     /// Whether signals to the process are for this proxy.
     obeys_signals: bool,
 }
@@ -163,6 +165,7 @@ impl Plans {
             config: prepared.config.clone(),
             listening: prepared.listening(),
             sandbox: prepared.sandbox,
+            predecessors: std::mem::take(&mut prepared.predecessors),
             obeys_signals: prepared.is_the_program(),
         }
     }
@@ -185,6 +188,8 @@ impl Plans {
                 every: settings.every,
                 cache: Arc::clone(cache),
                 names: desk.names.clone(),
+                predecessors: self.predecessors,
+                patience: config.drain + SNAPSHOT_END,
             })
         });
         let (post, inbox) = post::open();
