@@ -14,6 +14,7 @@ use crate::wire::{
 };
 use std::sync::Arc;
 
+mod addresses;
 mod clear_text;
 mod counts;
 mod edns;
@@ -22,11 +23,14 @@ mod groups;
 mod keeping;
 mod kept;
 mod lifecycle;
+mod poor;
 mod questions;
 mod reconfigure;
 mod ring;
 mod shared;
 mod signed;
+mod slow;
+mod warm;
 
 /// An engine, what came out of it, and a clock that moves only when told.
 struct Bench {
