@@ -290,7 +290,7 @@ def unwilling_with_a_cache(play):
     play.note(f"{stale} stale answers; {sends} sends for {len(rcodes)} questions about a new name")
 
 
-@row("T42", "SERVFAIL or REFUSED for all", "U2; alone passed through; at most 3 sends (a failure cache comes with the cache)",
+@row("T42", "SERVFAIL or REFUSED for all", "U2; alone passed through; at most 3 sends",
      seconds=12)
 def unwilling(play):
     u1, u2 = play.both()
