@@ -47,13 +47,13 @@ class Load:
 
     def __init__(self, name, file, *options, tls=False, transports=("udp",), fresh=0):
         self.name, self.file, self.options, self.tls, self.transports = name, file, options, tls, transports
-        #: so many names are made for each run, or it would find the answers of the one before in the cache
+        #: so many names are made for each run, or it would find the answers of one before in the cache, which may outlive the process
         self.fresh, self.runs = fresh, 0
 
     def run(self, program, subject):
         if self.fresh:
             self.runs += 1
-            measure.names(self.file, self.fresh, f"{len(self.options)}{self.runs}")
+            measure.names(self.file, self.fresh, f"{time.time_ns():x}r{self.runs}")
         port = subject.port + TLS_OFFSET if self.tls else subject.port
         begin, waits = program.cpu_split(), program.waits()
         text = measure.dnsperf(port, self.file, *self.options)
