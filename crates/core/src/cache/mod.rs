@@ -44,7 +44,7 @@ use crate::time::Moment;
 use crate::upstream::GroupId;
 use crate::wire::{AsQuestion, Asker, QuestionRef, ReplyOrigin, render_reply};
 
-pub use inspect::{Kept, Kind, RestoreFault, Restored};
+pub use inspect::{Kept, Kind, Progress, RestoreFault, Restored};
 pub use portable::{PORTABLE_VERSION, Portable, PortableFault, write_portable};
 pub use rules::CacheRules;
 pub use settle::Settled;
