@@ -212,6 +212,9 @@ pub const TTL_MAX: u32 = 86_400;
 /// The longest time a negative answer is kept, in seconds: three hours (RFC 2308 section 5).
 pub const NEGATIVE_TTL_MAX: u32 = 10_800;
 
+/// Octets for failures where no answers are kept: some thousand of them. The ones that matter come again within seconds.
+pub const FAILURES_OCTETS: usize = 1 << 20;
+
 /// How long a failure is kept at first, in seconds (RFC 9520 section 3.2: at least 1).
 pub const FAILURE_KEPT_MIN: u32 = 1;
 

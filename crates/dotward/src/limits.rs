@@ -34,16 +34,23 @@ pub(crate) const CLIENT_IDLE: Duration = Duration::from_secs(10);
 /// Octets of replies a client stream may owe before nothing more is read from it: two of the largest messages.
 pub(crate) const CLIENT_BACKLOG: usize = 2 * 65_537;
 
+/// The same while all together owe more than half of [`CLIENTS_BACKLOG`]: two thousand who do not read take the other half.
+pub(crate) const CLIENT_BACKLOG_SCARCE: usize = 8 * 1024;
+
 /// Octets of replies all client streams of a worker may owe together. Beyond it a stream that owes more than
-/// [`CLIENT_BACKLOG`] already is closed instead of being given more: its client asked a lot and does not read.
+/// [`CLIENT_BACKLOG_SCARCE`] already is closed instead of being given more: its client asked a lot and does not read.
 pub(crate) const CLIENTS_BACKLOG: usize = 32 * 1024 * 1024;
 
 /// Queries of one client stream in flight before nothing more is read from it. Ample for a pipelining resolver behind
 /// us (RFC 7766 section 6.2.1.1), small beside what all clients share.
 pub(crate) const CLIENT_IN_FLIGHT: usize = 512;
 
-/// Descriptors kept from clients for ourselves: standard streams, event loop, signals, netlink, log, and files that are read again.
-/// Those of listeners and upstreams come on top.
+/// Of so many client streams one may be of a client that has not asked anything yet, when somebody has to make room. Fewer would push out who
+/// has just come and is about to ask; more, those who ask now and then.
+pub(crate) const PLACES_PER_SILENT: usize = 8;
+
+/// Descriptors kept from clients for ourselves: standard streams, the event loops of the threads beside the workers, signals, netlink, log,
+/// and files that are read again; 20 of a process at rest. Those of listeners, upstreams, and who asks for metrics or controls come on top.
 pub(crate) const DESCRIPTORS_OF_OUR_OWN: usize = 32;
 
 /// Connections the kernel keeps for us until they are accepted; capped by `net.core.somaxconn`.

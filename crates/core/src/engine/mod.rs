@@ -173,6 +173,12 @@ impl<C> Engine<C> {
                 return self.refresh(asked, now);
             }
         }
+        if request.signed.is_none() {
+            let (cache, scratch) = (&self.cache, &mut self.scratch);
+            if cache.answer_failure(&request.asker, request.group, now, scratch) {
+                return self.replies.push(client, &self.scratch);
+            }
+        }
         if let Some(oldest) = self.exchanges.oldest_in_the_way(&request, now) {
             self.shed(oldest, now);
         }

@@ -24,6 +24,7 @@ mod kept;
 mod lifecycle;
 mod questions;
 mod reconfigure;
+mod ring;
 mod shared;
 mod signed;
 

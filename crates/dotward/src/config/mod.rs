@@ -301,7 +301,7 @@ pub struct SharedCacheSettings {
 /// What is kept, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheSettings {
-    /// Octets for it; 0: nothing is kept.
+    /// Octets for it; 0: no answers are kept, and failures for a moment.
     pub size: u64,
     /// How long past their time answers are kept for when nobody answers; zero: not at all.
     pub stale: Duration,

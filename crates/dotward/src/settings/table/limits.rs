@@ -94,7 +94,7 @@ pub(super) const ROWS: &[Setting] = &[
         example: "10000",
         group: Group::Listen,
         help: "Clients connected over TCP and TLS at once",
-        detail: "The next one takes the place of the one idle longest. There are fewer when the system grants fewer descriptors (RLIMIT_NOFILE); the log says so.",
+        detail: "The next one takes a place of the source that has the most: first of who only connected, once these are more than an eighth, then of the one idle longest. There are fewer when the system grants fewer descriptors (RLIMIT_NOFILE); the log says so.",
         ..ROW
     },
     Setting {
