@@ -26,6 +26,7 @@ mod hedge;
 mod judge;
 mod lifecycle;
 mod patience;
+mod probe;
 mod receive;
 mod reconfigure;
 mod replies;

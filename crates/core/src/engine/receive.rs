@@ -141,6 +141,11 @@ impl<C> Engine<C> {
             }
         }
         self.counts.hedges_won += u64::from(overtook);
+        if self.lacks_dnssec(exchange_id, attempt)
+            && let Some(exchange) = self.exchanges.get_mut(exchange_id)
+        {
+            exchange.note_without_dnssec();
+        }
         self.finish(exchange_id, response, origin, now);
     }
 
@@ -184,15 +189,30 @@ impl<C> Engine<C> {
                 let connection = self.connection_for(id, upstream, now);
                 connection.is_some_and(|connection| self.submit_to(id, upstream, connection, now))
             }
+            (true, false) => {
+                if response.edns().is_some() {
+                    self.upstreams[upstream.0].opt.handle_seen();
+                }
+                false
+            }
             (false, false) if exchange.tried(upstream).refused_edns => {
-                let state = self.upstreams.get_mut(upstream.0);
-                if state.is_some_and(|state| state.opt.handle_answered_without(now)) {
+                let opt = &mut self.upstreams[upstream.0].opt;
+                if opt.handle_answered_without(exchange.qname(), now) {
                     self.events.push(Event::UpstreamWithoutEdns { upstream });
                 }
                 false
             }
-            (true | false, true | false) => false,
+            (true, true) | (false, true | false) => false,
         }
+    }
+
+    /// Whether an answer may have come without the DNSSEC records that were asked for, only because the upstream did not take an OPT record
+    /// (RFC 3225 section 3). When queries are to have none, there is nothing better.
+    fn lacks_dnssec(&self, id: ExchangeId, attempt: Attempt) -> bool {
+        let asked = self.exchanges.get(id).map(|exchange| &exchange.asked);
+        let state = self.upstreams.get(attempt.upstream.0);
+        let wanted = state.is_some_and(|state| state.opt.is_wanted());
+        !attempt.edns && wanted && asked.is_some_and(|asked| asked.dnssec_ok)
     }
 
     fn origin_of(&self, upstream: UpstreamId) -> ReplyOrigin {

@@ -9,6 +9,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use hashbrown::HashMap;
 
+use super::covers_internet;
 use crate::limits::LOCAL_ALIASES_MAX;
 use crate::wire::{Name, Question, RecordType, ResponseComposer};
 
@@ -104,6 +105,7 @@ impl LocalRecords {
     /// The canonical response to `question`, whose name is ours.
     #[must_use]
     pub fn respond(&self, question: &Question) -> Vec<u8> {
+        let internet = covers_internet(question);
         let mut composer = ResponseComposer::new(question);
         let mut owner = question.qname();
         let mut answered = false;
@@ -115,7 +117,7 @@ impl LocalRecords {
             let mut alias = None;
             for record in records
                 .iter()
-                .filter(|record| fits(record, question.qtype()))
+                .filter(|record| internet && fits(record, question.qtype()))
             {
                 answered = true;
                 composer.answer(

@@ -289,6 +289,38 @@ fn an_old_connection_hands_over_without_a_question_lost() {
 }
 
 #[test]
+fn an_old_connection_whose_successor_cannot_be_opened_is_succeeded_later() {
+    let mut bench = Bench::one();
+    bench.ask(0, "n0.example");
+    bench.connect(0);
+    let (mut client, mut opened_at) = (0, Vec::new());
+    while opened_at.len() < 4 {
+        let queries = bench.written(0);
+        bench.wait(300);
+        bench.answer(0, &queries[0]);
+        client += 1;
+        bench.ask(client, &format!("n{client}.example"));
+        let now = bench.now.since(Moment::ZERO).as_secs();
+        assert!(now < 4_100, "{opened_at:?}");
+        if bench.opened.len() > opened_at.len() + 1 {
+            opened_at.push(now);
+            if opened_at.len() < 4 {
+                bench.close(opened_at.len(), CloseReason::Refused);
+            }
+        }
+    }
+    let pauses: Vec<u64> = opened_at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(
+        pauses.iter().all(|pause| (5..=6).contains(pause)),
+        "{pauses:?}"
+    );
+    assert_eq!(bench.state(0), Some(HealthState::Up));
+    bench.connect(4);
+    bench.ask(client + 1, "after.example");
+    assert_eq!(bench.written(4).len(), 1, "the new one");
+}
+
+#[test]
 fn keepalive_zero_drains_and_other_limits_are_believed() {
     let mut bench = Bench::one();
     bench.ask(1, "a.example");
