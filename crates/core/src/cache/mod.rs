@@ -182,6 +182,12 @@ impl Cache {
         }
     }
 
+    /// Whether anything is kept, be it failures alone.
+    #[must_use]
+    pub fn keeps_anything(&self) -> bool {
+        !self.shards.is_empty()
+    }
+
     /// Whether answers are kept.
     #[must_use]
     pub fn is_on(&self) -> bool {
