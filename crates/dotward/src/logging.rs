@@ -126,7 +126,8 @@ impl Target {
 
     /// The same as `user`, which this thread is from now on where files are concerned.
     fn open_as(as_user: Option<FileUser>, settings: &LogSettings) -> Result<Self, LogError> {
-        let Some(as_user) = as_user else {
+        // Nothing else is opened before the process is that user.
+        let Some(as_user) = as_user.filter(|_| settings.file.is_some()) else {
             return Self::open(settings);
         };
         as_user.assume().map_err(|error| LogError::User {
