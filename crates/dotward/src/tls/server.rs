@@ -22,6 +22,7 @@ use rustls::{
 use super::tickets::TicketKeys;
 use super::{ALPN_DOT, TlsSetupError, provider, read_certificates, read_key};
 use crate::config::{Disk, ReadFiles, ServerIdentity};
+use crate::limits::CLIENT_TLS_BUFFER;
 
 /// What DoT listeners show their clients, and whom they let in.
 #[derive(Debug, Clone)]
@@ -147,7 +148,9 @@ impl ListenerTls {
     ///
     /// When the system has no randomness.
     pub fn accept(&self) -> Result<Connection, Error> {
-        ServerConnection::new(Arc::clone(&self.config)).map(Connection::Server)
+        let mut connection = ServerConnection::new(Arc::clone(&self.config))?;
+        connection.set_buffer_limit(Some(CLIENT_TLS_BUFFER));
+        Ok(Connection::Server(connection))
     }
 
     /// What is left to examine once a handshake is over: one that resumed shows the certificate of the session, unverified.
