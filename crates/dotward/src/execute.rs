@@ -174,23 +174,15 @@ fn serve(invocation: &Invocation) -> io::Result<u8> {
 
 /// The first signal to end asks for an orderly end, the second one ends at once; HUP asks for a reload. The call itself, before the future is
 /// waited for, makes signals ask instead of kill.
-fn obey_signals(orders: watch::Sender<Order>, reload: reload::Handle) -> impl Future<Output = ()> {
-    let signals = Signals::listen();
-    give_orders(signals, orders, reload)
-}
-
-async fn give_orders(
-    signals: io::Result<Signals>,
+fn obey_signals(
     orders: watch::Sender<Order>,
     reload: reload::Handle,
-) {
-    let mut signals = match signals {
-        Ok(signals) => signals,
-        Err(error) => {
-            tracing::error!(%error, "signals cannot be waited for");
-            return std::future::pending().await;
-        }
-    };
+) -> io::Result<impl Future<Output = ()>> {
+    let signals = Signals::listen()?;
+    Ok(give_orders(signals, orders, reload))
+}
+
+async fn give_orders(mut signals: Signals, orders: watch::Sender<Order>, reload: reload::Handle) {
     for order in [Order::Drain, Order::Abort] {
         let signal = loop {
             match signals.next().await {

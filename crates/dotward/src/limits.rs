@@ -12,6 +12,13 @@ pub(crate) const READ_PER_TURN: usize = 64 * 1024;
 /// gets the next, and whoever asks over UDP waits for all of these.
 pub(crate) const CLIENT_READ_PER_TURN: usize = 4 * 1024;
 
+/// Clients among whom that is not shared out yet. From there on each gets so much less that all of them together read no more in a round of
+/// turns, but never less than [`CLIENT_READ_LEAST`].
+pub(crate) const CLIENTS_READ_IN_FULL: usize = 128;
+
+/// A handful of queries: less would cost a system call for each.
+pub(crate) const CLIENT_READ_LEAST: usize = 512;
+
 /// Octets read from one client for the last time, when the order to stop has come: what it may have sent in one go before that.
 pub(crate) const CLIENT_READ_LAST: usize = 64 * 1024;
 
@@ -341,6 +348,9 @@ pub(crate) const SNAPSHOT_ENTRY: usize = 65_535 + 1_024;
 /// Longest that the end waits for the last snapshot. A disk that works takes seconds for a full cache; one that hangs must not keep the
 /// process, and what it wrote before is still good.
 pub(crate) const SNAPSHOT_END: Duration = Duration::from_secs(20);
+
+/// Pause between looks whether the process that writes the last snapshot before ours has ended; much less than what clients see of it.
+pub(crate) const SNAPSHOT_PREDECESSOR_LOOK: Duration = Duration::from_millis(20);
 
 /// Answers of a snapshot put back before others get their turn: about a millisecond.
 pub(crate) const SNAPSHOT_SLICE: usize = 512;

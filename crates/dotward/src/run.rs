@@ -20,7 +20,6 @@ use tokio::sync::watch;
 use crate::config::load::DEFAULT_FILE;
 use crate::config::{Config, Disk, ListenAddress, ListenTransport};
 use crate::group_names::GroupNames;
-use crate::listen::holder::Holder;
 use crate::listen::sockets::Bound;
 use crate::privileges;
 use crate::reload::{self, Calls, Source};
@@ -47,6 +46,7 @@ use ports::Ports;
 pub use proxy::{Proxy, Running};
 use serving::Service;
 pub(crate) use serving::places_for;
+pub(crate) use takeover::Predecessor;
 
 /// What the order to stop looks like to the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub struct Prepared {
     pace: TrustPace,
     seed: [u8; 32],
     /// Processes that had the ports before, to be told to drain.
-    predecessors: Vec<Holder>,
+    predecessors: Vec<Predecessor>,
     /// The sockets are the service manager's.
     activated: bool,
     /// What the process has given up.
@@ -281,7 +281,7 @@ impl Prepared {
     ///
     /// Who had the ports before is told first, which is not possible afterwards; what is asked meanwhile waits in our sockets.
     pub(crate) fn enter_sandbox(&mut self) {
-        self.predecessors.iter().for_each(takeover::relieve);
+        self.predecessors.iter().for_each(Predecessor::relieve);
         if self.config.sandbox {
             self.enter();
         }

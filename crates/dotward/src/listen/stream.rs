@@ -39,8 +39,8 @@ use super::source::{Share, Sources};
 use super::{Taken, take_query};
 use crate::clock;
 use crate::limits::{
-    CLIENT_BACKLOG, CLIENT_BACKLOG_SCARCE, CLIENT_IN_FLIGHT, CLIENT_READ_LAST,
-    CLIENT_READ_PER_TURN, CLIENTS_BACKLOG,
+    CLIENT_BACKLOG, CLIENT_BACKLOG_SCARCE, CLIENT_IN_FLIGHT, CLIENT_READ_LAST, CLIENT_READ_LEAST,
+    CLIENT_READ_PER_TURN, CLIENTS_BACKLOG, CLIENTS_READ_IN_FULL,
 };
 use crate::near::{Far, Host, Near, Way};
 use crate::signal::{Ready, Signal, Wants};
@@ -385,9 +385,11 @@ enum Reading {
 }
 
 impl Reading {
-    fn most(self) -> usize {
+    /// Octets read from one of so many clients.
+    fn most(self, clients: usize) -> usize {
+        let shared = CLIENT_READ_PER_TURN * CLIENTS_READ_IN_FULL / clients.max(1);
         match self {
-            Self::InTurn => CLIENT_READ_PER_TURN,
+            Self::InTurn => shared.clamp(CLIENT_READ_LEAST, CLIENT_READ_PER_TURN),
             Self::Last => CLIENT_READ_LAST,
         }
     }
@@ -406,13 +408,14 @@ fn serve(
     }
     // What was read already comes first, or a client that never pauses has each freed place read a turn's worth more.
     take_messages(near, far, key, now);
+    let clients = near.clients.count();
     let Some(client) = near.clients.streams.get_mut(key) else {
         return false;
     };
     let mut more = false;
     let may_read = !client.waiting || reading == Reading::Last;
     if !client.ended && !near.clients.draining && may_read {
-        let received = client.stream.read(&mut near.buffers, reading.most());
+        let received = client.stream.read(&mut near.buffers, reading.most(clients));
         client.messages.push(&near.buffers.plain);
         more = received.more;
         match received.end {

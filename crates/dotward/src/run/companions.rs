@@ -10,7 +10,7 @@ use dotward_core::cache::Cache;
 use dotward_core::shared::SharedConfig;
 use tokio::sync::{mpsc, watch};
 
-use super::{Drain, Order, Prepared, StartFault};
+use super::{Drain, Order, Predecessor, Prepared, StartFault};
 use crate::admin::{self, Admin, Board};
 use crate::config::{BindRules, Config};
 use crate::control::{self, ControlSocket, Desk, Facts};
@@ -110,6 +110,7 @@ pub(super) struct Plans {
     config: Config,
     listening: Vec<Listening>,
     sandbox: sandbox::Status,
+    predecessors: Vec<Predecessor>,
     /// Whether signals to the process are for this proxy.
     obeys_signals: bool,
 }
@@ -163,6 +164,7 @@ impl Plans {
             config: prepared.config.clone(),
             listening: prepared.listening(),
             sandbox: prepared.sandbox,
+            predecessors: std::mem::take(&mut prepared.predecessors),
             obeys_signals: prepared.is_the_program(),
         }
     }
@@ -185,6 +187,8 @@ impl Plans {
                 every: settings.every,
                 cache: Arc::clone(cache),
                 names: desk.names.clone(),
+                predecessors: self.predecessors,
+                patience: config.drain + SNAPSHOT_END,
             })
         });
         let (post, inbox) = post::open();

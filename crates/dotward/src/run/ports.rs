@@ -7,12 +7,11 @@
 
 use std::io;
 
-use super::takeover::Predecessors;
+use super::takeover::{Predecessor, Predecessors};
 use super::{StartFault, bound, checks};
 use crate::config::{BindRules, Config, ListenAddress, ListenTransport};
 use crate::crew;
 use crate::listen::follow;
-use crate::listen::holder::Holder;
 use crate::listen::sockets::{self, BindError, Bound};
 use crate::privileges;
 
@@ -39,7 +38,7 @@ pub(super) struct Ports {
     /// What is.
     pub(super) bound: Vec<(ListenAddress, Bound)>,
     /// Processes that had the ports before, to be told to drain.
-    pub(super) predecessors: Vec<Holder>,
+    pub(super) predecessors: Vec<Predecessor>,
 }
 
 #[derive(Debug)]

@@ -36,6 +36,8 @@ fn put(cache: &Cache, name: &str, group: usize, age: u64) {
 
 fn snapshot(path: &Path, cache: Arc<Cache>, labels: &[&str]) -> Snapshot {
     Snapshot {
+        predecessors: Vec::new(),
+        patience: Duration::ZERO,
         path: path.to_owned(),
         every: Duration::from_secs(3600),
         cache,
