@@ -37,7 +37,7 @@ impl fmt::Display for LogError {
                 }
                 let user = user
                     .as_deref()
-                    .map_or("this user".into(), |it| format!("user {it}"));
+                    .map_or_else(|| "this user".into(), |it| format!("user {it}"));
                 write!(
                     f,
                     ": {error}\n  fix:     give a file in a directory that exists and that {user} may write to (--log-file), or stderr"
