@@ -1,12 +1,15 @@
 """Turns the results of bench/table.py into a table and a drawing."""
 
 import os
+import statistics
 import xml.sax.saxutils as xml
 
 DOCS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "docs")
 BEGIN, END = "<!-- table: bench/run --table --draw writes what is below -->\n", "<!-- end of table -->\n"
 COLUMNS = ("cached, UDP", "cached, UDP, paced", "cached, TCP", "cached, TLS", "forwarded")
-OURS, FLOOR = "dotward", "echo"
+OURS, FLOOR = "dotward", "floor"
+#: the programs that together are the floor, each under its loads
+FLOORS = ("echo", "echo-tcp", "echo-tls", "relay")
 
 
 def subjects(results):
@@ -16,7 +19,25 @@ def subjects(results):
 def line(name, result):
     if "failed" in result:
         return f"{name:<14} failed: {result['failed']}"
-    return f"{name:<14} " + "  ".join(f"{load} {figures['us']:.2f}" for load, figures in result.items())
+    return f"{name:<14} " + "  ".join(f"{load} {median(runs)['us']:.2f}" for load, runs in result.items())
+
+
+def median(runs):
+    """The run in the middle by processor time; waits are in the middle of their own."""
+    middle = dict(sorted(runs, key=lambda run: run["us"])[len(runs) // 2])
+    for key in ("p50", "p99"):
+        if key in middle:
+            middle[key] = statistics.median(run[key] for run in runs)
+    return middle
+
+
+def medians(results):
+    """One figure of each kind for each subject, and the floors as one subject."""
+    middle = {name: result if "failed" in result else {load: median(runs) for load, runs in result.items()} for name, result in results.items()}
+    floor = {}
+    for name in FLOORS:
+        floor.update(middle.pop(name, {}))
+    return {FLOOR: floor, **middle} if floor else middle
 
 
 def best_peer(results, column, key="us"):
@@ -42,10 +63,11 @@ def table(results):
     if OURS in results and "failed" not in results[OURS]:
         rows.append(ratios(results, "dotward ÷ the best peer", lambda column: best_peer(results, column)))
         floor = results.get(FLOOR, {})
-        rows.append(ratios(results, "dotward ÷ the bare echo", lambda column: (FLOOR, floor[column]["us"]) if column in floor else None))
+        rows.append(ratios(results, "dotward ÷ the floor", lambda column: (FLOOR, floor[column]["us"]) if column in floor else None))
     if workers := results.get("two workers"):
         rows.append("")
-        rows.append(f"Two workers answer {workers['times']:.2f} times as many cached queries as one ({workers['one']['us']:.2f} µs each with one, "
+        times = 2 * workers["one"]["us"] / workers["two"]["us"]
+        rows.append(f"Two workers answer {times:.2f} times as many cached queries as one ({workers['one']['us']:.2f} µs each with one, "
                     f"{workers['two']['us']:.2f} µs with two).")
     return "\n".join(rows) + "\n"
 

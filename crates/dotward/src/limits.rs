@@ -85,6 +85,21 @@ pub(crate) const ROOM_PAUSE: Duration = Duration::from_millis(10);
 /// else. The kernel grants at most `net.core.rmem_max`.
 pub(crate) const UDP_RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 
+/// How long a worker that is busy forwarding pauses before it looks at its sockets again, so that it finds more at once (`gather`). The longest a
+/// message waits for that; the network to an upstream takes longer. With 40 µs a forwarded answer took a fifth less processor time, with 80
+/// little less than with 40.
+pub(crate) const GATHER_PAUSE: Duration = Duration::from_micros(40);
+
+/// Questions forwarded and answers of upstreams in a second from which on a worker pauses: 25,000 of each. With fewer a pause would not
+/// bring two, and costs as much as the look it saves.
+pub(crate) const GATHER_RATE: u64 = 50_000;
+
+/// Messages found at one look that are enough: the next look is made at once.
+pub(crate) const GATHER_ENOUGH: u64 = 16;
+
+/// How long messages are counted for before the rate is judged anew: many pauses, and too short for anybody to notice.
+pub(crate) const GATHER_WINDOW: Duration = Duration::from_millis(1);
+
 /// Full batches taken from UDP sockets when the order to stop comes, so that what had arrived is answered.
 pub(crate) const LAST_BATCHES: usize = 64;
 
@@ -357,3 +372,6 @@ pub(crate) const SNAPSHOT_SLICE: usize = 512;
 
 /// Pause after each such slice: with it, reading takes a part of one core and no more.
 pub(crate) const SNAPSHOT_PAUSE: Duration = Duration::from_millis(2);
+
+/// Octets of the path of a Unix socket: `sun_path` has 108, the last of them NUL (unix(7)).
+pub(crate) const SOCKET_PATH_MAX: usize = 107;

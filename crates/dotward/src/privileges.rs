@@ -133,6 +133,18 @@ pub(crate) fn drop_to(
     keep_no_more_than(keep)
 }
 
+/// Whether the user and group the configuration names are there.
+///
+/// # Errors
+///
+/// [`PrivilegeError`] when one is not.
+pub(crate) fn check(config: &Config) -> Result<(), PrivilegeError> {
+    config
+        .run_as
+        .as_ref()
+        .map_or(Ok(()), |run_as| look_up(run_as).map(drop))
+}
+
 /// Whom sockets are given that are bound before the program becomes who the configuration says; `None` where it stays who it is.
 ///
 /// # Errors

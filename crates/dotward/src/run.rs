@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::config::load::DEFAULT_FILE;
 use crate::config::{Config, Disk, ListenAddress, ListenTransport};
+use crate::gather;
 use crate::group_names::GroupNames;
 use crate::listen::sockets::Bound;
 use crate::privileges;
@@ -41,7 +42,7 @@ mod takeover;
 
 use companions::{Companions, OrderDesk, Plans, Provisions};
 pub(crate) use drain::Drain;
-pub use fault::{StartError, StartFault};
+pub use fault::{AdminFault, StartError, StartFault};
 use ports::Ports;
 pub use proxy::{Proxy, Running};
 use serving::Service;
@@ -447,14 +448,16 @@ fn random<const LEN: usize>() -> io::Result<[u8; LEN]> {
     Ok(octets)
 }
 
-/// A runtime for one worker on this thread.
+/// A runtime for one worker on this thread, which pauses when it is busy (see `gather`).
 ///
 /// # Errors
 ///
 /// When the system gives no event loop.
 pub fn local_runtime() -> io::Result<LocalRuntime> {
+    gather::keep_time();
     Builder::new_current_thread()
         .enable_all()
+        .on_thread_park(gather::before_look)
         .build_local(LocalOptions::default())
 }
 

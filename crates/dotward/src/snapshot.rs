@@ -163,6 +163,10 @@ pub(crate) fn start(snapshot: Snapshot) -> io::Result<Keeper> {
 fn run(snapshot: &Snapshot, stopped: &Receiver<()>, abandoned: &AtomicBool) {
     let path = snapshot.path.display();
     beside::clean_up(&snapshot.path);
+    // Told now, when there is time to mend it, and not only when there is something to lose.
+    if let Err(error) = Beside::create(&snapshot.path) {
+        tracing::warn!(%path, %error, "cache snapshots cannot be written; it is tried again");
+    }
     let found = snapshot.stamp();
     // What was not read yet must not be lost by writing what was.
     if !snapshot.take_up(stopped) || !snapshot.take_up_what_is_left(found, stopped) {
@@ -181,6 +185,9 @@ fn run(snapshot: &Snapshot, stopped: &Receiver<()>, abandoned: &AtomicBool) {
             Ok(answers) => {
                 told = false;
                 tracing::debug!(%path, answers, "cache snapshot written");
+            }
+            Err(error) if ends => {
+                tracing::warn!(%path, %error, "the last cache snapshot could not be written; what was kept is lost");
             }
             Err(error) if !told => {
                 told = true;

@@ -14,6 +14,7 @@ use crate::wire::{
 };
 use std::sync::Arc;
 
+mod addresses;
 mod clear_text;
 mod counts;
 mod edns;
@@ -27,6 +28,7 @@ mod reconfigure;
 mod ring;
 mod shared;
 mod signed;
+mod warm;
 
 /// An engine, what came out of it, and a clock that moves only when told.
 struct Bench {

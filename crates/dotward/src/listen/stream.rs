@@ -146,6 +146,11 @@ impl Clients {
     }
 
     /// The stream of a client, if it still exists.
+    /// Who has the stream, if it still exists.
+    pub(crate) fn address_of(&self, key: ClientKey) -> Option<IpAddr> {
+        self.streams.get(key).map(|it| it.client.address.ip())
+    }
+
     pub(super) fn stream_mut(&mut self, key: ClientKey) -> Option<&mut ClientStream> {
         self.streams.get_mut(key)
     }

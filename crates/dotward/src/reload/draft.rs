@@ -13,6 +13,7 @@ use dotward_core::upstream::Protocol;
 use super::change::{effective, needs_restart};
 use super::{Refusal, Source};
 use crate::config::fault::Problem;
+use crate::config::files::PERMISSION_DENIED;
 use crate::config::{Config, ListenAddress, Refused, UpstreamSettings};
 use crate::listen::handshakes::HandshakeRate;
 use crate::logging;
@@ -147,7 +148,8 @@ impl Basis {
     fn refusal(&self, refused: &Refused) -> Refusal {
         let mut by_configuration = false;
         let mut tell = |fault: &crate::config::Fault| {
-            if let Problem::Unreadable { path, .. } = &fault.problem
+            if let Problem::Unreadable { path, error, .. } = &fault.problem
+                && error == PERMISSION_DENIED
                 && self.hides(path)
             {
                 return format!("{fault}; {}", outside(path));

@@ -18,6 +18,7 @@ pub mod client;
 pub mod server;
 mod tickets;
 pub mod verify;
+pub mod words;
 
 /// The protocol name of DNS over TLS (RFC 7858 section 7.2 of its IANA entry, RFC 7301).
 pub const ALPN_DOT: &[u8] = b"dot";
