@@ -152,6 +152,10 @@ pub const CONGESTION_MIN: Duration = Duration::from_millis(100);
 /// The shortest pause between two probes of an upstream that does not work and that no question tries.
 pub const PROBE_AFTER_MIN: Duration = Duration::from_secs(1);
 
+/// While nobody of a group is up and those who ask are given what is past its time, one that is away is probed after this part of the time it has
+/// been: that it is back is noticed within about a tenth of its absence.
+pub const PROBE_AWAY_SHARE: u32 = 10;
+
 /// How long a probe may take.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 

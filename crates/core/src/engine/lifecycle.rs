@@ -338,7 +338,7 @@ impl<C> Engine<C> {
     pub fn handle_network_change(&mut self, now: Moment) {
         let mut used: SmallVec<[UpstreamId; 8]> = SmallVec::new();
         for (place, state) in self.upstreams.iter_mut().enumerate() {
-            let in_use = !state.connections.is_empty() || state.health.probe_due().is_some();
+            let in_use = !state.connections.is_empty() || !state.health.is_up();
             if in_use && state.retired.is_none() {
                 used.push(UpstreamId(place));
             }

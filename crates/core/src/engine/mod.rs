@@ -357,7 +357,7 @@ impl<C> Engine<C> {
             .chain(self.exchanges.poll_timeout())
             .chain(self.hedges.poll_timeout())
             .chain(self.shared.as_ref().and_then(|it| it.poll_timeout()))
-            .chain(self.upstreams.iter().filter_map(Upstream::poll_probe))
+            .chain(self.poll_probes())
             .min()
     }
 

@@ -23,11 +23,13 @@ mod groups;
 mod keeping;
 mod kept;
 mod lifecycle;
+mod poor;
 mod questions;
 mod reconfigure;
 mod ring;
 mod shared;
 mod signed;
+mod slow;
 mod warm;
 
 /// An engine, what came out of it, and a clock that moves only when told.
