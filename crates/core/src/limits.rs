@@ -127,11 +127,19 @@ pub const IDLE_RTT_FACTOR: u32 = 2;
 /// ever (RFC 9325 section 4.4). CoreDNS has the same idea as `max_age`.
 pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(3600);
 
-/// Connections to one upstream that take no more questions and wait for their last responses; the oldest gives way.
+/// Connections to one upstream that take no more questions and wait for their last responses; when one more is opened the oldest give way.
 pub const DRAINING_PER_UPSTREAM_MAX: usize = 4;
 
 /// How long a connection is being opened before a second address is tried beside it (RFC 8305 section 5).
 pub const DIAL_HEAD_START: Duration = Duration::from_millis(250);
+
+/// How long an address of an upstream that was of no use is dialed after the others; it doubles each time in a row. An address that was slow
+/// or lost a datagram once is soon preferred again.
+pub const ADDRESS_AGAIN_MIN: Duration = Duration::from_secs(10);
+
+/// The longest such pause. The connection that finds out costs the question that needs it [`DIAL_HEAD_START`], or [`IMPATIENCE`] when the
+/// address is mute.
+pub const ADDRESS_AGAIN_MAX: Duration = Duration::from_secs(600);
 
 /// Idle connections kept open to one upstream at most, whatever `keep_warm` says.
 pub const KEEP_WARM_MAX: usize = 2;

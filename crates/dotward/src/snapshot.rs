@@ -37,6 +37,7 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 use dotward_core::cache::{Cache, Portable, write_portable};
+use dotward_core::upstream::GroupId;
 use tokio::sync::oneshot;
 
 use crate::clock;
@@ -345,8 +346,19 @@ impl Snapshot {
         let Some(group) = self.names.labelled(portable.label) else {
             return false;
         };
+        self.put_back_into(group, &portable)
+    }
+
+    fn put_back_into(&self, group: GroupId, portable: &Portable<'_>) -> bool {
         let restored = portable.restored(group, clock::wall());
-        self.cache.restore(&restored, clock::now()).is_ok()
+        let restored = self.cache.restore(&restored, clock::now()).is_ok();
+        // Since its name was looked up a reload may have given the group up and forgotten what it had. Nobody would forget this one again, and
+        // the place is another route's some time later.
+        let there = self.names.labelled(portable.label) == Some(group);
+        if !there {
+            self.cache.forget(&[group]);
+        }
+        restored && there
     }
 
     /// Writes what is kept, and gives back how many answers that are.

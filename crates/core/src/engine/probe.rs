@@ -148,6 +148,7 @@ impl<C> Engine<C> {
                 .handle_impatience(probe.sent, patience, now)
                 .is_none()
             {
+                self.note_mute(probe.connection, probe.sent, now);
                 self.handle_upstream_silence(upstream, now);
             }
         }

@@ -3,8 +3,9 @@ use core::time::Duration;
 use super::*;
 use crate::cache::Cache;
 use crate::limits::{
-    CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX, DIAL_TIMEOUT, HEDGE_BURST,
-    IDLE_TIMEOUT, IN_FLIGHT_BEFORE_GROWTH, QUESTIONS_PER_HEDGE, SENDS_MAX,
+    CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX, DIAL_TIMEOUT,
+    DRAINING_PER_UPSTREAM_MAX, HEDGE_BURST, IDLE_TIMEOUT, IN_FLIGHT_BEFORE_GROWTH,
+    QUESTIONS_PER_HEDGE, SENDS_MAX,
 };
 use crate::upstream::{GroupId, HealthState, Protocol, TlsFault};
 use crate::wire::frame::{FrameReader, append_frame};
@@ -23,6 +24,7 @@ mod groups;
 mod keeping;
 mod kept;
 mod lifecycle;
+mod mute;
 mod poor;
 mod questions;
 mod reconfigure;

@@ -70,11 +70,6 @@ impl UpstreamConnection {
         }
     }
 
-    /// Whether it is to this upstream.
-    pub(crate) fn is_of(&self, upstream: UpstreamId) -> bool {
-        self.upstream == upstream
-    }
-
     fn stream(&mut self) -> Option<&mut Stream> {
         match &mut self.phase {
             Phase::Connecting | Phase::Datagram(_) => None,

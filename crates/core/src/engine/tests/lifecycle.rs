@@ -179,6 +179,36 @@ fn a_connection_that_is_being_opened_is_not_renewed() {
 }
 
 #[test]
+fn what_waits_for_dials_of_before_goes_into_new_ones_when_an_upstream_is_connected_to_in_another_way()
+ {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.wait(400);
+    bench.ask(2, "b.example");
+    let before = bench.opened.len();
+    assert_eq!(before, 2);
+    bench.engine.renew_all(UpstreamId(0), bench.now);
+    bench.settle();
+    assert_eq!(bench.closed.len(), before);
+    let after = before;
+    bench.connect(after);
+    let queries = bench.written(after);
+    let mut names: Vec<&str> = queries.iter().map(|query| query.1.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["a.example", "b.example"]);
+    for query in &queries {
+        bench.answer(after, query);
+    }
+    assert_eq!(bench.outcomes().len(), 2);
+    // One that is ready is left once another one is.
+    bench.engine.renew_all(UpstreamId(0), bench.now);
+    bench.settle();
+    bench.connect(bench.opened.len() - 1);
+    bench.wait(0);
+    assert!(bench.closed.contains(&bench.connection(after)));
+}
+
+#[test]
 fn an_old_connection_hands_over_without_a_question_lost() {
     let mut bench = Bench::one();
     bench.ask(0, "n0.example");
@@ -340,25 +370,90 @@ fn dials_that_hang_do_not_use_up_the_connections_at_once() {
     assert!(queries.iter().any(|query| query.1 == "c.example"));
 }
 
+/// Questions that wait for dials that hang: one that will be answered, and those that began the dials at 0, 250, 960 and 1700 ms.
+fn dials_that_hang() -> Bench {
+    let mut bench = Bench::one();
+    for (client, millis) in [(1, 250), (2, 710), (3, 740), (4, 900)] {
+        bench.ask(client, &format!("n{client}.example"));
+        bench.wait(millis);
+    }
+    assert_eq!(bench.opened.len(), CONNECTIONS_PER_UPSTREAM_MAX);
+    bench
+}
+
+#[test]
+fn a_question_joins_the_dial_that_has_the_most_time_left() {
+    let mut bench = dials_that_hang();
+    bench.ask(9, "late.example");
+    bench.wait(700);
+    assert!(bench.outcomes().iter().all(|it| it.0 != 9));
+    bench.connect(3);
+    let queries = bench.written(3);
+    let late = queries.iter().find(|it| it.1 == "late.example").unwrap();
+    bench.answer(3, late);
+    assert!(bench.outcomes().contains(&(9, GOOD, None)));
+}
+
+#[test]
+fn a_question_whose_dial_failed_uses_a_connection_that_is_ready() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.wait(1_200);
+    bench.ask(2, "b.example");
+    assert_eq!(bench.opened.len(), 3, "two for the first, one beside them");
+    bench.close(0, CloseReason::Reset);
+    bench.connect(2);
+    assert!(bench.closed.contains(&bench.connection(1)));
+    let queries = bench.written(2);
+    let first = queries.iter().find(|it| it.1 == "a.example").unwrap();
+    bench.answer(2, first);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+}
+
+/// Asks until there are so many connections in all, and makes them.
+fn crowd_onto(bench: &mut Bench, client: &mut u32, connections: usize) {
+    let end = *client + 10_000;
+    while bench.opened.len() < connections {
+        bench.ask(*client, &format!("n{client}.example"));
+        *client += 1;
+        if *client % 1_024 == 1 {
+            bench.connect(bench.opened.len() - 1);
+        }
+        assert!(*client < end);
+    }
+    for place in connections - CONNECTIONS_PER_UPSTREAM_MAX..connections {
+        bench.connect(place);
+    }
+}
+
+/// The upstream has another address: every connection drains.
+fn leave_all(bench: &mut Bench, address: &str) {
+    let endpoints = vec![endpoint(address)];
+    let now = bench.now;
+    bench.engine.set_endpoints(UpstreamId(0), endpoints, now);
+}
+
 #[test]
 fn all_connections_draining_at_once_leave_room_for_new_ones() {
     let mut bench = Bench::one();
     let mut client = 0;
-    while bench.opened.len() < 4 {
-        bench.ask(client, &format!("n{client}.example"));
-        client += 1;
-        if client % 1_024 == 1 {
-            bench.connect(bench.opened.len() - 1);
-        }
-        assert!(client < 10_000);
-    }
-    for place in 0..4 {
-        bench.connect(place);
-    }
-    let endpoints = vec![endpoint("192.0.2.99:853")];
-    bench
-        .engine
-        .set_endpoints(UpstreamId(0), endpoints, bench.now);
+    crowd_onto(&mut bench, &mut client, CONNECTIONS_PER_UPSTREAM_MAX);
+    leave_all(&mut bench, "192.0.2.99:853");
     bench.ask(20_000, "z.example");
     assert_eq!((bench.opened.len(), bench.replies.len()), (5, 0));
+}
+
+#[test]
+fn no_more_connections_drain_than_may_when_one_is_opened() {
+    let mut bench = Bench::one();
+    let mut client = 0;
+    for (place, address) in ["192.0.2.98:853", "192.0.2.99:853"].into_iter().enumerate() {
+        let connections = (place + 1) * CONNECTIONS_PER_UPSTREAM_MAX;
+        crowd_onto(&mut bench, &mut client, connections);
+        leave_all(&mut bench, address);
+    }
+    bench.ask(20_000, "z.example");
+    let connections = bench.engine.connections.values();
+    let draining = connections.filter(|it| it.is_draining()).count();
+    assert_eq!(draining, DRAINING_PER_UPSTREAM_MAX);
 }
