@@ -102,6 +102,14 @@ pub(crate) struct Terms {
     pub(crate) handshakes: Arc<HandshakeRate>,
 }
 
+fn transport_word(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Udp => "udp",
+        Transport::Tcp => "tcp",
+        Transport::Tls => "tls",
+    }
+}
+
 /// The near side of one worker.
 pub(crate) struct Near {
     pub(crate) front: Arc<Front>,
@@ -176,7 +184,25 @@ impl Near {
         gather::note_forwarded();
         self.counters.forwarded.add(1);
         self.forwarded = true;
+        self.tell_forwarded(&request, to);
         far.forward(request, to, now);
+    }
+
+    /// Names and addresses of clients, at debug and trace only, and only of what the cache does not answer.
+    fn tell_forwarded(&self, request: &Request, to: ReplyTo) {
+        tracing::debug!(
+            client = self.client_of(to.way).map(tracing::field::display),
+            transport = transport_word(to.transport),
+            question = %request.asker.question,
+            "a question goes to the upstreams"
+        );
+    }
+
+    fn client_of(&self, way: Way) -> Option<IpAddr> {
+        match way {
+            Way::Udp { client, .. } => Some(client),
+            Way::Stream(key) => self.clients.address_of(key),
+        }
     }
 
     /// Has an answer that is kept asked for once more.

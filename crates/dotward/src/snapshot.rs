@@ -36,7 +36,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
-use dotward_core::cache::{Cache, Portable, write_portable};
+use dotward_core::cache::{Cache, Portable, Progress, write_portable};
+use dotward_core::upstream::GroupId;
 use tokio::sync::oneshot;
 
 use crate::clock;
@@ -163,6 +164,10 @@ pub(crate) fn start(snapshot: Snapshot) -> io::Result<Keeper> {
 fn run(snapshot: &Snapshot, stopped: &Receiver<()>, abandoned: &AtomicBool) {
     let path = snapshot.path.display();
     beside::clean_up(&snapshot.path);
+    // Told now, when there is time to mend it, and not only when there is something to lose.
+    if let Err(error) = Beside::create(&snapshot.path) {
+        tracing::warn!(%path, %error, "cache snapshots cannot be written; it is tried again");
+    }
     let found = snapshot.stamp();
     // What was not read yet must not be lost by writing what was.
     if !snapshot.take_up(stopped) || !snapshot.take_up_what_is_left(found, stopped) {
@@ -181,6 +186,9 @@ fn run(snapshot: &Snapshot, stopped: &Receiver<()>, abandoned: &AtomicBool) {
             Ok(answers) => {
                 told = false;
                 tracing::debug!(%path, answers, "cache snapshot written");
+            }
+            Err(error) if ends => {
+                tracing::warn!(%path, %error, "the last cache snapshot could not be written; what was kept is lost");
             }
             Err(error) if !told => {
                 told = true;
@@ -338,8 +346,19 @@ impl Snapshot {
         let Some(group) = self.names.labelled(portable.label) else {
             return false;
         };
+        self.put_back_into(group, &portable)
+    }
+
+    fn put_back_into(&self, group: GroupId, portable: &Portable<'_>) -> bool {
         let restored = portable.restored(group, clock::wall());
-        self.cache.restore(&restored, clock::now()).is_ok()
+        let restored = self.cache.restore(&restored, clock::now()).is_ok();
+        // Since its name was looked up a reload may have given the group up and forgotten what it had. Nobody would forget this one again, and
+        // the place is another route's some time later.
+        let there = self.names.labelled(portable.label) == Some(group);
+        if !there {
+            self.cache.forget(&[group]);
+        }
+        restored && there
     }
 
     /// Writes what is kept, and gives back how many answers that are.
@@ -368,10 +387,11 @@ impl Snapshot {
         let mut left =
             room.saturating_sub(u64::try_from(MAGIC.len()).unwrap_or_default() + 2 + END_LEN);
         let (mut written, mut slice, mut entry) = (0, Vec::new(), Vec::new());
-        for part in 0..self.cache.parts() {
+        let mut progress = Progress::default();
+        loop {
             slice.clear();
             let wall = clock::wall();
-            self.cache.visit_part(part, clock::now(), |kept| {
+            let seen = self.cache.visit_next(&mut progress, clock::now(), |kept| {
                 entry.clear();
                 let write = |label: &[u8]| write_portable(&kept, label, wall, &mut entry);
                 if self.names.with_label(kept.group, write) == Some(true) {
@@ -385,6 +405,9 @@ impl Snapshot {
                     }
                 }
             });
+            if !seen {
+                break;
+            }
             out.write_all(&slice)?;
         }
         out.write_all(&0_u32.to_be_bytes())?;

@@ -146,21 +146,21 @@ impl<C> Engine<C> {
             .or_else(|| self.replace_silent(id, upstream, now))
     }
 
-    /// A connection that takes long to open: worth waiting for when there is nothing else, unless the upstream is known to be down.
+    /// A connection that takes long to open: worth waiting for when there is nothing else, unless the upstream is known to be down. The
+    /// youngest, which has the most time left.
     fn slow_dial(&mut self, id: ExchangeId, upstream: UpstreamId) -> Option<ConnectionId> {
         let exchange = self.exchanges.get_mut(id)?;
         let state = self.upstreams.get(upstream.0)?;
         if state.health.state() == HealthState::Down {
             return None;
         }
-        let dials = state.connections.iter().copied().filter(|id| {
-            self.connections
-                .get(*id)
-                .is_some_and(|connection| !connection.is_ready() && connection.has_room())
+        let dials = state.connections.iter().filter_map(|id| {
+            let connection = self.connections.get(*id)?;
+            let waited_on = exchange.attempts.iter().any(|a| a.connection == *id);
+            let since = connection.dialing_since()?;
+            (connection.has_room() && !waited_on).then_some((since, *id))
         });
-        dials
-            .into_iter()
-            .find(|id| exchange.attempts.iter().all(|a| a.connection != *id))
+        dials.max_by_key(|(since, _)| *since).map(|(_, id)| id)
     }
 
     /// All the connections there may be are silent: the one that has been so longest makes room for a new one.

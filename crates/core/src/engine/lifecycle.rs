@@ -26,7 +26,7 @@ impl<C> Engine<C> {
         // Questions that moved because of that may have opened what was missing.
         let busy = self.may_dial(upstream, now)?;
         let state = self.upstreams.get_mut(upstream.0)?;
-        let endpoint = state.endpoints.next(&busy)?;
+        let endpoint = state.endpoints.next(&busy, now)?;
         // What an upstream for datagrams has to say at length, it says over TCP (RFC 7766 section 5).
         let protocol = match state.protocol {
             Protocol::Tls => Protocol::Tls,
@@ -77,7 +77,7 @@ impl<C> Engine<C> {
         state.connections.iter().filter(serving).count() >= CONNECTIONS_PER_UPSTREAM_MAX
     }
 
-    /// Ends the oldest connection that drains when there are as many as may drain at a time; its questions move.
+    /// Ends the oldest connections that drain when there are more than may drain at a time; their questions move.
     fn make_room(&mut self, upstream: UpstreamId, now: Moment) {
         let Some(state) = self.upstreams.get(upstream.0) else {
             return;
@@ -87,11 +87,10 @@ impl<C> Engine<C> {
                 .get(*id)
                 .is_some_and(Connection::is_draining)
         };
-        let mut draining = state.connections.iter().copied().filter(draining);
-        let oldest = draining.next();
-        if let Some(oldest) = oldest
-            && draining.count() >= DRAINING_PER_UPSTREAM_MAX
-        {
+        let draining = state.connections.iter().copied().filter(draining);
+        let draining: SmallVec<[ConnectionId; 8]> = draining.collect();
+        let more = draining.len().saturating_sub(DRAINING_PER_UPSTREAM_MAX);
+        for oldest in draining.into_iter().take(more) {
             self.close(oldest, CloseReason::Aged, now);
         }
     }
@@ -106,7 +105,7 @@ impl<C> Engine<C> {
         if state.datagrams >= DATAGRAMS_PER_UPSTREAM_MAX {
             return None;
         }
-        let endpoint = state.endpoints.next(&[])?;
+        let endpoint = state.endpoints.next(&[], now)?;
         let protocol = Protocol::Udp;
         state.datagrams += 1;
         let connection = self
@@ -137,8 +136,9 @@ impl<C> Engine<C> {
                 continue;
             };
             if connection.is_overtaken() {
-                let slow = connection.endpoint;
-                self.upstreams[upstream.0].endpoints.handle_overtaken(slow);
+                let (slow, began) = (connection.endpoint, connection.since());
+                let endpoints = &mut self.upstreams[upstream.0].endpoints;
+                endpoints.handle_overtaken(slow, began, now);
                 self.close(rival, CloseReason::Superseded, now);
             } else if connection.is_ready() && !connection.is_lasting() {
                 connection.drain();
@@ -181,10 +181,11 @@ impl<C> Engine<C> {
         };
         connection.set_doubted();
         let (upstream, datagram) = (connection.upstream, connection.is_datagram());
-        // Nothing else can come to a socket of one datagram; where others were answered meanwhile it is the name that is slow.
-        let asked = connection.since();
+        // Where others were answered meanwhile it is the name that is slow, the connection that is lost, or one address that is mute.
+        let since = connection.since();
+        let asked = connection.silent_since().unwrap_or(since);
         let heard = self.upstreams.get(upstream.0).and_then(|it| it.heard);
-        let alive = datagram && heard.is_some_and(|heard| heard > asked);
+        let alive = heard.is_some_and(|heard| heard > asked);
         if !alive && !self.is_aside(upstream, datagram) {
             self.handle_upstream_silence(upstream, now);
         }
@@ -246,12 +247,13 @@ impl<C> Engine<C> {
 
     /// What the connection was opened with holds no longer: its certificate has expired or is not trusted any more. A successor is
     /// opened first, so that nobody waits for the change; the connection goes when that is ready, and after
-    /// [`DIAL_TIMEOUT`] in any case. One that is still being opened is left alone: whoever opens it examines it at the end.
+    /// [`DIAL_TIMEOUT`] in any case. One that is still being opened is left alone: whoever opens it examines it at the end. So is a socket of
+    /// one datagram, which ends with its answer.
     pub fn renew(&mut self, id: ConnectionId, now: Moment) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        if !connection.is_ready() {
+        if !connection.is_ready() || connection.is_datagram() {
             return;
         }
         connection.set_distrusted(now + DIAL_TIMEOUT);
@@ -263,6 +265,25 @@ impl<C> Engine<C> {
         let busy = opening_endpoints(&self.connections, &state.connections);
         if busy.is_empty() && self.open(upstream, now).is_none() {
             self.leave(id);
+        }
+    }
+
+    /// What every connection of an upstream was opened with holds no longer: it is connected to from elsewhere, or shown another
+    /// certificate of ours. Those that are ready are renewed. Those being opened end at once, since nobody would look at them again, and
+    /// what waits for them goes into new ones.
+    pub fn renew_all(&mut self, upstream: UpstreamId, now: Moment) {
+        let Some(state) = self.upstreams.get(upstream.0) else {
+            return;
+        };
+        let before = state.connections.clone();
+        for id in &before {
+            let opening = |connection: &Connection<Owner>| !connection.is_ready();
+            if self.connections.get(*id).is_some_and(opening) {
+                self.close(*id, CloseReason::Superseded, now);
+            }
+        }
+        for id in before {
+            self.renew(id, now);
         }
     }
 
@@ -338,7 +359,7 @@ impl<C> Engine<C> {
     pub fn handle_network_change(&mut self, now: Moment) {
         let mut used: SmallVec<[UpstreamId; 8]> = SmallVec::new();
         for (place, state) in self.upstreams.iter_mut().enumerate() {
-            let in_use = !state.connections.is_empty() || state.health.probe_due().is_some();
+            let in_use = !state.connections.is_empty() || !state.health.is_up();
             if in_use && state.retired.is_none() {
                 used.push(UpstreamId(place));
             }

@@ -243,7 +243,8 @@ impl<C> Engine<C> {
         let endpoint = connection.endpoint;
         let datagram = connection.is_datagram();
         let idle = now.since(connection.idle_since());
-        let age = now.since(connection.since());
+        let began = connection.since();
+        let age = now.since(began);
         let owners = connection.into_owners();
         if let Some(state) = self.upstreams.get_mut(upstream.0) {
             count_closed(
@@ -272,6 +273,7 @@ impl<C> Engine<C> {
             reason,
             datagram,
             was_ready,
+            began,
             age,
             idle,
             answered,
@@ -357,7 +359,7 @@ impl<C> Engine<C> {
             .chain(self.exchanges.poll_timeout())
             .chain(self.hedges.poll_timeout())
             .chain(self.shared.as_ref().and_then(|it| it.poll_timeout()))
-            .chain(self.upstreams.iter().filter_map(Upstream::poll_probe))
+            .chain(self.poll_probes())
             .min()
     }
 

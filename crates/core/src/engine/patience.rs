@@ -31,6 +31,9 @@ impl<C> Engine<C> {
             .get_mut(attempt.connection)
             .and_then(|connection| connection.handle_impatience(attempt.sent, patience, now));
         let silent = heard.is_none();
+        if silent {
+            self.note_mute(attempt.connection, attempt.sent, now);
+        }
         // A connection on which other answers come is alive: its upstream is at work on the question, and asking it again
         // would only double its work. With nowhere else to go, the question waits where it is.
         let among = if silent { Among::Any } else { Among::Untried };

@@ -8,21 +8,42 @@ use core::time::Duration;
 use super::{Engine, Owner};
 use crate::limits::PROBE_TIMEOUT;
 use crate::time::Moment;
-use crate::upstream::{Connection, ConnectionId, GroupId, Probe, Protocol, UpstreamId};
+use crate::upstream::{Connection, ConnectionId, GroupId, Probe, Protocol, Upstream, UpstreamId};
 use crate::wire::{
     Class, Name, QueryOptions, Question, RecordType, write_query, write_query_without_edns,
 };
 
 impl<C> Engine<C> {
+    /// When each upstream that is not up is to be probed, or the probe under way given up.
+    pub(super) fn poll_probes(&self) -> impl Iterator<Item = Moment> {
+        (0..self.upstreams.len()).filter_map(|place| self.poll_probe(UpstreamId(place)))
+    }
+
+    fn poll_probe(&self, upstream: UpstreamId) -> Option<Moment> {
+        let state = self.upstreams.get(upstream.0)?;
+        state.poll_probe(self.is_missed(upstream))
+    }
+
+    /// Whether nobody of a group of an upstream's is up, and those who ask are given what is past its time.
+    pub(super) fn is_missed(&self, upstream: UpstreamId) -> bool {
+        let well = |id: &UpstreamId| self.upstreams.get(id.0).is_some_and(Upstream::is_well);
+        let wanted = |state: &Upstream| state.stale_wanted && !state.is_well();
+        self.upstreams.get(upstream.0).is_some_and(wanted)
+            && self.groups.iter().any(|group| {
+                let members = &group.members;
+                let current = group.retired.is_none() && members.contains(&upstream);
+                current && !members.iter().any(well)
+            })
+    }
+
     /// Probes upstreams that do not work and that no question tries, and gives up probes nobody answers.
     pub(super) fn fire_probes(&mut self, now: Moment) {
         for place in 0..self.upstreams.len() {
             let upstream = UpstreamId(place);
-            let state = &mut self.upstreams[place];
-            if state.poll_probe().is_none_or(|due| due > now) {
+            if self.poll_probe(upstream).is_none_or(|due| due > now) {
                 continue;
             }
-            match state.probe.take() {
+            match self.upstreams[place].probe.take() {
                 Some(probe) => self.give_up_probe(upstream, probe, PROBE_TIMEOUT, now),
                 None => self.probe(upstream, now),
             }
@@ -60,6 +81,7 @@ impl<C> Engine<C> {
         let Some(state) = self.upstreams.get_mut(upstream.0) else {
             return;
         };
+        state.note_stale_given(self.cache.stale_given());
         state.health.begin_trial(now, jitter);
         self.ask_probe(upstream, now);
     }
@@ -126,6 +148,7 @@ impl<C> Engine<C> {
                 .handle_impatience(probe.sent, patience, now)
                 .is_none()
             {
+                self.note_mute(probe.connection, probe.sent, now);
                 self.handle_upstream_silence(upstream, now);
             }
         }

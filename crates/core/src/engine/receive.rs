@@ -48,7 +48,7 @@ impl<C> Engine<C> {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        let upstream = connection.upstream;
+        let (upstream, endpoint) = (connection.upstream, connection.endpoint);
         // Nobody could tell who said it (RFC 7828 section 3.2.1).
         let datagram = connection.is_datagram();
         match connection.accept(message) {
@@ -62,8 +62,9 @@ impl<C> Engine<C> {
                     let sample = now.since(sent).min(QUESTION_BUDGET);
                     self.upstreams[upstream.0].rtt.handle_sample(sample, now);
                 }
-                let counts = &mut self.upstreams[upstream.0].counts;
-                counts.duration.add_duration(now.since(sent));
+                let state = &mut self.upstreams[upstream.0];
+                state.counts.duration.add_duration(now.since(sent));
+                state.endpoints.handle_response(endpoint, datagram, now);
                 self.handle_upstream_success(upstream, now);
                 let keepalive = response.edns().and_then(Edns::keepalive);
                 if let Some(limit) = keepalive.filter(|_| !datagram) {

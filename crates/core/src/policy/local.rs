@@ -1,6 +1,6 @@
 //! Names answered here: a handful of records from the configuration.
 //!
-//! A name that has a record here is wholly ours: a type it lacks is NODATA with a SOA (RFC 2308 section 2.2), never forwarded.
+//! A name that has a record here is wholly ours: a type or class it lacks is NODATA with a SOA (RFC 2308 section 2.2), never forwarded.
 //! Aliases are followed inside the local records only; the client's resolver follows the rest.
 //!
 //! Deliberately absent: zones, wildcards and delegations. Names below a local name are not ours.

@@ -144,7 +144,16 @@ pub fn control_path(
     loading.file();
     let texts = loading.layers.texts(Id::ListenControl);
     if texts.is_empty() {
-        return Ok(Some(PathBuf::from(DEFAULT_CONTROL)));
+        // A file that was named may have said where.
+        let unreadable = |it: &Fault| {
+            it.place != Place::Default && matches!(it.problem, Problem::Unreadable { .. })
+        };
+        let faults: Vec<_> = loading.faults.into_iter().filter(unreadable).collect();
+        let warnings = Vec::new();
+        return match faults.is_empty() {
+            true => Ok(Some(PathBuf::from(DEFAULT_CONTROL))),
+            false => Err(Refused { faults, warnings }),
+        };
     }
     let mut faults = Vec::new();
     let parsed = layers::parse_all(Id::ListenControl, texts, &mut faults);
@@ -269,10 +278,18 @@ impl<'a> Loading<'a> {
                 (None, Absence::Fault) => Err(Fault::new(&file.place, Problem::Gone { path })),
             };
         };
+        if given.text.is_empty() {
+            // A fault of the setting already.
+            return Ok(None);
+        }
         let path = Path::new(&given.text).to_owned();
         let file = NamedFile {
             path: path.clone(),
-            key,
+            // As it was written: not every command has it as an option.
+            key: match given.place.to_string().split_once(' ') {
+                Some((_, argument)) => argument.to_owned(),
+                None => key,
+            },
             place: given.place.clone(),
         };
         file.text(self.files).map(|text| Some((path, text)))

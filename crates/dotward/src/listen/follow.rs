@@ -93,7 +93,7 @@ pub(crate) fn start(doors: &Rc<Doors>, config: &Config) {
         interfaces: config.interfaces.clone(),
         listeners: config.listeners.clone(),
         workers: config.workers,
-        // A take-over is of what its predecessor had at the start; an address that comes later is shared with nobody.
+        // A take-over is of what its predecessor had at the start; an address that comes later is not taken where somebody has it.
         rules: BindRules {
             takeover: false,
             ..config.rules

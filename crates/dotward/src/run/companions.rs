@@ -10,6 +10,7 @@ use dotward_core::cache::Cache;
 use dotward_core::shared::SharedConfig;
 use tokio::sync::{mpsc, watch};
 
+use super::fault::AdminFault;
 use super::{Drain, Order, Predecessor, Prepared, StartFault};
 use crate::admin::{self, Admin, Board};
 use crate::config::{BindRules, Config};
@@ -72,7 +73,7 @@ impl Provisions {
                 owner: privileges::owner_of_sockets(config).unwrap_or_default(),
                 ..config.rules
             };
-            let fault = |error| faults.push(StartFault::Admin { address, error });
+            let fault = |error| faults.push(StartFault::Admin(AdminFault::new(address, error)));
             admin::bind(address, rules).map_err(fault).ok()
         });
         Self {
@@ -99,7 +100,7 @@ impl Provisions {
         if let (Some(admin), Some(address)) = (&self.admin, config.admin)
             && let Err(error) = sockets::listen(admin)
         {
-            faults.push(StartFault::Admin { address, error });
+            faults.push(StartFault::Admin(AdminFault::new(address, error)));
         }
     }
 }

@@ -77,7 +77,8 @@ impl Ports {
             owner: owner.unwrap_or_default(),
             ..config.rules
         };
-        if !rules.takeover {
+        // What the service manager holds is nobody's to take over.
+        if !rules.takeover || self.wanted.is_empty() {
             self.bind_those(|_| true, config, rules, faults);
             checks::loops(config, &bound(&self.bound), faults);
             return;

@@ -186,21 +186,23 @@ pub(crate) fn replace_upstream(
     *place = Rc::new(tls);
     let renewed = if other_identity {
         // What it was told about us holds no longer.
-        let of_it = |connection: &(ConnectionId, UpstreamId)| connection.1 == upstream;
-        let all = connections(state).into_iter().filter(of_it);
-        all.map(|(connection, _)| connection).collect()
+        let all = connections(state).into_iter();
+        let renewed = all.filter(|(_, of)| *of == upstream).count();
+        state.engine.renew_all(upstream, now);
+        renewed
     } else {
-        distrusted(state, Some(upstream), UnixTime::now())
+        let distrusted = distrusted(state, Some(upstream), UnixTime::now());
+        for connection in &distrusted {
+            state.engine.renew(*connection, now);
+        }
+        distrusted.len()
     };
     let name = state.trust.name(upstream);
     tracing::info!(
         upstream = name,
-        renewed = renewed.len(),
+        renewed,
         "other certificates or pins; they hold for new connections"
     );
-    for connection in renewed {
-        state.engine.renew(connection, now);
-    }
 }
 
 /// Replaces connections whose certificate would not be believed now, and tells what ends soon.

@@ -137,7 +137,7 @@ fn a_file_that_was_named_must_be_there_and_the_default_need_not() {
     );
     let told = crate::faults(&["check", "none.toml"], &[], &files);
     assert!(
-        told[0].starts_with("check FILE: cannot read `--config` none.toml"),
+        told[0].starts_with("check FILE: cannot read `FILE` none.toml"),
         "{told:?}"
     );
     assert!(crate::good(&[], &[], &files).file.is_none());

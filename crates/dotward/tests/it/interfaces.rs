@@ -126,6 +126,30 @@ fn at(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
+/// Asks as `healthcheck` does until all is good.
+fn wait_until_healthy(arguments: &[&str]) {
+    let began = Instant::now();
+    loop {
+        let checked = command().arg("healthcheck").args(arguments).output();
+        let checked = checked.unwrap();
+        if checked.status.success() {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{checked:?}");
+    }
+}
+
+#[test]
+fn the_health_check_asks_at_every_address_of_an_interface() {
+    in_name_space("hc", |cable| {
+        cable.near("addr add fe80::213/64 dev near0 nodad");
+        let mut program = Program::start(&["--listen", "near0:5355"]);
+        program.wait_for("address=[fe80::213%");
+        wait_until_healthy(&["--listen", "near0:5355"]);
+        wait_until_healthy(&["--listen", "[fe80::213%near0]:5355"]);
+    });
+}
+
 #[test]
 fn the_addresses_of_an_interface_are_served_as_they_come_and_go() {
     in_name_space("if", |cable| {

@@ -123,3 +123,26 @@ async fn after_a_restart_what_was_kept_is_answered_without_an_upstream() {
     wait_for_entries(&control, 1);
     drop(program);
 }
+
+#[tokio::test]
+async fn a_place_where_nothing_can_be_written_is_told_at_the_start_and_by_check() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let nowhere = trust.directory.path().join("missing/cache");
+    let control = trust.directory.path().join("control.sock");
+    let mut program = start(&server, &trust, &nowhere, &control);
+    program.line_with("cache snapshots cannot be written").await;
+    program.signal(rustix::process::Signal::TERM);
+    let (status, log) = program.end().await;
+    assert!(status.success());
+    assert!(log.contains("what was kept is lost"), "{log}");
+
+    let mut check = program::command();
+    check.arg("check").arg("--cache-snapshot").arg(&nowhere);
+    let output = check.arg("--json").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["good"], false);
+    let problem = told["faults"][0]["problem"].as_str().unwrap();
+    assert!(problem.starts_with("no directory "), "{problem}");
+}
