@@ -16,6 +16,8 @@ ENV RUSTUP_TOOLCHAIN=1.95
 RUN rustup target add "$(uname -m)-unknown-linux-musl"
 COPY Cargo.toml Cargo.lock ./
 COPY crates crates
+# The commit, for `dotward version` and the metrics: --build-arg DOTWARD_REVISION=$(git rev-parse --short=12 HEAD)
+ARG DOTWARD_REVISION=
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     target="$(uname -m)-unknown-linux-musl" \

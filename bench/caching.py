@@ -4,8 +4,10 @@ Caches hold all names that are asked again and are otherwise as they come.
 """
 
 import os
+import socket
 import subprocess
 
+import measure
 from peers import TLS_NAME, UPSTREAM_PORT, Dnsdist, Dotward, Echo, KnotResolver, Subject, Unbound
 
 #: a directory with a Debian of its own, whose programs the peers are; empty for this machine's
@@ -35,6 +37,17 @@ class Caching(Subject):
         places = ("/usr/sbin/", "/usr/bin/", "/usr/local/sbin/", "/usr/local/bin/")
         return any(os.path.exists(ROOT + place + self.program) for place in places)
 
+    def answers(self, load):
+        """Whether it can be asked in this way."""
+        return self.speaks.issuperset(load.transports)
+
+    def is_up(self):
+        return measure.answers(self.port)
+
+    def warm(self, hot):
+        """Has it ask for the names in the file `hot`, each once."""
+        measure.dnsperf(self.port, hot, "-n", "1", "-c", "8", "-q", "50")
+
     def write(self, name, text):
         for old, new in self.changes:
             if old not in text:
@@ -59,14 +72,62 @@ class CachingDotward(Caching, Dotward):
                 "--listen-key", self.key, "--workers", str(self.workers), "--control", "off"]
 
 
-class CachingEcho(Caching, Echo):
-    speaks = frozenset({"udp"})
+class Floor(Caching):
+    """A program that moves the octets of some loads and does nothing else: no server can do less."""
+    floor = True
+    #: names of the loads it is for
+    loads = ()
 
     def is_here(self):
         return True
 
     def run(self):
         return self.command()
+
+    def answers(self, load):
+        return load.name in self.loads
+
+    def warm(self, hot):
+        pass
+
+
+class CachingEcho(Floor, Echo):
+    loads = ("cached, UDP", "cached, UDP, paced")
+
+
+class StreamFloor(Floor):
+    def is_up(self):
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.listening)) == 0
+
+    @property
+    def listening(self):
+        return self.port
+
+
+class TcpFloor(StreamFloor):
+    loads = ("cached, TCP",)
+
+    def command(self):
+        return [os.environ["FLOOR"], "tcp", f"127.0.0.1:{self.port}"]
+
+
+class TlsFloor(StreamFloor):
+    loads = ("cached, TLS",)
+
+    @property
+    def listening(self):
+        return self.tls_port
+
+    def command(self):
+        return [os.environ["FLOOR"], "tls", f"127.0.0.1:{self.tls_port}", self.certificate, self.key]
+
+
+class Relay(Floor):
+    loads = ("forwarded", "forwarded, paced")
+
+    def command(self):
+        return [os.environ["FLOOR"], "relay", f"127.0.0.1:{self.port}", f"127.0.0.1:{UPSTREAM_PORT}", TLS_NAME, self.ca]
 
 
 class CachingUnbound(Caching, Unbound):
@@ -119,6 +180,7 @@ bind-tcp 127.0.0.1:{self.port}
 server-tls 127.0.0.1:{UPSTREAM_PORT} -host-name {TLS_NAME} -tls-host-verify {TLS_NAME}
 ca-file {self.ca}
 cache-size 100000
+cache-persist no
 speed-check-mode none
 prefetch-domain no
 serve-expired no
@@ -130,6 +192,6 @@ max-reply-ip-num 16
 
 
 ALL = {
-    "echo": CachingEcho, "dotward": CachingDotward, "unbound": CachingUnbound, "bind": CachingBind, "knot-resolver": CachingKnotResolver,
+    "echo": CachingEcho, "echo-tcp": TcpFloor, "echo-tls": TlsFloor, "relay": Relay, "dotward": CachingDotward, "unbound": CachingUnbound, "bind": CachingBind, "knot-resolver": CachingKnotResolver,
     "dnsdist": CachingDnsdist, "smartdns": CachingSmartdns,
 }

@@ -2,7 +2,8 @@
 
 Clients connect over TCP and over TLS, each asks one question that is answered without an upstream, and then says nothing. The
 resident memory of the process before and after, divided by their number, is what one costs above the kernel's part. One more client
-asks meanwhile, and how long it waits is compared with how long it waited alone.
+asks meanwhile, and how long it waits is compared with how long it waited alone; last it does so while metrics are scraped. The client
+and the program have a core each.
 """
 
 import argparse
@@ -12,7 +13,9 @@ import socket
 import ssl
 import struct
 import sys
+import threading
 import time
+import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "ci")]
@@ -20,7 +23,9 @@ sys.path[:0] = [os.path.join(HERE, "..", "ci")]
 from lab import certificates, namespace  # noqa: E402
 from lab.processes import Program, wait_until  # noqa: E402
 
-PORT, TLS_PORT = 5400, 5401
+PORT, TLS_PORT, ADMIN_PORT = 5400, 5401, 5402
+PROGRAM_CPU, CLIENT_CPU = 0, 1
+SCRAPES_PER_SECOND = 10
 NAME = "local.bench"
 # Octets one idle client may cost, above the kernel's.
 BOUNDS = {"tcp": 8 * 1024, "tls": 24 * 1024}
@@ -33,6 +38,7 @@ dns = ["127.0.0.1:{PORT}"]
 tls = ["127.0.0.1:{TLS_PORT}"]
 certificate = "{{certificate}}"
 key = "{{key}}"
+admin = "127.0.0.1:{ADMIN_PORT}"
 
 [limits]
 clients = 16384
@@ -113,6 +119,29 @@ def measure(program, kind, count, context):
     return each <= BOUNDS[kind]
 
 
+def scraped():
+    """An active client while metrics are scraped much more often than anybody does."""
+    active = connect(0, None)
+    alone = waits(active)
+    done = threading.Event()
+    scraper = threading.Thread(target=scrape, args=(done,))
+    scraper.start()
+    beside = waits(active, 20_000)
+    done.set()
+    scraper.join()
+    print(
+        f"metrics: an active client waits {alone[0] * 1e6:.0f} us (p99 {alone[1] * 1e6:.0f}) alone and "
+        f"{beside[0] * 1e6:.0f} us (p99 {beside[1] * 1e6:.0f}) with {SCRAPES_PER_SECOND} scrapes a second",
+        flush=True,
+    )
+
+
+def scrape(done):
+    while not done.wait(1 / SCRAPES_PER_SECOND):
+        with urllib.request.urlopen(f"http://127.0.0.1:{ADMIN_PORT}/metrics", timeout=2) as response:
+            response.read()
+
+
 def open_still(client):
     client.setblocking(False)
     try:
@@ -129,6 +158,7 @@ def main():
     parser.add_argument("--tls", type=int, default=2_000, help="idle clients over TLS (%(default)s)")
     chosen = parser.parse_args()
     namespace.enter()
+    os.sched_setaffinity(0, {CLIENT_CPU})
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     authority = certificates.Authority(namespace.SCRATCH)
@@ -139,10 +169,12 @@ def main():
     context = ssl.create_default_context(cafile=authority.certificate)
     good = True
     for kind, count in (("tcp", chosen.tcp), ("tls", chosen.tls)):
-        program = Program([os.environ["DOTWARD"], "-c", path], os.path.join(namespace.SCRATCH, "dotward.log"))
+        program = Program([os.environ["DOTWARD"], "-c", path], os.path.join(namespace.SCRATCH, "dotward.log"), cpu=PROGRAM_CPU)
         wait_until(lambda: reachable(program), 10, "the program listens")
         try:
             good &= measure(program, kind, count, context if kind == "tls" else None)
+            if kind == "tls":
+                scraped()
         except (OSError, RuntimeError) as error:
             print(f"{kind}: {error}\n{program.tail()}")
             good = False

@@ -5,6 +5,7 @@ runs in a network namespace of its own. What is compared is processor time of th
 """
 
 import argparse
+import json
 import os
 import random
 import subprocess
@@ -44,12 +45,17 @@ def hot_names(directory):
 class Load:
     """One way to ask, and what came of it."""
 
-    def __init__(self, name, file, *options, tls=False, transports=("udp",)):
+    def __init__(self, name, file, *options, tls=False, transports=("udp",), fresh=0):
         self.name, self.file, self.options, self.tls, self.transports = name, file, options, tls, transports
+        #: so many names are made for each run, or it would find the answers of one before in the cache, which may outlive the process
+        self.fresh, self.runs = fresh, 0
 
     def run(self, program, subject):
+        if self.fresh:
+            self.runs += 1
+            measure.names(self.file, self.fresh, f"{time.time_ns():x}r{self.runs}")
         port = subject.port + TLS_OFFSET if self.tls else subject.port
-        begin = program.cpu_split()
+        begin, waits = program.cpu_split(), program.waits()
         text = measure.dnsperf(port, self.file, *self.options)
         end = program.cpu_split()
         answered = measure.figure(r"Queries completed:\s+(\d+)", text)
@@ -57,7 +63,9 @@ class Load:
         result = {
             "answered": answered, "lost": measure.figure(r"Queries lost:\s+(\d+)", text), "user_us": user, "system_us": system,
             "us": user + system, "per_second": measure.figure(r"Queries per second:\s+([\d.]+)", text),
+            "waits": (program.waits() - waits) / max(answered, 1),
         }
+        result["busy"] = result["us"] * result["per_second"] / 1e6
         times = sorted(float(line.rsplit(" ", 1)[1]) * 1e3 for line in text.splitlines() if line.startswith("> NOERROR"))
         if times:
             result["p50"], result["p99"] = (times[min(len(times) - 1, int(len(times) * share))] for share in (0.5, 0.99))
@@ -66,39 +74,49 @@ class Load:
 
 def loads(directory, seconds):
     hot, drawn = hot_names(directory)
-    misses = measure.names(os.path.join(directory, "misses"), 200_000 * seconds, 1)
-    paced = measure.names(os.path.join(directory, "misses-paced"), PACED_MISSES * seconds, 2)
+    misses, paced = (os.path.join(directory, name) for name in ("misses", "misses-paced"))
     length = ("-l", str(seconds))
     return hot, [
         Load("cached, UDP", drawn, *length, "-c", "8", "-q", "200"),
         Load("cached, UDP, paced", drawn, *length, "-c", "8", "-q", "200", "-Q", str(PACED)),
         Load("cached, TCP", drawn, *length, "-m", "tcp", "-c", "50", "-q", "200", transports=("tcp",)),
         Load("cached, TLS", drawn, *length, "-m", "dot", "-c", "50", "-q", "200", tls=True, transports=("tls",)),
-        Load("forwarded", misses, *length, "-c", "8", "-q", "200"),
-        Load("forwarded, paced", paced, "-n", "1", "-c", "8", "-q", "200", "-Q", str(PACED_MISSES), "-v"),
+        Load("forwarded", misses, *length, "-c", "8", "-q", "200", fresh=150_000 * seconds),
+        Load("forwarded, paced", paced, "-n", "1", "-c", "8", "-q", "200", "-Q", str(PACED_MISSES), "-v", fresh=PACED_MISSES * seconds),
     ]
 
 
-def measure_subject(subject, hot, all_loads, repeats):
+def start(subject, hot):
+    """The running program, with the answers it keeps; None, and a line that says why, when it does not come up."""
     program = Program(subject.run(), subject.log, cpu=measure.SUBJECT_CPU)
     try:
-        wait_until(lambda: not program.running() or measure.answers(subject.port), 20, f"{subject.name} does not answer", every=0.02)
+        wait_until(lambda: not program.running() or subject.is_up(), 20, f"{subject.name} does not answer", every=0.02)
         if not program.running():
             raise RuntimeError("it ended at once")
-        measure.dnsperf(subject.port, hot, "-n", "1", "-c", "8", "-q", "50")
-        results = {}
-        for load in all_loads:
-            if subject.floor and not load.name.startswith("cached, UDP"):
-                continue
-            if not subject.speaks.issuperset(load.transports):
-                continue
-            runs = [load.run(program, subject) for _ in range(1 if "forwarded" in load.name else repeats)]
-            results[load.name] = sorted(runs, key=lambda run: run["us"])[len(runs) // 2]
-        return results
+        subject.warm(hot)
+        return program
     except (RuntimeError, TimeoutError) as error:
-        return {"failed": f"{error}\n{program.tail(5)}"}
-    finally:
+        print(f"{subject.name:<14} failed: {error}\n{program.tail(5)}", flush=True)
         program.stop()
+        return None
+
+
+def alternate(running, load, rounds):
+    """The runs of one load for each subject that can be asked so: by turns, so that a machine that gets slower does so for all."""
+    able = [(subject, program) for subject, program in running if subject.answers(load)]
+    runs = {subject.name: [] for subject, _ in able}
+    for _ in range(rounds):
+        for subject, program in able:
+            runs[subject.name].append(load.run(program, subject))
+    return runs
+
+
+def merge(results, more):
+    """Adds the runs of another comparison to those of `results`."""
+    for name, loads_of in more.items():
+        mine = results.setdefault(name, {})
+        for load, runs in loads_of.items():
+            mine.setdefault(load, []).extend(runs)
 
 
 def two_workers(make, hot, drawn, seconds):
@@ -124,15 +142,15 @@ def two_workers(make, hot, drawn, seconds):
             })
         finally:
             program.stop()
-    one, two = results
-    return {"one": one, "two": two, "times": 2 * one["us"] / two["us"]}
+    return dict(zip(("one", "two"), ([result] for result in results)))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", help="subjects, separated by commas")
     parser.add_argument("--seconds", type=int, default=3, help="length of one load")
-    parser.add_argument("--repeats", type=int, default=3, help="times each cached load is run; the median counts")
+    parser.add_argument("--repeats", type=int, default=3, help="times each load is run, the subjects by turns; the median counts")
+    parser.add_argument("--add", nargs="*", default=[], help="results of runs before (bench/out/*.json) whose figures count too")
     parser.add_argument("--draw", action="store_true", help="write docs/performance.svg and the table in docs/performance.md")
     options = parser.parse_args()
     chosen = options.only.split(",") if options.only else list(caching.ALL)
@@ -146,24 +164,34 @@ def main():
     os.chmod(identity[1], 0o644)
     upstream = measure.start_upstream(directory, identity)
     hot, all_loads = loads(directory, options.seconds)
-    port, results = measure.FIRST_PORT, {}
+    port, running = measure.FIRST_PORT, []
     for name in chosen:
         port += 1
         subject = caching.ALL[name](name, directory, port, authority.certificate, identity)
         if not subject.is_here():
             print(f"{name:<14} is not installed", flush=True)
             continue
-        results[name] = measure_subject(subject, hot, all_loads, options.repeats)
-        print(draw.line(name, results[name]), flush=True)
+        if program := start(subject, hot):
+            running.append((subject, program))
+    results = {subject.name: {} for subject, _ in running}
+    for load in all_loads:
+        for name, runs in alternate(running, load, options.repeats).items():
+            results[name][load.name] = runs
+            print(draw.line(name, load.name, runs), flush=True)
+    for _, program in running:
+        program.stop()
     if "dotward" in results:
         def make(workers):
             subject = caching.ALL["dotward"](f"dotward-{workers}", directory, port + 10 + workers, authority.certificate, identity)
             subject.workers = workers
             return subject
         results["two workers"] = two_workers(make, hot, all_loads[0].file, options.seconds)
-        print(f"two workers: {results['two workers']['times']:.2f} x one", flush=True)
     upstream.stop()
     measure.save(results)
+    for path in options.add:
+        with open(path) as file:
+            merge(results, json.load(file))
+    results = draw.medians(results)
     table = draw.table(results)
     print(table)
     if options.draw:

@@ -62,6 +62,10 @@ class Program:
             fields = file.read().rsplit(")", 1)[1].split()
         return int(fields[11]) / TICK, int(fields[12]) / TICK
 
+    def waits(self):
+        """How often its first thread went to sleep for want of something to do."""
+        return self._status("voluntary_ctxt_switches")
+
     def resident_bytes(self):
         return self._status("VmRSS") * 1024
 

@@ -109,7 +109,7 @@ def an_upstream_without_edns_is_asked_again_without_and_remembered(lab):
     def old(asked):
         return respond(asked, rcode=FORMERR) if asked.opt else usual(asked)
 
-    for number, sent in enumerate(([True, False], [False])):
+    for number, sent in enumerate(([True, False], [True, False], [False])):
         name = f"{fresh('c09')}.{lab.OLD}"
         lab.old.rule(name, old)
         reply = udp(query(name, edns=opt(flags=DO)))

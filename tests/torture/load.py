@@ -134,7 +134,7 @@ class Load(threading.Thread):
         self.repeated_every = (REPEATED_EVERY if unique else 1) if repeated else 0
         self.label, self.patience = label, patience
         self.run_number = next(_runs)
-        self.sockets = [self._socket(target) for _ in range(sockets)]
+        self.sockets = [self._socket(target, place) for place in range(sockets)]
         self.table, self.asked = {}, []
         self.unexpected = []
         self.waiting = 0
@@ -143,8 +143,10 @@ class Load(threading.Thread):
         self.failure = None
 
     @staticmethod
-    def _socket(target):
+    def _socket(target, place):
+        """Each is a client of its own, because one client gets half of the room for questions at most."""
         plain = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        plain.bind((f"127.0.0.{place + 1}", 0))
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         plain.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         plain.setblocking(False)

@@ -54,6 +54,14 @@ class Upstream:
         self.program.stop()
 
 
+class Together:
+    """Several dotward-faults as the addresses of one upstream."""
+
+    def __init__(self, subject, *ups):
+        addresses, roots = ",".join(up.address for up in ups), subject.bundle(ups)
+        self.spec = f"tls://{NAME}@{addresses}:{ups[0].port}?ca_file={roots}"
+
+
 class OpenSsl:
     """`openssl s_server` with the options given; it answers nothing and logs what it is sent."""
 

@@ -38,6 +38,9 @@ const NAME: &str = "a-usual-name.of-some-length.example.com";
 /// Questions in flight at a time on the path through the engine.
 const BATCH: usize = 16;
 
+/// Clients who wait for the same at a time on the path of those who are told that there is no answer.
+const CROWD: usize = 960;
+
 /// Octets the client takes over UDP.
 const UDP_MAX: u16 = 1232;
 
@@ -59,6 +62,7 @@ fn main() {
         "cached" => cached(times),
         "cached-guarded" => cached_guarded(times),
         "in-flight" => in_flight(times),
+        "expired" => expired(times),
         other => panic!("no such path: {other}"),
     }
 }
@@ -221,6 +225,42 @@ fn in_flight(times: usize) {
         .collect();
     for _ in 0..times.div_ceil(BATCH) {
         assert_eq!(chain.turn(&queries), BATCH);
+    }
+}
+
+/// Clients who ask for the same one after the other, and are each told when their time has passed.
+fn expired(times: usize) {
+    let mut chain = Chain::new(&Arc::new(Cache::off()));
+    let message = query(NAME);
+    for _ in 0..times / CROWD {
+        for number in 0..u32::try_from(CROWD).unwrap() {
+            let address = Ipv4Addr::from(0x0a00_0000 + number);
+            let client = Client {
+                address: SocketAddr::new(address.into(), 40_000),
+                ..client()
+            };
+            let (now, reply) = (chain.now, &mut chain.reply);
+            let verdict =
+                chain
+                    .front
+                    .handle_query(&message, &client, now, WallSeconds::default(), reply);
+            let Verdict::Forward(request) = verdict else {
+                panic!("{NAME} is to be forwarded");
+            };
+            chain.engine.submit(request, 0, now);
+            chain.now = now + Duration::from_micros(100);
+        }
+        assert_eq!(chain.engine.in_flight(), CROWD);
+        let mut told = 0;
+        while let Some(due) = chain.engine.poll_timeout()
+            && told < CROWD
+        {
+            chain.now = chain.now.max(due);
+            chain.engine.handle_timeout(chain.now);
+            chain.engine.take_replies(&mut chain.replies);
+            chain.replies.drain(|_, _| told += 1);
+        }
+        assert_eq!(told, CROWD);
     }
 }
 

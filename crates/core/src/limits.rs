@@ -127,11 +127,19 @@ pub const IDLE_RTT_FACTOR: u32 = 2;
 /// ever (RFC 9325 section 4.4). CoreDNS has the same idea as `max_age`.
 pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(3600);
 
-/// Connections to one upstream that take no more questions and wait for their last responses; the oldest gives way.
+/// Connections to one upstream that take no more questions and wait for their last responses; when one more is opened the oldest give way.
 pub const DRAINING_PER_UPSTREAM_MAX: usize = 4;
 
 /// How long a connection is being opened before a second address is tried beside it (RFC 8305 section 5).
 pub const DIAL_HEAD_START: Duration = Duration::from_millis(250);
+
+/// How long an address of an upstream that was of no use is dialed after the others; it doubles each time in a row. An address that was slow
+/// or lost a datagram once is soon preferred again.
+pub const ADDRESS_AGAIN_MIN: Duration = Duration::from_secs(10);
+
+/// The longest such pause. The connection that finds out costs the question that needs it [`DIAL_HEAD_START`], or [`IMPATIENCE`] when the
+/// address is mute.
+pub const ADDRESS_AGAIN_MAX: Duration = Duration::from_secs(600);
 
 /// Idle connections kept open to one upstream at most, whatever `keep_warm` says.
 pub const KEEP_WARM_MAX: usize = 2;
@@ -151,6 +159,10 @@ pub const CONGESTION_MIN: Duration = Duration::from_millis(100);
 
 /// The shortest pause between two probes of an upstream that does not work and that no question tries.
 pub const PROBE_AFTER_MIN: Duration = Duration::from_secs(1);
+
+/// While nobody of a group is up and those who ask are given what is past its time, one that is away is probed after this part of the time it has
+/// been: that it is back is noticed within about a tenth of its absence.
+pub const PROBE_AWAY_SHARE: u32 = 10;
 
 /// How long a probe may take.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -211,6 +223,9 @@ pub const TTL_MAX: u32 = 86_400;
 
 /// The longest time a negative answer is kept, in seconds: three hours (RFC 2308 section 5).
 pub const NEGATIVE_TTL_MAX: u32 = 10_800;
+
+/// Octets for failures where no answers are kept: some thousand of them. The ones that matter come again within seconds.
+pub const FAILURES_OCTETS: usize = 1 << 20;
 
 /// How long a failure is kept at first, in seconds (RFC 9520 section 3.2: at least 1).
 pub const FAILURE_KEPT_MIN: u32 = 1;

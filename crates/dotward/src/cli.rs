@@ -103,6 +103,8 @@ pub struct CheckArgs {
     pub file: Option<PathBuf>,
     /// Print each value and where it came from.
     pub show_origin: bool,
+    /// Print the result as JSON.
+    pub json: bool,
 }
 
 /// Arguments of `query`.
@@ -112,8 +114,7 @@ pub struct QueryArgs {
     pub name: Name,
     /// The type asked for; A if not given.
     pub qtype: RecordType,
-    /// The upstream asked instead of the configured ones, as its SPEC was written. The [`Options`]
-    /// carry it as `--upstream`, so that a configuration loaded from them has this upstream only.
+    /// Who is asked instead of the configured ones: the name of one of them, or a SPEC.
     pub via: Option<String>,
     /// Print the result as JSON.
     pub json: bool,
@@ -232,6 +233,13 @@ impl Options {
     fn replace(&mut self, id: Id, written: &str, values: Vec<OsString>) {
         self.settings.insert(id, (written.to_owned(), values));
     }
+
+    /// The same options, but that `id` is said to be `values`.
+    pub(crate) fn with(&self, id: Id, written: &str, values: Vec<OsString>) -> Self {
+        let mut options = self.clone();
+        options.replace(id, written, values);
+        options
+    }
 }
 
 fn values_of<'a>(
@@ -280,11 +288,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         "demo" => Command::Demo {
             listen: demo_listen(&options)?,
         },
-        "check" => Command::Check(check(of_command, &mut options)),
-        "query" => Command::Query(query(of_command, &mut options)?),
+        "check" => Command::Check(check(of_command, &mut options)?),
+        "query" => Command::Query(query(of_command)?),
         "explain" => Command::Explain(explain(of_command)?),
         "config" => config(of_command.subcommand()),
-        "upstream" => upstream(of_command.subcommand(), &mut options)?,
+        "upstream" => upstream(of_command.subcommand())?,
         "doctor" => Command::Doctor {
             json: of_command.get_flag("json"),
         },
@@ -302,7 +310,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             shell: shell(of_command)?,
         },
         "man" => Command::Man {
-            command: of_command.get_one::<String>("COMMAND").cloned(),
+            command: of_command.get_many::<String>("COMMAND").map(|words| {
+                let words: Vec<_> = words.map(String::as_str).collect();
+                words.join("-")
+            }),
         },
         "version" => Command::Version {
             json: of_command.get_flag("json"),
@@ -322,10 +333,10 @@ fn config(nested: Option<(&str, &ArgMatches)>) -> Command {
     }
 }
 
-fn upstream(nested: Option<(&str, &ArgMatches)>, options: &mut Options) -> Result<Command, Error> {
+fn upstream(nested: Option<(&str, &ArgMatches)>) -> Result<Command, Error> {
     Ok(match nested {
         Some((name @ ("test" | "rank" | "pin"), matches)) => {
-            Command::UpstreamSurvey(tools::survey_args(name, matches, options)?)
+            Command::UpstreamSurvey(tools::survey_args(name, matches)?)
         }
         Some((_, matches)) => Command::UpstreamList {
             json: matches.get_flag("json"),
@@ -358,28 +369,28 @@ fn demo_listen(options: &Options) -> Result<Option<SocketAddr>, Error> {
     }
 }
 
-fn check(matches: &ArgMatches, options: &mut Options) -> CheckArgs {
+fn check(matches: &ArgMatches, options: &mut Options) -> Result<CheckArgs, Error> {
     let file = values_of(matches, "FILE").next();
     if let Some(file) = &file {
+        if options.settings.contains_key(&Id::ConfigFile) {
+            let message = "FILE and --config are two files to check; give one of them";
+            return Err(command().error(ErrorKind::ArgumentConflict, message));
+        }
         options.replace(Id::ConfigFile, "check FILE", vec![file.clone()]);
     }
-    CheckArgs {
+    Ok(CheckArgs {
         file: file.map(PathBuf::from),
         show_origin: matches.get_flag("show-origin"),
-    }
+        json: matches.get_flag("json"),
+    })
 }
 
-fn query(matches: &ArgMatches, options: &mut Options) -> Result<QueryArgs, Error> {
+fn query(matches: &ArgMatches) -> Result<QueryArgs, Error> {
     let (name, qtype) = name_and_type(matches)?;
-    let via = matches.get_one::<String>("via").cloned();
-    if let Some(via) = &via {
-        value::parse(Kind::Spec, via).map_err(|fault| bad_value("--via", via, &fault))?;
-        options.replace(Id::Upstream, "--via", vec![via.into()]);
-    }
     Ok(QueryArgs {
         name,
         qtype,
-        via,
+        via: matches.get_one::<String>("via").cloned(),
         json: matches.get_flag("json"),
     })
 }

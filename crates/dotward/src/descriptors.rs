@@ -37,6 +37,8 @@ pub(crate) struct Others {
     pub(crate) by_datagrams: usize,
     /// Workers there may be.
     pub(crate) workers: usize,
+    /// Connections to the admin listener, the control socket and the shared cache.
+    pub(crate) beside: usize,
 }
 
 /// How many of the `wanted` client streams there may be at once beside `others`.
@@ -53,7 +55,7 @@ fn shares(granted: usize, wanted: usize, others: Others) -> usize {
         .saturating_mul(DATAGRAMS_PER_UPSTREAM_MAX)
         .min(granted / 4);
     // A UDP listener waits for room through a second descriptor; a connection's successor is there before it goes; each worker has an
-    // event loop and what wakes it.
+    // event loop, its second handle, and what wakes it.
     let reserve = DESCRIPTORS_OF_OUR_OWN
         .saturating_add(others.listeners.saturating_mul(2))
         .saturating_add(
@@ -61,7 +63,8 @@ fn shares(granted: usize, wanted: usize, others: Others) -> usize {
                 .upstreams
                 .saturating_mul(2 * CONNECTIONS_PER_UPSTREAM_MAX),
         )
-        .saturating_add(others.workers.saturating_mul(2))
+        .saturating_add(others.workers.saturating_mul(3))
+        .saturating_add(others.beside)
         .saturating_add(datagrams);
     let left = granted.saturating_sub(reserve);
     // With a limit that small nobody gets what he should have, but everybody something.
@@ -79,6 +82,7 @@ mod tests {
             upstreams: 2,
             by_datagrams: 0,
             workers: 3,
+            beside: 20,
         };
         let many = Others {
             upstreams: 10,
@@ -88,7 +92,7 @@ mod tests {
             by_datagrams,
             ..others
         };
-        let streams_only = 1024 - DESCRIPTORS_OF_OUR_OWN - 8 - 16 - 6;
+        let streams_only = 1024 - DESCRIPTORS_OF_OUR_OWN - 8 - 16 - 9 - 20;
         assert_eq!(shares(usize::MAX, 2048, others), 2048);
         assert_eq!(shares(1024, 2048, others), streams_only);
         assert_eq!(shares(1024, 2048, by_datagrams(2)), streams_only - 256);

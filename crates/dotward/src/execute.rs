@@ -6,6 +6,7 @@
 //! Deliberately absent: what commands do.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,17 +14,19 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
-use crate::cli::{self, Command, Invocation, QueryArgs, RemoteArgs, SetupArgs};
+use crate::cli::{self, CheckArgs, Command, Invocation, QueryArgs, RemoteArgs, SetupArgs};
+use crate::commands::choose::NotChosen;
 use crate::commands::demo::DemoError;
 use crate::commands::{
-    check, demo, doctor, explain, generated, healthcheck, list, query, remote, setup, show, survey,
-    top, version,
+    check, choose, demo, doctor, explain, generated, healthcheck, list, query, remote, setup, show,
+    survey, top, version,
 };
 use crate::config::report::{Style, write_faults, write_warnings};
-use crate::config::{Config, Disk, Loaded, Refused, control_path, load};
+use crate::config::{Config, Disk, KeptFiles, Loaded, Refused, control_path, load, load_where};
 use crate::plain::Screen;
+use crate::privileges::FileUser;
 use crate::reload::{self, Source, Trigger};
-use crate::run::{Order, Proxy, StartError};
+use crate::run::{Order, Proxy, StartError, StartFault};
 use crate::signals::{Asked, Signals};
 use crate::{descriptors, logging, settings};
 
@@ -46,9 +49,25 @@ pub fn execute(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(code) => code,
         // A reader that has seen enough (`| head`) is no failure.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => GOOD,
-        Err(error) => failed(&error),
+        Err(error) => failed(&Unfinished(error)),
     }
 }
+
+/// The system let a command down before its end; mostly it takes no more of the output.
+#[derive(Debug)]
+struct Unfinished(io::Error);
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        if matches!(self.0.kind(), FileTooLarge | QuotaExceeded | StorageFull) {
+            f.write_str("cannot write to standard output: ")?;
+        }
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Unfinished {}
 
 fn command(invocation: &Invocation) -> io::Result<u8> {
     if let Command::Top { every } = &invocation.command {
@@ -63,16 +82,10 @@ fn command(invocation: &Invocation) -> io::Result<u8> {
         Command::Demo { listen } => match demo::run(&mut out, *listen) {
             Ok(()) => GOOD,
             Err(DemoError::Io(error)) => return Err(error),
+            Err(DemoError::Start(StartError { faults })) => all_failed(&faults),
             Err(error) => failed(&error),
         },
-        Command::Check(args) => {
-            let loaded = loaded(invocation);
-            let style = style(io::stdout().is_terminal());
-            match check::write_check(&mut out.0, &loaded, args.show_origin, style)? {
-                true => GOOD,
-                false => WRONG,
-            }
-        }
+        Command::Check(args) => check_it(invocation, args, &mut out.0)?,
         Command::Query(args) => ask(invocation, args, &mut out)?,
         Command::Explain(args) => match config(invocation)? {
             Some(config) => {
@@ -97,7 +110,7 @@ fn command(invocation: &Invocation) -> io::Result<u8> {
             writeln!(out, "{:#}", settings::schema::schema())?;
             GOOD
         }
-        Command::UpstreamSurvey(args) => match config(invocation)? {
+        Command::UpstreamSurvey(args) => match chosen(invocation, "SPEC", &args.specs)? {
             Some(config) => {
                 let mut bar = bar();
                 let bar = bar.as_mut().map(|it| it as &mut dyn Write);
@@ -126,12 +139,30 @@ fn command(invocation: &Invocation) -> io::Result<u8> {
     Ok(done)
 }
 
+fn check_it(invocation: &Invocation, args: &CheckArgs, out: &mut dyn Write) -> io::Result<u8> {
+    let form = check::Form {
+        show_origin: args.show_origin,
+        json: args.json,
+        style: style(io::stdout().is_terminal()),
+    };
+    Ok(match check::write_check(out, &loaded(invocation), form)? {
+        true => GOOD,
+        false => WRONG,
+    })
+}
+
 fn serve(invocation: &Invocation) -> io::Result<u8> {
     let began = SystemTime::now();
-    let Some(Loaded { config, file, .. }) = told(loaded(invocation))? else {
+    let files = Arc::new(KeptFiles::default());
+    let loaded = load(&invocation.options, std::env::vars_os(), &*files);
+    let Some(Loaded { config, file, .. }) = told(loaded)? else {
         return Ok(WRONG);
     };
-    let log = match logging::start(&config.log) {
+    let user = match FileUser::of(&config) {
+        Ok(user) => user,
+        Err(error) => return Ok(failed(&error)),
+    };
+    let log = match logging::start_as(user, &config.log) {
         Ok(log) => log,
         Err(error) => return Ok(failed(&error)),
     };
@@ -139,10 +170,16 @@ fn serve(invocation: &Invocation) -> io::Result<u8> {
         tracing::warn!(%error, "no more descriptors than the soft limit grants");
     }
     let options = invocation.options.clone();
-    let read = move || load(&options, std::env::vars_os(), &Disk);
+    if let Some(file) = &file {
+        // What it says now is what is asked for.
+        files.forget(file);
+    }
+    let kept = Arc::clone(&files);
+    let read = move |absence| load_where(&options, std::env::vars_os(), &*kept, absence);
     let source = Source {
         file,
         began,
+        files,
         read: Arc::new(read),
     };
     let ended = Proxy::run(config, source, obey_signals);
@@ -150,34 +187,21 @@ fn serve(invocation: &Invocation) -> io::Result<u8> {
     drop(log);
     Ok(match ended {
         Ok(_) => GOOD,
-        Err(StartError { faults }) => {
-            faults.iter().for_each(|fault| {
-                failed(fault);
-            });
-            FAILED
-        }
+        Err(StartError { faults }) => all_failed(&faults),
     })
 }
 
 /// The first signal to end asks for an orderly end, the second one ends at once; HUP asks for a reload. The call itself, before the future is
 /// waited for, makes signals ask instead of kill.
-fn obey_signals(orders: watch::Sender<Order>, reload: reload::Handle) -> impl Future<Output = ()> {
-    let signals = Signals::listen();
-    give_orders(signals, orders, reload)
-}
-
-async fn give_orders(
-    signals: io::Result<Signals>,
+fn obey_signals(
     orders: watch::Sender<Order>,
     reload: reload::Handle,
-) {
-    let mut signals = match signals {
-        Ok(signals) => signals,
-        Err(error) => {
-            tracing::error!(%error, "signals cannot be waited for");
-            return std::future::pending().await;
-        }
-    };
+) -> io::Result<impl Future<Output = ()>> {
+    let signals = Signals::listen()?;
+    Ok(give_orders(signals, orders, reload))
+}
+
+async fn give_orders(mut signals: Signals, orders: watch::Sender<Order>, reload: reload::Handle) {
     for order in [Order::Drain, Order::Abort] {
         let signal = loop {
             match signals.next().await {
@@ -193,7 +217,7 @@ async fn give_orders(
 }
 
 fn ask(invocation: &Invocation, args: &QueryArgs, out: &mut dyn Write) -> io::Result<u8> {
-    let Some(config) = config(invocation)? else {
+    let Some(config) = chosen(invocation, "--via", args.via.as_slice())? else {
         return Ok(WRONG);
     };
     Ok(match query::write_query(out, &config, args)? {
@@ -217,9 +241,23 @@ fn healthcheck(invocation: &Invocation) -> io::Result<u8> {
 fn remote(invocation: &Invocation, args: &RemoteArgs, out: &mut dyn Write) -> io::Result<u8> {
     let path = match socket(invocation)? {
         Ok(path) => path,
-        Err(code) => return Ok(code),
+        Err(code) => {
+            if args.json {
+                let message =
+                    "it is not known where the control socket is; standard error says why";
+                remote::write_error(out, "configuration", message)?;
+            }
+            return Ok(code);
+        }
     };
-    match remote::run(out, &path, args) {
+    let done = remote::run(out, &path, args);
+    if let Err(error) = &done
+        && args.json
+        && let Some(kind) = error.kind()
+    {
+        remote::write_error(out, kind, &error.to_string())?;
+    }
+    match done {
         Ok(true) => Ok(GOOD),
         Ok(false) => Ok(FAILED),
         Err(remote::RemoteError::Output(error)) => Err(error),
@@ -302,6 +340,26 @@ fn config(invocation: &Invocation) -> io::Result<Option<Config>> {
     Ok(told(loaded(invocation))?.map(|loaded| loaded.config))
 }
 
+/// The configuration with the upstreams that are named, or with its own when none is; `None` after what is wrong was written.
+fn chosen(invocation: &Invocation, written: &str, specs: &[String]) -> io::Result<Option<Config>> {
+    let Some(config) = config(invocation)? else {
+        return Ok(None);
+    };
+    if specs.is_empty() {
+        return Ok(Some(config));
+    }
+    let load = |options: &cli::Options| load(options, std::env::vars_os(), &Disk);
+    let chosen = choose::choose(config, &invocation.options, (written, specs), load);
+    match chosen {
+        Ok(config) => Ok(Some(config)),
+        Err(NotChosen::Unknown(why)) => {
+            writeln!(Screen(io::stderr().lock()), "error: {why}")?;
+            Ok(None)
+        }
+        Err(NotChosen::Refused(refused)) => Ok(told(Err(refused))?.map(|it| it.config)),
+    }
+}
+
 /// What was loaded, after its warnings were written, or `None` after its faults were.
 fn told(loaded: Result<Loaded, Refused>) -> io::Result<Option<Loaded>> {
     let mut err = io::stderr().lock();
@@ -325,6 +383,13 @@ fn loaded(invocation: &Invocation) -> Result<Loaded, Refused> {
 
 fn style(terminal: bool) -> Style {
     Style::of_stream(terminal, std::env::var_os("NO_COLOR").is_some())
+}
+
+fn all_failed(faults: &[StartFault]) -> u8 {
+    for fault in faults {
+        failed(fault);
+    }
+    FAILED
 }
 
 fn failed(error: &dyn std::error::Error) -> u8 {

@@ -17,6 +17,7 @@ mod crew;
 mod descriptors;
 mod env;
 mod events;
+mod gather;
 mod group_names;
 mod limits;
 mod near;

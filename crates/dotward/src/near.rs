@@ -24,6 +24,7 @@ use slotmap::{SlotMap, new_key_type};
 use crate::clock::{self, WallClock};
 use crate::counters::Counters;
 use crate::events::Repeats;
+use crate::gather;
 use crate::listen::handshakes::HandshakeRate;
 use crate::listen::stream::{ClientKey, Clients};
 use crate::listen::udp::UdpPort;
@@ -101,6 +102,14 @@ pub(crate) struct Terms {
     pub(crate) handshakes: Arc<HandshakeRate>,
 }
 
+fn transport_word(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Udp => "udp",
+        Transport::Tcp => "tcp",
+        Transport::Tls => "tls",
+    }
+}
+
 /// The near side of one worker.
 pub(crate) struct Near {
     pub(crate) front: Arc<Front>,
@@ -172,9 +181,28 @@ impl Near {
         to: ReplyTo,
         now: Moment,
     ) {
+        gather::note_forwarded();
         self.counters.forwarded.add(1);
         self.forwarded = true;
+        self.tell_forwarded(&request, to);
         far.forward(request, to, now);
+    }
+
+    /// Names and addresses of clients, at debug and trace only, and only of what the cache does not answer.
+    fn tell_forwarded(&self, request: &Request, to: ReplyTo) {
+        tracing::debug!(
+            client = self.client_of(to.way).map(tracing::field::display),
+            transport = transport_word(to.transport),
+            question = %request.asker.question,
+            "a question goes to the upstreams"
+        );
+    }
+
+    fn client_of(&self, way: Way) -> Option<IpAddr> {
+        match way {
+            Way::Udp { client, .. } => Some(client),
+            Way::Stream(key) => self.clients.address_of(key),
+        }
     }
 
     /// Has an answer that is kept asked for once more.
@@ -217,6 +245,7 @@ impl Near {
 
     /// Appends a reply to what leaves with the next [`Near::flush`].
     pub(crate) fn deliver(&mut self, to: ReplyTo, message: &[u8], now: Moment) {
+        gather::note_answer();
         let took = now.since(to.since);
         let tally = &self.counters.tally;
         tally.add_reply((to.transport, Source::Upstream), message, took);
@@ -309,6 +338,12 @@ impl SharedListenerTls {
         let same_trust = tls.trusts_whom(before);
         *place = Some(tls.succeeding(before));
         same_trust
+    }
+
+    /// Whether this is what clients are shown; `None` where there is nothing to show yet.
+    pub(crate) fn is_like(&self, tls: &ListenerTls) -> Option<bool> {
+        let shown = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        shown.as_ref().map(|it| it.is_like(tls))
     }
 
     /// What is left to check of a client's handshake that is over.

@@ -134,9 +134,16 @@ impl Preset {
 
 /// The lines a start prints: who is asked about what, and how to choose another.
 pub fn start_lines(config: &Config) -> Vec<String> {
-    let choose = "choose another with --upstream NAME, see dotward upstream list";
-    let asked = in_tiers(&config.upstreams_of(None), config.strategy);
-    let mut lines = vec![format!("queries go to {asked}; {choose}")];
+    let general = config.upstreams_of(None);
+    let asked = in_tiers(&general, config.strategy);
+    // Whoever chose knows how to.
+    let choose = match general.as_slice() {
+        [one] if one.preset.is_some() && one.preset == PRESETS.first() => {
+            "; choose another with --upstream NAME, see dotward upstream list"
+        }
+        _ => "",
+    };
+    let mut lines = vec![format!("queries go to {asked}{choose}")];
     let notices = config.upstreams.iter().filter_map(|upstream| {
         let notice = upstream.preset?.notice?;
         Some(format!("about {}: {notice}", upstream.name))

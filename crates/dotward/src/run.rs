@@ -18,9 +18,9 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::watch;
 
 use crate::config::load::DEFAULT_FILE;
-use crate::config::{Config, ListenAddress, ListenTransport};
+use crate::config::{Config, Disk, ListenAddress, ListenTransport};
+use crate::gather;
 use crate::group_names::GroupNames;
-use crate::listen::holder::Holder;
 use crate::listen::sockets::Bound;
 use crate::privileges;
 use crate::reload::{self, Calls, Source};
@@ -42,10 +42,12 @@ mod takeover;
 
 use companions::{Companions, OrderDesk, Plans, Provisions};
 pub(crate) use drain::Drain;
-pub use fault::{StartError, StartFault};
+pub use fault::{AdminFault, StartError, StartFault};
+use ports::Ports;
 pub use proxy::{Proxy, Running};
 use serving::Service;
 pub(crate) use serving::places_for;
+pub(crate) use takeover::Predecessor;
 
 /// What the order to stop looks like to the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +83,7 @@ pub struct Prepared {
     pace: TrustPace,
     seed: [u8; 32],
     /// Processes that had the ports before, to be told to drain.
-    predecessors: Vec<Holder>,
+    predecessors: Vec<Predecessor>,
     /// The sockets are the service manager's.
     activated: bool,
     /// What the process has given up.
@@ -145,14 +147,9 @@ impl Prepared {
         let mut faults = Vec::new();
         let activated = !passed.is_empty();
         let started = Arc::new(config.clone());
-        let mut predecessors = Vec::new();
-        let sockets = if activated {
+        if activated {
             ports::take_over_addresses(&mut config, &passed, &mut faults);
-            passed
-        } else {
-            predecessors = takeover::find_predecessors(&config);
-            ports::bind_all(&config, &mut faults)
-        };
+        }
         // Before they are read: what changes meanwhile is seen as a change.
         let files = Stamped::now(&config);
         let listen_tls = config.listen_tls.as_ref().and_then(|identity| {
@@ -160,27 +157,17 @@ impl Prepared {
                 .map_err(|error| faults.push(StartFault::ListenTls(error)))
                 .ok()
         });
-        let mut upstreams = Vec::new();
-        for settings in &config.upstreams {
-            if settings.protocol != Protocol::Tls {
-                upstreams.push(None);
-                continue;
-            }
-            match UpstreamTls::new(settings) {
-                Ok(tls) => upstreams.push(Some(tls)),
-                Err(error) => faults.push(StartFault::UpstreamTls {
-                    upstream: settings.name.clone(),
-                    error,
-                }),
-            }
-        }
-        let helpers = Helpers::new(&config.bootstrap, &mut faults);
-        checks::bindings(&config, &mut faults);
-        let prepared = Self::assemble(config, sockets, listen_tls, upstreams, faults)?;
+        let upstreams = tls_of_upstreams(&config, &mut faults);
+        let helpers = Helpers::new(&config.bootstrap, &Disk, &mut faults);
+        checks::bindings(&config, true, &mut faults);
+        let ports = match activated {
+            true => Ports::passed(passed),
+            false => Ports::wanted(&config, &mut faults),
+        };
+        let prepared = Self::assemble(config, ports, listen_tls, upstreams, faults)?;
         Ok(Self {
             helpers,
             files: Some(files),
-            predecessors,
             activated,
             started,
             ..prepared
@@ -194,6 +181,7 @@ impl Prepared {
     /// [`StartError`] when that is not possible, or when something that needs privileges later would fail then.
     pub fn drop_privileges(self) -> Result<Self, StartError> {
         let Some(run_as) = &self.config.run_as else {
+            self.settle_files();
             return Ok(self);
         };
         // Addresses of interfaces that come later are bound then.
@@ -205,12 +193,21 @@ impl Prepared {
             return Err(StartError { faults });
         }
         let mut faults = Vec::new();
-        checks::bindings(&self.config, &mut faults);
+        checks::bindings(&self.config, true, &mut faults);
         if !faults.is_empty() {
             return Err(StartError { faults });
         }
         privileges::tell_unreachable(&self.config);
+        self.settle_files();
         Ok(self)
+    }
+
+    /// Now that the process is who it will be: what it cannot read again is kept for reloads, or told.
+    fn settle_files(&self) {
+        if let Some(source) = &self.reloading.source {
+            source.files.keep_out_of_reach();
+            source.tell_unreadable();
+        }
     }
 
     /// The same with trust looked at as often as `pace` says.
@@ -231,7 +228,7 @@ impl Prepared {
         upstreams: Vec<UpstreamTls>,
     ) -> Result<Self, StartError> {
         let mut faults = Vec::new();
-        let sockets = ports::bind_all(&config, &mut faults);
+        let ports = Ports::wanted(&config, &mut faults);
         let mut given = upstreams.into_iter();
         let of = |protocol| match protocol {
             Protocol::Tls => given.next(),
@@ -239,29 +236,30 @@ impl Prepared {
         };
         let upstreams = config.upstreams.iter().map(|it| it.protocol).map(of);
         let upstreams = upstreams.collect();
-        Self::assemble(config, sockets, listen_tls, upstreams, faults)
+        Self::assemble(config, ports, listen_tls, upstreams, faults)
     }
 
+    /// Makes what is left to be made: the ports come last, and are heard when nothing can be wrong any more. What arrives there, in the
+    /// place of a process that is at work, would be lost by a start that fails.
     fn assemble(
         config: Config,
-        sockets: Vec<(ListenAddress, Bound)>,
+        mut ports: Ports,
         listen_tls: Option<ListenerTls>,
         upstreams: Vec<Option<UpstreamTls>>,
         mut faults: Vec<StartFault>,
     ) -> Result<Self, StartError> {
-        checks::loops(&config, &bound(&sockets), &mut faults);
-        // Taking over a control socket cannot be taken back, so that is not done for a start that fails anyway.
-        let provisions = if faults.is_empty() || !config.rules.takeover {
-            Provisions::new(&config, &mut faults)
-        } else {
-            Provisions::default()
-        };
+        let mut provisions = Provisions::new(&config, &mut faults);
         let seed = random().map_err(|error| faults.push(StartFault::System(error)));
+        ports.bind(&config, &mut faults);
+        if faults.is_empty() {
+            provisions.open(&config, &mut faults);
+            ports.listen(&mut faults);
+        }
         match (faults.is_empty(), seed) {
             (true, Ok(seed)) => Ok(Self {
                 started: Arc::new(config.clone()),
                 config,
-                sockets,
+                sockets: ports.bound,
                 provisions,
                 listen_tls,
                 upstreams,
@@ -269,7 +267,7 @@ impl Prepared {
                 files: None,
                 pace: TrustPace::default(),
                 seed,
-                predecessors: Vec::new(),
+                predecessors: ports.predecessors,
                 activated: false,
                 reloading: Reloading::default(),
                 inside: None,
@@ -284,7 +282,7 @@ impl Prepared {
     ///
     /// Who had the ports before is told first, which is not possible afterwards; what is asked meanwhile waits in our sockets.
     pub(crate) fn enter_sandbox(&mut self) {
-        self.predecessors.iter().for_each(takeover::relieve);
+        self.predecessors.iter().for_each(Predecessor::relieve);
         if self.config.sandbox {
             self.enter();
         }
@@ -416,6 +414,25 @@ async fn aborted(orders: &mut watch::Receiver<Order>) {
     }
 }
 
+/// One for each upstream; `None` for those spoken to in the clear.
+fn tls_of_upstreams(config: &Config, faults: &mut Vec<StartFault>) -> Vec<Option<UpstreamTls>> {
+    let mut upstreams = Vec::new();
+    for settings in &config.upstreams {
+        if settings.protocol != Protocol::Tls {
+            upstreams.push(None);
+            continue;
+        }
+        match UpstreamTls::new(settings) {
+            Ok(tls) => upstreams.push(Some(tls)),
+            Err(error) => faults.push(StartFault::UpstreamTls {
+                upstream: settings.name.clone(),
+                error,
+            }),
+        }
+    }
+    upstreams
+}
+
 /// Where sockets are bound, with the ports the system chose.
 fn bound(sockets: &[(ListenAddress, Bound)]) -> Vec<ListenAddress> {
     let bound = |(listen, socket): &(ListenAddress, Bound)| {
@@ -431,14 +448,16 @@ fn random<const LEN: usize>() -> io::Result<[u8; LEN]> {
     Ok(octets)
 }
 
-/// A runtime for one worker on this thread.
+/// A runtime for one worker on this thread, which pauses when it is busy (see `gather`).
 ///
 /// # Errors
 ///
 /// When the system gives no event loop.
 pub fn local_runtime() -> io::Result<LocalRuntime> {
+    gather::keep_time();
     Builder::new_current_thread()
         .enable_all()
+        .on_thread_park(gather::before_look)
         .build_local(LocalOptions::default())
 }
 

@@ -17,6 +17,7 @@
 //!   says what was asked for.
 //! - Two processes that write at one time, as during a take-over, do not meet: each writes a file of its own (`beside`), and the one that
 //!   is ready last stays.
+//! - Who takes over reads what there is, and once more what the process before it wrote at its end; until then it writes nothing.
 //! - Reading and writing happen on a thread of their own, a piece at a time: no answer waits for them.
 //! - A file that is damaged, foreign, of another version or too large is told of once and ignored; nothing in it is trusted.
 //!
@@ -25,21 +26,24 @@
 //! Deliberately absent: failures; what is asked for how often.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
-use dotward_core::cache::{Cache, Portable, write_portable};
+use dotward_core::cache::{Cache, Portable, Progress, write_portable};
+use dotward_core::upstream::GroupId;
 use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::group_names::GroupNames;
-use crate::limits::{SNAPSHOT_ENTRY, SNAPSHOT_PAUSE, SNAPSHOT_SLICE};
+use crate::limits::{SNAPSHOT_ENTRY, SNAPSHOT_PAUSE, SNAPSHOT_PREDECESSOR_LOOK, SNAPSHOT_SLICE};
+use crate::run::Predecessor;
 
 mod beside;
 
@@ -62,6 +66,10 @@ pub(crate) struct Snapshot {
     pub(crate) cache: Arc<Cache>,
     /// What groups are called outside of this process.
     pub(crate) names: GroupNames,
+    /// Who may still write the file.
+    pub(crate) predecessors: Vec<Predecessor>,
+    /// How long they are waited for.
+    pub(crate) patience: Duration,
 }
 
 /// Why a snapshot was not read or written.
@@ -156,14 +164,14 @@ pub(crate) fn start(snapshot: Snapshot) -> io::Result<Keeper> {
 fn run(snapshot: &Snapshot, stopped: &Receiver<()>, abandoned: &AtomicBool) {
     let path = snapshot.path.display();
     beside::clean_up(&snapshot.path);
-    match snapshot.load(stopped) {
-        Ok(Some(read)) => tracing::info!(%path, read.restored, read.refused, "cache snapshot read"),
-        Ok(None) => tracing::info!(%path, "no cache snapshot yet"),
-        // What was not read yet must not be lost by writing what was.
-        Err(SnapshotError::Stopped) => return,
-        Err(error) => {
-            tracing::warn!(%path, %error, "cache snapshot ignored; the next one takes its place");
-        }
+    // Told now, when there is time to mend it, and not only when there is something to lose.
+    if let Err(error) = Beside::create(&snapshot.path) {
+        tracing::warn!(%path, %error, "cache snapshots cannot be written; it is tried again");
+    }
+    let found = snapshot.stamp();
+    // What was not read yet must not be lost by writing what was.
+    if !snapshot.take_up(stopped) || !snapshot.take_up_what_is_left(found, stopped) {
+        return;
     }
     let mut told = false;
     loop {
@@ -178,6 +186,9 @@ fn run(snapshot: &Snapshot, stopped: &Receiver<()>, abandoned: &AtomicBool) {
             Ok(answers) => {
                 told = false;
                 tracing::debug!(%path, answers, "cache snapshot written");
+            }
+            Err(error) if ends => {
+                tracing::warn!(%path, %error, "the last cache snapshot could not be written; what was kept is lost");
             }
             Err(error) if !told => {
                 told = true;
@@ -199,6 +210,52 @@ struct Loaded {
 }
 
 impl Snapshot {
+    /// Reads the file, if there is one that can be used, and says so. False when it was stopped before it had all of it.
+    fn take_up(&self, stopped: &Receiver<()>) -> bool {
+        let path = self.path.display();
+        match self.load(stopped) {
+            Ok(Some(read)) => {
+                tracing::info!(%path, read.restored, read.refused, "cache snapshot read");
+            }
+            Ok(None) => tracing::info!(%path, "no cache snapshot yet"),
+            Err(SnapshotError::Stopped) => return false,
+            Err(error) => {
+                tracing::warn!(%path, %error, "cache snapshot ignored; the next one takes its place");
+            }
+        }
+        true
+    }
+
+    /// What tells the file from another one at its place.
+    fn stamp(&self) -> Option<(u64, u64, i64, i64)> {
+        let facts = fs::metadata(&self.path).ok()?;
+        let changed = (facts.ctime(), facts.ctime_nsec());
+        Some((facts.dev(), facts.ino(), changed.0, changed.1))
+    }
+
+    /// Reads the file once more when those who were here before have ended and have written another one than was `found`. False when it was
+    /// stopped.
+    fn take_up_what_is_left(
+        &self,
+        found: Option<(u64, u64, i64, i64)>,
+        stopped: &Receiver<()>,
+    ) -> bool {
+        let began = Instant::now();
+        while !self.predecessors.iter().all(Predecessor::has_ended) {
+            if began.elapsed() >= self.patience {
+                tracing::warn!(
+                    "the process whose ports were taken over has not ended; what it kept is not waited for any longer"
+                );
+                return true;
+            }
+            match stopped.recv_timeout(SNAPSHOT_PREDECESSOR_LOOK) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+        self.stamp() == found || self.take_up(stopped)
+    }
+
     /// Reads the file and puts back what it has; `None` when there is none.
     fn load(&self, stopped: &Receiver<()>) -> Result<Option<Loaded>, SnapshotError> {
         let file = match File::open(&self.path) {
@@ -289,8 +346,19 @@ impl Snapshot {
         let Some(group) = self.names.labelled(portable.label) else {
             return false;
         };
+        self.put_back_into(group, &portable)
+    }
+
+    fn put_back_into(&self, group: GroupId, portable: &Portable<'_>) -> bool {
         let restored = portable.restored(group, clock::wall());
-        self.cache.restore(&restored, clock::now()).is_ok()
+        let restored = self.cache.restore(&restored, clock::now()).is_ok();
+        // Since its name was looked up a reload may have given the group up and forgotten what it had. Nobody would forget this one again, and
+        // the place is another route's some time later.
+        let there = self.names.labelled(portable.label) == Some(group);
+        if !there {
+            self.cache.forget(&[group]);
+        }
+        restored && there
     }
 
     /// Writes what is kept, and gives back how many answers that are.
@@ -319,10 +387,11 @@ impl Snapshot {
         let mut left =
             room.saturating_sub(u64::try_from(MAGIC.len()).unwrap_or_default() + 2 + END_LEN);
         let (mut written, mut slice, mut entry) = (0, Vec::new(), Vec::new());
-        for part in 0..self.cache.parts() {
+        let mut progress = Progress::default();
+        loop {
             slice.clear();
             let wall = clock::wall();
-            self.cache.visit_part(part, clock::now(), |kept| {
+            let seen = self.cache.visit_next(&mut progress, clock::now(), |kept| {
                 entry.clear();
                 let write = |label: &[u8]| write_portable(&kept, label, wall, &mut entry);
                 if self.names.with_label(kept.group, write) == Some(true) {
@@ -336,6 +405,9 @@ impl Snapshot {
                     }
                 }
             });
+            if !seen {
+                break;
+            }
             out.write_all(&slice)?;
         }
         out.write_all(&0_u32.to_be_bytes())?;

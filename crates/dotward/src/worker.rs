@@ -372,6 +372,15 @@ impl Worker {
         result
     }
 
+    /// Does what time asks. Gives back when it asks for something next.
+    fn fire(self: &Rc<Self>) -> Option<Moment> {
+        // The timer looks itself once the turn is over; before, it would be told what is due now.
+        self.turn(|state, _, _| state.armed = Some(Moment::ZERO));
+        let mut state = self.state.borrow_mut();
+        state.armed = state.engine.poll_timeout();
+        state.armed
+    }
+
     /// Takes no more queries and waits until what is in flight is answered, at most `limit`. Gives back how many
     /// questions were not.
     pub(crate) async fn drain(self: &Rc<Self>, limit: Duration) -> usize {
@@ -396,6 +405,12 @@ impl Worker {
     pub(crate) fn hears(&self, address: IpAddr) -> bool {
         let near = &self.state.borrow().near;
         near.clients.allows(address) || near.balancers.contains(address)
+    }
+
+    /// Whether a client with this address gets a TLS handshake now. Whose a load balancer's are is said by its headers.
+    pub(crate) fn admits_handshake(&self, address: IpAddr) -> bool {
+        let near = &mut self.state.borrow_mut().near;
+        near.balancers.contains(address) || near.admits_handshake(address, clock::now())
     }
 
     /// What the task that watches the network waits for.
@@ -467,11 +482,7 @@ impl Host for Worker {
 /// looks again then, rather than being told of each.
 async fn run_timer(worker: Rc<Worker>) {
     loop {
-        let due = worker.turn(|state, _, _| {
-            state.armed = state.engine.poll_timeout();
-            state.armed
-        });
-        let woke = match due {
+        let woke = match worker.fire() {
             None => worker.timer.poked(None).await,
             Some(due) => {
                 let sleep = tokio::time::sleep(due.since(clock::now()));

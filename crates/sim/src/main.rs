@@ -1,12 +1,13 @@
-//! Lives through worlds until so many hours have passed inside them, or so many minutes outside, and says which seed breaks a law.
+//! Lives through so many worlds, or until so many hours have passed inside them or minutes outside, and says which seed breaks a law.
 //!
 //! ```text
-//! cargo run -p dotward-sim --release -- [--hours N] [--minutes N] [--seed N|random] [--storm SECONDS] [--threads N]
+//! cargo run -p dotward-sim --release -- [--worlds N] [--hours N] [--minutes N] [--seed N|random] [--storm SECONDS] [--threads N]
 //! ```
 //!
 //! `DOTWARD_SIM_HOURS` and `DOTWARD_SIM_SEED` say the same as the flags. The worlds of a run have the seeds from `--seed` on, one each, so
 //! a failing one is lived through again by its number alone, whatever the number of threads was. The end comes with whichever of
-//! hours and minutes is reached first; with minutes given, hours are without bound unless given too.
+//! worlds, hours and minutes is reached first; with worlds or minutes given, hours are without bound unless given too. How far a machine
+//! gets in hours and minutes depends on it: the same worlds are lived through everywhere with `--worlds` alone.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Write;
@@ -17,6 +18,8 @@ use std::time::{Duration, Instant};
 use dotward_sim::world::{self, Chance, Summary};
 
 struct Wanted {
+    /// How many worlds.
+    worlds: u64,
     /// Time inside the worlds, all together.
     span: Duration,
     /// Time outside.
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
 fn wanted() -> Result<Wanted, String> {
     let mut hours = std::env::var("DOTWARD_SIM_HOURS").ok();
     let mut minutes = None;
+    let mut worlds = None;
     let mut seed = std::env::var("DOTWARD_SIM_SEED").unwrap_or_else(|_| "0".into());
     let mut storm = "20".to_owned();
     let mut threads = "1".to_owned();
@@ -58,12 +62,13 @@ fn wanted() -> Result<Wanted, String> {
         match flag.as_str() {
             "--hours" => hours = Some(value),
             "--minutes" => minutes = Some(value),
+            "--worlds" => worlds = Some(value),
             "--seed" => seed = value,
             "--storm" => storm = value,
             "--threads" => threads = value,
             _ => {
                 return Err(format!(
-                    "unknown: {flag}; --hours, --minutes, --seed, --storm and --threads are known"
+                    "unknown: {flag}; --worlds, --hours, --minutes, --seed, --storm and --threads are known"
                 ));
             }
         }
@@ -71,15 +76,21 @@ fn wanted() -> Result<Wanted, String> {
     let given = |text: Option<String>, unit: f64| text.map(|text| seconds(&text, unit)).transpose();
     let patience = given(minutes, 60.0)?;
     let span = given(hours, 3_600.0)?;
+    let number = |text: String| match text.parse::<u64>() {
+        Ok(number) if number > 0 => Ok(number),
+        Ok(_) | Err(_) => Err(format!("not a number of worlds: {text}")),
+    };
+    let worlds = worlds.map(number).transpose()?;
     let seed = match seed.as_str() {
         "random" => RandomState::new().build_hasher().finish(),
         seed => seed.parse().map_err(|_| format!("not a seed: {seed}"))?,
     };
     Ok(Wanted {
-        span: span.unwrap_or(match patience {
-            Some(_) => Duration::MAX,
-            None => Duration::from_secs(3_600),
+        span: span.unwrap_or(match (patience, worlds) {
+            (None, None) => Duration::from_secs(3_600),
+            (Some(_), _) | (_, Some(_)) => Duration::MAX,
         }),
+        worlds: worlds.unwrap_or(u64::MAX),
         patience: patience.unwrap_or(Duration::MAX),
         seed,
         storm: seconds(&storm, 1.0)?,
@@ -137,7 +148,9 @@ fn live_on(wanted: &Wanted, began: Instant, shared: &Mutex<Shared>) {
             let Ok(mut shared) = shared.lock() else {
                 return;
             };
-            let over = shared.total.span >= wanted.span || began.elapsed() >= wanted.patience;
+            let over = shared.next.wrapping_sub(wanted.seed) >= wanted.worlds
+                || shared.total.span >= wanted.span
+                || began.elapsed() >= wanted.patience;
             if over || shared.fault.is_some() {
                 return;
             }

@@ -2,6 +2,7 @@
 
 import load as clients
 import message
+import upstreams
 from play import AFTER, LEAD, distinct_queries, row
 from rows.paths import beside_and_alone
 
@@ -12,6 +13,8 @@ LATE_QUESTIONS_FULL, LATE_RATE_FULL = 1_000_000, 6_000
 DISORDER_QUESTIONS, DISORDER_RATE, DISORDER_DEPTH = 6_000, 2_000, 1_000
 #: Wrong answers after which a connection is closed, and those that were on their way by then.
 MISMATCHES, ON_THEIR_WAY = 10, 10
+#: Seconds in which a mute address is tried again once (T70): 10 after it fell mute, and 20 after that.
+AGAIN = 15
 
 
 @row("T12", "U1 falls mute", "NOERROR; 0 lost, max 500 ms; then at most 1 % touch U1", peers=True)
@@ -30,6 +33,29 @@ def mute(play):
     asked = len(load.history.since(later))
     play.expect("at most 1 % touch U1 after 1 s", touched <= 0.01 * asked + 1, f"{touched} of {asked}")
     play.note(f"{touched} of {asked} later questions touched U1")
+
+
+@row("T70", "one of two addresses of the only upstream is mute", "NOERROR; 0 lost, max 500 ms; then at most 1 % touch it; one connection tries it again after 10 s",
+     seconds=30)
+def mute_address(play):
+    first, second = play.both("mute")
+    play.start(upstreams.Together(play.subject, first, second))
+    with play.load(rate=100) as load:
+        play.sleep(1)
+        touched, later = first.counters()["queries"], play.moment()
+        play.sleep(2 * AFTER)
+        touched = first.counters()["queries"] - touched
+        asked = len(load.history.since(later))
+        # A connection that ends is no reason to dial the mute one again, before its time.
+        second.mode("close-each")
+        tried = first.counters()["connections_accepted"]
+        play.sleep(AGAIN)
+        tried = first.counters()["connections_accepted"] - tried
+    play.all_good(load.history)
+    play.within(load.history, 500)
+    play.expect("at most 1 % touch the mute address after 1 s", touched <= 0.01 * asked + 1, f"{touched} of {asked}")
+    play.expect("one connection tries it again", tried == 1, f"{tried} connections")
+    play.note(f"{touched} of {asked} later questions touched it; {tried} connection in {AGAIN} s tried it again while the other closed after each answer")
 
 
 @row("T13", "U1 answers one of ten", "NOERROR; 0 lost, p99 500 ms")
@@ -264,7 +290,7 @@ def unwilling_with_a_cache(play):
     play.note(f"{stale} stale answers; {sends} sends for {len(rcodes)} questions about a new name")
 
 
-@row("T42", "SERVFAIL or REFUSED for all", "U2; alone passed through; at most 3 sends (a failure cache comes with the cache)",
+@row("T42", "SERVFAIL or REFUSED for all", "U2; alone passed through; at most 3 sends",
      seconds=12)
 def unwilling(play):
     u1, u2 = play.both()

@@ -34,6 +34,9 @@ SWEPT = {
 #: Kinds that ask for memory. Who is refused it ends at once and wherever it is, before the first line of ours or in a thread that is just being
 #: made, so that there may be nobody to say why.
 MEMORY = "mmap", "mprotect", "munmap", "madvise", "brk"
+#: Failures that cannot be, or that leave nothing to go on with, and that the libraries beneath answer by ending the process; by what they say of
+#: it: a process without randomness, and the pair of sockets by which the runtime tells itself of a signal.
+ENDED_BENEATH = {"getrandom": "failed to generate random data", "recvfrom": "self-pipe", "socketpair": "failed to create UnixStream"}
 #: How many calls of a kind fail, one in each play: the first ones, and with --full as many as there are.
 EACH, EACH_FULL = 3, 60
 #: The kinds of the short form: those of the sockets, of files, of the event loop and of memory.
@@ -174,7 +177,9 @@ def one(play, up, call, number):
         if status is None:
             status = program.stop(seconds=HANG)
     text = program.output()
-    if "panicked" in text and call not in MEMORY:
+    if call in ENDED_BENEATH and ENDED_BENEATH[call] in text:
+        outcome = "ended"
+    elif "panicked" in text and call not in MEMORY:
         outcome = f"panic: {text.strip().splitlines()[-1][:200]}"
     elif status is None:
         outcome = f"does not end on SIGTERM within {HANG} s"

@@ -4,12 +4,13 @@ import time
 
 from play import row
 
-#: Questions that are in flight together and all answered: below the bound of what is taken at once (20,000). The first of them may have
-#: waited for all the others when the last answer comes, and two seconds is all it has: the short form leaves half of that to the machine.
-TOGETHER, TOGETHER_RATE = 8_192, 8_000
-TOGETHER_FULL, TOGETHER_RATE_FULL = 16_384, 12_000
+#: Clients who ask: as many as it takes to get most of the room there is (20,000), of which one gets half.
+CLIENTS = 8
+#: Questions that are in flight together and all answered. The first of them may have waited for all the others when the last answer comes,
+#: and two seconds is all it has.
+TOGETHER, TOGETHER_RATE = 16_384, 12_000
 #: Questions, most of them given up by then, that the upstream still owes: more than a connection has IDs.
-OWED, OWED_RATE = 70_000, 6_000
+OWED, OWED_RATE = 70_000, 8_000
 MEMORY = 96 * 1024 * 1024
 
 
@@ -19,18 +20,17 @@ def all_ids(play):
     u1 = play.upstream(1, "hold")
     play.resident_allowance = MEMORY
     play.start(u1)
-    together, rate = (TOGETHER_FULL, TOGETHER_RATE_FULL) if play.full else (TOGETHER, TOGETHER_RATE)
-    with play.load(rate=rate, limit=together, repeated=False, sockets=8) as load:
-        while len(load.asked) < together:
+    with play.load(rate=TOGETHER_RATE, limit=TOGETHER, repeated=False, sockets=CLIENTS) as load:
+        while len(load.asked) < TOGETHER:
             time.sleep(0.01)
         held = u1.counters()["queries"]
         u1.tell("release")
         u1.mode("normal")
         load.join()
     play.note(f"{held} held together: {load.history.good} good, {load.history.servfails} SERVFAIL")
-    play.all_good(load.history, f"{together} together: ")
+    play.all_good(load.history, f"{TOGETHER} together: ")
     u1.mode("hold")
-    with play.load(rate=OWED_RATE, limit=OWED, repeated=False, sockets=8) as load:
+    with play.load(rate=OWED_RATE, limit=OWED, repeated=False, sockets=CLIENTS) as load:
         while len(load.asked) < OWED:
             time.sleep(0.05)
         owed = u1.counters()["queries"]

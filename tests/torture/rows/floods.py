@@ -15,7 +15,7 @@ from lab.processes import Program, wait_until
 from play import row
 from subjects import PORT
 
-FLOOD = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "flood.py")
+PROGRAMS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 #: Questions a second, and seconds of them (T56).
 RATE, RATE_FULL, SECONDS, SECONDS_FULL = 20_000, 50_000, 5, 60
 #: Addresses a flood of random names comes from: one home, and a whole network of pods.
@@ -23,6 +23,8 @@ SOURCES = 1, 250
 #: How often a kept name is asked for meanwhile, and the longest that may take, in milliseconds, for 99 of 100. The flood and the upstream take most of
 #: two processors; the short form leaves room for what else such a machine does.
 KNOWN_RATE, CACHED_MS, CACHED_MS_FULL = 200, 20, 2
+#: Seconds of handshakes (T69), and how long a kept name may take meanwhile in the long form, in milliseconds: a few handshakes one behind the other.
+HELLOS, HELLOS_FULL, HELD_UP_MS = 4, 30, 5
 #: Resident memory for all there is beside the cache, 20,000 questions in flight among it; and how much more of it the second half of a flood
 #: may have than the first, in which tables and cache have grown to their size.
 BESIDE_CACHE, GROWTH = 64 << 20, 4 << 20
@@ -39,9 +41,8 @@ RESPONSES, LOOPED, PROBES, QUIET = 1_000, 20, 100, 40
 class Flood:
     """A flood that begins at once; `sent` waits for its end. It is the rest of the world, whose processors are others."""
 
-    def __init__(self, play, rate, seconds, what="random", sources=1):
-        address, port = play.subject.address
-        command = ["nice", "-n", "10", sys.executable, FLOOD, address, str(port), str(rate), str(seconds), what, str(sources)]
+    def __init__(self, program, target, *how):
+        command = ["nice", "-n", "10", sys.executable, os.path.join(PROGRAMS, program), *map(str, (*target, *how))]
         self.child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     def runs(self):
@@ -51,6 +52,11 @@ class Flood:
         return int(self.child.communicate()[0])
 
 
+def questions(play, rate, seconds, what="random", sources=1):
+    """A flood of questions."""
+    return Flood("flood.py", play.subject.address, rate, seconds, what, sources)
+
+
 @row("T55", f"{LONG_NAMES} names of 255 octets (--full: {LONG_NAMES_FULL}), {LONG_CACHE >> 20} MiB of cache",
      f"what is asked least makes room; {MEMORY >> 20} MiB at most in all; 0 lost beside it", seconds=15, full=90, alone=True)
 def long_names(play):
@@ -58,7 +64,7 @@ def long_names(play):
     play.start(u1, more=("--cache", str(LONG_CACHE)), warm=True)
     play.resident_allowance = MEMORY
     names = LONG_NAMES_FULL if play.full else LONG_NAMES
-    flood = Flood(play, LONG_RATE, names / LONG_RATE, "long", SOURCES[1])
+    flood = questions(play, LONG_RATE, names / LONG_RATE, "long", SOURCES[1])
     with play.load(rate=KNOWN_RATE) as load:
         while flood.runs():
             time.sleep(0.1)
@@ -81,10 +87,9 @@ def random_names(play):
         u1.mode("normal")
         play.start(u1, more=("--cache", str(CACHE)))
         play.resident_allowance = BESIDE_CACHE
-        for number in range(clients.REPEATED_NAMES):
-            play.ask(f"again{number}.known.{clients.ZONE}")
+        make_known(play)
         u1.mode("mute")
-        flood = Flood(play, rate, seconds, sources=sources)
+        flood = questions(play, rate, seconds, sources=sources)
         resident = []
         with play.load(rate=KNOWN_RATE, label="known.", unique=False) as load:
             while flood.runs():
@@ -104,6 +109,38 @@ def random_names(play):
                   f"at most {most / (1 << 20):.1f} MiB, {growth >> 10:+} KiB in the second half")
 
 
+@row("T69", "TLS handshakes begun as fast as one can, and none finished", f"kept names in {CACHED_MS} ms (p99; --full: {HELD_UP_MS}); 0 lost",
+     needs=("openssl",), seconds=HELLOS + 5, full=HELLOS_FULL + 5, alone=True)
+def handshakes(play):
+    u1 = play.upstream(1)
+    authority = certificates.Authority(play.ground.scratch, "listeners")
+    certificate, key = authority.issue("listener", ["DNS:listener.test"])
+    address, port = play.subject.address
+    play.start(u1, more=("--cache", str(CACHE), "--listen", f"{address}:{port},tls://{address}:{port + 1}", "--listen-cert", certificate,
+                         "--listen-key", key))
+    play.resident_allowance = BESIDE_CACHE
+    make_known(play)
+    seconds = HELLOS_FULL if play.full else HELLOS
+    with play.load(rate=KNOWN_RATE, label="known.", unique=False) as load:
+        play.sleep(1)
+    alone, spent = load.history.p99_ms, play.subject.program.cpu_seconds()
+    flood = Flood("hellos.py", (address, port + 1), seconds, SOURCES[1])
+    with play.load(rate=KNOWN_RATE, label="known.", unique=False) as load:
+        while flood.runs():
+            time.sleep(0.1)
+    share = (play.subject.program.cpu_seconds() - spent) / seconds
+    play.all_good(load.history)
+    bound = HELD_UP_MS if play.full else CACHED_MS
+    play.expect(f"p99 {bound} ms", load.history.p99_ms <= bound, f"p99 {load.history.p99_ms:.2f} ms")
+    play.note(f"{flood.sent() / seconds:.0f} begun a second; CPU {share:.0%}; kept names p99 {alone:.2f} ms before, {load.history.p99_ms:.2f} meanwhile")
+
+
+def make_known(play):
+    """Has the names kept that are asked for later."""
+    for number in range(clients.REPEATED_NAMES):
+        play.ask(f"again{number}.known.{clients.ZONE}")
+
+
 def behind(program):
     """The other end has processors of its own: here it gives way."""
     for thread in os.listdir(f"/proc/{program.pid}/task"):
@@ -117,7 +154,7 @@ def one_name(play):
     play.start(u1, more=("--cache", str(CACHE)), warm=True)
     play.resident_allowance = BESIDE_CACHE
     name = f"wanted.{clients.ZONE}"
-    flood = Flood(play, SAME_RATE, SAME_SECONDS, name)
+    flood = questions(play, SAME_RATE, SAME_SECONDS, name)
     wait_until(lambda: int(u1.tell(f"asked {name} 1")) > 0, 5, "nobody asks")
     began = time.monotonic()
     reply = play.ask(name)
@@ -130,7 +167,7 @@ def one_name(play):
 
 
 @row("T65", f"{RESPONSES} messages with QR=1; two of ours that ask each other", f"silence; the loop ends with the question: after 1 s only probes ({PROBES} packets a second at most), and none within {QUIET} s",
-     needs=("network", "openssl"), seconds=40)
+     needs=("network", "openssl"), seconds=60)
 def loops(play):
     u1 = play.upstream(1)
     play.start(u1, warm=True)
@@ -147,21 +184,22 @@ def loops(play):
             play.expect("no reply to a response", False, plain.recv(512).hex(), law=True)
     asked = u1.counters()["queries"]
     play.expect("no query for a response", asked == 2, asked, law=True)
-    looped(play)
-
-
-def looped(play):
-    """A asks B, B asks A, over TLS."""
     authority = certificates.Authority(play.ground.scratch, "both")
+    play.end_subject()
+    for cache in (str(CACHE), "off"):
+        looped(play, authority, cache)
+
+
+def looped(play, authority, cache):
+    """A asks B, B asks A, over TLS."""
     certificate, key = authority.issue("both-listener", [f"DNS:{upstreams.NAME}"])
     tls = PORT + 10
     end_of = {"A": (PORT, tls + 1, tls + 2), "B": (PORT + 1, tls + 2, tls + 1)}
     programs = []
-    play.end_subject()
     for name, (port, own, other) in end_of.items():
-        more = ("--cache", str(CACHE), "--listen", f"127.0.0.1:{port},tls://127.0.0.1:{own}", "--listen-cert", certificate, "--listen-key", key,
+        more = ("--cache", cache, "--listen", f"127.0.0.1:{port},tls://127.0.0.1:{own}", "--listen-cert", certificate, "--listen-key", key,
                 "--upstream", f"tls://{upstreams.NAME}@127.0.0.1:{other}?ca_file={authority.certificate}")
-        log = os.path.join(play.ground.scratch, f"{name}.log")
+        log = os.path.join(play.ground.scratch, f"{name}-{cache}.log")
         programs.append(Program(play.subject.command((), more), log))
     for program in programs:
         wait_until(lambda one=program: one.output().count('"listening"') >= 3, 10, f"{program.tail()}")
@@ -172,11 +210,11 @@ def looped(play):
     play.sleep(1)
     each_second = seconds_of_packets(play)
     statuses = [program.stop() for program in programs]
-    play.all_servfail(load.history, (22, 23), "looped: ")
+    play.all_servfail(load.history, (22, 23), f"looped, cache {cache}: ")
     play.expect(f"{PROBES} packets a second at most", max(each_second) <= PROBES, each_second)
     play.expect(f"none within {QUIET} s", each_second[-1] == 0, each_second)
     play.expect("both end with status 0", statuses == [0, 0], statuses, law=True)
-    play.note(f"looped: {during} packets for {LOOPED} questions, then {max(each_second)} in a second at most, and none after {len(each_second)} s")
+    play.note(f"looped, cache {cache}: {during} packets for {LOOPED} questions, then {max(each_second)} in a second at most, and none after {len(each_second)} s")
 
 
 def seconds_of_packets(play):
@@ -194,4 +232,4 @@ def packets():
         return next(int(line.split()[2]) for line in file if line.strip().startswith("lo:"))
 
 
-__all__ = ["long_names", "loops", "one_name", "random_names"]
+__all__ = ["handshakes", "long_names", "loops", "one_name", "random_names"]

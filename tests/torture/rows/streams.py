@@ -19,10 +19,13 @@ ACTIVE = 2_000
 #: How much longer than alone the active client may wait (p99), in milliseconds: what scheduling costs on a machine that is not idle.
 LONGER_MS = 1.0
 #: Clients who drip and who do not read (T51), half each; seconds after which they are gone, which is the patience with who completes no question
-#: (10 s) and some for the machine.
-SLOW, SLOW_FULL, GONE = 1_000, 5_000, 12
-#: Questions of one who does not read, and how long others may wait for a reply while all of them are taken, in milliseconds.
-UNREAD, OTHERS_MS = 4_000, 250
+#: (10 s) and some for the machine; more of it in the long form.
+SLOW, SLOW_FULL, GONE, GONE_FULL = 1_000, 5_000, 12, 15
+#: Questions of one who does not read, and how long others may wait for a reply while all of them are taken, in milliseconds. In the long form the
+#: answers are of 4,000 octets, or reading millions of questions would be what takes the time; and they are five times as many.
+UNREAD, UNREAD_FULL, OTHERS_MS, OTHERS_MS_FULL = 4_000, 120, 250, 500
+#: Resident octets at most meanwhile: what may be owed to all of them (32 MiB), buffers of a few KiB each, the cache and the program.
+OWED = 96 << 20
 #: The descriptors there are (T52), who connects all the same, and who asks meanwhile.
 DESCRIPTORS, CONNECTS, ACTIVES = 64, 200, 10
 #: Seconds over which the process is watched then, the share of a processor it may take, and log lines a second.
@@ -83,17 +86,22 @@ def idle(play):
 
 
 @row("T51", f"{SLOW} clients that drip their questions or never read their answers (--full: {SLOW_FULL})",
-     f"closed in {GONE} s; others go on, max {OTHERS_MS} ms", seconds=20, full=30)
+     f"closed in {GONE} s (--full: {GONE_FULL}); others go on, max {OTHERS_MS} ms (--full: {OTHERS_MS_FULL}); {OWED >> 20} MiB at most", seconds=20, full=30)
 def slow(play):
     crowd.raise_descriptors()
     u1 = play.upstream(1)
-    count = SLOW_FULL if play.full else SLOW
+    count, patience = (SLOW_FULL, GONE_FULL) if play.full else (SLOW, GONE)
     config = configuration(play, clients=2 * count)
     # What is owed to those who do not read is bounded for all of them together.
     play.resident_allowance = 64 << 20
     play.start(u1, more=("--config", config, "--cache", "4MiB"), warm=True)
     query = crowd.framed(f"warm.{clients.ZONE}")
     before = play.subject.descriptors()
+    unread = query * UNREAD
+    if play.full:
+        large = f"size-4000.warm.{clients.ZONE}"
+        clients.ask_tcp(play.subject.address, large)
+        unread = crowd.framed(large) * UNREAD_FULL
     with crowd.closing([]) as slow, play.load(rate=100) as load:
         for number in range(count):
             slow.append(crowd.connect(play.subject.address, number, buffer=crowd.LITTLE))
@@ -101,8 +109,8 @@ def slow(play):
         wait_until(lambda: play.subject.descriptors() >= before + count, 10, "not all of them are accepted")
         began, gone = time.monotonic(), None
         for place in range(count // 2, count):
-            push(slow[place], query * UNREAD)
-        for step in range(GONE * 4):
+            push(slow[place], unread)
+        for step in range(patience * 4):
             # An octet now and then, never a whole question.
             if step % 4 == 0 and step // 4 < len(query) - 1:
                 for client in slow[: count // 2]:
@@ -113,10 +121,12 @@ def slow(play):
                 gone = time.monotonic() - began
                 break
         left = play.subject.descriptors() - before
-    play.expect(f"all gone in {GONE} s", gone is not None, f"{left} of {count} are there")
+    most = play.subject.program.peak_resident_bytes()
+    play.expect(f"{OWED >> 20} MiB at most", most <= OWED, f"{most / (1 << 20):.1f} MiB")
+    play.expect(f"all gone in {patience} s", gone is not None, f"{left} of {count} are there")
     play.all_good(load.history)
-    play.within(load.history, OTHERS_MS)
-    play.note(f"{count} gone after {gone or 0:.1f} s")
+    play.within(load.history, OTHERS_MS_FULL if play.full else OTHERS_MS)
+    play.note(f"{count} gone after {gone or 0:.1f} s; at most {most / (1 << 20):.1f} MiB")
 
 
 def push(client, octets):

@@ -11,6 +11,8 @@
 //! - A failure never replaces data that may still be given out (RFC 8767 section 4), and ends when the upstreams recover (RFC 9520 section 3.2).
 //! - Past its lifetime data is given only while no newer one is to be had, and at most for [`CacheRules::stale`] (RFC 8767).
 //! - A group's answers never answer questions that go to another group.
+//! - Failures are kept even where answers are not (RFC 9520 section 3.2 asks for it without exception): it is what ends a question that
+//!   goes around between forwarders.
 //!
 //! Ruled by RFC 2181 sections 5 and 8, RFC 2308, RFC 8767, RFC 9520.
 //!
@@ -37,14 +39,14 @@ use siphasher::sip::SipHasher13;
 
 use crate::exchange::Asked;
 use crate::limits::{
-    CACHE_SHARD_OCTETS_MIN, CACHE_SHARDS_MAX, PREFETCH_HITS, PREFETCH_LIFETIME_MIN, PREFETCH_SHARE,
-    STALE_AT_ONCE, STALE_RECHECK, STALE_TTL,
+    CACHE_SHARD_OCTETS_MIN, CACHE_SHARDS_MAX, FAILURES_OCTETS, PREFETCH_HITS,
+    PREFETCH_LIFETIME_MIN, PREFETCH_SHARE, STALE_AT_ONCE, STALE_RECHECK, STALE_TTL,
 };
 use crate::time::Moment;
 use crate::upstream::GroupId;
 use crate::wire::{AsQuestion, Asker, QuestionRef, ReplyOrigin, render_reply};
 
-pub use inspect::{Kept, Kind, RestoreFault, Restored};
+pub use inspect::{Kept, Kind, Progress, RestoreFault, Restored};
 pub use portable::{PORTABLE_VERSION, Portable, PortableFault, write_portable};
 pub use rules::CacheRules;
 pub use settle::Settled;
@@ -58,7 +60,7 @@ use stats::Counters;
 /// What a [`Cache`] works from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheConfig {
-    /// Octets for all that is kept; 0: nothing is.
+    /// Octets for all that is kept; 0: failures are, in [`FAILURES_OCTETS`], and no answers.
     pub size: usize,
     /// What is kept for how long.
     pub rules: CacheRules,
@@ -122,6 +124,8 @@ struct Shard {
 /// The answers that are kept.
 pub struct Cache {
     size: usize,
+    /// Whether answers are kept too, and not failures alone.
+    keeps_answers: bool,
     /// The secret of the hash.
     key: [u8; 16],
     rules: Rules,
@@ -144,37 +148,50 @@ impl Cache {
     /// An empty cache.
     #[must_use]
     pub fn new(config: CacheConfig) -> Self {
-        let shards = if config.size == 0 {
-            0
-        } else {
-            let wished = (config.size / CACHE_SHARD_OCTETS_MIN).clamp(1, CACHE_SHARDS_MAX);
-            // The power of two below.
-            1 << wished.ilog2()
+        let keeps_answers = config.size > 0;
+        let size = match keeps_answers {
+            true => config.size,
+            false => FAILURES_OCTETS,
         };
+        let wished = (size / CACHE_SHARD_OCTETS_MIN).clamp(1, CACHE_SHARDS_MAX);
+        // The power of two below.
+        let shards = 1 << wished.ilog2();
         let shard = |_| Shard {
-            store: RwLock::new(Store::new(config.size / shards, config.rules.stale)),
+            store: RwLock::new(Store::new(size / shards, config.rules.stale)),
             counters: Counters::default(),
         };
         Self {
             shards: (0..shards).map(shard).collect(),
             recovered: (0..config.groups).map(|_| AtomicU64::new(0)).collect(),
             coalesced: AtomicU64::new(0),
-            size: config.size,
+            size,
+            keeps_answers,
             key: config.key,
             rules: Rules::new(config.rules),
         }
     }
 
-    /// A cache that keeps nothing.
+    /// A cache that keeps nothing, not even failures.
     #[must_use]
     pub fn off() -> Self {
-        Self::new(CacheConfig::new(0, [0; 16]))
+        let failures = Self::new(CacheConfig::new(0, [0; 16]));
+        Self {
+            shards: Box::default(),
+            size: 0,
+            ..failures
+        }
     }
 
-    /// Whether anything is kept.
+    /// Whether anything is kept, be it failures alone.
+    #[must_use]
+    pub fn keeps_anything(&self) -> bool {
+        !self.shards.is_empty()
+    }
+
+    /// Whether answers are kept.
     #[must_use]
     pub fn is_on(&self) -> bool {
-        !self.shards.is_empty()
+        self.keeps_answers
     }
 
     /// Octets for all that is kept.
@@ -283,6 +300,31 @@ impl Cache {
         }
     }
 
+    /// Answers with a failure that is kept, where that is all that is. `false` when there is none, and where answers are kept as well: there
+    /// [`Cache::answer`] has looked.
+    pub(crate) fn answer_failure(
+        &self,
+        asker: &Asker,
+        group: GroupId,
+        now: Moment,
+        reply: &mut Vec<u8>,
+    ) -> bool {
+        let [only] = &*self.shards else {
+            return false;
+        };
+        if self.keeps_answers || read(&only.store).entries() == 0 {
+            return false;
+        }
+        let question = asker.question.as_question();
+        let flags = (asker.dnssec_ok(), asker.flags.checking_disabled());
+        let Some((key, shard)) = self.key_from(question, flags, group) else {
+            return false;
+        };
+        let store = read(&shard.store);
+        let found = store.find(&key).filter(|slot| now < slot.expires());
+        found.is_some_and(|slot| self.answer_fresh(shard, slot, asker, now, reply) == Answered::Yes)
+    }
+
     /// Answers from data past its time because nobody has newer one. `false` when there is none.
     pub fn answer_stale(
         &self,
@@ -353,6 +395,9 @@ impl Cache {
         asker: &'a Asker<Q>,
         group: GroupId,
     ) -> Option<(Key<'a>, &Shard)> {
+        if !self.keeps_answers {
+            return None;
+        }
         self.key_from(
             asker.question.as_question(),
             (asker.dnssec_ok(), asker.flags.checking_disabled()),
@@ -374,7 +419,7 @@ impl Cache {
         (dnssec_ok, checking_disabled): (bool, bool),
         group: GroupId,
     ) -> Option<(Key<'a>, &Shard)> {
-        if !self.is_on() {
+        if self.shards.is_empty() {
             return None;
         }
         let group = u16::try_from(group.0).ok()?;

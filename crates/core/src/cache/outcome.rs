@@ -19,6 +19,9 @@ use crate::wire::{Flags, Header, Rcode, ReplyOrigin};
 impl Cache {
     /// Keeps a response that was settled by this cache's rules, if it may be kept.
     pub(crate) fn store(&self, asked: &Asked, settled: &Settled, origin: ReplyOrigin, now: Moment) {
+        if !self.is_on() {
+            return;
+        }
         if settled.lifetime() == 0 {
             return self.drop_past(asked, now);
         }

@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::shard::Stored;
-use super::{Cache, read};
+use super::{Cache, Shard, read};
 
 /// Counters since the start, and sizes of the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +53,13 @@ impl Counters {
 }
 
 impl Cache {
+    /// Questions answered from data past its lifetime so far.
+    pub(crate) fn stale_given(&self) -> u64 {
+        let shards = self.shards.iter();
+        let given = |shard: &Shard| shard.counters.stale.load(Ordering::Relaxed);
+        shards.map(given).sum()
+    }
+
     /// What it has done so far. Shards are read one after the other, so the sum is of no single moment.
     #[must_use]
     pub fn stats(&self) -> CacheStats {

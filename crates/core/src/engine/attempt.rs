@@ -146,21 +146,21 @@ impl<C> Engine<C> {
             .or_else(|| self.replace_silent(id, upstream, now))
     }
 
-    /// A connection that takes long to open: worth waiting for when there is nothing else, unless the upstream is known to be down.
+    /// A connection that takes long to open: worth waiting for when there is nothing else, unless the upstream is known to be down. The
+    /// youngest, which has the most time left.
     fn slow_dial(&mut self, id: ExchangeId, upstream: UpstreamId) -> Option<ConnectionId> {
         let exchange = self.exchanges.get_mut(id)?;
         let state = self.upstreams.get(upstream.0)?;
         if state.health.state() == HealthState::Down {
             return None;
         }
-        let dials = state.connections.iter().copied().filter(|id| {
-            self.connections
-                .get(*id)
-                .is_some_and(|connection| !connection.is_ready() && connection.has_room())
+        let dials = state.connections.iter().filter_map(|id| {
+            let connection = self.connections.get(*id)?;
+            let waited_on = exchange.attempts.iter().any(|a| a.connection == *id);
+            let since = connection.dialing_since()?;
+            (connection.has_room() && !waited_on).then_some((since, *id))
         });
-        dials
-            .into_iter()
-            .find(|id| exchange.attempts.iter().all(|a| a.connection != *id))
+        dials.max_by_key(|(since, _)| *since).map(|(_, id)| id)
     }
 
     /// All the connections there may be are silent: the one that has been so longest makes room for a new one.
@@ -275,15 +275,16 @@ impl<C> Engine<C> {
             Among::Any
         };
         // Whatever else it waits for has been waited for longer than usual, so what was lost is replaced. There is no hurry when we
-        // ended it ourselves and the question waits on a connection that is ready.
+        // ended it ourselves and the question waits on a connection that is ready, unless its answer is overdue there.
         let other = exchange.attempts.first().copied();
-        let hurry = reason.speaks_against_dialing() || !self.waits_on_ready(id);
+        let hurry =
+            reason.speaks_against_dialing() || !self.waits_on_ready(id) || self.is_overdue(id, now);
         match other {
             None => self.send_or_fail(id, among, now),
             Some(other) => {
                 if !hurry || !self.send(id, among, now) {
                     let patience = self.upstreams[other.upstream.0].rtt.hedge_after();
-                    self.hedges.watch(id, other, now + patience);
+                    self.look_again(id, other, now + patience, now);
                 }
             }
         }

@@ -42,7 +42,12 @@ impl<C> Engine<C> {
                 // A trial costs its question a delay; one that already waits does not make it while others can help.
                 standing = Standing::Poor;
             }
-            let worn = is_worn(tried, upstream)
+            let usable = |id: &ConnectionId| {
+                let connection = connections.get(*id);
+                connection.is_some_and(|it| it.is_ready() && it.is_usable())
+            };
+            let ready = || upstream.connections.iter().any(usable);
+            let worn = is_worn(tried, upstream, ready)
                 || match among {
                     Among::Any => false,
                     Among::Untried => tried.sends > 0,
@@ -97,10 +102,10 @@ struct Class {
     tier: u8,
 }
 
-/// Whether the question was tried with this upstream as often as it may be.
-fn is_worn(tried: Tried, upstream: &Upstream) -> bool {
-    tried.sends >= SENDS_PER_UPSTREAM_MAX
-        || usize::from(tried.failed_dials) >= upstream.endpoints.len()
+/// Whether the question was tried with this upstream as often as it may be. Dials that failed say nothing once a connection is `ready`.
+fn is_worn(tried: Tried, upstream: &Upstream, ready: impl FnOnce() -> bool) -> bool {
+    let undialable = usize::from(tried.failed_dials) >= upstream.endpoints.len();
+    tried.sends >= SENDS_PER_UPSTREAM_MAX || (undialable && !ready())
 }
 
 /// Whether an upstream can take a question at all: one that is down, and not due for a trial, only over a connection it has.

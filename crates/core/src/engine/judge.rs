@@ -19,7 +19,9 @@ pub(super) struct End {
     pub(super) datagram: bool,
     /// Whether it was open.
     pub(super) was_ready: bool,
-    /// How long it was open, or being opened.
+    /// Since when it was open, or being opened.
+    pub(super) began: Moment,
+    /// How long that is.
     pub(super) age: Duration,
     /// How long it had been of no use to anybody.
     pub(super) idle: Duration,
@@ -72,13 +74,14 @@ impl<C> Engine<C> {
         if end.reason == CloseReason::NoResources || (aside && end.is_unreached()) {
             self.pause_growth(upstream, now);
         } else if end.is_unreached() {
-            self.handle_dial_failed(upstream, end.endpoint, end.reason, now);
+            self.handle_dial_failed(end, now);
         } else if end.is_idle() {
             self.learn_idle_limit(upstream, end.idle, now);
         } else if end.is_silent() && !aside {
             if let Some(state) = self.upstreams.get_mut(upstream.0) {
                 state.health.note_outage();
             }
+            self.judge_silent(end, now);
             self.handle_upstream_silence(upstream, now);
         }
     }
@@ -89,24 +92,64 @@ impl<C> Engine<C> {
         !datagram && state.is_some_and(|state| state.protocol == Protocol::Udp)
     }
 
-    fn handle_dial_failed(
-        &mut self,
-        upstream: UpstreamId,
-        endpoint: SocketAddr,
-        reason: CloseReason,
-        now: Moment,
-    ) {
+    fn handle_dial_failed(&mut self, end: &End, now: Moment) {
+        let (upstream, reason) = (end.upstream, end.reason);
         let Some(state) = self.upstreams.get_mut(upstream.0) else {
             return;
         };
         let works = |id: &ConnectionId| self.connections.get(*id).is_some_and(Connection::works);
-        let all_failed = state.endpoints.handle_failed(endpoint, reason, now);
+        let all_failed = state
+            .endpoints
+            .handle_failed(end.endpoint, reason, end.began, now);
         if state.connections.iter().any(works) {
             // Many upstreams bound the connections of a client: no more is wrong than that there are enough.
             self.pause_growth(upstream, now);
         } else if all_failed {
             self.handle_upstream_failure(upstream, reason, now);
         }
+    }
+
+    /// Nothing came on a connection for a query sent at `asked`: who asks next is asked at another address, if there is one. Not so when
+    /// something came from this address meanwhile, and it is the name that is slow, or the datagram that is lost.
+    pub(super) fn note_mute(&mut self, id: ConnectionId, asked: Moment, now: Moment) {
+        let Some(connection) = self.connections.get(id).filter(|it| it.is_ready()) else {
+            return;
+        };
+        let (upstream, endpoint) = (connection.upstream, connection.endpoint);
+        let datagram = connection.is_datagram();
+        if !self.is_aside(upstream, datagram) && !self.answers(upstream, endpoint, Some(asked)) {
+            let state = &mut self.upstreams[upstream.0];
+            let reason = CloseReason::Silent;
+            state.endpoints.handle_mute(endpoint, reason, asked, now);
+        }
+    }
+
+    /// A connection ended without a response. Many upstreams bound the connections of a client: where another one to the same address
+    /// works, that is all it says.
+    fn judge_silent(&mut self, end: &End, now: Moment) {
+        let asked = end.datagram.then_some(end.began);
+        if !self.answers(end.upstream, end.endpoint, asked) {
+            let state = &mut self.upstreams[end.upstream.0];
+            let (endpoint, reason, began) = (end.endpoint, end.reason, end.began);
+            state.endpoints.handle_mute(endpoint, reason, began, now);
+        }
+    }
+
+    /// Whether an address of an upstream responds on some connection, and has since `asked`.
+    fn answers(&self, upstream: UpstreamId, endpoint: SocketAddr, asked: Option<Moment>) -> bool {
+        let state = &self.upstreams[upstream.0];
+        // A socket of one datagram is gone with its answer.
+        if state.protocol == Protocol::Udp {
+            return asked.is_some_and(|asked| state.heard.is_some_and(|heard| heard > asked));
+        }
+        let mut connections = state
+            .connections
+            .iter()
+            .filter_map(|id| self.connections.get(*id));
+        connections.any(|it| {
+            let since = asked.is_none_or(|asked| it.heard_since(asked));
+            it.endpoint == endpoint && it.works() && it.answered > 0 && since
+        })
     }
 
     /// No connection is opened beside one that works for a while.

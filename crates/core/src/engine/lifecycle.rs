@@ -1,5 +1,5 @@
 //! Connections from their opening to their end, apart from the questions on them: which address is dialed, when a second one beside
-//! it, who takes over from an old connection, what is learned from an idle one, and when an upstream is probed.
+//! it, who takes over from an old connection, and what is learned from an idle one.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -11,15 +11,10 @@ use super::warm::is_restless;
 use super::{Engine, Owner};
 use crate::limits::{
     CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX, DIAL_BESIDE_AFTER, DIAL_TIMEOUT,
-    DRAINING_PER_UPSTREAM_MAX, IDLE_RTT_FACTOR, PROBE_TIMEOUT,
+    DRAINING_PER_UPSTREAM_MAX, GROWTH_PAUSE, IDLE_RTT_FACTOR,
 };
 use crate::time::Moment;
-use crate::upstream::{
-    CloseReason, Connection, ConnectionId, Due, GroupId, Probe, Protocol, UpstreamId, Warmth,
-};
-use crate::wire::{
-    Class, Name, QueryOptions, Question, RecordType, write_query, write_query_without_edns,
-};
+use crate::upstream::{CloseReason, Connection, ConnectionId, Due, Protocol, UpstreamId, Warmth};
 
 impl<C> Engine<C> {
     /// Opens a stream, unless there are enough, or enough are being opened already: a third dial is begun only when the latest has
@@ -31,7 +26,7 @@ impl<C> Engine<C> {
         // Questions that moved because of that may have opened what was missing.
         let busy = self.may_dial(upstream, now)?;
         let state = self.upstreams.get_mut(upstream.0)?;
-        let endpoint = state.endpoints.next(&busy)?;
+        let endpoint = state.endpoints.next(&busy, now)?;
         // What an upstream for datagrams has to say at length, it says over TCP (RFC 7766 section 5).
         let protocol = match state.protocol {
             Protocol::Tls => Protocol::Tls,
@@ -82,7 +77,7 @@ impl<C> Engine<C> {
         state.connections.iter().filter(serving).count() >= CONNECTIONS_PER_UPSTREAM_MAX
     }
 
-    /// Ends the oldest connection that drains when there are as many as may drain at a time; its questions move.
+    /// Ends the oldest connections that drain when there are more than may drain at a time; their questions move.
     fn make_room(&mut self, upstream: UpstreamId, now: Moment) {
         let Some(state) = self.upstreams.get(upstream.0) else {
             return;
@@ -92,11 +87,10 @@ impl<C> Engine<C> {
                 .get(*id)
                 .is_some_and(Connection::is_draining)
         };
-        let mut draining = state.connections.iter().copied().filter(draining);
-        let oldest = draining.next();
-        if let Some(oldest) = oldest
-            && draining.count() >= DRAINING_PER_UPSTREAM_MAX
-        {
+        let draining = state.connections.iter().copied().filter(draining);
+        let draining: SmallVec<[ConnectionId; 8]> = draining.collect();
+        let more = draining.len().saturating_sub(DRAINING_PER_UPSTREAM_MAX);
+        for oldest in draining.into_iter().take(more) {
             self.close(oldest, CloseReason::Aged, now);
         }
     }
@@ -111,7 +105,7 @@ impl<C> Engine<C> {
         if state.datagrams >= DATAGRAMS_PER_UPSTREAM_MAX {
             return None;
         }
-        let endpoint = state.endpoints.next(&[])?;
+        let endpoint = state.endpoints.next(&[], now)?;
         let protocol = Protocol::Udp;
         state.datagrams += 1;
         let connection = self
@@ -142,8 +136,9 @@ impl<C> Engine<C> {
                 continue;
             };
             if connection.is_overtaken() {
-                let slow = connection.endpoint;
-                self.upstreams[upstream.0].endpoints.handle_overtaken(slow);
+                let (slow, began) = (connection.endpoint, connection.since());
+                let endpoints = &mut self.upstreams[upstream.0].endpoints;
+                endpoints.handle_overtaken(slow, began, now);
                 self.close(rival, CloseReason::Superseded, now);
             } else if connection.is_ready() && !connection.is_lasting() {
                 connection.drain();
@@ -186,10 +181,11 @@ impl<C> Engine<C> {
         };
         connection.set_doubted();
         let (upstream, datagram) = (connection.upstream, connection.is_datagram());
-        // Nothing else can come to a socket of one datagram; where others were answered meanwhile it is the name that is slow.
-        let asked = connection.since();
+        // Where others were answered meanwhile it is the name that is slow, the connection that is lost, or one address that is mute.
+        let since = connection.since();
+        let asked = connection.silent_since().unwrap_or(since);
         let heard = self.upstreams.get(upstream.0).and_then(|it| it.heard);
-        let alive = datagram && heard.is_some_and(|heard| heard > asked);
+        let alive = heard.is_some_and(|heard| heard > asked);
         if !alive && !self.is_aside(upstream, datagram) {
             self.handle_upstream_silence(upstream, now);
         }
@@ -215,13 +211,14 @@ impl<C> Engine<C> {
         }
     }
 
-    /// A connection is old: its successor is opened before it goes, so that nobody waits for the change.
+    /// A connection is old: its successor is opened before it goes, so that nobody waits for the change. One that does not come to be is tried
+    /// again after [`GROWTH_PAUSE`], as long as the connection is in use.
     fn succeed(&mut self, id: ConnectionId, now: Moment) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
         let (upstream, idle) = (connection.upstream, connection.load() == 0);
-        connection.set_aged();
+        connection.set_aged(now + GROWTH_PAUSE);
         let keep_warm = self
             .upstreams
             .get(upstream.0)
@@ -230,21 +227,33 @@ impl<C> Engine<C> {
             return self.close(id, CloseReason::Aged, now);
         }
         if self.open(upstream, now).is_none()
-            && let Some(connection) = self.connections.get_mut(id)
+            && self.is_full(upstream)
+            && self.has_other(id, upstream)
         {
             // There are enough others to take over.
-            connection.drain();
+            self.leave(id);
         }
+    }
+
+    /// Whether an upstream has another connection that can be used, and is not only being opened.
+    fn has_other(&self, id: ConnectionId, upstream: UpstreamId) -> bool {
+        let state = self.upstreams.get(upstream.0);
+        let mut others = state.into_iter().flat_map(|state| &state.connections);
+        others.any(|other| {
+            let works = |it: &Connection<Owner>| it.works() && it.is_usable();
+            *other != id && self.connections.get(*other).is_some_and(works)
+        })
     }
 
     /// What the connection was opened with holds no longer: its certificate has expired or is not trusted any more. A successor is
     /// opened first, so that nobody waits for the change; the connection goes when that is ready, and after
-    /// [`DIAL_TIMEOUT`] in any case. One that is still being opened is left alone: whoever opens it examines it at the end.
+    /// [`DIAL_TIMEOUT`] in any case. One that is still being opened is left alone: whoever opens it examines it at the end. So is a socket of
+    /// one datagram, which ends with its answer.
     pub fn renew(&mut self, id: ConnectionId, now: Moment) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        if !connection.is_ready() {
+        if !connection.is_ready() || connection.is_datagram() {
             return;
         }
         connection.set_distrusted(now + DIAL_TIMEOUT);
@@ -256,6 +265,25 @@ impl<C> Engine<C> {
         let busy = opening_endpoints(&self.connections, &state.connections);
         if busy.is_empty() && self.open(upstream, now).is_none() {
             self.leave(id);
+        }
+    }
+
+    /// What every connection of an upstream was opened with holds no longer: it is connected to from elsewhere, or shown another
+    /// certificate of ours. Those that are ready are renewed. Those being opened end at once, since nobody would look at them again, and
+    /// what waits for them goes into new ones.
+    pub fn renew_all(&mut self, upstream: UpstreamId, now: Moment) {
+        let Some(state) = self.upstreams.get(upstream.0) else {
+            return;
+        };
+        let before = state.connections.clone();
+        for id in &before {
+            let opening = |connection: &Connection<Owner>| !connection.is_ready();
+            if self.connections.get(*id).is_some_and(opening) {
+                self.close(*id, CloseReason::Superseded, now);
+            }
+        }
+        for id in before {
+            self.renew(id, now);
         }
     }
 
@@ -326,129 +354,12 @@ impl<C> Engine<C> {
         }
     }
 
-    /// Probes upstreams that do not work and that no question tries, and gives up probes nobody answers.
-    pub(super) fn fire_probes(&mut self, now: Moment) {
-        for place in 0..self.upstreams.len() {
-            let upstream = UpstreamId(place);
-            let state = &mut self.upstreams[place];
-            if state.poll_probe().is_none_or(|due| due > now) {
-                continue;
-            }
-            match state.probe.take() {
-                Some(probe) => self.give_up_probe(upstream, probe, PROBE_TIMEOUT, now),
-                None => self.probe(upstream, now),
-            }
-        }
-    }
-
-    /// Probes the upstreams of the general group that have not responded for `quiet`, and puts those in doubt that leave a probe
-    /// unanswered for `patience`: for somebody who has to know whether they work though nobody asks anything.
-    pub fn probe_quiet(&mut self, quiet: Duration, patience: Duration, now: Moment) {
-        let Some(general) = self.groups.get(GroupId::DEFAULT.0) else {
-            return;
-        };
-        for upstream in general.members.clone() {
-            let Some(state) = self.upstreams.get_mut(upstream.0) else {
-                continue;
-            };
-            let overdue = |probe: &mut Probe| now.since(probe.sent) >= patience;
-            if let Some(probe) = state.probe.take_if(overdue) {
-                self.give_up_probe(upstream, probe, patience, now);
-            }
-            let is_due = self.upstreams.get(upstream.0).is_some_and(|state| {
-                let heard = state.heard.is_some_and(|at| now.since(at) < quiet);
-                !heard && state.probe.is_none() && !state.endpoints.is_empty()
-            });
-            // Not a trial: it says nothing about when a question may try an upstream that failed.
-            if is_due {
-                self.ask_probe(upstream, now);
-            }
-        }
-    }
-
-    /// Asks the upstream a question of our own: the name servers of the root, which every resolver knows.
-    pub(super) fn probe(&mut self, upstream: UpstreamId, now: Moment) {
-        let jitter = self.jitter();
-        let Some(state) = self.upstreams.get_mut(upstream.0) else {
-            return;
-        };
-        state.health.begin_trial(now, jitter);
-        self.ask_probe(upstream, now);
-    }
-
-    fn ask_probe(&mut self, upstream: UpstreamId, now: Moment) {
-        let Some(connection) = self.connection_for_probe(upstream, now) else {
-            return;
-        };
-        let question = Question::new(&Name::root(), RecordType::NS, Class::IN);
-        let (edns, padding) = self.opt_for(upstream, now);
-        if edns {
-            let options = QueryOptions {
-                checking_disabled: false,
-                dnssec_ok: false,
-                keepalive: false,
-                padding,
-            };
-            write_query(question.view(), options, &mut self.scratch);
-        } else {
-            write_query_without_edns(question.view(), false, &mut self.scratch);
-        }
-        let Some(state) = self.connections.get_mut(connection) else {
-            return;
-        };
-        let (scratch, rng) = (&mut self.scratch, &mut self.rng);
-        if let Some(id) = state.submit(Owner::Probe(upstream), question.view(), scratch, now, rng) {
-            self.upstreams[upstream.0].probe = Some(Probe {
-                connection,
-                id,
-                sent: now,
-            });
-            self.list_for_transmit(connection);
-        }
-    }
-
-    fn connection_for_probe(&mut self, upstream: UpstreamId, now: Moment) -> Option<ConnectionId> {
-        let state = self.upstreams.get(upstream.0)?;
-        if state.protocol == Protocol::Udp {
-            return self.open_datagram(upstream, now);
-        }
-        let usable = |id: &&ConnectionId| {
-            self.connections
-                .get(**id)
-                .is_some_and(Connection::is_usable)
-        };
-        state
-            .connections
-            .iter()
-            .find(usable)
-            .copied()
-            .or_else(|| self.open(upstream, now))
-    }
-
-    fn give_up_probe(
-        &mut self,
-        upstream: UpstreamId,
-        probe: Probe,
-        patience: Duration,
-        now: Moment,
-    ) {
-        if let Some(connection) = self.connections.get_mut(probe.connection) {
-            connection.abandon(probe.id);
-            if connection
-                .handle_impatience(probe.sent, patience, now)
-                .is_none()
-            {
-                self.handle_upstream_silence(upstream, now);
-            }
-        }
-    }
-
     /// The network changed, or the machine slept: what stood before may look alive and not be. Every connection is left, every
     /// pause and every kept failure forgotten, and who was in use is probed at once.
     pub fn handle_network_change(&mut self, now: Moment) {
         let mut used: SmallVec<[UpstreamId; 8]> = SmallVec::new();
         for (place, state) in self.upstreams.iter_mut().enumerate() {
-            let in_use = !state.connections.is_empty() || state.health.probe_due().is_some();
+            let in_use = !state.connections.is_empty() || !state.health.is_up();
             if in_use && state.retired.is_none() {
                 used.push(UpstreamId(place));
             }

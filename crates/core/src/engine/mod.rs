@@ -26,6 +26,7 @@ mod hedge;
 mod judge;
 mod lifecycle;
 mod patience;
+mod probe;
 mod receive;
 mod reconfigure;
 mod replies;
@@ -173,6 +174,12 @@ impl<C> Engine<C> {
                 return self.refresh(asked, now);
             }
         }
+        if request.signed.is_none() {
+            let (cache, scratch) = (&self.cache, &mut self.scratch);
+            if cache.answer_failure(&request.asker, request.group, now, scratch) {
+                return self.replies.push(client, &self.scratch);
+            }
+        }
         if let Some(oldest) = self.exchanges.oldest_in_the_way(&request, now) {
             self.shed(oldest, now);
         }
@@ -236,7 +243,8 @@ impl<C> Engine<C> {
         let endpoint = connection.endpoint;
         let datagram = connection.is_datagram();
         let idle = now.since(connection.idle_since());
-        let age = now.since(connection.since());
+        let began = connection.since();
+        let age = now.since(began);
         let owners = connection.into_owners();
         if let Some(state) = self.upstreams.get_mut(upstream.0) {
             count_closed(
@@ -265,6 +273,7 @@ impl<C> Engine<C> {
             reason,
             datagram,
             was_ready,
+            began,
             age,
             idle,
             answered,
@@ -350,7 +359,7 @@ impl<C> Engine<C> {
             .chain(self.exchanges.poll_timeout())
             .chain(self.hedges.poll_timeout())
             .chain(self.shared.as_ref().and_then(|it| it.poll_timeout()))
-            .chain(self.upstreams.iter().filter_map(Upstream::poll_probe))
+            .chain(self.poll_probes())
             .min()
     }
 

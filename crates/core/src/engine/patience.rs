@@ -3,7 +3,7 @@
 use super::Engine;
 use super::attempt::Among;
 use super::hedge::Watch;
-use crate::exchange::ExchangeId;
+use crate::exchange::{Attempt, ExchangeId};
 use crate::limits::{OVERDUE_AFTER_MAX, OVERDUE_FACTOR};
 use crate::time::Moment;
 use crate::upstream::HealthState;
@@ -31,6 +31,9 @@ impl<C> Engine<C> {
             .get_mut(attempt.connection)
             .and_then(|connection| connection.handle_impatience(attempt.sent, patience, now));
         let silent = heard.is_none();
+        if silent {
+            self.note_mute(attempt.connection, attempt.sent, now);
+        }
         // A connection on which other answers come is alive: its upstream is at work on the question, and asking it again
         // would only double its work. With nowhere else to go, the question waits where it is.
         let among = if silent { Among::Any } else { Among::Untried };
@@ -49,13 +52,29 @@ impl<C> Engine<C> {
         }
         if !(sent && silent) {
             // Nobody else will notice when the connection dies after what was heard last.
-            let due = heard.unwrap_or(now) + patience;
-            match self.overdue_at(watch.exchange) {
-                Some(overdue) if now < overdue && overdue < due => {
-                    self.hedges.watch_overdue(watch.exchange, attempt, overdue);
-                }
-                Some(_) | None => self.hedges.watch(watch.exchange, attempt, due),
+            self.look_again(
+                watch.exchange,
+                attempt,
+                heard.unwrap_or(now) + patience,
+                now,
+            );
+        }
+    }
+
+    /// Looks at an attempt again at `due` or somewhat later, but once its answer is overdue no later than that.
+    pub(super) fn look_again(
+        &mut self,
+        id: ExchangeId,
+        attempt: Attempt,
+        due: Moment,
+        now: Moment,
+    ) {
+        let queued = self.hedges.queued(attempt, due);
+        match self.overdue_at(id) {
+            Some(overdue) if now < overdue && overdue < queued => {
+                self.hedges.watch_exactly(id, attempt, overdue);
             }
+            Some(_) | None => self.hedges.watch(id, attempt, due),
         }
     }
 
@@ -63,6 +82,11 @@ impl<C> Engine<C> {
     fn overdue_at(&self, id: ExchangeId) -> Option<Moment> {
         let exchange = self.exchanges.get(id);
         exchange.map(|exchange| exchange.began + OVERDUE_AFTER_MAX)
+    }
+
+    /// Whether the answer to a question is overdue whoever was asked.
+    pub(super) fn is_overdue(&self, id: ExchangeId, now: Moment) -> bool {
+        self.overdue_at(id).is_some_and(|at| at <= now)
     }
 
     /// Whether a question that waits on a living connection is worth a second try beyond their share of traffic: its answer is
@@ -76,9 +100,7 @@ impl<C> Engine<C> {
             .get(watch.exchange)
             .and_then(|exchange| self.groups.get(exchange.group.0));
         waited >= usual * OVERDUE_FACTOR
-            || self
-                .overdue_at(watch.exchange)
-                .is_some_and(|overdue| overdue <= now)
+            || self.is_overdue(watch.exchange, now)
             || group.is_some_and(|group| {
                 group.members.iter().any(|member| {
                     let other = &self.upstreams[member.0];

@@ -48,7 +48,7 @@ impl<C> Engine<C> {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        let upstream = connection.upstream;
+        let (upstream, endpoint) = (connection.upstream, connection.endpoint);
         // Nobody could tell who said it (RFC 7828 section 3.2.1).
         let datagram = connection.is_datagram();
         match connection.accept(message) {
@@ -62,8 +62,9 @@ impl<C> Engine<C> {
                     let sample = now.since(sent).min(QUESTION_BUDGET);
                     self.upstreams[upstream.0].rtt.handle_sample(sample, now);
                 }
-                let counts = &mut self.upstreams[upstream.0].counts;
-                counts.duration.add_duration(now.since(sent));
+                let state = &mut self.upstreams[upstream.0];
+                state.counts.duration.add_duration(now.since(sent));
+                state.endpoints.handle_response(endpoint, datagram, now);
                 self.handle_upstream_success(upstream, now);
                 let keepalive = response.edns().and_then(Edns::keepalive);
                 if let Some(limit) = keepalive.filter(|_| !datagram) {
@@ -141,6 +142,11 @@ impl<C> Engine<C> {
             }
         }
         self.counts.hedges_won += u64::from(overtook);
+        if self.lacks_dnssec(exchange_id, attempt)
+            && let Some(exchange) = self.exchanges.get_mut(exchange_id)
+        {
+            exchange.note_without_dnssec();
+        }
         self.finish(exchange_id, response, origin, now);
     }
 
@@ -184,15 +190,30 @@ impl<C> Engine<C> {
                 let connection = self.connection_for(id, upstream, now);
                 connection.is_some_and(|connection| self.submit_to(id, upstream, connection, now))
             }
+            (true, false) => {
+                if response.edns().is_some() {
+                    self.upstreams[upstream.0].opt.handle_seen();
+                }
+                false
+            }
             (false, false) if exchange.tried(upstream).refused_edns => {
-                let state = self.upstreams.get_mut(upstream.0);
-                if state.is_some_and(|state| state.opt.handle_answered_without(now)) {
+                let opt = &mut self.upstreams[upstream.0].opt;
+                if opt.handle_answered_without(exchange.qname(), now) {
                     self.events.push(Event::UpstreamWithoutEdns { upstream });
                 }
                 false
             }
-            (true | false, true | false) => false,
+            (true, true) | (false, true | false) => false,
         }
+    }
+
+    /// Whether an answer may have come without the DNSSEC records that were asked for, only because the upstream did not take an OPT record
+    /// (RFC 3225 section 3). When queries are to have none, there is nothing better.
+    fn lacks_dnssec(&self, id: ExchangeId, attempt: Attempt) -> bool {
+        let asked = self.exchanges.get(id).map(|exchange| &exchange.asked);
+        let state = self.upstreams.get(attempt.upstream.0);
+        let wanted = state.is_some_and(|state| state.opt.is_wanted());
+        !attempt.edns && wanted && asked.is_some_and(|asked| asked.dnssec_ok)
     }
 
     fn origin_of(&self, upstream: UpstreamId) -> ReplyOrigin {

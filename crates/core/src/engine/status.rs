@@ -77,7 +77,7 @@ impl<C> Engine<C> {
             state: shown_state(state, opening),
             since: state.health.since(),
             reason: state.health.reason().or(silent),
-            next_try: state.health.probe_due(),
+            next_try: state.health.probe_due(self.is_missed(upstream)),
             ready,
             opening,
             in_flight: connections().map(Connection::load).sum(),

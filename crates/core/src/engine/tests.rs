@@ -3,8 +3,9 @@ use core::time::Duration;
 use super::*;
 use crate::cache::Cache;
 use crate::limits::{
-    CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX, DIAL_TIMEOUT, HEDGE_BURST,
-    IDLE_TIMEOUT, IN_FLIGHT_BEFORE_GROWTH, QUESTIONS_PER_HEDGE, SENDS_MAX,
+    CONNECTIONS_PER_UPSTREAM_MAX, DATAGRAMS_PER_UPSTREAM_MAX, DIAL_TIMEOUT,
+    DRAINING_PER_UPSTREAM_MAX, HEDGE_BURST, IDLE_TIMEOUT, IN_FLIGHT_BEFORE_GROWTH,
+    QUESTIONS_PER_HEDGE, SENDS_MAX,
 };
 use crate::upstream::{GroupId, HealthState, Protocol, TlsFault};
 use crate::wire::frame::{FrameReader, append_frame};
@@ -14,6 +15,7 @@ use crate::wire::{
 };
 use std::sync::Arc;
 
+mod addresses;
 mod clear_text;
 mod counts;
 mod edns;
@@ -22,10 +24,15 @@ mod groups;
 mod keeping;
 mod kept;
 mod lifecycle;
+mod mute;
+mod poor;
 mod questions;
 mod reconfigure;
+mod ring;
 mod shared;
 mod signed;
+mod slow;
+mod warm;
 
 /// An engine, what came out of it, and a clock that moves only when told.
 struct Bench {

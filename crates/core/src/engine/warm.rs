@@ -22,7 +22,7 @@ impl<C> Engine<C> {
                 return;
             };
             let missing = state.connections.len() < state.keep_warm;
-            let pauses = state.warmth.pauses() || state.health.probe_due().is_some();
+            let pauses = state.warmth.pauses() || !state.health.is_up();
             if !missing || pauses || is_restless(state) || self.open(upstream, now).is_none() {
                 return;
             }

@@ -10,6 +10,7 @@ mod key;
 mod share;
 mod signed;
 mod table;
+mod waiters;
 
 use smallvec::SmallVec;
 
@@ -26,6 +27,7 @@ pub use signed::SignedQuery;
 
 pub(crate) use key::{ExchangeKey, KeyHasher};
 pub(crate) use table::{ExchangeId, ExchangeTable, Joined};
+use waiters::{TakenOut, Waiters};
 
 /// A question to be forwarded, and what its reply needs.
 #[derive(Debug)]
@@ -136,7 +138,7 @@ pub(crate) struct Exchange<C> {
     pub(crate) began: Moment,
     /// What its first client asked of which group; it stays so when another group takes over.
     pub(crate) asked: Asked,
-    pub(crate) waiters: SmallVec<[Waiter<C>; 1]>,
+    pub(crate) waiters: Waiters<C>,
     /// Clients who joined over a stream, those given up included.
     stream_waiters: usize,
     /// Who its first client was.
@@ -151,6 +153,8 @@ pub(crate) struct Exchange<C> {
     held: Option<Held>,
     /// Whether the configuration it was asked under has changed so that its answer is for those who wait and nobody else.
     left_behind: bool,
+    /// Whether its answer may lack DNSSEC records that were asked for.
+    without_dnssec: bool,
     /// Whether it has to go over a stream: a datagram was truncated or disputed, or is nothing for a signed query.
     pub(crate) needs_stream: bool,
     /// Whether a message came that should have been the response and was not.
@@ -181,7 +185,7 @@ impl<C> Exchange<C> {
             sends_before: None,
             began: now,
             asked,
-            waiters: SmallVec::new(),
+            waiters: Waiters::default(),
             stream_waiters: 0,
             source,
             crowd: None,
@@ -190,6 +194,7 @@ impl<C> Exchange<C> {
             signed,
             held: None,
             left_behind: false,
+            without_dnssec: false,
             needs_stream,
             disputed: false,
             hedged_on: None,
@@ -222,10 +227,8 @@ impl<C> Exchange<C> {
 
     /// A client that was taken out waits again.
     pub(crate) fn rejoin(&mut self, waiter: Waiter<C>, hasher: &KeyHasher) {
-        let earlier = |other: &Waiter<C>| other.deadline <= waiter.deadline;
-        let place = self.waiters.partition_point(earlier);
         let source = waiter.source;
-        self.waiters.insert(place, waiter);
+        self.waiters.put_back(waiter);
         self.note_come(source, hasher);
     }
 
@@ -275,9 +278,14 @@ impl<C> Exchange<C> {
         self.signed.is_none() && !self.left_behind
     }
 
-    /// Whether its answer may be kept: it is that of the group that was asked, and nobody disputed it.
+    /// Its answer may lack DNSSEC records that were asked for.
+    pub(crate) fn note_without_dnssec(&mut self) {
+        self.without_dnssec = true;
+    }
+
+    /// Whether its answer may be kept: it is that of the group that was asked, all that was asked for, and nobody disputed it.
     pub(crate) fn may_be_kept(&self) -> bool {
-        self.speaks_for_others() && !self.disputed && !self.fell_back()
+        self.speaks_for_others() && !self.without_dnssec && !self.disputed && !self.fell_back()
     }
 
     /// The group whose kept answers are an answer to this; `None` when the query is signed, because those are not.
@@ -398,28 +406,15 @@ impl<C> Exchange<C> {
     }
 
     /// Takes out the clients who have waited long enough for something newer than what is kept.
-    pub(crate) fn take_stale(&mut self, asked_until: Moment) -> SmallVec<[Waiter<C>; 1]> {
-        let mut due = SmallVec::new();
-        let mut place = 0;
-        while let Some(waiter) = self.waiters.get(place) {
-            if waiter.stale && waiter.deadline <= asked_until {
-                due.push(self.waiters.remove(place));
-            } else {
-                place += 1;
-            }
-        }
+    pub(crate) fn take_stale(&mut self, asked_until: Moment) -> TakenOut<C> {
+        let due = self.waiters.take_stale(asked_until);
         self.note_gone(&due);
         due
     }
 
     /// Takes out the clients whose time has passed.
-    pub(crate) fn take_expired(&mut self, now: Moment) -> SmallVec<[Waiter<C>; 1]> {
-        let due = self
-            .waiters
-            .iter()
-            .take_while(|waiter| waiter.deadline <= now)
-            .count();
-        let due: SmallVec<[Waiter<C>; 1]> = self.waiters.drain(..due).collect();
+    pub(crate) fn take_expired(&mut self, now: Moment) -> TakenOut<C> {
+        let due = self.waiters.take_until(now);
         self.note_gone(&due);
         due
     }

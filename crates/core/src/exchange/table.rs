@@ -5,10 +5,9 @@ use std::collections::VecDeque;
 
 use hashbrown::HashTable;
 use slotmap::{SlotMap, new_key_type};
-use smallvec::SmallVec;
 
 use super::share::{Shares, Source};
-use super::{Asked, Attempt, Exchange, ExchangeKey, KeyHasher, Request, Waiter};
+use super::{Asked, Attempt, Exchange, ExchangeKey, KeyHasher, Request, TakenOut, Waiter};
 use crate::limits::{EXCHANGES_MAX, SHED_AFTER, SIGNED_EXCHANGES_MAX, STALE_AFTER, WAITERS_MAX};
 use crate::time::Moment;
 use crate::upstream::GroupId;
@@ -195,9 +194,12 @@ impl<C> ExchangeTable<C> {
         self.waiters += 1;
     }
 
-    fn note_gone(&mut self, waiters: &[Waiter<C>]) {
-        self.waiters -= waiters.len();
+    fn note_gone<'a>(&mut self, waiters: impl IntoIterator<Item = &'a Waiter<C>>)
+    where
+        C: 'a,
+    {
         for waiter in waiters {
+            self.waiters -= 1;
             self.shares.give_back(waiter.source);
         }
     }
@@ -228,10 +230,7 @@ impl<C> ExchangeTable<C> {
     }
 
     /// The next exchange with clients who have waited long enough for something newer than what is kept, and those clients.
-    pub(crate) fn take_stale(
-        &mut self,
-        now: Moment,
-    ) -> Option<(ExchangeId, SmallVec<[Waiter<C>; 1]>)> {
+    pub(crate) fn take_stale(&mut self, now: Moment) -> Option<(ExchangeId, TakenOut<C>)> {
         let asked_until = now + (self.budget - self.stale_after());
         loop {
             let &(due, id) = self.stale.front()?;
@@ -266,7 +265,7 @@ impl<C> ExchangeTable<C> {
     /// Takes an exchange out, with whoever still waits for it.
     pub(crate) fn remove(&mut self, id: ExchangeId) -> Option<Exchange<C>> {
         let exchange = self.exchanges.remove(id)?;
-        self.note_gone(&exchange.waiters);
+        self.note_gone(exchange.waiters.iter());
         if exchange.signed().is_some() {
             self.signed -= 1;
             self.signed_shares.give_back(exchange.source);
@@ -278,10 +277,7 @@ impl<C> ExchangeTable<C> {
 
     /// The next exchange with a client whose time has passed, and those clients. From then on nobody joins it: its attempts are
     /// old, and a new question deserves new ones.
-    pub(crate) fn take_expired(
-        &mut self,
-        now: Moment,
-    ) -> Option<(ExchangeId, SmallVec<[Waiter<C>; 1]>)> {
+    pub(crate) fn take_expired(&mut self, now: Moment) -> Option<(ExchangeId, TakenOut<C>)> {
         loop {
             let &(deadline, id) = self.deadlines.front()?;
             if deadline > now {

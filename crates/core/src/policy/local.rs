@@ -1,6 +1,6 @@
 //! Names answered here: a handful of records from the configuration.
 //!
-//! A name that has a record here is wholly ours: a type it lacks is NODATA with a SOA (RFC 2308 section 2.2), never forwarded.
+//! A name that has a record here is wholly ours: a type or class it lacks is NODATA with a SOA (RFC 2308 section 2.2), never forwarded.
 //! Aliases are followed inside the local records only; the client's resolver follows the rest.
 //!
 //! Deliberately absent: zones, wildcards and delegations. Names below a local name are not ours.
@@ -9,6 +9,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use hashbrown::HashMap;
 
+use super::covers_internet;
 use crate::limits::LOCAL_ALIASES_MAX;
 use crate::wire::{Name, Question, RecordType, ResponseComposer};
 
@@ -104,6 +105,7 @@ impl LocalRecords {
     /// The canonical response to `question`, whose name is ours.
     #[must_use]
     pub fn respond(&self, question: &Question) -> Vec<u8> {
+        let internet = covers_internet(question);
         let mut composer = ResponseComposer::new(question);
         let mut owner = question.qname();
         let mut answered = false;
@@ -115,7 +117,7 @@ impl LocalRecords {
             let mut alias = None;
             for record in records
                 .iter()
-                .filter(|record| fits(record, question.qtype()))
+                .filter(|record| internet && fits(record, question.qtype()))
             {
                 answered = true;
                 composer.answer(

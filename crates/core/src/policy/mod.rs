@@ -113,8 +113,8 @@ impl Policy {
             RecordType::OPT | RecordType::TSIG => return Decision::Refuse(Refusal::MetaType),
             _ => {}
         }
-        let internet = question.qclass() == Class::IN;
-        if internet && self.local.contains(question.qname()) {
+        // Whatever the class: who asks an upstream in another one has told it the name all the same.
+        if self.local.contains(question.qname()) {
             return Decision::Local;
         }
         if let Some((domain, group)) = self.routes.find(question.qname()) {
@@ -124,7 +124,7 @@ impl Policy {
             };
         }
         match self.special.find(question.qname()) {
-            Some((domain, special)) if internet && !asks_outside(question, special, dnssec_ok) => {
+            Some((domain, special)) if !asks_outside(question, special, dnssec_ok) => {
                 Decision::Special { domain, special }
             }
             Some(_) | None => default,
@@ -146,13 +146,20 @@ impl Policy {
 
 /// The proof that `home.arpa` is not delegated securely is public, and validators need it (RFC 8375 section 4).
 fn asks_outside(question: QuestionRef<'_>, special: Special, dnssec_ok: bool) -> bool {
-    special == Special::HomeNetwork && question.qtype() == RecordType::DS && dnssec_ok
+    let delegation = question.qtype() == RecordType::DS && question.qclass() == Class::IN;
+    special == Special::HomeNetwork && delegation && dnssec_ok
+}
+
+/// Whether a question is about records of class IN, which are all that are known here, be it by asking for those of any class (RFC 1035 section
+/// 3.2.5).
+fn covers_internet(question: &Question) -> bool {
+    matches!(question.qclass(), Class::IN | Class::ANY)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Flags, Header};
+    use crate::wire::{Flags, Header, Rcode, ResponseView};
 
     const OFFICE: GroupId = GroupId(1);
 
@@ -260,10 +267,38 @@ mod tests {
             )
         };
         assert!(forward(true) && !forward(false));
-        let chaos = Question::new(&name("localhost"), RecordType::TXT, Class::CH);
-        assert!(matches!(
-            policy.decide_question(chaos.view(), false),
-            Decision::Forward { .. }
-        ));
+    }
+
+    #[test]
+    fn names_that_stay_here_do_so_in_every_class() {
+        let policy = policy();
+        for class in [Class::IN, Class::ANY, Class::CH, Class::NONE, Class(77)] {
+            for (asked, ours) in [
+                ("x.internal", true),
+                ("here.example", true),
+                ("www.example", false),
+            ] {
+                let question = Question::new(&name(asked), RecordType::A, class);
+                let decision = policy.decide_question(question.view(), false);
+                let response = policy.respond(&question, decision);
+                assert_eq!(response.is_some(), ours, "{asked} {class}");
+                let Some(response) = response else {
+                    continue;
+                };
+                let view = ResponseView::parse(&response).unwrap();
+                let records: Vec<_> = view.records().map(Result::unwrap).collect();
+                let internet = class == Class::IN || class == Class::ANY;
+                let expected = if internet { Class::IN } else { class };
+                assert!(records.iter().all(|record| record.class == expected));
+                let found = records
+                    .iter()
+                    .filter(|record| record.rtype == RecordType::A);
+                assert_eq!(
+                    found.count(),
+                    usize::from(internet && asked == "here.example")
+                );
+                assert_eq!(view.rcode() == Rcode::NXDOMAIN, asked == "x.internal");
+            }
+        }
     }
 }

@@ -14,6 +14,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
+use super::covers_internet;
 use super::reverse::reverse_zones;
 use super::suffix::SuffixMap;
 use crate::wire::{Name, Question, Rcode, RecordType, ResponseComposer};
@@ -153,20 +154,21 @@ pub(crate) fn respond(question: &Question, domain: &Name, special: Special) -> V
     let mut composer = ResponseComposer::new(question);
     let name = question.qname();
     let apex = name.eq_ignore_case(domain);
+    let internet = covers_internet(question);
     let answered = match (special, question.qtype()) {
-        (Special::Localhost, RecordType::A) => composer.answer(
+        (Special::Localhost, RecordType::A) if internet => composer.answer(
             &name,
             RecordType::A,
             LOOPBACK_TTL,
             &Ipv4Addr::LOCALHOST.octets(),
         ),
-        (Special::Localhost, RecordType::AAAA) => composer.answer(
+        (Special::Localhost, RecordType::AAAA) if internet => composer.answer(
             &name,
             RecordType::AAAA,
             LOOPBACK_TTL,
             &Ipv6Addr::LOCALHOST.octets(),
         ),
-        (Special::LoopbackReverse, RecordType::PTR) if is_address(&name) => {
+        (Special::LoopbackReverse, RecordType::PTR) if internet && is_address(&name) => {
             composer.answer(&name, RecordType::PTR, LOOPBACK_TTL, b"\x09localhost\x00")
         }
         (_, RecordType::SOA) if apex => {

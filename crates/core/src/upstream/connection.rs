@@ -73,8 +73,8 @@ pub(crate) struct Connection<T> {
     state: State,
     /// When it was asked for, and from when on it is ready.
     since: Moment,
-    /// When it is old.
-    aged_at: Moment,
+    /// When it is old and its successor is opened; once that was tried, when it is tried again.
+    succeed_at: Moment,
     /// When it takes no more questions, whether a successor is ready or not.
     leave_at: Option<Moment>,
     /// How long it may be without a query in flight.
@@ -136,7 +136,7 @@ impl<T: Copy + Ord> Connection<T> {
             protocol,
             state,
             since: now,
-            aged_at: now + CONNECTION_AGE_MAX,
+            succeed_at: now + CONNECTION_AGE_MAX,
             leave_at: None,
             idle_after: IDLE_TIMEOUT,
             in_flight: InFlight::default(),
@@ -183,16 +183,17 @@ impl<T: Copy + Ord> Connection<T> {
         }
     }
 
-    /// Its successor is being opened.
-    pub(crate) fn set_aged(&mut self) {
+    /// Its successor is being opened; until `again_at` that is waited for, and then another one is opened.
+    pub(crate) fn set_aged(&mut self, again_at: Moment) {
         if self.state == State::Ready(Phase::Serving) {
             self.state = State::Ready(Phase::Aged);
         }
+        self.succeed_at = again_at;
     }
 
     /// Its successor is being opened, and is waited for no longer than until `leave_at`.
     pub(crate) fn set_distrusted(&mut self, leave_at: Moment) {
-        self.set_aged();
+        self.set_aged(leave_at);
         self.leave_at.get_or_insert(leave_at);
     }
 
@@ -319,7 +320,7 @@ impl<T: Copy + Ord> Connection<T> {
     pub(crate) fn handle_ready(&mut self, now: Moment, age_jitter: f32) {
         self.state = State::Ready(Phase::Serving);
         self.since = now;
-        self.aged_at = now + CONNECTION_AGE_MAX.mul_f32(0.9 + 0.2 * age_jitter.clamp(0.0, 1.0));
+        self.succeed_at = now + CONNECTION_AGE_MAX.mul_f32(0.9 + 0.2 * age_jitter.clamp(0.0, 1.0));
         self.last_received = now;
         self.suspect_since = None;
         self.doubted = false;
@@ -473,10 +474,10 @@ impl<T: Copy + Ord> Connection<T> {
             }
             Phase::Draining => (self.idle_since(), Due::Close(CloseReason::Aged)),
         });
-        let age = match phase {
-            Phase::Serving => Some((self.aged_at, Due::Succeed)),
-            Phase::Aged => self.leave_at.map(|leave_at| (leave_at, Due::Leave)),
-            Phase::Draining => None,
+        let age = match (phase, self.leave_at) {
+            (Phase::Aged, Some(leave_at)) => Some((leave_at, Due::Leave)),
+            (Phase::Serving | Phase::Aged, _) => Some((self.succeed_at, Due::Succeed)),
+            (Phase::Draining, _) => None,
         };
         idle.into_iter()
             .chain(age)

@@ -1,22 +1,34 @@
 //! The addresses of one upstream, and which of them work.
 //!
 //! Each address is tracked apart, so that a broken IPv6 path does not speak against the IPv4 one (RFC 8305). The one with the
-//! fewest failures in a row is next, in the order of the configuration.
+//! fewest failures in a row is next, in the order of the configuration. A failure is a connection that could not be made, one that was
+//! not as fast as another, and one that was made and on which nothing came: an address that accepts and stays mute is no better than
+//! one that refuses. After a pause that doubles, one connection finds out whether an address is of use again.
+//!
+//! Deliberately absent: whether the upstream as a whole is well (see [`health`](super::health)).
 
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use super::CloseReason;
+use crate::limits::{ADDRESS_AGAIN_MAX, ADDRESS_AGAIN_MIN};
 use crate::time::Moment;
 
 /// One address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Endpoint {
     address: SocketAddr,
-    /// Times in a row that no connection could be made, or not as fast as to another one.
+    /// Times in a row that it was of no use.
     failures: u32,
+    /// When the latest of them was.
+    failed_at: Moment,
+    /// From when on it is tried again as if it had not failed.
+    again_at: Moment,
+    /// Whether nothing came on a connection to it since it last responded: that another connection can be made proves nothing.
+    mute: bool,
     /// Whether no connection could be made since one last was, to whichever address.
     failed: bool,
-    /// Why none could be made the last time; `None` when one was made since, or none was tried.
+    /// Why it was of no use the last time; `None` when it was since, or was not tried.
     reason: Option<CloseReason>,
     /// Since when `reason` has been there, or not.
     since: Moment,
@@ -28,16 +40,73 @@ struct Endpoint {
 pub struct EndpointStatus {
     /// Which.
     pub address: SocketAddr,
-    /// Why no connection could be made the last time; `None` when one could, or none was tried.
+    /// Why no connection could be made the last time, or why nothing came on it ([`CloseReason::Silent`] while that is waited for); `None`
+    /// when one could, or none was tried.
     pub reason: Option<CloseReason>,
     /// Since when that is so; the engine's epoch when it never changed.
     pub since: Moment,
-    /// Times in a row that no connection could be made, or not as fast as to another address of the upstream.
+    /// Times in a row that no connection could be made, not as fast as to another address of the upstream, or in vain because nothing came.
     pub failures: u32,
     /// Connections to it that can be used.
     pub ready: usize,
     /// Connections to it that are being opened.
     pub opening: usize,
+}
+
+impl Endpoint {
+    fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            failures: 0,
+            failed_at: Moment::ZERO,
+            again_at: Moment::ZERO,
+            mute: false,
+            failed: false,
+            reason: None,
+            since: Moment::ZERO,
+        }
+    }
+
+    /// What speaks against it now.
+    fn doubts(&self, now: Moment) -> u32 {
+        if now < self.again_at {
+            self.failures
+        } else {
+            0
+        }
+    }
+
+    /// What was begun at `began` was of no use. What was begun before the latest failure says nothing new.
+    fn count_failure(&mut self, began: Moment, now: Moment) {
+        if self.failures > 0 && began < self.failed_at {
+            return;
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.failed_at = now;
+        self.again_at = now + self.pause();
+    }
+
+    /// How long others are preferred.
+    fn pause(&self) -> Duration {
+        let doubled = 1_u32.checked_shl(self.failures.saturating_sub(1));
+        let pause = doubled.and_then(|factor| ADDRESS_AGAIN_MIN.checked_mul(factor));
+        pause.map_or(ADDRESS_AGAIN_MAX, |pause| pause.min(ADDRESS_AGAIN_MAX))
+    }
+
+    fn set_reason(&mut self, reason: Option<CloseReason>, now: Moment) {
+        if self.reason.is_some() != reason.is_some() {
+            self.since = now;
+        }
+        self.reason = reason;
+    }
+
+    /// Nothing speaks against it any more.
+    fn clear(&mut self, now: Moment) {
+        self.failures = 0;
+        self.again_at = Moment::ZERO;
+        self.mute = false;
+        self.set_reason(None, now);
+    }
 }
 
 /// All addresses of an upstream.
@@ -48,15 +117,8 @@ pub(crate) struct Endpoints {
 
 impl Endpoints {
     pub(crate) fn new(addresses: Vec<SocketAddr>) -> Self {
-        let endpoint = |address| Endpoint {
-            address,
-            failures: 0,
-            failed: false,
-            reason: None,
-            since: Moment::ZERO,
-        };
         Self {
-            all: addresses.into_iter().map(endpoint).collect(),
+            all: addresses.into_iter().map(Endpoint::new).collect(),
         }
     }
 
@@ -109,19 +171,21 @@ impl Endpoints {
     }
 
     /// Where the next connection goes. Addresses in `busy`, to which connections are being opened, come last, and so does
-    /// their family: what keeps one from answering may keep its neighbour.
-    pub(crate) fn next(&self, busy: &[SocketAddr]) -> Option<SocketAddr> {
-        let rank = |endpoint: &&Endpoint| {
+    /// their family: what keeps one from answering may keep its neighbour. One that failed and whose pause is over is given to this
+    /// connection alone: those after it go elsewhere until it is known what became of it.
+    pub(crate) fn next(&mut self, busy: &[SocketAddr], now: Moment) -> Option<SocketAddr> {
+        let rank = |endpoint: &&mut Endpoint| {
             let same = busy.contains(&endpoint.address);
             let same_family = busy
                 .iter()
                 .any(|b| b.is_ipv4() == endpoint.address.is_ipv4());
-            (same, endpoint.failures, same_family)
+            (same, endpoint.doubts(now), same_family)
         };
-        self.all
-            .iter()
-            .min_by_key(rank)
-            .map(|endpoint| endpoint.address)
+        let next = self.all.iter_mut().min_by_key(rank)?;
+        if next.failures > 0 && next.doubts(now) == 0 {
+            next.again_at = now + next.pause();
+        }
+        Some(next.address)
     }
 
     /// Whether an address is left to which no connection is being opened.
@@ -131,30 +195,41 @@ impl Endpoints {
             .any(|endpoint| !busy.contains(&endpoint.address))
     }
 
+    /// A connection was made. Of an address that was mute that is no proof.
     pub(crate) fn handle_connected(&mut self, address: SocketAddr, now: Moment) {
-        self.set_failures(address, |_| 0);
-        for endpoint in self.at(address) {
-            if endpoint.reason.take().is_some() {
-                endpoint.since = now;
-            }
+        for endpoint in self.at(address).filter(|endpoint| !endpoint.mute) {
+            endpoint.clear(now);
         }
         self.begin_round();
     }
 
-    /// No connection could be made; `true` when that is so for every address in a row. A dial to an address that is none of ours any
-    /// more says nothing.
+    /// A response came from there; `datagram` when without a connection.
+    pub(crate) fn handle_response(&mut self, address: SocketAddr, datagram: bool, now: Moment) {
+        let doubted = |endpoint: &&mut Endpoint| endpoint.mute || endpoint.failures > 0;
+        for endpoint in self.at(address).filter(doubted) {
+            // A connection of before says nothing about how fast another one is made.
+            if endpoint.mute || datagram {
+                endpoint.clear(now);
+            }
+        }
+        if datagram {
+            self.begin_round();
+        }
+    }
+
+    /// No connection could be made, tried from `began` on; `true` when that is so for every address in a row. A dial to an address that is
+    /// none of ours any more says nothing.
     pub(crate) fn handle_failed(
         &mut self,
         address: SocketAddr,
         reason: CloseReason,
+        began: Moment,
         now: Moment,
     ) -> bool {
-        self.set_failures(address, |failures| failures.saturating_add(1));
         for endpoint in self.at(address) {
+            endpoint.count_failure(began, now);
             endpoint.failed = true;
-            if endpoint.reason.replace(reason).is_none() {
-                endpoint.since = now;
-            }
+            endpoint.set_reason(Some(reason), now);
         }
         let all = self.contains(address) && self.all.iter().all(|endpoint| endpoint.failed);
         if all {
@@ -163,18 +238,32 @@ impl Endpoints {
         all
     }
 
-    /// Another address answered first: the next connection goes there at once.
-    pub(crate) fn handle_overtaken(&mut self, address: SocketAddr) {
-        self.set_failures(address, |failures| failures.saturating_add(1));
+    /// Nothing came for a query that was sent there at `asked`.
+    pub(crate) fn handle_mute(
+        &mut self,
+        address: SocketAddr,
+        reason: CloseReason,
+        asked: Moment,
+        now: Moment,
+    ) {
+        for endpoint in self.at(address) {
+            endpoint.count_failure(asked, now);
+            endpoint.mute = true;
+            endpoint.set_reason(Some(reason), now);
+        }
+    }
+
+    /// Another address answered first while this one was dialed, from `began` on: the next connection goes there at once.
+    pub(crate) fn handle_overtaken(&mut self, address: SocketAddr, began: Moment, now: Moment) {
+        for endpoint in self.at(address) {
+            endpoint.count_failure(began, now);
+        }
     }
 
     /// Nothing is known about any of them any more.
     pub(crate) fn forget(&mut self, now: Moment) {
         for endpoint in &mut self.all {
-            endpoint.failures = 0;
-            if endpoint.reason.take().is_some() {
-                endpoint.since = now;
-            }
+            endpoint.clear(now);
         }
         self.begin_round();
     }
@@ -183,12 +272,6 @@ impl Endpoints {
     fn begin_round(&mut self) {
         for endpoint in &mut self.all {
             endpoint.failed = false;
-        }
-    }
-
-    fn set_failures(&mut self, address: SocketAddr, change: impl Fn(u32) -> u32) {
-        for endpoint in self.at(address) {
-            endpoint.failures = change(endpoint.failures);
         }
     }
 
@@ -213,19 +296,19 @@ mod tests {
     fn the_first_that_works_is_next() {
         let list = addresses(&["[2001:db8::1]:853", "[2001:db8::2]:853", "192.0.2.1:853"]);
         let mut endpoints = Endpoints::new(list.clone());
-        assert_eq!(endpoints.next(&[]), Some(list[0]));
-        assert!(!endpoints.handle_failed(list[0], REFUSED, Moment::ZERO));
-        assert_eq!(endpoints.next(&[]), Some(list[1]));
+        assert_eq!(endpoints.next(&[], Moment::ZERO), Some(list[0]));
+        assert!(!endpoints.handle_failed(list[0], REFUSED, Moment::ZERO, Moment::ZERO));
+        assert_eq!(endpoints.next(&[], Moment::ZERO), Some(list[1]));
         assert!(
-            !endpoints.handle_failed(list[1], REFUSED, Moment::ZERO)
-                && endpoints.handle_failed(list[2], REFUSED, Moment::ZERO)
+            !endpoints.handle_failed(list[1], REFUSED, Moment::ZERO, Moment::ZERO)
+                && endpoints.handle_failed(list[2], REFUSED, Moment::ZERO, Moment::ZERO)
         );
-        assert_eq!(endpoints.next(&[]), Some(list[0]));
+        assert_eq!(endpoints.next(&[], Moment::ZERO), Some(list[0]));
         endpoints.handle_connected(list[2], Moment::ZERO);
-        assert_eq!(endpoints.next(&[]), Some(list[2]));
+        assert_eq!(endpoints.next(&[], Moment::ZERO), Some(list[2]));
         endpoints.forget(Moment::ZERO);
-        assert_eq!(endpoints.next(&[]), Some(list[0]));
-        assert_eq!(Endpoints::default().next(&[]), None);
+        assert_eq!(endpoints.next(&[], Moment::ZERO), Some(list[0]));
+        assert_eq!(Endpoints::default().next(&[], Moment::ZERO), None);
     }
 
     #[test]
@@ -233,18 +316,18 @@ mod tests {
         let list = addresses(&["192.0.2.1:853", "192.0.2.2:853"]);
         let mut endpoints = Endpoints::new(list.clone());
         endpoints.handle_connected(list[1], Moment::ZERO);
-        assert!(!endpoints.handle_failed(list[0], REFUSED, Moment::ZERO));
-        assert_eq!(endpoints.next(&[]), Some(list[1]));
+        assert!(!endpoints.handle_failed(list[0], REFUSED, Moment::ZERO, Moment::ZERO));
+        assert_eq!(endpoints.next(&[], Moment::ZERO), Some(list[1]));
     }
 
     #[test]
     fn a_dial_to_an_address_of_before_says_nothing() {
         let list = addresses(&["192.0.2.1:853", "192.0.2.9:853"]);
         let mut endpoints = Endpoints::new(list[1..].to_vec());
-        assert!(!endpoints.handle_failed(list[0], REFUSED, Moment::ZERO));
+        assert!(!endpoints.handle_failed(list[0], REFUSED, Moment::ZERO, Moment::ZERO));
         assert!(
-            endpoints.handle_failed(list[1], REFUSED, Moment::ZERO)
-                && !endpoints.handle_failed(list[0], REFUSED, Moment::ZERO)
+            endpoints.handle_failed(list[1], REFUSED, Moment::ZERO, Moment::ZERO)
+                && !endpoints.handle_failed(list[0], REFUSED, Moment::ZERO, Moment::ZERO)
         );
     }
 
@@ -252,32 +335,35 @@ mod tests {
     fn what_failed_before_somebody_answered_does_not_count_for_all() {
         let list = addresses(&["192.0.2.1:853", "192.0.2.2:853"]);
         let mut endpoints = Endpoints::new(list.clone());
-        assert!(!endpoints.handle_failed(list[1], REFUSED, Moment::ZERO));
+        assert!(!endpoints.handle_failed(list[1], REFUSED, Moment::ZERO, Moment::ZERO));
         endpoints.handle_connected(list[0], Moment::ZERO);
-        endpoints.handle_overtaken(list[1]);
+        endpoints.handle_overtaken(list[1], Moment::ZERO, Moment::ZERO);
         assert!(
-            !endpoints.handle_failed(list[0], REFUSED, Moment::ZERO),
+            !endpoints.handle_failed(list[0], REFUSED, Moment::ZERO, Moment::ZERO),
             "the other one was not tried since"
         );
-        assert!(endpoints.handle_failed(list[1], REFUSED, Moment::ZERO));
+        assert!(endpoints.handle_failed(list[1], REFUSED, Moment::ZERO, Moment::ZERO));
     }
 
     #[test]
     fn while_one_is_dialed_the_other_family_is_next() {
         let list = addresses(&["[2001:db8::1]:853", "[2001:db8::2]:853", "192.0.2.1:853"]);
-        let endpoints = Endpoints::new(list.clone());
-        assert_eq!(endpoints.next(&list[..1]), Some(list[2]));
-        assert_eq!(endpoints.next(&[list[0], list[2]]), Some(list[1]));
+        let mut endpoints = Endpoints::new(list.clone());
+        assert_eq!(endpoints.next(&list[..1], Moment::ZERO), Some(list[2]));
+        assert_eq!(
+            endpoints.next(&[list[0], list[2]], Moment::ZERO),
+            Some(list[1])
+        );
         assert!(endpoints.has_other_than(&list[..2]) && !endpoints.has_other_than(&list));
     }
 
     #[test]
     fn each_address_says_why_it_cannot_be_reached_and_since_when() {
         let list = addresses(&["192.0.2.1:853", "[2001:db8::1]:853"]);
-        let at = |secs| Moment::ZERO + core::time::Duration::from_secs(secs);
+        let at = |secs| Moment::ZERO + Duration::from_secs(secs);
         let mut endpoints = Endpoints::new(list.clone());
-        endpoints.handle_failed(list[1], CloseReason::Unreachable, at(3));
-        endpoints.handle_failed(list[1], REFUSED, at(5));
+        endpoints.handle_failed(list[1], CloseReason::Unreachable, at(3), at(3));
+        endpoints.handle_failed(list[1], REFUSED, at(5), at(5));
         let told: Vec<_> = endpoints
             .statuses()
             .map(|it| (it.reason, it.since))

@@ -16,7 +16,8 @@ use core::time::Duration;
 
 use super::CloseReason;
 use crate::limits::{
-    OUTAGE_AFTER, PROBE_AFTER_MIN, RETRY_AFTER_ALONE_MAX, RETRY_AFTER_MAX, RETRY_AFTER_MIN,
+    OUTAGE_AFTER, PROBE_AFTER_MIN, PROBE_AWAY_SHARE, RETRY_AFTER_ALONE_MAX, RETRY_AFTER_MAX,
+    RETRY_AFTER_MIN,
 };
 use crate::time::Moment;
 
@@ -57,6 +58,8 @@ pub(crate) struct Health {
     last_try: Moment,
     /// The pause after it.
     pause: Duration,
+    /// The pause before a probe while the upstream is missed; not longer.
+    pause_missed: Duration,
     /// Whether it could not be reached, was good for nothing, or was not up on another network, since it last responded.
     outage: bool,
 }
@@ -77,15 +80,25 @@ impl Health {
         self.state
     }
 
+    pub(crate) fn is_up(&self) -> bool {
+        self.state == HealthState::Up
+    }
+
     /// Since when it is in its state.
     pub(crate) fn since(&self) -> Moment {
         self.since
     }
 
-    /// When it should be probed if no question tries it before; `None` while it is up.
-    pub(crate) fn probe_due(&self) -> Option<Moment> {
+    /// When it should be probed if no question tries it before; `None` while it is up. `missed` says that those who ask are given
+    /// what is kept past its time: only a probe finds out that there is something newer.
+    pub(crate) fn probe_due(&self, missed: bool) -> Option<Moment> {
         let down = self.state != HealthState::Up;
-        down.then(|| self.last_try + self.pause.max(PROBE_AFTER_MIN))
+        let pause = if missed {
+            self.pause_missed
+        } else {
+            self.pause
+        };
+        down.then(|| self.last_try + pause.max(PROBE_AFTER_MIN))
     }
 
     /// Why no connection could be made, while down.
@@ -168,9 +181,10 @@ impl Health {
     /// Doubles the pause, give or take a quarter (`jitter` is between 0 and 1), so that many proxies do not return at once.
     fn pause_from(&mut self, now: Moment, jitter: f32) {
         let doubled = (self.pause * 2).clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX);
-        self.pause = doubled
-            .mul_f32(0.75 + 0.5 * jitter.clamp(0.0, 1.0))
-            .min(RETRY_AFTER_MAX);
+        let spread = 0.75 + 0.5 * jitter.clamp(0.0, 1.0);
+        self.pause = doubled.mul_f32(spread).min(RETRY_AFTER_MAX);
+        let away = now.since(self.since) / PROBE_AWAY_SHARE;
+        self.pause_missed = away.mul_f32(spread).min(self.pause);
         self.last_try = now;
     }
 
@@ -209,7 +223,7 @@ mod tests {
         assert_eq!(health.reason(), Some(CloseReason::Refused));
         assert_eq!(health.handle_success(at(9)), Back::FromOutage);
         assert_eq!(
-            (health.state(), health.reason(), health.probe_due()),
+            (health.state(), health.reason(), health.probe_due(true)),
             (HealthState::Up, None, None)
         );
         assert_eq!(health.since(), at(9));
@@ -283,6 +297,24 @@ mod tests {
         }
         assert_eq!(health.standing(at(5 + 800), true), Standing::Trial);
         assert_eq!(health.standing(at(5 + 800), false), Standing::Poor);
+    }
+
+    #[test]
+    fn an_upstream_that_is_missed_is_probed_within_a_tenth_of_the_time_it_was_away() {
+        let mut health = Health::default();
+        for (away, pauses) in [
+            (0, 1_000),
+            (9_000, 1_000),
+            (50_000, 5_000),
+            (900_000, 30_000),
+        ] {
+            for _ in 0..9 {
+                health.handle_failure(CloseReason::Unreachable, at(away), 0.5);
+            }
+            let due = |missed| health.probe_due(missed).map(|due| due.since(at(away)));
+            assert_eq!(due(true), Some(Duration::from_millis(pauses)));
+            assert_eq!(due(false), Some(RETRY_AFTER_MAX));
+        }
     }
 
     #[test]

@@ -236,6 +236,10 @@ pub(crate) struct Upstream {
     /// Octets of a block of padding; `None` where queries are not padded.
     pub(crate) padding: Option<usize>,
     pub(crate) probe: Option<Probe>,
+    /// Questions answered from what was past its time when it was last probed.
+    stale_given: u64,
+    /// Whether there were any since the probe before.
+    pub(crate) stale_wanted: bool,
     /// When it last responded.
     pub(crate) heard: Option<Moment>,
     pub(crate) counts: UpstreamCounts,
@@ -265,6 +269,8 @@ impl Upstream {
             opt: OptUse::new(config.edns),
             padding: padding_of(config.protocol, config.padding),
             probe: None,
+            stale_given: 0,
+            stale_wanted: false,
             heard: None,
             counts: UpstreamCounts::default(),
             grow_after: Moment::ZERO,
@@ -300,6 +306,12 @@ impl Upstream {
         !self.endpoints.is_empty() && self.health.state() == HealthState::Up
     }
 
+    /// It is being probed; so many questions were answered from what was past its time so far.
+    pub(crate) fn note_stale_given(&mut self, given: u64) {
+        self.stale_wanted = given != self.stale_given;
+        self.stale_given = given;
+    }
+
     /// What a selector has to know of it.
     pub(crate) fn candidate(&self, id: UpstreamId, load: usize, now: Moment) -> Candidate {
         let (weight, fingerprint) = (self.weight, self.fingerprint);
@@ -312,12 +324,13 @@ impl Upstream {
         }
     }
 
-    /// When a probe is due, or the one under way is given up.
-    pub(crate) fn poll_probe(&self) -> Option<Moment> {
+    /// When a probe is due, or the one under way is given up. `missed` is explained at
+    /// [`Health::probe_due`].
+    pub(crate) fn poll_probe(&self, missed: bool) -> Option<Moment> {
         match self.probe {
             Some(probe) => Some(probe.sent + PROBE_TIMEOUT),
             None if self.endpoints.is_empty() || self.retired.is_some() => None,
-            None => self.health.probe_due(),
+            None => self.health.probe_due(missed),
         }
     }
 }

@@ -242,7 +242,7 @@ pub(super) fn overwrite_header(header: &Header, out: &mut [u8]) {
 pub struct ResponseComposer {
     message: Vec<u8>,
     header: Header,
-    /// The class of all records: the question's.
+    /// The class of all records: the question's, or IN when any will do.
     class: Class,
 }
 
@@ -267,10 +267,14 @@ impl ResponseComposer {
         let mut message = Vec::with_capacity(COMPOSED_OCTETS);
         message.extend_from_slice(&header.octets());
         message.extend_from_slice(question.octets());
+        let class = match question.qclass() {
+            Class::ANY => Class::IN,
+            class => class,
+        };
         Self {
             message,
             header,
-            class: question.qclass(),
+            class,
         }
     }
 

@@ -152,7 +152,8 @@ impl<'a> ResponseView<'a> {
             self.rcode(),
             Rcode::SERVFAIL | Rcode::REFUSED | Rcode::FORMERR | Rcode::NOTIMP
         );
-        let records = self.header.answers | self.header.authorities;
+        // What would be relayed may point at names, whose places are others once the asker's question is in front of them.
+        let records = self.header.answers | self.header.authorities | self.additionals;
         self.header.flags.response() && self.question.is_none() && records == 0 && error
     }
 
@@ -229,6 +230,37 @@ mod tests {
         query[2] &= 0x7f;
         let view = ResponseView::parse(&query).unwrap();
         assert!(!view.answers(Question::new(&name, RecordType::A, Class::IN).view()));
+    }
+
+    #[test]
+    fn a_bare_error_has_nothing_to_relay() {
+        let head = |rcode: u8, additionals: u8| {
+            [
+                0x12,
+                0x34,
+                0x81,
+                0x80 | rcode,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                additionals,
+            ]
+        };
+        let own = b"\x01g\x00\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\x7f\x00\x00\x02";
+        let opt = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00";
+        let bare = |message: Vec<u8>| ResponseView::parse(&message).unwrap().is_bare_error();
+        assert!(bare(head(2, 0).to_vec()) && bare([&head(5, 1)[..], opt].concat()));
+        assert!(
+            bare([&head(5, 2)[..], opt, own].concat()),
+            "that one is not relayed"
+        );
+        assert!(!bare(head(0, 0).to_vec()) && !bare(head(3, 0).to_vec()));
+        assert!(!bare([&head(2, 1)[..], own].concat()));
+        assert!(!bare([&head(2, 2)[..], own, opt].concat()));
     }
 
     #[test]

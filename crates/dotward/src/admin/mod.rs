@@ -35,7 +35,7 @@ pub(crate) struct Admin {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Binds the admin listener.
+/// Binds the admin listener; it does not listen yet (`sockets::listen`).
 ///
 /// # Errors
 ///

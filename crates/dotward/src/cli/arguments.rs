@@ -88,7 +88,8 @@ fn check() -> Command {
         .arg(switch(
             "show-origin",
             "Print each value and where it came from",
-        ));
+        ))
+        .arg(switch("json", "Print the result as JSON"));
     with_settings(command, |_| true)
 }
 
@@ -174,7 +175,7 @@ fn man() -> Command {
     ];
     sub("man", about, lines)
         .hide(true)
-        .arg(Arg::new("COMMAND").help("Of this command; upstream-test for `upstream test`"))
+        .arg(Arg::new("COMMAND").num_args(0..=2).help("Of this command"))
 }
 
 fn version() -> Command {

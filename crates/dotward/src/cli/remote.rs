@@ -176,9 +176,11 @@ fn drain() -> Command {
 
 /// Adds the options that say where the control socket is.
 fn with_socket(command: Command) -> Command {
-    with_settings(command, |setting| {
+    let command = with_settings(command, |setting| {
         matches!(setting.id, Id::ListenControl | Id::ConfigFile)
-    })
+    });
+    // Rare for who serves, and the first thing to say here.
+    command.mut_arg("control", |it| it.hide_short_help(false))
 }
 
 fn level(text: &str) -> Result<LevelFilter, String> {

@@ -1,6 +1,5 @@
 //! The commands that look at upstreams, at this machine and at the configuration, and those that change a machine.
 
-use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -9,10 +8,9 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Command, Error, ValueEnum, value_parser};
 
 use super::arguments::{command, sub, switch, with_settings};
-use super::{Options, bad_value};
-use crate::config::{Name, value};
+use crate::config::Name;
 use crate::limits::RANK_QUESTIONS;
-use crate::settings::{Group, Id, Kind};
+use crate::settings::{Group, Id};
 
 /// What is done with upstreams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +31,8 @@ pub enum Survey {
 pub struct SurveyArgs {
     /// What is done.
     pub what: Survey,
+    /// Who is looked at instead of the configured ones: names of theirs, or each a SPEC.
+    pub specs: Vec<String>,
     /// The known providers too.
     pub presets: bool,
     /// Whose name servers are asked for.
@@ -181,7 +181,7 @@ fn survey(name: &'static str, about: &'static str, lines: [&'static str; 3]) -> 
         .arg(
             Arg::new("SPEC")
                 .num_args(0..)
-                .help("These upstreams instead of the configured ones"),
+                .help("These instead of the configured ones; the name of one of them, or a SPEC"),
         )
         .arg(switch("presets", "The known providers too"))
         .arg(
@@ -198,25 +198,9 @@ fn survey(name: &'static str, about: &'static str, lines: [&'static str; 3]) -> 
     })
 }
 
-/// Reads the arguments of `test`, `rank` or `pin`; upstreams that are given replace the configured ones.
-pub(super) fn survey_args(
-    name: &str,
-    matches: &ArgMatches,
-    options: &mut Options,
-) -> Result<SurveyArgs, Error> {
-    let specs: Vec<String> = matches
-        .get_many("SPEC")
-        .into_iter()
-        .flatten()
-        .cloned()
-        .collect();
-    for spec in &specs {
-        value::parse(Kind::Spec, spec).map_err(|fault| bad_value("SPEC", spec, &fault))?;
-    }
-    if !specs.is_empty() {
-        let specs = specs.into_iter().map(OsString::from).collect();
-        options.replace(Id::Upstream, "SPEC", specs);
-    }
+/// Reads the arguments of `test`, `rank` or `pin`.
+pub(super) fn survey_args(name: &str, matches: &ArgMatches) -> Result<SurveyArgs, Error> {
+    let specs = matches.get_many("SPEC").into_iter().flatten().cloned();
     let questions = || matches.get_one::<u32>("questions").copied();
     let what = match name {
         "rank" => Survey::Rank {
@@ -230,6 +214,7 @@ pub(super) fn survey_args(
     let missing = || command().error(ErrorKind::MissingRequiredArgument, "NAME is missing");
     Ok(SurveyArgs {
         what,
+        specs: specs.collect(),
         presets: matches.get_flag("presets"),
         name: name.ok_or_else(missing)?,
         json: matches.get_flag("json"),

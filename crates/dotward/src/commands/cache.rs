@@ -10,7 +10,11 @@ use super::status::{list, text};
 pub(super) fn write_stats(out: &mut dyn Write, stats: &Value) -> io::Result<()> {
     let cache = &stats["memory"];
     if cache["on"] == Value::Bool(false) {
-        writeln!(out, "memory     off")?;
+        let failures = text(&cache["failures"]);
+        writeln!(
+            out,
+            "memory     off; {failures} questions answered with a failure of a moment before"
+        )?;
     } else {
         let rows = [
             (

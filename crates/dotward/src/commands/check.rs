@@ -1,13 +1,28 @@
 //! `dotward check`: every fault of the configuration, or that there is none.
 //!
-//! It loads the configuration as a start would and stops there: no socket is bound, nobody is
+//! It loads the configuration as a start would, looks at the user and the directory it names, and stops there: no socket is bound, nobody is
 //! asked.
 
 use std::io::{self, Write};
 
+use serde_json::{Value, json};
+
+use crate::config::place::Place;
 use crate::config::report::{Style, write_faults, write_warnings};
-use crate::config::{Config, Loaded, Refused};
+use crate::config::{Config, Fault, Loaded, Refused};
 use crate::listen::sockets::transport_word;
+use crate::privileges;
+
+/// How the result is written.
+#[derive(Debug, Clone, Copy)]
+pub struct Form {
+    /// Each value and where it came from too.
+    pub show_origin: bool,
+    /// For programs.
+    pub json: bool,
+    /// For people.
+    pub style: Style,
+}
 
 /// Writes what `check` says about a configuration; `true` if it can be used. The exit code is 0
 /// then, else 2.
@@ -18,13 +33,87 @@ use crate::listen::sockets::transport_word;
 pub fn write_check(
     out: &mut dyn Write,
     loaded: &Result<Loaded, Refused>,
-    show_origin: bool,
-    style: Style,
+    form: Form,
 ) -> io::Result<bool> {
-    match loaded {
-        Ok(loaded) => write_good(out, loaded, show_origin).map(|()| true),
-        Err(refused) => write_bad(out, refused, style).map(|()| false),
+    let of_machine = loaded.as_ref().ok().and_then(|it| of_machine(&it.config));
+    if form.json {
+        write_json(out, loaded, of_machine.as_deref(), form.show_origin)?;
+        return Ok(loaded.is_ok() && of_machine.is_none());
     }
+    match (loaded, of_machine) {
+        (Err(refused), _) => write_bad(out, refused, form.style).map(|()| false),
+        (Ok(loaded), Some(fault)) => {
+            write_warnings(out, &loaded.warnings)?;
+            writeln!(out, "error: {fault}\n1 fault")?;
+            Ok(false)
+        }
+        (Ok(loaded), None) => write_good(out, loaded, form.show_origin).map(|()| true),
+    }
+}
+
+/// What this machine lacks of what the configuration names.
+fn of_machine(config: &Config) -> Option<String> {
+    if let Err(error) = privileges::check(config) {
+        return Some(error.to_string());
+    }
+    let snapshot = &config.snapshot.as_ref()?.path;
+    let directory = snapshot.parent()?;
+    // Beside where the program is started.
+    if directory.as_os_str().is_empty() || directory.is_dir() {
+        return None;
+    }
+    Some(format!(
+        "no directory {} for the snapshot of the cache\n  fix:     make it (mkdir -p {}), or correct cache.snapshot",
+        directory.display(),
+        directory.display()
+    ))
+}
+
+fn write_json(
+    out: &mut dyn Write,
+    loaded: &Result<Loaded, Refused>,
+    of_machine: Option<&str>,
+    show_origin: bool,
+) -> io::Result<()> {
+    let (faults, warnings) = match loaded {
+        Ok(loaded) => (&[][..], &loaded.warnings),
+        Err(refused) => (refused.faults.as_slice(), &refused.warnings),
+    };
+    let mut faults: Vec<Value> = faults.iter().map(fault_json).collect();
+    faults.extend(of_machine.map(|fault| {
+        let (problem, remedy) = fault.split_once("\n  fix:     ").unwrap_or((fault, ""));
+        json!({ "place": null, "line": null, "column": null, "problem": problem, "remedy": remedy })
+    }));
+    let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+    let loaded = loaded.as_ref().ok();
+    let file = loaded.and_then(|it| it.file.as_ref());
+    let mut value = json!({
+        "good": faults.is_empty(),
+        "file": file.map(|it| it.to_string_lossy()),
+        "faults": faults,
+        "warnings": warnings,
+    });
+    if let (Some(loaded), true) = (loaded, show_origin) {
+        value["values"] = super::show::values_json(loaded);
+    }
+    writeln!(out, "{value:#}")
+}
+
+fn fault_json(fault: &Fault) -> Value {
+    let spot = match &fault.place {
+        Place::File(spot) => Some(spot),
+        Place::Default | Place::Variable(_) | Place::Flag(_) => None,
+    };
+    json!({
+        "place": match spot {
+            Some(spot) => spot.source.name.clone(),
+            None => fault.place.to_string(),
+        },
+        "line": spot.map(|it| it.line()),
+        "column": spot.map(|it| it.column()),
+        "problem": fault.problem.to_string(),
+        "remedy": fault.problem.remedy(),
+    })
 }
 
 fn write_bad(out: &mut dyn Write, refused: &Refused, style: Style) -> io::Result<()> {

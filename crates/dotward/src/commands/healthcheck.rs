@@ -25,6 +25,13 @@ pub enum Unhealthy {
         /// What the system says.
         error: io::Error,
     },
+    /// It does not answer this machine whether it is good or not.
+    Denied {
+        /// Whom we asked.
+        asked: String,
+        /// From where.
+        own: IpAddr,
+    },
     /// It answers that it is not ready.
     NotReady(String),
 }
@@ -33,6 +40,11 @@ impl fmt::Display for Unhealthy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Silent { asked, error } => write!(f, "{asked} does not answer: {error}"),
+            Self::Denied { asked, own } => write!(
+                f,
+                "{asked} does not answer: `listen.allow` leaves {own} out, so that nothing can be told from it\n  fix:     allow \
+                 {own} (--allow loopback), or give an admin listener (--admin 127.0.0.1:9853)"
+            ),
             Self::NotReady(why) => write!(f, "not ready: {why}"),
         }
     }
@@ -56,30 +68,62 @@ pub fn healthcheck(config: &Config) -> Result<(), Unhealthy> {
     }
     for listener in config.listeners.iter().chain(&of_interfaces) {
         let address = reachable(listener.address);
-        let asked = match listener.transport {
+        let answered = match listener.transport {
             ListenTransport::Udp => ask_udp(address),
             ListenTransport::Tcp => ask_tcp(address),
             ListenTransport::Tls => TcpStream::connect_timeout(&address, HEALTHCHECK).map(drop),
         };
-        asked.map_err(|error| Unhealthy::Silent {
-            asked: format!(
-                "{} {address}",
-                crate::listen::sockets::transport_word(listener.transport)
-            ),
-            error,
-        })?;
+        let Err(error) = answered else { continue };
+        let own = own_address(address).filter(|own| !allows(config, *own));
+        // Whom it does not serve it hangs up on, which takes somebody who accepts.
+        if own.is_some() && is_hang_up(&error) {
+            continue;
+        }
+        let word = crate::listen::sockets::transport_word(listener.transport);
+        let asked = format!("{word} {address}");
+        return Err(match own {
+            Some(own) if is_silence(&error) => Unhealthy::Denied { asked, own },
+            Some(_) | None => Unhealthy::Silent { asked, error },
+        });
     }
     Ok(())
 }
 
+/// The address this machine asks `there` from.
+fn own_address(there: SocketAddr) -> Option<IpAddr> {
+    let socket = UdpSocket::bind((unspecified_like(there), 0)).ok()?;
+    socket.connect(there).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+fn allows(config: &Config, client: IpAddr) -> bool {
+    config.allow.iter().any(|network| network.contains(&client))
+}
+
+fn is_hang_up(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
+    )
+}
+
+fn is_silence(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
+}
+
 /// Who listens at all addresses listens at loopback.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip: IpAddr = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
-    };
-    SocketAddr::new(ip, address.port())
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        // As it is, with the link of an address that is good on one link only.
+        IpAddr::V4(_) | IpAddr::V6(_) => {}
+    }
+    address
 }
 
 fn ask_admin(address: SocketAddr) -> Result<(), Unhealthy> {
@@ -119,11 +163,7 @@ fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 pub(super) fn ask_udp(address: SocketAddr) -> io::Result<()> {
-    let unspecified: IpAddr = match address {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind((unspecified, 0))?;
+    let socket = UdpSocket::bind((unspecified_like(address), 0))?;
     socket.connect(address)?;
     socket.set_read_timeout(Some(HEALTHCHECK))?;
     let query = query();
@@ -131,6 +171,13 @@ pub(super) fn ask_udp(address: SocketAddr) -> io::Result<()> {
     let mut response = [0; 512];
     let length = socket.recv(&mut response)?;
     is_answer(response.get(..length).unwrap_or_default(), &query)
+}
+
+fn unspecified_like(address: SocketAddr) -> IpAddr {
+    match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
 }
 
 fn ask_tcp(address: SocketAddr) -> io::Result<()> {

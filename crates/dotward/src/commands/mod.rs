@@ -2,6 +2,7 @@
 
 mod cache;
 pub mod check;
+pub mod choose;
 pub mod demo;
 pub mod doctor;
 pub mod explain;

@@ -3,8 +3,8 @@
 //! Promises: upstreams are asked in the order of the configuration until one answers, with the verification a start would use; what
 //! failed before is shown too. JSON has stable keys.
 //!
-//! A name that a route claims is asked where the route leads, so that asking by hand tells no public resolver a private name; `--via`
-//! decides otherwise.
+//! A name that a route claims is asked where the route leads, and one that a proxy would answer itself nowhere, so that asking by hand tells
+//! no public resolver a private name; `--via` decides otherwise.
 //!
 //! Deliberately absent: going through a running proxy, several questions, upstreams in the clear.
 
@@ -30,6 +30,8 @@ struct Failure {
     upstream: String,
     endpoint: Option<SocketAddr>,
     why: String,
+    /// What to do about it, where something can be said.
+    remedy: Option<&'static str>,
 }
 
 /// What the upstreams made of a question.
@@ -49,7 +51,10 @@ pub fn write_query(out: &mut dyn Write, config: &Config, args: &QueryArgs) -> io
     let question = Question::new(&args.name, args.qtype, Class::IN);
     let upstreams = match args.via {
         Some(_) => config.upstreams_of(None),
-        None => asked(config, &question),
+        None => match asked(config, &question) {
+            Some(upstreams) => upstreams,
+            None => return stays_here(out, args),
+        },
     };
     let outcome = local_runtime()?.block_on(ask(config, &upstreams, &question));
     if args.json {
@@ -60,14 +65,33 @@ pub fn write_query(out: &mut dyn Write, config: &Config, args: &QueryArgs) -> io
     Ok(outcome.answer.is_some())
 }
 
-/// Who is asked about this name; names that a proxy would answer itself are asked like any other, for that is what is wanted here.
-fn asked<'a>(config: &'a Config, question: &Question) -> Vec<&'a UpstreamSettings> {
+/// Says that nobody is asked.
+fn stays_here(out: &mut dyn Write, args: &QueryArgs) -> io::Result<bool> {
+    let name = records::absolute(&args.name);
+    let why = format!(
+        "{name} stays here: a proxy with this configuration answers it itself and asks nobody (dotward explain {name})"
+    );
+    if args.json {
+        let value = json!({ "error": { "kind": "stays_here", "message": why } });
+        writeln!(out, "{value:#}")?;
+    } else {
+        writeln!(
+            out,
+            ";; {why}\n;;   to do: --via NAME asks an upstream all the same"
+        )?;
+    }
+    Ok(false)
+}
+
+/// Who is asked about this name; `None` where a proxy would ask nobody.
+fn asked<'a>(config: &'a Config, question: &Question) -> Option<Vec<&'a UpstreamSettings>> {
     let policy = Policy::new(plan::policy(config));
     let route = match policy.decide_question(question.view(), false) {
         Decision::Forward { group, .. } => plan::route_of(config, group),
-        Decision::Local | Decision::Special { .. } | Decision::Refuse(_) => None,
+        Decision::Local | Decision::Special { .. } => return None,
+        Decision::Refuse(_) => None,
     };
-    config.upstreams_of(route)
+    Some(config.upstreams_of(route))
 }
 
 async fn ask(config: &Config, upstreams: &[&UpstreamSettings], question: &Question) -> Outcome {
@@ -95,33 +119,34 @@ async fn ask_upstream(
     question: &Question,
     failures: &mut Vec<Failure>,
 ) -> Option<OneShot> {
-    let mut fail = |endpoint, why| {
+    let mut fail = |endpoint, why, remedy| {
         failures.push(Failure {
             upstream: upstream.name.clone(),
             endpoint,
             why,
+            remedy,
         });
     };
     if upstream.protocol != Protocol::Tls {
         let why = format!("{} is not encrypted; dig asks it", upstream.spec());
-        fail(upstream.endpoints.first().copied(), why);
+        fail(upstream.endpoints.first().copied(), why, None);
         return None;
     }
     let tls = match UpstreamTls::new(upstream) {
         Ok(tls) => tls,
         Err(error) => {
-            fail(None, error.to_string());
+            fail(None, error.to_string(), None);
             return None;
         }
     };
     let endpoints = bootstrap::endpoints(config, upstream).await;
     if endpoints.is_empty() {
-        fail(None, "no address of it was found".to_owned());
+        fail(None, "no address of it was found".to_owned(), None);
     }
     for endpoint in endpoints {
         match one_shot::ask(&tls, &upstream.binding, endpoint, question).await {
             Ok(answer) => return Some(answer),
-            Err(error) => fail(Some(endpoint), error.to_string()),
+            Err(error) => fail(Some(endpoint), error.to_string(), error.remedy()),
         }
     }
     None
@@ -136,6 +161,9 @@ fn write_outcome(out: &mut dyn Write, outcome: &Outcome) -> io::Result<()> {
             ";; upstream {}{endpoint}: {}",
             failure.upstream, failure.why
         )?;
+        if let Some(remedy) = failure.remedy {
+            writeln!(out, ";;   to do: {remedy}")?;
+        }
     }
     match &outcome.answer {
         None => writeln!(out, ";; no upstream answered"),

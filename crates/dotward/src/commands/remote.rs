@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::records::absolute;
 use super::{cache, status};
@@ -44,6 +44,27 @@ impl RemoteError {
     pub fn is_configuration(&self) -> bool {
         matches!(self, Self::Client(ClientError::Configuration(_)))
     }
+}
+
+impl RemoteError {
+    /// One word for programs; `None` where nothing can be written any more.
+    pub fn kind(&self) -> Option<&str> {
+        match self {
+            Self::Client(error) => Some(error.kind()),
+            Self::StillThere(_) => Some("still-there"),
+            Self::Output(_) => None,
+        }
+    }
+}
+
+/// Writes what went wrong for a program: the form in which the control socket itself says so.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write_error(out: &mut dyn Write, kind: &str, message: &str) -> io::Result<()> {
+    let value = json!({ "error": { "kind": kind, "message": message } });
+    writeln!(out, "{value:#}")
 }
 
 impl From<io::Error> for RemoteError {
@@ -92,15 +113,25 @@ pub fn run(out: &mut dyn Write, path: &Path, args: &RemoteArgs) -> Result<bool, 
         }
         _ if args.json => writeln!(out, "{value:#}")?,
         Request::CacheStats => cache::write_stats(out, value)?,
-        Request::CacheGet(name, _) => {
+        Request::CacheGet(name, qtype) => {
             let found = cache::write_answers(out, value)?;
             if !found {
-                writeln!(out, "nothing is kept of {}", absolute(name))?;
+                let qtype = qtype.map(|it| format!(" of type {it}"));
+                let (name, qtype) = (absolute(name), qtype.unwrap_or_default());
+                writeln!(out, "nothing{qtype} is kept of {name}")?;
             }
             return Ok(found);
         }
         Request::CacheFlush(_) => {
-            writeln!(out, "{} answers forgotten", status::text(&value["flushed"]))?;
+            let answers = match value["flushed"].as_u64() {
+                Some(1) => "answer",
+                Some(_) | None => "answers",
+            };
+            writeln!(
+                out,
+                "{} {answers} forgotten",
+                status::text(&value["flushed"])
+            )?;
         }
         Request::LogLevel(level) => match value["before"].as_str() {
             Some(before) => writeln!(out, "log level {level}, was {before}")?,
@@ -132,6 +163,10 @@ fn reloaded(out: &mut dyn Write, value: &Value) -> io::Result<()> {
     }
     match value["answers_forgotten"].as_u64() {
         None | Some(0) => {}
+        Some(1) => writeln!(
+            out,
+            "1 kept answer forgotten: who gave it is not asked any more"
+        )?,
         Some(count) => writeln!(
             out,
             "{count} kept answers forgotten: who gave them is not asked any more"

@@ -9,10 +9,10 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use crate::config::origin::Effective;
+use crate::config::place::Place;
 use crate::config::{
-    Config, DOT_PORT, ListenAddress, ListenTransport, Loaded, LocalData, PinMode, Protocol,
-    RouteSettings, UpstreamSettings, strategy_word,
+    Config, DOT_PORT, ListenTransport, Loaded, LocalData, PinMode, Protocol, RouteSettings,
+    UpstreamSettings, strategy_word,
 };
 use crate::listen::sockets::transport_word;
 use crate::settings::{Id, Key, SETTINGS, Setting, is_bare};
@@ -24,12 +24,48 @@ use crate::settings::{Id, Key, SETTINGS, Setting, is_bare};
 /// Those of `out`.
 pub fn write_config(out: &mut dyn Write, loaded: &Loaded, json: bool) -> io::Result<()> {
     if json {
-        let values = loaded.origins.iter().map(|origin| {
-            json!({ "key": origin.key, "value": origin.value, "from": origin.place.to_string() })
-        });
-        return writeln!(out, "{:#}", values.collect::<Value>());
+        return writeln!(out, "{:#}", values_json(loaded));
     }
     out.write_all(text(loaded).as_bytes())
+}
+
+/// Each value with where it came from. Those of plain tables have the type they have in the file, and are null where nothing is said; the
+/// others are as people write them.
+pub(super) fn values_json(loaded: &Loaded) -> Value {
+    let values = loaded.origins.iter().map(|origin| {
+        let setting = plain_keys().find(|(setting, _)| setting.title() == origin.key);
+        let value = match setting {
+            Some((setting, _)) => value_json(setting, loaded),
+            None => Value::from(origin.value.as_str()),
+        };
+        json!({ "key": origin.key, "value": value, "from": origin.place.to_string() })
+    });
+    values.collect()
+}
+
+fn value_json(setting: &Setting, loaded: &Loaded) -> Value {
+    let Some((texts, _)) = texts_of(setting, loaded) else {
+        return Value::Null;
+    };
+    let mut values = texts.into_iter().map(|text| {
+        let bare = is_bare(setting.kind, &text).then(|| serde_json::from_str(&text).ok());
+        bare.flatten().unwrap_or(Value::String(text))
+    });
+    match setting.many {
+        true => values.collect(),
+        false => values.next_back().unwrap_or_default(),
+    }
+}
+
+/// What is said about a setting, as the file would say it, and where; `None` where nothing is.
+fn texts_of<'a>(setting: &Setting, loaded: &'a Loaded) -> Option<(Vec<String>, &'a Place)> {
+    let effective = loaded.effective.iter().find(|it| it.id == setting.id)?;
+    let texts = if setting.id == Id::Listen {
+        listeners(&loaded.config)
+    } else {
+        effective.texts.clone()
+    };
+    Some((texts, &effective.place))
 }
 
 /// The file.
@@ -90,16 +126,13 @@ fn line(setting: &Setting, key: Key, loaded: &Loaded) -> (String, String) {
     if setting.id == Id::ListenTls {
         return ("#tls = []".into(), "in dns, with tls:// before it".into());
     }
-    let effective = loaded.effective.iter().find(|it| it.id == setting.id);
-    let Some(Effective { texts, place, .. }) = effective else {
-        let value = if setting.many { "[]" } else { "\"\"" };
+    let Some((texts, place)) = texts_of(setting, loaded) else {
+        let value = match setting.many {
+            true => format!("[{}]", setting.example),
+            false => setting.example.to_owned(),
+        };
         let note = format!("not set: {}", setting.default_text());
         return (format!("#{} = {value}", key.name), note);
-    };
-    let texts = if setting.id == Id::Listen {
-        listeners(&loaded.config.listeners)
-    } else {
-        texts.clone()
     };
     let values: Vec<String> = texts.iter().map(|text| typed(setting, text)).collect();
     let value = match setting.many {
@@ -109,20 +142,23 @@ fn line(setting: &Setting, key: Key, loaded: &Loaded) -> (String, String) {
     (format!("{} = {value}", key.name), place.to_string())
 }
 
-/// Listening addresses; what `--proto` said is in their prefixes.
-fn listeners(listeners: &[ListenAddress]) -> Vec<String> {
+/// Listening addresses and interfaces; what `--proto` said is in their prefixes.
+fn listeners(config: &Config) -> Vec<String> {
+    let addresses = config.listeners.iter();
+    let addresses = addresses.map(|it| (it.transport, it.address.to_string()));
+    let interfaces = config.interfaces.iter();
+    let interfaces = interfaces.map(|it| (it.transport, it.to_string()));
+    let all: Vec<_> = addresses.chain(interfaces).collect();
     let mut shown = Vec::new();
-    let mut rest = listeners;
-    while let [first, after @ ..] = rest {
-        let pair = matches!(after.first(), Some(second)
-            if second.address == first.address
-                && [first.transport, second.transport] == [ListenTransport::Udp, ListenTransport::Tcp]);
+    let mut rest = all.as_slice();
+    while let [(transport, at), after @ ..] = rest {
+        let pair = matches!(after.first(), Some((second, same))
+            if same == at && [*transport, *second] == [ListenTransport::Udp, ListenTransport::Tcp]);
         if pair {
-            shown.push(first.address.to_string());
+            shown.push(at.clone());
             rest = &after[1..];
         } else {
-            let word = transport_word(first.transport);
-            shown.push(format!("{word}://{}", first.address));
+            shown.push(format!("{}://{at}", transport_word(*transport)));
             rest = after;
         }
     }

@@ -50,6 +50,11 @@ pub(super) fn write_status(out: &mut dyn Write, status: &Value) -> io::Result<()
             writeln!(out, "state      degraded: {}", faults.join("; "))?;
         }
     }
+    let restart = list(&status["configuration"]["awaiting_restart"]);
+    if !restart.is_empty() {
+        let keys: Vec<_> = restart.iter().map(text).collect();
+        writeln!(out, "restart    needed for {}", keys.join(", "))?;
+    }
     write_questions(out, status)?;
     let cache = &status["cache"];
     if cache["on"] == Value::Bool(true) {
@@ -118,10 +123,11 @@ fn share(part: &Value, whole: &Value) -> String {
     }
 }
 
-const COLUMNS: [&str; 8] = [
+const COLUMNS: [&str; 9] = [
     "upstream",
     "state",
     "since",
+    "next try",
     "connections",
     "in flight",
     "response time",
@@ -157,6 +163,7 @@ fn row(upstream: &Value) -> [String; COLUMNS.len()] {
         text(&upstream["name"]),
         text(&upstream["state"]),
         age(&upstream["since_seconds"]),
+        unit(&upstream["next_try_seconds"], "s"),
         format!("{}{opening}", text(&upstream["connections"])),
         text(&upstream["in_flight"]),
         unit(&upstream["rtt_ms"], "ms"),
@@ -215,6 +222,7 @@ mod tests {
         let status = json!({
             "version": "1.2.3", "pid": 7, "uptime_seconds": 90_061.5, "log_level": "info",
             "degraded": ["upstream quad9 does not answer"],
+            "configuration": { "awaiting_restart": ["listen.dns", "cache.size"] },
             "listening": [{ "transport": "udp", "address": "127.0.0.1:53" }],
             "sandbox": { "files": "partly enforced", "calls": "enforced" },
             "queries": { "all": 8, "udp": 7, "tcp": 1, "tls": 0 }, "dropped": 1, "sources": { "cache": 3 },
@@ -222,7 +230,7 @@ mod tests {
             "clients_waiting": 2, "client_streams": 1, "questions_in_flight": 2, "upstream_connections": 1,
             "upstreams": [
                 { "name": "quad9", "state": "down", "since_seconds": 61.0, "connections": 0, "connections_opening": 1,
-                  "in_flight": 2, "rtt_ms": null, "idle_limit_seconds": 9.75, "reason": "it does not answer" },
+                  "in_flight": 2, "next_try_seconds": 0.75, "rtt_ms": null, "idle_limit_seconds": 9.75, "reason": "it does not answer" },
                 { "name": "x", "state": "up", "since_seconds": 4000, "connections": 1, "in_flight": 0, "rtt_ms": 12.34 },
             ],
         });
@@ -233,12 +241,13 @@ mod tests {
              sandbox    files and ports partly enforced, system calls enforced\n\
              clients    2 waiting, 1 connected over TCP or TLS; 2 questions at 1 upstream connections\n\
              state      degraded: upstream quad9 does not answer\n\
+             restart    needed for listen.dns, cache.size\n\
              queries    8: 7 UDP, 1 TCP, 0 TLS; 1 without a reply\n\
              replies    6: 4 NOERROR, 1 NXDOMAIN, 1 SERVFAIL, 0 REFUSED, 0 other; 50.0 % from the cache\n\
              \n\
-             upstream  state  since      connections     in flight  response time  idle limit  reason\n\
-             quad9     down   1 min 1 s  0 (+1 opening)  2          -              9.8 s       it does not answer\n\
-             x         up     1 h 6 min  1               0          12.3 ms        -\n"
+             upstream  state  since      next try  connections     in flight  response time  idle limit  reason\n\
+             quad9     down   1 min 1 s  0.8 s     0 (+1 opening)  2          -              9.8 s       it does not answer\n\
+             x         up     1 h 6 min  -         1               0          12.3 ms        -\n"
         );
         assert!(!is_good(&status));
     }

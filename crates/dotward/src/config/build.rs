@@ -27,6 +27,7 @@ use super::value::Value;
 use super::{
     BindRules, Config, LogFormat, LogSettings, ReadyRequires, RunAs, ServerIdentity, Workers,
 };
+use crate::limits::SOCKET_PATH_MAX;
 use crate::settings::{Id, Setting};
 
 /// What there is to build from.
@@ -56,6 +57,7 @@ pub(crate) fn build(
         rules: BindRules {
             takeover: parts.layers.strongest(Id::Takeover).is_some(),
             freebind: values_yes(parts.values, Id::ListenFreebind),
+            owner: None,
         },
         run_as: run_as(parts.values, faults),
         listen_tls,
@@ -63,14 +65,14 @@ pub(crate) fn build(
         deny: deny(parts.values),
         limits: LimitSettings::of(parts.values)?,
         proxy_from: proxy_from(parts.values, warnings),
-        control: control(parts.values),
+        control: control_that_fits(parts.values, faults),
         answers: answers::build(parts, faults)?,
         upstreams: far.upstreams,
         strategy: routes::strategy(parts.values, Id::Strategy).unwrap_or_default(),
         routes: far.routes,
         forward_special,
         local,
-        cache: cache::settings(parts.values)?,
+        cache: cache::settings(parts.values, faults)?,
         snapshot: cache::snapshot(parts.values)?,
         shared_cache: cache::shared(parts, faults),
         bootstrap: far.bootstrap,
@@ -247,6 +249,18 @@ fn proxy_from(values: &Values, warnings: &mut Vec<Warning>) -> Vec<ipnet::IpNet>
         warnings.push(Warning::ProxyFromEverybody { place });
     }
     limits::networks(values, Id::ListenProxyFrom)
+}
+
+fn control_that_fits(values: &Values, faults: &mut Vec<Fault>) -> Option<PathBuf> {
+    let path = control(values)?;
+    let octets = path.as_os_str().len();
+    if octets > SOCKET_PATH_MAX {
+        let place = values.one(Id::ListenControl).map(|it| &it.place);
+        let key = Setting::of(Id::ListenControl).title();
+        let problem = Problem::SocketPath { key, octets };
+        faults.push(Fault::new(place.unwrap_or(&Place::Default), problem));
+    }
+    Some(path)
 }
 
 /// The control socket; `None` when it is off, or nobody said anything.

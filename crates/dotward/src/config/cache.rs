@@ -1,16 +1,17 @@
 //! What is kept and for how long, the snapshot file, and the cache that several instances share.
 
 use super::build::{Parts, duration, named_file, path_of_setting};
-use super::fault::{Fault, Problem};
+use super::fault::{Clash, Fault, Problem};
 use super::files;
 use super::layers::Values;
+use super::place::Place;
 use super::value::{STORE_OFF, Value};
 use super::{CacheSettings, SharedCacheSettings, SnapshotSettings};
 use crate::settings::{Id, Setting};
-use crate::shared::Place;
+use crate::shared::Place as StorePlace;
 
 /// What is kept; `None` only after a fault.
-pub(super) fn settings(values: &Values) -> Option<CacheSettings> {
+pub(super) fn settings(values: &Values, faults: &mut Vec<Fault>) -> Option<CacheSettings> {
     let seconds = |id| {
         if let Value::Seconds(seconds) = values.one(id)?.value {
             Some(seconds)
@@ -19,13 +20,23 @@ pub(super) fn settings(values: &Values) -> Option<CacheSettings> {
         }
     };
     let max_ttl = seconds(Id::CacheMaxTtl)?;
+    let min_ttl = seconds(Id::CacheMinTtl)?;
+    if min_ttl > max_ttl {
+        let ids = [Id::CacheMinTtl, Id::CacheMaxTtl];
+        let [least, most] = [(ids[0], min_ttl), (ids[1], max_ttl)]
+            .map(|(id, value)| format!("`{}` {value} s", Setting::of(id).title()));
+        let said = ids.into_iter().filter_map(|id| values.one(id));
+        let said = said.map(|it| &it.place).find(|it| **it != Place::Default);
+        let problem = Clash::Bounds { least, most };
+        faults.push(Fault::new(said.unwrap_or(&Place::Default), problem));
+    }
     let Value::Size(size) = values.one(Id::CacheSize)?.value else {
         return None;
     };
     Some(CacheSettings {
         size,
         stale: duration(values, Id::CacheStale)?,
-        min_ttl: seconds(Id::CacheMinTtl)?.min(max_ttl),
+        min_ttl,
         max_ttl,
         negative_ttl: seconds(Id::CacheNegativeTtl)?,
         prefetch: values.one(Id::CachePrefetch)?.value == Value::YesNo(true),
@@ -62,7 +73,7 @@ pub(super) fn shared(parts: &Parts<'_>, faults: &mut Vec<Fault>) -> Option<Share
         return None;
     }
     let [password_file, sentinel_password_file, ca_file] = named;
-    let place = Place::parse(url)?;
+    let place = StorePlace::parse(url)?;
     // What would be of no effect is not what was meant.
     let idle = [
         ca_file.as_ref().filter(|_| !place.is_tls()),

@@ -8,10 +8,13 @@ use std::path::PathBuf;
 
 use super::place::Place;
 use super::value::ValueFault;
+use crate::limits::SOCKET_PATH_MAX;
 use crate::plain::Line;
 
+mod clash;
 mod route;
 
+pub use clash::Clash;
 pub use route::RouteProblem;
 
 /// One fault.
@@ -79,6 +82,13 @@ pub enum Problem {
         /// The listener.
         listener: String,
     },
+    /// The path of a socket that is longer than the system takes.
+    SocketPath {
+        /// The setting.
+        key: String,
+        /// How many octets it has.
+        octets: usize,
+    },
     /// The admin listener at a port of DNS: a firewall that lets clients ask would let them read it.
     AdminOnDnsPort {
         /// The port.
@@ -117,6 +127,8 @@ pub enum Problem {
     },
     /// Something about routes.
     Route(RouteProblem),
+    /// Two things that cannot stand together.
+    Clash(Clash),
     /// A local record without a name, or without a value.
     LocalIncomplete {
         /// The key that is missing.
@@ -133,6 +145,11 @@ pub enum Problem {
         name: String,
         /// What it is an alias of.
         target: String,
+    },
+    /// The configuration file that was read before, which nobody named, is not there any more.
+    Gone {
+        /// The file.
+        path: PathBuf,
     },
     /// A file that cannot be read.
     Unreadable {
@@ -234,6 +251,12 @@ impl FileFault {
     }
 }
 
+impl From<Clash> for Problem {
+    fn from(clash: Clash) -> Self {
+        Self::Clash(clash)
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -255,6 +278,9 @@ impl fmt::Display for Problem {
             Self::NoListener => f.write_str("no address to listen on"),
             Self::NoListenCertificate { listener } => {
                 write!(f, "listener tls://{listener} has no certificate")
+            }
+            Self::SocketPath { key, octets } => {
+                write!(f, "the path of `{key}` has {octets} octets")
             }
             Self::AdminOnDnsPort { port } => {
                 write!(f, "`listen.admin` at port {port}, where DNS is served")
@@ -282,12 +308,16 @@ impl fmt::Display for Problem {
                 write!(f, "bootstrap \"{spec}\" is given by name only")
             }
             Self::Route(problem) => problem.fmt(f),
+            Self::Clash(clash) => clash.fmt(f),
             Self::LocalIncomplete { missing } => write!(f, "[[local]] has no {missing}"),
             Self::AliasBesideOthers { name } => {
                 write!(f, "`cname` of {name} beside other records of that name")
             }
             Self::AliasLeadsOut { name, target } => {
                 write!(f, "`cname` of {name}: {target} has no local record")
+            }
+            Self::Gone { path } => {
+                write!(f, "the configuration file {} is gone", path.display())
             }
             Self::Unreadable { key, path, error } => {
                 write!(f, "cannot read `{key}` {}: {error}", path.display())
@@ -328,10 +358,16 @@ impl Problem {
             Self::NoListenCertificate { .. } => {
                 "give `listen.certificate` and `listen.key` (--listen-cert, --listen-key)".into()
             }
+            Self::SocketPath { .. } => {
+                format!("write one of at most {SOCKET_PATH_MAX} octets")
+            }
             Self::AdminOnDnsPort { .. } => {
                 "give it a port of its own, such as \"127.0.0.1:9853\"".into()
             }
             Self::NoUpstream => "list one, such as \"cloudflare\"".into(),
+            Self::DuplicateUpstream { first: Place::Flag(_) | Place::Variable(_), .. } => {
+                "name it once".into()
+            }
             Self::DuplicateUpstream { .. } => "give each its own name, or remove one".into(),
             Self::UpstreamWithoutAddress { preset: Some(preset), .. } => {
                 format!("write `preset = \"{preset}\"`, or `address` and `tls_name`")
@@ -347,11 +383,15 @@ impl Problem {
             }
             Self::BootstrapByName { .. } => "write `tls://NAME@ADDR` or a preset".into(),
             Self::Route(problem) => problem.remedy(),
+            Self::Clash(clash) => clash.remedy().into(),
             Self::LocalIncomplete { missing: "name" } => "write `name = \"nas.home.arpa\"`".into(),
             Self::LocalIncomplete { .. } => "write `a`, `aaaa`, `txt`, `ptr` or `cname`".into(),
             Self::AliasBesideOthers { .. } => "keep the alias or the others".into(),
             Self::AliasLeadsOut { .. } => {
                 "give the address itself, or write a [[local]] for that name too".into()
+            }
+            Self::Gone { .. } => {
+                "put it back; to go on with the command line and the environment alone, restart".into()
             }
             Self::Unreadable { .. } => {
                 "correct the path, or let the user dotward runs as read it".into()

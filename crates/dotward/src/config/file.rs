@@ -11,7 +11,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::fault::{Fault, Problem};
+use super::fault::{Clash, Fault, Problem};
 use super::layers::Given;
 use super::place::{Place, Source, Spot};
 use super::suggest::nearest;
@@ -62,11 +62,13 @@ pub(crate) fn read(source: &Arc<Source>, faults: &mut Vec<Fault>) -> FileSetting
     };
     for error in errors {
         let spot = place(error.span().unwrap_or_default());
-        let message = error.message().replace('\n', ", ");
-        of_syntax.push((
-            spot.line(),
-            Fault::new(&Place::File(spot), Problem::Syntax { message }),
-        ));
+        let problem = match error.message() {
+            "duplicate key" => duplicate(&spot, table.get_ref()).into(),
+            message => Problem::Syntax {
+                message: message.replace('\n', ", "),
+            },
+        };
+        of_syntax.push((spot.line(), Fault::new(&Place::File(spot), problem)));
     }
     let read = Walk {
         source,
@@ -79,9 +81,80 @@ pub(crate) fn read(source: &Arc<Source>, faults: &mut Vec<Fault>) -> FileSetting
         Place::Default | Place::Variable(_) | Place::Flag(_) => false,
     };
     of_walk.retain(|fault| !on_broken_line(fault));
+    // Nor are the lines below a table whose heading is broken.
+    let headings = of_syntax.iter().filter(|(line, _)| {
+        let text = source.text.lines().nth(line.saturating_sub(1));
+        text.is_some_and(|text| text.trim_start().starts_with('['))
+    });
+    if let Some((broken, _)) = headings.min_by_key(|(line, _)| *line) {
+        let is_below = |fault: &Fault| match (&fault.place, &fault.problem) {
+            (Place::File(spot), Problem::UnknownKey { inside, .. }) => {
+                inside.is_empty() && spot.line() > *broken
+            }
+            (_, _) => false,
+        };
+        of_walk.retain(|fault| !is_below(fault));
+    }
     faults.extend(of_syntax.into_iter().map(|(_, fault)| fault));
     faults.extend(of_walk);
     read
+}
+
+/// What is given for the second time at `spot`, and where it stands first.
+fn duplicate(spot: &Spot, table: &DeTable<'_>) -> Clash {
+    let written = spot.source.text.get(spot.span.clone()).unwrap_or_default();
+    let key = written.trim_matches(['"', '\'']);
+    let (line, _) = spot.excerpt();
+    let is_table = line.trim_start().starts_with('[');
+    let mut first = None;
+    last_before(table, key, spot.span.start, !is_table, &mut first);
+    let first = first.map(|span| {
+        let source = Arc::clone(&spot.source);
+        Spot { source, span }.line()
+    });
+    // What has both may be read with neither of its headings in it.
+    let heading = |line: &str| line.trim().trim_matches(['[', ']']).trim() == key;
+    let first = first.or_else(|| {
+        let mut above = spot.source.text.lines().take(spot.line() - 1);
+        let place = above.position(|line| line.trim_start().starts_with('[') && heading(line));
+        place.filter(|_| is_table).map(|place| place + 1)
+    });
+    Clash::Key {
+        key: key.escape_debug().to_string(),
+        first,
+        is_table,
+    }
+}
+
+/// The last place before `end` where `key` stands, in `table` and, if `deep`, in the tables within.
+fn last_before(
+    table: &DeTable<'_>,
+    key: &str,
+    end: usize,
+    deep: bool,
+    found: &mut Option<Range<usize>>,
+) {
+    for (name, value) in table {
+        let span = name.span();
+        let is_later = found.as_ref().is_none_or(|found| found.start < span.start);
+        if name.get_ref() == key && span.start < end && is_later {
+            *found = Some(span);
+        }
+        match value.get_ref() {
+            DeValue::Table(inner) if deep => last_before(inner, key, end, deep, found),
+            DeValue::Array(elements) if deep => {
+                let tables = elements.iter().filter_map(|it| it.get_ref().as_table());
+                tables.for_each(|inner| last_before(inner, key, end, deep, found));
+            }
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)
+            | DeValue::Table(_) => {}
+        }
+    }
 }
 
 struct Walk<'a> {

@@ -100,6 +100,9 @@ impl NamedFile {
     }
 }
 
+/// What the system says of a file that this user, or this process in its sandbox, may not read.
+pub(crate) const PERMISSION_DENIED: &str = "permission denied";
+
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "the list of the standard library may grow"
@@ -107,7 +110,7 @@ impl NamedFile {
 fn words_of(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "no such file".into(),
-        io::ErrorKind::PermissionDenied => "permission denied".into(),
+        io::ErrorKind::PermissionDenied => PERMISSION_DENIED.into(),
         io::ErrorKind::IsADirectory => "is a directory".into(),
         _ => error.to_string(),
     }

@@ -1,7 +1,7 @@
 //! Where queries are received: addresses, and interfaces whose addresses are found out later.
 
 use super::build::Parts;
-use super::fault::{Fault, Problem};
+use super::fault::{Clash, Fault, Problem};
 use super::layers::Level;
 use super::place::Place;
 use super::value::{ListenPlace, ListenText, Value};
@@ -39,6 +39,24 @@ impl Listeners {
                 };
                 if !self.interfaces.iter().any(|(known, _)| *known == listener) {
                     self.interfaces.push((listener, place.clone()));
+                }
+            }
+        }
+    }
+
+    /// Refuses what the system refuses: two sockets of one kind and port where one has the address of the other too.
+    fn refuse_overlaps(&self, faults: &mut Vec<Fault>) {
+        for (place, (later, written)) in self.addresses.iter().enumerate() {
+            let mut earlier = self.addresses.iter().take(place).map(|(it, _)| it);
+            if let Some(first) = earlier.find(|first| overlap(first, later)) {
+                let problem = Clash::Listeners {
+                    one: listener_text(later),
+                    other: listener_text(first),
+                };
+                let fault = Fault::new(written, problem);
+                // Once for what is served over UDP and TCP.
+                if !faults.contains(&fault) {
+                    faults.push(fault);
                 }
             }
         }
@@ -88,12 +106,31 @@ pub(super) fn build(parts: &Parts<'_>, faults: &mut Vec<Fault>) -> Listeners {
             }
         }
     }
+    listeners.refuse_overlaps(faults);
     let said = parts.layers.texts(Id::Listen).len() + parts.layers.texts(Id::ListenTls).len();
     if listeners.is_empty() && said == 0 {
         let place = list.map_or(Place::Default, |(_, place)| place.clone());
         faults.push(Fault::new(&place, Problem::NoListener));
     }
     listeners
+}
+
+fn overlap(one: &ListenAddress, other: &ListenAddress) -> bool {
+    let is_udp = |it: &ListenAddress| it.transport == ListenTransport::Udp;
+    let (first, second) = (one.address.ip(), other.address.ip());
+    let everywhere = first.is_unspecified() || second.is_unspecified();
+    is_udp(one) == is_udp(other)
+        && one.address.port() == other.address.port()
+        && one.address.port() != 0
+        && (first == second || everywhere && first.is_ipv4() == second.is_ipv4())
+        && one != other
+}
+
+fn listener_text(listener: &ListenAddress) -> String {
+    match listener.transport {
+        ListenTransport::Udp | ListenTransport::Tcp => listener.address.to_string(),
+        ListenTransport::Tls => format!("tls://{}", listener.address),
+    }
 }
 
 fn default_transports(proto: Option<&str>) -> &'static [ListenTransport] {

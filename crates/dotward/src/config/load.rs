@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::Config;
 use super::build;
-use super::fault::Fault;
+use super::fault::{Fault, Problem};
 use super::file::{self, FileSettings};
 use super::files::{NamedFile, ReadFiles};
 use super::layers::{self, Given, Layers, Level, Values};
@@ -27,6 +27,16 @@ pub const DEFAULT_FILE: &str = "/etc/dotward/dotward.toml";
 
 /// Where commands look for the control socket when nobody says anything: where a unit with `RuntimeDirectory=dotward` has it.
 pub const DEFAULT_CONTROL: &str = "/run/dotward/control.sock";
+
+/// What it means that [`DEFAULT_FILE`] is not there when nobody names a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absence {
+    /// There are no settings in a file.
+    NoSettings,
+    /// The settings that are in force came from it: it is a fault, like that of a file that is named. Defaults in their place would send
+    /// names that routes keep elsewhere.
+    Fault,
+}
 
 /// A configuration that can be used.
 #[derive(Debug)]
@@ -52,7 +62,7 @@ pub struct Refused {
     pub warnings: Vec<Warning>,
 }
 
-/// Loads the configuration.
+/// Loads the configuration for the first time.
 ///
 /// # Errors
 ///
@@ -62,7 +72,21 @@ pub fn load(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
     files: &dyn ReadFiles,
 ) -> Result<Loaded, Refused> {
-    let mut loading = Loading::new(files);
+    load_where(options, variables, files, Absence::NoSettings)
+}
+
+/// The same, where `absence` of the file that nobody names may be a fault.
+///
+/// # Errors
+///
+/// As [`load()`].
+pub fn load_where(
+    options: &Options,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+    files: &dyn ReadFiles,
+    absence: Absence,
+) -> Result<Loaded, Refused> {
+    let mut loading = Loading::new(files, absence);
     let mut given = OlderGiven::default();
     loading.command_line(options, &mut given);
     loading.environment(variables, &mut given);
@@ -113,14 +137,23 @@ pub fn control_path(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
     files: &dyn ReadFiles,
 ) -> Result<Option<PathBuf>, Refused> {
-    let mut loading = Loading::new(files);
+    let mut loading = Loading::new(files, Absence::NoSettings);
     let mut given = OlderGiven::default();
     loading.command_line(options, &mut given);
     loading.environment(variables, &mut given);
     loading.file();
     let texts = loading.layers.texts(Id::ListenControl);
     if texts.is_empty() {
-        return Ok(Some(PathBuf::from(DEFAULT_CONTROL)));
+        // A file that was named may have said where.
+        let unreadable = |it: &Fault| {
+            it.place != Place::Default && matches!(it.problem, Problem::Unreadable { .. })
+        };
+        let faults: Vec<_> = loading.faults.into_iter().filter(unreadable).collect();
+        let warnings = Vec::new();
+        return match faults.is_empty() {
+            true => Ok(Some(PathBuf::from(DEFAULT_CONTROL))),
+            false => Err(Refused { faults, warnings }),
+        };
     }
     let mut faults = Vec::new();
     let parsed = layers::parse_all(Id::ListenControl, texts, &mut faults);
@@ -134,16 +167,18 @@ pub fn control_path(
 
 struct Loading<'a> {
     files: &'a dyn ReadFiles,
+    absence: Absence,
     layers: Layers,
     faults: Vec<Fault>,
     warnings: Vec<Warning>,
 }
 
 impl<'a> Loading<'a> {
-    fn new(files: &'a dyn ReadFiles) -> Self {
+    fn new(files: &'a dyn ReadFiles, absence: Absence) -> Self {
         let layers = Layers::of_defaults();
         Self {
             files,
+            absence,
             layers,
             faults: Vec::new(),
             warnings: Vec::new(),
@@ -237,12 +272,24 @@ impl<'a> Loading<'a> {
                 key,
                 place: Place::Default,
             };
-            return Ok(file.text_if_there(self.files)?.map(|text| (path, text)));
+            return match (file.text_if_there(self.files)?, self.absence) {
+                (Some(text), _) => Ok(Some((path, text))),
+                (None, Absence::NoSettings) => Ok(None),
+                (None, Absence::Fault) => Err(Fault::new(&file.place, Problem::Gone { path })),
+            };
         };
+        if given.text.is_empty() {
+            // A fault of the setting already.
+            return Ok(None);
+        }
         let path = Path::new(&given.text).to_owned();
         let file = NamedFile {
             path: path.clone(),
-            key,
+            // As it was written: not every command has it as an option.
+            key: match given.place.to_string().split_once(' ') {
+                Some((_, argument)) => argument.to_owned(),
+                None => key,
+            },
             place: given.place.clone(),
         };
         file.text(self.files).map(|text| Some((path, text)))

@@ -33,6 +33,7 @@ mod cache;
 pub mod fault;
 mod file;
 pub mod files;
+mod kept_files;
 pub(crate) mod layers;
 mod limits;
 mod listeners;
@@ -50,9 +51,12 @@ pub mod value;
 
 pub use fault::{Fault, Problem};
 pub use files::{Disk, ReadFiles};
+pub use kept_files::KeptFiles;
 pub use limits::LimitSettings;
-pub use load::{Loaded, Refused, control_path, load};
-pub use near::{BindRules, ListenAddress, ListenInterface, ListenTransport, RunAs, ServerIdentity};
+pub use load::{Absence, Loaded, Refused, control_path, load, load_where};
+pub use near::{
+    BindRules, ListenAddress, ListenInterface, ListenTransport, RunAs, ServerIdentity, SocketOwner,
+};
 pub use report::{Style, Warning};
 pub(crate) use routes::{own_endpoint, policy_routes};
 pub(crate) use upstreams::of_preset as preset_settings;
@@ -297,7 +301,7 @@ pub struct SharedCacheSettings {
 /// What is kept, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheSettings {
-    /// Octets for it; 0: nothing is kept.
+    /// Octets for it; 0: no answers are kept, and failures for a moment.
     pub size: u64,
     /// How long past their time answers are kept for when nobody answers; zero: not at all.
     pub stale: Duration,

@@ -49,6 +49,17 @@ pub struct BindRules {
     pub takeover: bool,
     /// The machine need not have the addresses yet.
     pub freebind: bool,
+    /// Whom sockets are given to, by who becomes another user later; not for the configuration to say.
+    pub owner: Option<SocketOwner>,
+}
+
+/// Whose a socket is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SocketOwner {
+    /// The number of the user.
+    pub user: u32,
+    /// The number of the group.
+    pub group: u32,
 }
 
 /// Who the program becomes.

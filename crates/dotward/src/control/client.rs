@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,16 +17,27 @@ use crate::limits::{CONTROL_RESPONSE, CONTROL_WAIT, RELOAD_PATIENCE};
 /// Why a running program could not be asked, or did not do what it was asked.
 #[derive(Debug)]
 pub enum ClientError {
+    /// There is no file.
+    NotThere(PathBuf),
+    /// The file is no socket.
+    NoSocket(PathBuf),
     /// Nobody is there.
     NobodyThere(PathBuf),
+    /// Somebody is there and says nothing.
+    Silent(PathBuf),
     /// The file may not be used by this user.
     Forbidden(PathBuf),
     /// The system refused something else, or the answer did not come in time.
     System(PathBuf, io::Error),
     /// What came back is no response.
     Garbled(PathBuf),
-    /// The program refused; the text is its own.
-    Refused(String),
+    /// The program refused: the kind and the text are its own.
+    Refused {
+        /// One word.
+        kind: String,
+        /// For people.
+        message: String,
+    },
     /// The program found faults in its configuration; the text is all of them.
     Configuration(String),
 }
@@ -33,11 +45,26 @@ pub enum ClientError {
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NotThere(path) => write!(
+                f,
+                "there is no control socket {}\n  fix:     start dotward with --control {}, or {ELSEWHERE}",
+                path.display(),
+                path.display()
+            ),
+            Self::NoSocket(path) => {
+                write!(f, "{} is no socket\n  fix:     {ELSEWHERE}", path.display())
+            }
             Self::NobodyThere(path) => write!(
                 f,
-                "nobody answers at the control socket {}\n  fix:     start dotward with --control {}, or say where the socket of the \
-                 running one is (--control PATH, DOTWARD_CONTROL, listen.control)",
+                "nobody answers at the control socket {}: the program that made it is gone\n  fix:     start dotward with --control {}, or \
+                 {ELSEWHERE}",
                 path.display(),
+                path.display()
+            ),
+            Self::Silent(path) => write!(
+                f,
+                "no response in time from the control socket {}\n  fix:     look whether the program is stopped or stuck \
+                 (systemctl status dotward, ps), and start it again if it is",
                 path.display()
             ),
             Self::Forbidden(path) => write!(
@@ -51,24 +78,45 @@ impl fmt::Display for ClientError {
             Self::Garbled(path) => {
                 write!(f, "what answers at {} is not dotward", path.display())
             }
-            Self::Refused(message) | Self::Configuration(message) => f.write_str(message),
+            Self::Refused { message, .. } | Self::Configuration(message) => f.write_str(message),
         }
     }
 }
 
 impl std::error::Error for ClientError {}
 
+/// Where else it may be.
+const ELSEWHERE: &str =
+    "say where the socket of the running one is (--control PATH, DOTWARD_CONTROL, listen.control)";
+
 impl ClientError {
+    /// One word for programs.
+    pub fn kind(&self) -> &str {
+        match self {
+            Self::NotThere(_) | Self::NoSocket(_) | Self::NobodyThere(_) => "nobody-there",
+            Self::Silent(_) => "silent",
+            Self::Forbidden(_) => "forbidden",
+            Self::System(..) => "system",
+            Self::Garbled(_) => "garbled",
+            Self::Refused { kind, .. } => kind,
+            Self::Configuration(_) => "configuration",
+        }
+    }
+
     fn of(path: &Path, error: io::Error) -> Self {
         use io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied, WouldBlock};
         let (path, kind) = (path.to_owned(), error.kind());
-        if matches!(kind, NotFound | ConnectionRefused) {
+        let is_socket = || path.metadata().is_ok_and(|it| it.file_type().is_socket());
+        if kind == NotFound {
+            Self::NotThere(path)
+        } else if kind == ConnectionRefused && !is_socket() {
+            Self::NoSocket(path)
+        } else if kind == ConnectionRefused {
             Self::NobodyThere(path)
         } else if kind == PermissionDenied {
             Self::Forbidden(path)
         } else if kind == WouldBlock {
-            let late = io::Error::new(io::ErrorKind::TimedOut, "no response in time");
-            Self::System(path, late)
+            Self::Silent(path)
         } else {
             Self::System(path, error)
         }
@@ -113,7 +161,10 @@ pub fn ask(path: &Path, request: &Request) -> Result<Answered, ClientError> {
     let message = message.to_owned();
     Err(match response["error"]["kind"].as_str() {
         Some("configuration") => ClientError::Configuration(message),
-        Some(_) | None => ClientError::Refused(message),
+        kind => ClientError::Refused {
+            kind: kind.unwrap_or("failed").to_owned(),
+            message,
+        },
     })
 }
 

@@ -103,6 +103,10 @@ impl Request {
         for row in Self::TABLE {
             let count = row.words.split(' ').count();
             if words.len() >= count && row.words.split(' ').eq(words[..count].iter().copied()) {
+                // An argument that is empty is one that got lost, and without it more may be meant than was.
+                if line.ends_with([' ', '\t']) {
+                    return Err(UnknownRequest { meant: Some(row) });
+                }
                 return (row.parse)(&words[count..]).ok_or(UnknownRequest { meant: Some(row) });
             }
         }
@@ -196,7 +200,9 @@ mod tests {
         assert_eq!(told("log-level loud"), "write: log-level LEVEL");
         assert_eq!(told("status now"), "write: status");
         assert_eq!(told("cache get"), "write: cache get NAME [TYPE]");
-        assert_eq!(told("cache flush a..b"), "write: cache flush [SUFFIX]");
+        for line in ["cache flush a..b", "cache flush ", "cache flush\t"] {
+            assert_eq!(told(line), "write: cache flush [SUFFIX]");
+        }
         for line in ["", "  ", "stat", "\u{0}", "log -level info"] {
             assert!(told(line).starts_with("not a request; there are: status"));
         }

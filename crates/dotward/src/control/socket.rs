@@ -6,7 +6,9 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+#[cfg(any(test, not(target_os = "linux")))]
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -109,21 +111,36 @@ impl ControlSocket {
         Ok(Self { listener, file })
     }
 
-    /// The same where another process may still have a socket: it loses its name, and goes on with who is connected. That process
-    /// leaves the file alone when it ends, because it is not its own any more.
+    /// Makes a socket that is to have the name `path` later, where another process may still have one: in the same directory, under a
+    /// name of this process, which goes with the value.
     ///
     /// # Errors
     ///
     /// [`ControlBindError`], ready to be shown.
-    pub fn take_over(path: &Path) -> Result<Self, ControlBindError> {
-        let is_socket = |found: &fs::Metadata| found.file_type().is_socket();
-        if fs::symlink_metadata(path).is_ok_and(|it| is_socket(&it)) {
-            fs::remove_file(path).map_err(|error| ControlBindError {
+    pub(crate) fn bind_beside(path: &Path) -> Result<Self, ControlBindError> {
+        let is_other = |found: fs::Metadata| !found.file_type().is_socket();
+        if fs::symlink_metadata(path).is_ok_and(is_other) {
+            return Err(ControlBindError {
                 path: path.to_owned(),
-                kind: BindErrorKind::System(error),
-            })?;
+                kind: BindErrorKind::NoSocket,
+            });
         }
-        Self::bind(path)
+        Self::bind(&path.with_file_name(format!(".dotward-{}", std::process::id())))
+    }
+
+    /// Gives the socket the name it is to have. Whoever had one of that name goes on with who is connected, and leaves the file alone at
+    /// its end, because it is not its own any more.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlBindError`], ready to be shown.
+    pub(crate) fn take_place(&mut self, path: &Path) -> Result<(), ControlBindError> {
+        fs::rename(&self.file.path, path).map_err(|error| ControlBindError {
+            path: path.to_owned(),
+            kind: BindErrorKind::System(error),
+        })?;
+        path.clone_into(&mut self.file.path);
+        Ok(())
     }
 
     /// Makes the file another user's, who may then use it as its owner. Whatever else has its name by now is left alone: the directory
@@ -161,10 +178,12 @@ impl ControlSocket {
 fn listener(path: &Path) -> io::Result<UnixListener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     let mode = Mode::RUSR | Mode::WUSR;
-    // The file gets the mode of the socket: there is no moment in which it has another. Other systems know only the mode of the file.
+    // The file gets the mode of the socket: there is no moment in which it has another. Other systems know only the mode of the file; here
+    // what has the name by now may be a link that the owner of the directory has put there, and is left alone.
     #[cfg(target_os = "linux")]
     fchmod(&socket, mode)?;
     socket.bind(&SockAddr::unix(path)?)?;
+    #[cfg(not(target_os = "linux"))]
     fs::set_permissions(path, fs::Permissions::from_mode(mode.bits()))?;
     socket.listen(i32::try_from(CONTROL_CONNECTIONS).unwrap_or(i32::MAX))?;
     socket.set_nonblocking(true)?;
@@ -240,6 +259,30 @@ mod tests {
         assert!(path.exists());
         drop(second);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_successor_takes_the_name_when_it_is_ready_and_nothing_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("control.sock");
+        let files = || fs::read_dir(directory.path()).unwrap().count();
+        let first = ControlSocket::bind(&path).unwrap();
+        let first_has_it = || identity(&path) == first.file.identity;
+        drop(ControlSocket::bind_beside(&path).unwrap());
+        assert!(first_has_it() && files() == 1);
+        let mut second = ControlSocket::bind_beside(&path).unwrap();
+        assert!(first_has_it());
+        second.take_place(&path).unwrap();
+        assert!(!first_has_it());
+        assert_eq!((identity(&path), files()), (second.file.identity, 1));
+        drop(first);
+        UnixStream::connect(&path).unwrap();
+        drop(second);
+        assert_eq!(files(), 0);
+
+        fs::write(&path, "notes").unwrap();
+        let refused = ControlSocket::bind_beside(&path).unwrap_err();
+        assert!(refused.to_string().contains("no socket"));
     }
 
     #[test]

@@ -93,7 +93,7 @@ pub(crate) fn start(doors: &Rc<Doors>, config: &Config) {
         interfaces: config.interfaces.clone(),
         listeners: config.listeners.clone(),
         workers: config.workers,
-        // A take-over is of what its predecessor had at the start; an address that comes later is shared with nobody.
+        // A take-over is of what its predecessor had at the start; an address that comes later is not taken where somebody has it.
         rules: BindRules {
             takeover: false,
             ..config.rules
@@ -168,7 +168,12 @@ impl Follower {
     fn open(&mut self, listen: ListenAddress) {
         let told = self.refused.contains(&listen);
         let opened = match sockets::try_bind(listen, crew::most(self.workers), self.rules) {
-            Ok(socket) => self.doors.open(listen, socket).map_err(|it| it.to_string()),
+            Ok(socket) => {
+                let opened = socket
+                    .listen()
+                    .and_then(|()| self.doors.open(listen, socket));
+                opened.map_err(|it| it.to_string())
+            }
             // Who is in the way is looked for once: clients wait meanwhile.
             Err(error) if !told => Err(error.with_holders().to_string()),
             Err(error) => Err(error.to_string()),

@@ -19,6 +19,7 @@ pub(crate) mod udp;
 use dotward_core::front::{Client, Verdict};
 use dotward_core::time::Moment;
 
+use crate::gather;
 use crate::near::{Far, Near, ReplyTo, Way};
 use crate::tally::Source;
 
@@ -32,6 +33,7 @@ fn take_query(
     now: Moment,
 ) -> Taken {
     let transport = client.transport;
+    gather::note_query();
     near.counters.queries(transport).add(1);
     near.counters.tally.add_query(client, message);
     let wall = near.wall_seconds(now);

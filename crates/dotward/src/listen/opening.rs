@@ -100,11 +100,7 @@ fn enter(near: &mut Near, key: ClientKey, header: ProxyHeader, now: Moment) -> b
     if header.source.is_some() {
         near.clients.make_room_of(address.ip());
     }
-    let client = near.clients.stream_mut(key);
-    client.is_some_and(|client| {
-        client.client.address = address;
-        true
-    })
+    near.clients.rename(key, address)
 }
 
 /// Looks at what was read before anything is made of it. False when the stream is closed for it.

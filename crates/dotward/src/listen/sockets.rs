@@ -2,9 +2,11 @@
 //!
 //! Promises: an IPv6 socket takes IPv6 only, so that `[::]:53` and `0.0.0.0:53` can be there both; two processes never share a
 //! port by accident, only where the second one says so (`--takeover`); a refusal says who holds the port, or what to do, as far as that can be known.
+//! A bound stream socket hears nobody before it is told to ([`Bound::listen`]).
 //!
 //! Several workers need several UDP sockets of one address, which the kernel grants to sockets that all ask for it (`SO_REUSEPORT`). The
-//! first one is bound without asking, so that it fails where another process has the port, and asks afterwards.
+//! first one is bound without asking, so that it fails where another process has the port, and asks afterwards. They have to be of one user too,
+//! so whoever becomes another user later gives that user the sockets: those that are made afterwards are its own.
 //!
 //! Deliberately absent: serving.
 
@@ -12,6 +14,8 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
+use rustix::fs::{Gid, Uid};
+use rustix::process::{getegid, geteuid};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::holder::{self, Held};
@@ -42,6 +46,27 @@ impl Bound {
             Self::Stream(socket) => socket.local_addr(),
         }
     }
+
+    /// Has the kernel take connections for a stream socket from now on.
+    ///
+    /// # Errors
+    ///
+    /// Those of the kernel.
+    pub(crate) fn listen(&self) -> io::Result<()> {
+        match self {
+            Self::Udp(_) => Ok(()),
+            Self::Stream(socket) => listen(socket),
+        }
+    }
+}
+
+/// Has the kernel take connections for a socket from now on.
+///
+/// # Errors
+///
+/// Those of the kernel.
+pub(crate) fn listen(socket: &TcpListener) -> io::Result<()> {
+    Ok(rustix::net::listen(socket, LISTEN_BACKLOG)?)
 }
 
 /// Why a socket could not be made, with what to do about it.
@@ -53,6 +78,8 @@ pub struct BindError {
     pub error: io::Error,
     /// What holds the port, where that can be read.
     pub(crate) held: Vec<Held>,
+    /// It was to be shared with who holds it.
+    pub(crate) taking_over: bool,
 }
 
 impl fmt::Display for BindError {
@@ -88,6 +115,16 @@ impl fmt::Display for BindError {
 impl std::error::Error for BindError {}
 
 impl BindError {
+    /// Something else than somebody who has the port.
+    pub(crate) fn of(listen: ListenAddress, error: io::Error) -> Self {
+        Self {
+            listen,
+            error,
+            held: Vec::new(),
+            taking_over: false,
+        }
+    }
+
     /// Finds out who holds the port, if that is what was wrong.
     pub(super) fn with_holders(mut self) -> Self {
         if self.error.kind() == io::ErrorKind::AddrInUse {
@@ -98,6 +135,11 @@ impl BindError {
 
     /// What to do when somebody has the address.
     fn way_out(&self) -> String {
+        let is_ours = |held: &Held| held.holder.as_ref().is_some_and(|it| it.name == "dotward");
+        if self.taking_over && self.held.iter().any(is_ours) {
+            return "a take-over is possible within one user only: start this one as the user that dotward runs as (the same --user), or stop it first"
+                .into();
+        }
         let is_resolved = |held: &Held| {
             let name = held.holder.as_ref().map(|it| it.name.as_str());
             // The kernel cuts names to 15 octets.
@@ -122,7 +164,7 @@ pub fn transport_word(transport: ListenTransport) -> &'static str {
     }
 }
 
-/// Binds one address; over UDP with a socket for each of `workers`.
+/// Binds one address; over UDP with a socket for each of `workers`. A stream socket does not listen yet.
 ///
 /// # Errors
 ///
@@ -150,6 +192,7 @@ pub(super) fn try_bind(
     bound.map_err(|error| BindError {
         listen,
         held: Vec::new(),
+        taking_over: rules.takeover,
         error,
     })
 }
@@ -164,7 +207,7 @@ fn bind_udp(address: SocketAddr, workers: usize, rules: BindRules) -> io::Result
     for _ in 1..workers {
         let socket = udp_socket(address, rules)?;
         socket.set_reuse_port(true)?;
-        socket.bind(&address.into())?;
+        bind_as(&socket, address, rules)?;
         sockets.push(socket.into());
     }
     Ok(sockets)
@@ -176,8 +219,28 @@ fn bind_shared(socket: &Socket, address: SocketAddr, rules: BindRules) -> io::Re
     if rules.takeover {
         socket.set_reuse_port(true)?;
     }
-    socket.bind(&address.into())?;
+    bind_as(socket, address, rules)?;
     socket.set_reuse_port(true)
+}
+
+/// Binds as the owner the socket is to have. Where that one may not share the address, whoever has it may have been started without becoming
+/// another user: then as who this process is.
+fn bind_as(socket: &Socket, address: SocketAddr, rules: BindRules) -> io::Result<()> {
+    let bound = socket.bind(&address.into());
+    if rules.owner.is_some()
+        && matches!(&bound, Err(error) if error.kind() == io::ErrorKind::AddrInUse)
+    {
+        give(socket, geteuid(), getegid());
+        return socket.bind(&address.into());
+    }
+    bound
+}
+
+/// Makes the socket another user's. Who may not do that keeps it: then only a process of this user can share its address later.
+fn give(socket: &Socket, user: Uid, group: Gid) {
+    if let Err(error) = rustix::fs::fchown(socket, Some(user), Some(group)) {
+        tracing::debug!(%error, "a socket stays this user's");
+    }
 }
 
 fn udp_socket(address: SocketAddr, rules: BindRules) -> io::Result<Socket> {
@@ -189,14 +252,13 @@ fn udp_socket(address: SocketAddr, rules: BindRules) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Binds for streams, by the rules of listeners.
+/// Binds for streams, by the rules of listeners, and does not listen yet.
 pub(crate) fn bind_stream(address: SocketAddr, rules: BindRules) -> io::Result<TcpListener> {
     let socket = socket(address, Type::STREAM, Protocol::TCP, rules)?;
     // Connections of an earlier process that linger in TIME_WAIT must not keep this one from starting. (On UDP the same
     // option would let two processes share the port.)
     socket.set_reuse_address(true)?;
     bind_shared(&socket, address, rules)?;
-    socket.listen(LISTEN_BACKLOG)?;
     Ok(socket.into())
 }
 
@@ -212,6 +274,13 @@ fn socket(
     }
     if rules.freebind {
         set_freebind(&socket, address)?;
+    }
+    if let Some(owner) = rules.owner {
+        give(
+            &socket,
+            Uid::from_raw(owner.user),
+            Gid::from_raw(owner.group),
+        );
     }
     socket.set_nonblocking(true)?;
     Ok(socket)
@@ -264,6 +333,7 @@ mod tests {
                 transport: ListenTransport::Udp,
             },
             error: io::ErrorKind::AddrInUse.into(),
+            taking_over: false,
             held: vec![Held {
                 address: at.parse().unwrap(),
                 holder: (!name.is_empty()).then(|| Holder {
@@ -284,6 +354,11 @@ mod tests {
             "{other}"
         );
         assert!(other.contains("dotward doctor"), "{other}");
+        let mut of_another_user = error("127.0.0.1:53", "dotward", "127.0.0.1:53");
+        assert!(of_another_user.to_string().contains("dotward doctor"));
+        of_another_user.taking_over = true;
+        let said = of_another_user.to_string();
+        assert!(said.contains("the same --user"), "{said}");
         let hidden = error("127.0.0.1:53", "", "0.0.0.0:53").to_string();
         assert!(
             hidden.contains("only root may look into, on 0.0.0.0:53"),

@@ -11,9 +11,11 @@
 //! - Memory per stream is bounded: nothing is read while whole queries wait or replies are not read, and a client that completes no
 //!   query for `CLIENT_IDLE` is closed (RFC 7766 section 6.2.3), whatever octets drip in.
 //! - One source takes a bounded part of all places.
-//! - When all places are taken the client idle longest makes room (RFC 7766 section 6.2.2, RFC 9210 section 4.4).
+//! - When all places are taken somebody makes room: see [`room`].
 //!
 //! Deliberately absent: accepting (`accept`); any look into messages.
+
+mod room;
 
 use std::io;
 use std::net::IpAddr;
@@ -22,6 +24,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dotward_core::exchange::Source;
 use dotward_core::front::Client;
 use dotward_core::policy::Acl;
 use dotward_core::time::Moment;
@@ -32,11 +35,12 @@ use tokio::net::TcpStream;
 
 use super::opening::{self, Opening};
 use super::places::Places;
-use super::source::Source;
+use super::source::{Share, Sources};
 use super::{Taken, take_query};
 use crate::clock;
 use crate::limits::{
-    CLIENT_BACKLOG, CLIENT_IN_FLIGHT, CLIENT_READ_LAST, CLIENT_READ_PER_TURN, CLIENTS_BACKLOG,
+    CLIENT_BACKLOG, CLIENT_BACKLOG_SCARCE, CLIENT_IN_FLIGHT, CLIENT_READ_LAST, CLIENT_READ_LEAST,
+    CLIENT_READ_PER_TURN, CLIENTS_BACKLOG, CLIENTS_READ_IN_FULL,
 };
 use crate::near::{Far, Host, Near, Way};
 use crate::signal::{Ready, Signal, Wants};
@@ -55,6 +59,7 @@ pub(crate) struct Clients {
     /// How many streams there may be, of all workers.
     places: Arc<Places>,
     streams: SlotMap<ClientKey, ClientStream>,
+    sources: Sources,
     /// Streams with something to write, each once.
     touched: Vec<ClientKey>,
     /// No more is read. What was read already is still taken.
@@ -69,6 +74,8 @@ pub(super) struct ClientStream {
     messages: FrameReader,
     signal: Rc<Signal>,
     pub(super) client: Client,
+    /// What it has of the places of its source.
+    share: Share,
     pub(super) opening: Opening,
     /// Queries the engine has.
     in_flight: usize,
@@ -85,9 +92,9 @@ pub(super) struct ClientStream {
 }
 
 impl ClientStream {
-    /// Whether the client has to read replies, or wait for some, before it may ask more.
-    fn is_full(&self) -> bool {
-        self.in_flight >= CLIENT_IN_FLIGHT || self.stream.backlog() >= CLIENT_BACKLOG
+    /// Whether the client has to read replies, or wait for some, before it may ask more; it may be owed so many octets.
+    fn is_full(&self, backlog: usize) -> bool {
+        self.in_flight >= CLIENT_IN_FLIGHT || self.stream.backlog() >= backlog
     }
 
     /// Whether the client has everything it asked for.
@@ -106,9 +113,9 @@ impl ClientStream {
         Ok(())
     }
 
-    fn update_wants(&self, draining: bool) {
+    fn update_wants(&self, draining: bool, backlog: usize) {
         self.signal.want(Wants {
-            read: !self.ended && !draining && !self.is_full(),
+            read: !self.ended && !draining && !self.is_full(backlog),
             write: self.stream.is_blocked(),
         });
     }
@@ -121,6 +128,7 @@ impl Clients {
             allow,
             places,
             streams: SlotMap::default(),
+            sources: Sources::default(),
             touched: Vec::new(),
             draining: false,
             owed: 0,
@@ -138,6 +146,11 @@ impl Clients {
     }
 
     /// The stream of a client, if it still exists.
+    /// Who has the stream, if it still exists.
+    pub(crate) fn address_of(&self, key: ClientKey) -> Option<IpAddr> {
+        self.streams.get(key).map(|it| it.client.address.ip())
+    }
+
     pub(super) fn stream_mut(&mut self, key: ClientKey) -> Option<&mut ClientStream> {
         self.streams.get_mut(key)
     }
@@ -177,6 +190,15 @@ impl Clients {
         self.draining || self.places.are_scarce()
     }
 
+    /// Octets that one client may be owed: fewer while all together are owed much. Who is owed anything does not read as fast as it asks, and
+    /// is looked at again when it reads.
+    fn backlog_of_one(&self) -> usize {
+        match self.owed > CLIENTS_BACKLOG / 2 {
+            true => CLIENT_BACKLOG_SCARCE,
+            false => CLIENT_BACKLOG,
+        }
+    }
+
     /// Appends a reply to the stream of a client, if it still exists.
     pub(crate) fn reply(&mut self, key: ClientKey, message: &[u8]) {
         let Some(client) = self.streams.get_mut(key) else {
@@ -190,15 +212,25 @@ impl Clients {
         let Some(client) = self.streams.get_mut(key) else {
             return;
         };
-        if self.owed > CLIENTS_BACKLOG && client.stream.backlog() > CLIENT_BACKLOG {
-            tracing::debug!(address = %client.client.address, "client does not read its replies");
-            self.close(key);
-            return;
-        }
         let before = client.stream.backlog();
         append_frame(message, client.stream.outgoing());
         self.owed += client.stream.backlog() - before;
         self.touch(key);
+        while self.owed > CLIENTS_BACKLOG {
+            self.close_deepest_in_debt();
+        }
+    }
+
+    fn close_deepest_in_debt(&mut self) {
+        let all = self.streams.iter();
+        let deepest = all.max_by_key(|(_, client)| client.stream.backlog());
+        if let Some((key, client)) = deepest {
+            tracing::debug!(address = %client.client.address, "client does not read its replies");
+            self.close(key);
+        } else {
+            debug_assert_eq!(self.owed, 0, "nobody is left to be owed anything");
+            self.owed = 0;
+        }
     }
 
     fn touch(&mut self, key: ClientKey) {
@@ -213,6 +245,7 @@ impl Clients {
     /// Writes what the touched streams have, and lets go of those that are over.
     pub(crate) fn flush(&mut self) {
         while let Some(key) = self.touched.pop() {
+            let most = self.backlog_of_one();
             let Some(client) = self.streams.get_mut(key) else {
                 continue;
             };
@@ -220,14 +253,14 @@ impl Clients {
             let before = client.stream.backlog();
             let mut broken = client.stream.flush().is_err();
             self.owed = self.owed + client.stream.backlog() - before;
-            if client.waiting && !client.is_full() {
+            if client.waiting && !client.is_full(most) {
                 client.signal.poke();
             }
             let done = client.owes_nothing();
             if done && self.draining {
                 broken |= client.finish().is_err();
             }
-            client.update_wants(self.draining);
+            client.update_wants(self.draining, most);
             if broken || done && client.ended {
                 self.close(key);
             }
@@ -237,6 +270,7 @@ impl Clients {
     pub(super) fn close(&mut self, key: ClientKey) {
         if let Some(client) = self.streams.remove(key) {
             self.owed -= client.stream.backlog();
+            self.sources.leave(&client.share);
             self.places.give_back(1);
             client.signal.stop();
             client.stream.close();
@@ -256,6 +290,7 @@ impl Clients {
     pub(crate) fn close_all(&mut self) {
         self.owed = 0;
         self.places.give_back(self.streams.len());
+        self.sources = Sources::default();
         for (_, client) in self.streams.drain() {
             client.signal.stop();
             client.stream.close();
@@ -271,38 +306,6 @@ impl Clients {
                 .all(|client| !client.stream.is_blocked() && !client.waiting)
     }
 
-    /// Lets go of a stream when everybody together has as many as there may be.
-    fn make_room(&mut self) {
-        if self.places.are_full()
-            && let Some(key) = self.idle_longest(|_| true)
-        {
-            self.close(key);
-        }
-    }
-
-    /// Lets go of a stream when the source of `address` has as many as there may be. True if it had.
-    pub(super) fn make_room_of(&mut self, address: IpAddr) -> bool {
-        let source = Source::of(address);
-        let of_source = |client: &ClientStream| Source::of(client.client.address.ip()) == source;
-        let enough = self.places.per_source();
-        if self.streams.len() < enough
-            || self.streams.values().filter(|it| of_source(it)).count() < enough
-        {
-            return false;
-        }
-        if let Some(key) = self.idle_longest(of_source) {
-            self.close(key);
-        }
-        true
-    }
-
-    fn idle_longest(&self, among: impl Fn(&ClientStream) -> bool) -> Option<ClientKey> {
-        let streams = self.streams.iter().filter(|(_, client)| among(client));
-        streams
-            .min_by_key(|(_, client)| (client.in_flight > 0, client.last_query))
-            .map(|(key, _)| key)
-    }
-
     /// Gives a client its place.
     pub(super) fn admit(
         &mut self,
@@ -316,8 +319,10 @@ impl Clients {
             self.make_room();
         }
         let signal = Rc::new(Signal::default());
+        let share = self.sources.enter(Source::of(client.address.ip()));
         let client = ClientStream {
             stream,
+            share,
             opening,
             messages: FrameReader::default(),
             signal: Rc::clone(&signal),
@@ -329,7 +334,7 @@ impl Clients {
             touched: false,
             finished: false,
         };
-        client.update_wants(self.draining);
+        client.update_wants(self.draining, CLIENT_BACKLOG);
         self.places.take();
         (self.streams.insert(client), signal)
     }
@@ -385,9 +390,11 @@ enum Reading {
 }
 
 impl Reading {
-    fn most(self) -> usize {
+    /// Octets read from one of so many clients.
+    fn most(self, clients: usize) -> usize {
+        let shared = CLIENT_READ_PER_TURN * CLIENTS_READ_IN_FULL / clients.max(1);
         match self {
-            Self::InTurn => CLIENT_READ_PER_TURN,
+            Self::InTurn => shared.clamp(CLIENT_READ_LEAST, CLIENT_READ_PER_TURN),
             Self::Last => CLIENT_READ_LAST,
         }
     }
@@ -406,13 +413,14 @@ fn serve(
     }
     // What was read already comes first, or a client that never pauses has each freed place read a turn's worth more.
     take_messages(near, far, key, now);
+    let clients = near.clients.count();
     let Some(client) = near.clients.streams.get_mut(key) else {
         return false;
     };
     let mut more = false;
     let may_read = !client.waiting || reading == Reading::Last;
     if !client.ended && !near.clients.draining && may_read {
-        let received = client.stream.read(&mut near.buffers, reading.most());
+        let received = client.stream.read(&mut near.buffers, reading.most(clients));
         client.messages.push(&near.buffers.plain);
         more = received.more;
         match received.end {
@@ -454,23 +462,28 @@ fn take_messages(near: &mut Near, far: &mut impl Far, key: ClientKey, now: Momen
         who.idle = Duration::ZERO;
     }
     while let Some(client) = near.clients.streams.get(key)
-        && !client.is_full()
+        && !client.is_full(near.clients.backlog_of_one())
         && let Some(message) = messages.next_message()
     {
         let taken = take_query(near, far, message, &who, || Way::Stream(key), now);
         let Some(client) = near.clients.streams.get_mut(key) else {
             return;
         };
-        client.last_query = now;
+        // What nobody answers is no query: it keeps no place.
+        if taken != Taken::Dropped {
+            client.last_query = now;
+            client.share.note_asked();
+        }
         match taken {
             Taken::Reply => near.clients.append(key, &near.reply),
             Taken::Forwarded => client.in_flight += 1,
             Taken::Dropped => {}
         }
     }
+    let most = near.clients.backlog_of_one();
     if let Some(client) = near.clients.streams.get_mut(key) {
         client.messages = messages;
-        client.waiting = client.is_full();
+        client.waiting = client.is_full(most);
     }
 }
 

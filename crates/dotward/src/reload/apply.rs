@@ -62,20 +62,14 @@ fn begin(state: &mut State, id: UpstreamId, name: String) {
     put(&mut state.handshakes, id, Handshakes::default());
 }
 
-/// Connections are made from there; those made from elsewhere are left, because traffic that is to stay in a tunnel must not go on beside it.
+/// Connections are made from there; those made from elsewhere, or being made, are left, because traffic that is to stay in a tunnel must not
+/// go on beside it.
 fn bind(state: &mut State, id: UpstreamId, binding: Rc<Binding>, now: Moment) {
     if state.bindings.get(id.0) == Some(&binding) {
         return;
     }
     put(&mut state.bindings, id, binding);
-    let own = state.connections.iter();
-    let own: Vec<_> = own
-        .filter(|(_, connection)| connection.is_of(id))
-        .map(|(connection, _)| connection)
-        .collect();
-    for connection in own {
-        state.engine.renew(connection, now);
-    }
+    state.engine.renew_all(id, now);
 }
 
 fn put<T: Default>(list: &mut Vec<T>, id: UpstreamId, value: T) {
@@ -118,4 +112,50 @@ pub(super) fn terms(draft: Draft, done: &Reconfigured, before: &Terms) -> (Terms
         files: draft.files,
     };
     (terms, followers)
+}
+
+#[cfg(test)]
+mod tests {
+    use dotward_core::upstream::ConnectionId;
+    use dotward_core::wire::{Class, Question, RecordType};
+
+    use super::*;
+    use crate::clock;
+
+    /// Every connection that the engine asked to open and did not have closed.
+    fn opening(state: &mut State) -> Vec<ConnectionId> {
+        use dotward_core::engine::Action;
+        let mut open = Vec::new();
+        while let Some(action) = state.engine.poll_action() {
+            match action {
+                Action::Open { connection, .. } => open.push(connection),
+                Action::Close { connection } => open.retain(|it| *it != connection),
+            }
+        }
+        open
+    }
+
+    #[test]
+    fn a_dial_from_an_address_of_before_is_given_up() {
+        let mut state = State::for_test();
+        let now = clock::now();
+        let asked = dotward_core::exchange::Asked {
+            question: Question::new(&"a.example".parse().unwrap(), RecordType::A, Class::IN),
+            dnssec_ok: false,
+            checking_disabled: false,
+            group: dotward_core::upstream::GroupId::DEFAULT,
+        };
+        state.engine.refresh(asked, now);
+        let before = opening(&mut state);
+        let other = Binding {
+            source: vec![[127, 0, 0, 2].into()],
+            ..Binding::default()
+        };
+        bind(&mut state, UpstreamId(0), Rc::new(other.clone()), now);
+        let after = opening(&mut state);
+        assert_eq!((before.len(), after.len()), (1, 1));
+        assert_ne!(before, after, "it would serve from where it was begun");
+        bind(&mut state, UpstreamId(0), Rc::new(other), now);
+        assert_eq!(opening(&mut state), [], "nothing has changed");
+    }
 }

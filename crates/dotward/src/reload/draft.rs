@@ -2,7 +2,7 @@
 //!
 //! Promises: made beside the worker; nothing of the process is changed by it; all faults are found in one go.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dotward_core::cache::Cache;
@@ -13,6 +13,7 @@ use dotward_core::upstream::Protocol;
 use super::change::{effective, needs_restart};
 use super::{Refusal, Source};
 use crate::config::fault::Problem;
+use crate::config::files::PERMISSION_DENIED;
 use crate::config::{Config, ListenAddress, Refused, UpstreamSettings};
 use crate::listen::handshakes::HandshakeRate;
 use crate::logging;
@@ -47,6 +48,8 @@ pub(crate) struct Basis {
 pub(super) struct Draft {
     /// With what needs a restart left as it is.
     pub(super) config: Config,
+    /// The file it is from.
+    pub(super) file: Option<PathBuf>,
     pub(super) awaiting_restart: Vec<String>,
     pub(super) warnings: Vec<String>,
     pub(super) listen_tls: Option<ListenerTls>,
@@ -80,17 +83,21 @@ impl Draft {
     ///
     /// Every fault.
     pub(super) fn prepare(basis: &Basis) -> Result<Self, Refusal> {
-        let loaded = (basis.source.read)().map_err(|refused| basis.refusal(&refused))?;
-        let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+        let loaded = basis
+            .source
+            .read_again()
+            .map_err(|refused| basis.refusal(&refused))?;
         let awaiting = basis.awaiting_restart(&loaded.config);
+        let file = loaded.file;
         let config = effective(&basis.running, loaded.config);
         let mut faults: Vec<StartFault> = Vec::new();
         let files = Stamped::now(&config);
-        let helpers = Helpers::new(&config.bootstrap, &mut faults);
+        let from = &*basis.source.files;
+        let helpers = Helpers::new(&config.bootstrap, from, &mut faults);
         checks::loops(&config, &basis.listeners, &mut faults);
-        checks::bindings(&config, &mut faults);
+        checks::bindings(&config, basis.has_sources(), &mut faults);
         let listen_tls = config.listen_tls.as_ref().and_then(|identity| {
-            let tls = ListenerTls::from_files(identity);
+            let tls = ListenerTls::read(identity, from);
             tls.map_err(|error| faults.push(StartFault::ListenTls(error)))
                 .ok()
         });
@@ -98,6 +105,8 @@ impl Draft {
         let upstreams: Vec<TlsDraft> = upstreams
             .filter_map(|settings| basis.tls(settings, &mut faults))
             .collect();
+        let warnings = loaded.warnings.iter().map(ToString::to_string);
+        let warnings = warnings.chain(from.take_told()).collect();
         let mut faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
         faults.extend(basis.out_of_reach(&config));
         let log = logging::Change::prepare(&config.log);
@@ -110,6 +119,7 @@ impl Draft {
                 helpers,
                 files,
                 config,
+                file,
                 awaiting_restart: awaiting,
                 warnings,
                 listen_tls,
@@ -138,7 +148,8 @@ impl Basis {
     fn refusal(&self, refused: &Refused) -> Refusal {
         let mut by_configuration = false;
         let mut tell = |fault: &crate::config::Fault| {
-            if let Problem::Unreadable { path, .. } = &fault.problem
+            if let Problem::Unreadable { path, error, .. } = &fault.problem
+                && error == PERMISSION_DENIED
                 && self.hides(path)
             {
                 return format!("{fault}; {}", outside(path));
@@ -151,6 +162,11 @@ impl Basis {
             by_configuration,
             faults,
         }
+    }
+
+    /// Whether the process can still connect from addresses of its choice.
+    fn has_sources(&self) -> bool {
+        self.inside.as_ref().is_none_or(|it| it.has_sources())
     }
 
     fn hides(&self, path: &Path) -> bool {
@@ -183,7 +199,7 @@ impl Basis {
         if !in_files && known.any(|it| is_same_trust(it, settings)) {
             return Some(TlsDraft::Same);
         }
-        let tls = UpstreamTls::new(settings).map_err(|error| {
+        let tls = UpstreamTls::read(settings, &*self.source.files).map_err(|error| {
             faults.push(StartFault::UpstreamTls {
                 upstream: settings.name.clone(),
                 error,

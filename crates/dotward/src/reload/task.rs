@@ -136,6 +136,9 @@ impl Reloader {
             log.apply();
         }
         let applied = self.account(&draft);
+        if let Some(basis) = &mut self.basis {
+            basis.source.file = draft.file.take();
+        }
         if let Some(tls) = draft.listen_tls.take() {
             first.turn(|state, _, now| trust::replace_listener(state, tls, now));
         }

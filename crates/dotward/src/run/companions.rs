@@ -10,15 +10,17 @@ use dotward_core::cache::Cache;
 use dotward_core::shared::SharedConfig;
 use tokio::sync::{mpsc, watch};
 
-use super::{Drain, Order, Prepared, StartFault};
+use super::fault::AdminFault;
+use super::{Drain, Order, Predecessor, Prepared, StartFault};
 use crate::admin::{self, Admin, Board};
-use crate::config::Config;
+use crate::config::{BindRules, Config};
 use crate::control::{self, ControlSocket, Desk, Facts};
 use crate::group_names::GroupNames;
 use crate::limits::{CONTROL_CONNECTIONS, SNAPSHOT_END};
+use crate::listen::sockets;
 use crate::plan;
 use crate::post;
-use crate::privileges::Identity;
+use crate::privileges::{self, Identity};
 use crate::reload;
 use crate::run::Listening;
 use crate::sandbox;
@@ -55,19 +57,24 @@ impl Provisions {
         }
     }
 
-    /// Binds the admin listener and the control socket, and reads the files of the shared cache.
+    /// Binds the admin listener and the control socket, and reads the files of the shared cache. Nobody is heard yet, and nothing that
+    /// another process has is taken.
     pub(super) fn new(config: &Config, faults: &mut Vec<StartFault>) -> Self {
         let control = config.control.as_deref().map(|path| {
             if config.rules.takeover {
-                ControlSocket::take_over(path)
+                ControlSocket::bind_beside(path)
             } else {
                 ControlSocket::bind(path)
             }
         });
         let store = config.shared_cache.as_ref().map(Store::new);
         let admin = config.admin.and_then(|address| {
-            let fault = |error| faults.push(StartFault::Admin { address, error });
-            admin::bind(address, config.rules).map_err(fault).ok()
+            let rules = BindRules {
+                owner: privileges::owner_of_sockets(config).unwrap_or_default(),
+                ..config.rules
+            };
+            let fault = |error| faults.push(StartFault::Admin(AdminFault::new(address, error)));
+            admin::bind(address, rules).map_err(fault).ok()
         });
         Self {
             admin,
@@ -81,6 +88,21 @@ impl Provisions {
                 .unwrap_or_default(),
         }
     }
+
+    /// Hears who comes, in the place of another process where there is one. This cannot be taken back.
+    pub(super) fn open(&mut self, config: &Config, faults: &mut Vec<StartFault>) {
+        if let (Some(control), Some(path)) = (&mut self.control, config.control.as_deref())
+            && config.rules.takeover
+            && let Err(error) = control.take_place(path)
+        {
+            faults.push(StartFault::Control(error));
+        }
+        if let (Some(admin), Some(address)) = (&self.admin, config.admin)
+            && let Err(error) = sockets::listen(admin)
+        {
+            faults.push(StartFault::Admin(AdminFault::new(address, error)));
+        }
+    }
 }
 
 /// All that is known about them before the workers start.
@@ -89,6 +111,7 @@ pub(super) struct Plans {
     config: Config,
     listening: Vec<Listening>,
     sandbox: sandbox::Status,
+    predecessors: Vec<Predecessor>,
     /// Whether signals to the process are for this proxy.
     obeys_signals: bool,
 }
@@ -142,6 +165,7 @@ impl Plans {
             config: prepared.config.clone(),
             listening: prepared.listening(),
             sandbox: prepared.sandbox,
+            predecessors: std::mem::take(&mut prepared.predecessors),
             obeys_signals: prepared.is_the_program(),
         }
     }
@@ -164,6 +188,8 @@ impl Plans {
                 every: settings.every,
                 cache: Arc::clone(cache),
                 names: desk.names.clone(),
+                predecessors: self.predecessors,
+                patience: config.drain + SNAPSHOT_END,
             })
         });
         let (post, inbox) = post::open();

@@ -4,8 +4,10 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::config::{ListenAddress, ListenTransport};
 use crate::control::ControlBindError;
 use crate::listen::activation::ActivationError;
+use crate::listen::holder::{self, Held};
 use crate::listen::sockets::BindError;
 use crate::privileges::PrivilegeError;
 use crate::shared::StoreError;
@@ -22,12 +24,7 @@ pub enum StartFault {
     /// The interfaces cannot be looked at.
     Interfaces(io::Error),
     /// The admin listener could not be bound.
-    Admin {
-        /// Where it was to be.
-        address: SocketAddr,
-        /// What the system says.
-        error: io::Error,
-    },
+    Admin(AdminFault),
     /// There is no control socket.
     Control(ControlBindError),
     /// The shared cache cannot be used as it is configured.
@@ -65,6 +62,49 @@ pub enum StartFault {
     System(io::Error),
 }
 
+/// Why there is no admin listener.
+#[derive(Debug)]
+pub struct AdminFault {
+    address: SocketAddr,
+    error: io::Error,
+    held: Vec<Held>,
+}
+
+impl AdminFault {
+    pub(super) fn new(address: SocketAddr, error: io::Error) -> Self {
+        let transport = ListenTransport::Tcp;
+        let held = if error.kind() == io::ErrorKind::AddrInUse {
+            holder::held(ListenAddress { address, transport })
+        } else {
+            Vec::new()
+        };
+        Self {
+            address,
+            error,
+            held,
+        }
+    }
+}
+
+impl fmt::Display for AdminFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = self.address;
+        write!(f, "cannot listen on {address} for metrics and health: ")?;
+        if self.error.kind() == io::ErrorKind::AddrInUse {
+            f.write_str("address already in use")?;
+        } else if self.error.kind() == io::ErrorKind::AddrNotAvailable {
+            f.write_str("this machine has no such address")?;
+        } else {
+            self.error.fmt(f)?;
+        }
+        for (place, held) in self.held.iter().enumerate() {
+            let before = if place == 0 { "\n  held by: " } else { ", " };
+            write!(f, "{before}{held}")?;
+        }
+        f.write_str("\n  fix:     give --admin another address or port, or off")
+    }
+}
+
 impl fmt::Display for StartFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -86,10 +126,7 @@ impl fmt::Display for StartFault {
                 "the service manager passes a TLS listener on {address}, and there is no certificate to show\n  fix:     give \
                  listen.certificate and listen.key"
             ),
-            Self::Admin { address, error } => write!(
-                f,
-                "cannot listen on {address} for metrics and health: {error}\n  fix:     give --admin another address or port, or off"
-            ),
+            Self::Admin(fault) => fault.fmt(f),
             Self::Control(error) => error.fmt(f),
             Self::SharedCache(error) => write!(f, "shared cache: {error}"),
             Self::ListenTls(error) => write!(f, "TLS listeners: {error}"),

@@ -57,7 +57,7 @@ impl Proxy {
 
     /// Serves on this thread until `shutdown` says [`Order::Drain`] or [`Order::Abort`] is due, and reads the configuration again from `source` when
     /// that is asked for with the handle. `shutdown` is called before anything
-    /// is bound, so that nobody sees a proxy that listens and does not obey yet. The process gives up what the
+    /// is bound, so that nobody sees a proxy that listens and does not obey yet, and one that never would does not start. The process gives up what the
     /// configuration does not need; there is no way back, so this is for the program, not for who embeds it.
     ///
     /// # Errors
@@ -66,12 +66,12 @@ impl Proxy {
     pub fn run<F: Future<Output = ()>>(
         config: Config,
         source: Source,
-        shutdown: impl FnOnce(watch::Sender<Order>, reload::Handle) -> F,
+        shutdown: impl FnOnce(watch::Sender<Order>, reload::Handle) -> io::Result<F>,
     ) -> Result<Ended, StartError> {
         let (orders, receiver) = watch::channel(Order::Serve);
         let (handle, calls) = reload::channel();
         run(async {
-            let shutdown = shutdown(orders, handle.clone());
+            let shutdown = shutdown(orders, handle.clone())?;
             let passed = activation::take().map_err(refused)?;
             let prepared = Prepared::with_sockets(config, passed)?;
             let prepared = prepared.with_source(source, (handle, calls));

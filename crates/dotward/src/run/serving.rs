@@ -18,6 +18,7 @@ use crate::crew::{self, Crew, Supplies};
 use crate::descriptors::{self, Others};
 use crate::events::EventLog;
 use crate::group_names::GroupNames;
+use crate::limits::{ADMIN_CONNECTIONS, CONTROL_CONNECTIONS, SHARED_RESOLVERS, SHARED_SEEDS};
 use crate::listen::doors::Doors;
 use crate::listen::follow;
 use crate::listen::places::Places;
@@ -151,6 +152,12 @@ pub(crate) fn places_for(config: &Config) -> (usize, usize) {
         upstreams: config.upstreams.len() + config.bootstrap.len(),
         by_datagrams,
         workers,
+        beside: config.admin.map_or(0, |_| ADMIN_CONNECTIONS)
+            + config.control.as_ref().map_or(0, |_| CONTROL_CONNECTIONS)
+            + config
+                .shared_cache
+                .as_ref()
+                .map_or(0, |_| SHARED_SEEDS + SHARED_RESOLVERS),
     };
     let wanted = config.limits.clients;
     let places = descriptors::client_streams(wanted, others);

@@ -41,7 +41,15 @@ fn push_table(text: &mut String, table: Key) {
     match (table.table, table.repeated) {
         ("", _) => {}
         (name, false) => text.push_str(&format!("\n[{name}]\n")),
-        (name, true) => text.push_str(&format!("\n#[[{name}]]\n")),
+        (name, true) => {
+            text.push('\n');
+            if is_given_above(name) {
+                text.push_str(&format!(
+                    "# In the place of `{name}` above: a file has that line or these tables. Remove it with the first of them.\n"
+                ));
+            }
+            text.push_str(&format!("#[[{name}]]\n"));
+        }
     }
     for setting in SETTINGS {
         let Some(key) = setting.key else { continue };
@@ -49,6 +57,11 @@ fn push_table(text: &mut String, table: Key) {
             push_setting(text, setting, key);
         }
     }
+}
+
+/// Whether the example has a line of the same name that is not commented out.
+fn is_given_above(table: &str) -> bool {
+    Setting::of_key("", table).is_some_and(|it| matches!(it.default, Default::Values(_)))
 }
 
 fn push_setting(text: &mut String, setting: &Setting, key: Key) {

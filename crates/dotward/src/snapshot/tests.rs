@@ -36,6 +36,8 @@ fn put(cache: &Cache, name: &str, group: usize, age: u64) {
 
 fn snapshot(path: &Path, cache: Arc<Cache>, labels: &[&str]) -> Snapshot {
     Snapshot {
+        predecessors: Vec::new(),
+        patience: Duration::ZERO,
         path: path.to_owned(),
         every: Duration::from_secs(3600),
         cache,
@@ -83,6 +85,26 @@ fn what_was_kept_is_kept_again_with_the_time_it_has_left_and_where_it_belongs() 
     let found = content(&after.cache);
     assert_eq!(found[0].0, "a.example");
     assert!((2990..=3000).contains(&found[0].2), "{found:?}");
+}
+
+#[test]
+fn an_answer_for_a_route_that_went_away_meanwhile_is_not_put_into_the_place_it_had() {
+    let before = cache();
+    put(&before, "b.corp.example", 1, 0);
+    let mut entry = Vec::new();
+    before.visit(clock::now(), |kept| {
+        write_portable(&kept, b"corp.example", clock::wall(), &mut entry);
+    });
+    let portable = Portable::read(&entry).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("cache");
+    let with = snapshot(&path, cache(), &["", "corp.example"]);
+    assert!(with.put_back_into(GroupId(1), &portable));
+    assert_eq!(content(&with.cache).len(), 1);
+    // Its name was looked up while it had one.
+    let without = snapshot(&path, cache(), &["", "other.example"]);
+    assert!(!without.put_back_into(GroupId(1), &portable));
+    assert_eq!(content(&without.cache), []);
 }
 
 #[test]

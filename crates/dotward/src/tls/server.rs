@@ -21,14 +21,15 @@ use rustls::{
 
 use super::tickets::TicketKeys;
 use super::{ALPN_DOT, TlsSetupError, provider, read_certificates, read_key};
-use crate::config::ServerIdentity;
+use crate::config::{Disk, ReadFiles, ServerIdentity};
+use crate::limits::CLIENT_TLS_BUFFER;
 
 /// What DoT listeners show their clients, and whom they let in.
 #[derive(Debug, Clone)]
 pub struct ListenerTls {
     config: Arc<ServerConfig>,
-    /// Our own certificate.
-    certificate: Option<CertificateDer<'static>>,
+    /// What is shown, our own certificate first.
+    chain: Vec<CertificateDer<'static>>,
     clients: Option<ClientTrust>,
     tickets: Arc<TicketKeys>,
 }
@@ -47,11 +48,24 @@ impl ListenerTls {
     ///
     /// [`TlsSetupError`] for a file that cannot be used and for a key that is not the certificate's.
     pub fn from_files(files: &ServerIdentity) -> Result<Self, TlsSetupError> {
+        Self::read(files, &Disk)
+    }
+
+    /// The same with the files of `read`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_files`].
+    pub(crate) fn read(
+        files: &ServerIdentity,
+        read: &dyn ReadFiles,
+    ) -> Result<Self, TlsSetupError> {
         let clients = files.client_ca_file.as_deref();
+        let clients = clients.map(|path| ClientTrust::from_file(path, read));
         Self::build(
-            read_certificates(&files.certificate_file)?,
-            read_key(&files.key_file)?,
-            clients.map(ClientTrust::from_file).transpose()?,
+            read_certificates(&files.certificate_file, read)?,
+            read_key(&files.key_file, read)?,
+            clients.transpose()?,
             TicketKeys::new()?,
         )
     }
@@ -74,7 +88,7 @@ impl ListenerTls {
         clients: Option<ClientTrust>,
         tickets: TicketKeys,
     ) -> Result<Self, TlsSetupError> {
-        let certificate = chain.first().cloned();
+        let shown = chain.clone();
         let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?;
         let builder = match &clients {
@@ -89,7 +103,7 @@ impl ListenerTls {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Self {
             config: Arc::new(config),
-            certificate,
+            chain: shown,
             clients,
             tickets,
         })
@@ -118,9 +132,14 @@ impl ListenerTls {
         roots(self) == roots(other)
     }
 
+    /// Whether it shows the same certificates as `other` and trusts the same clients.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.chain == other.chain && self.trusts_whom(other)
+    }
+
     /// The certificate that is shown.
     pub(crate) fn certificate(&self) -> Option<&CertificateDer<'static>> {
-        self.certificate.as_ref()
+        self.chain.first()
     }
 
     /// The server's side of a connection, before its handshake.
@@ -129,7 +148,9 @@ impl ListenerTls {
     ///
     /// When the system has no randomness.
     pub fn accept(&self) -> Result<Connection, Error> {
-        ServerConnection::new(Arc::clone(&self.config)).map(Connection::Server)
+        let mut connection = ServerConnection::new(Arc::clone(&self.config))?;
+        connection.set_buffer_limit(Some(CLIENT_TLS_BUFFER));
+        Ok(Connection::Server(connection))
     }
 
     /// What is left to examine once a handshake is over: one that resumed shows the certificate of the session, unverified.
@@ -164,8 +185,8 @@ impl ListenerTls {
 }
 
 impl ClientTrust {
-    fn from_file(path: &Path) -> Result<Self, TlsSetupError> {
-        let roots = read_certificates(path)?;
+    fn from_file(path: &Path, files: &dyn ReadFiles) -> Result<Self, TlsSetupError> {
+        let roots = read_certificates(path, files)?;
         let mut store = RootCertStore::empty();
         let (added, _) = store.add_parsable_certificates(roots.clone());
         if added == 0 {

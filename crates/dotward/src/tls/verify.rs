@@ -56,6 +56,8 @@ impl std::error::Error for PinMismatch {}
 pub struct Verifier {
     /// Checks chain and name; absent when pins alone decide.
     chain: Option<Arc<WebPkiServerVerifier>>,
+    /// Where chains have to end; absent with it.
+    roots: Option<Arc<RootCertStore>>,
     pins: Vec<Pin>,
     pin_mode: PinMode,
     provider: Arc<CryptoProvider>,
@@ -74,6 +76,7 @@ impl Verifier {
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, TlsSetupError> {
         let chain = roots
+            .clone()
             .map(|roots| {
                 WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build()
             })
@@ -81,10 +84,17 @@ impl Verifier {
             .map_err(TlsSetupError::Verifier)?;
         Ok(Self {
             chain,
+            roots,
             pins,
             pin_mode,
             provider,
         })
+    }
+
+    /// Whether it believes the same as `other`.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let roots = |of: &Self| of.roots.as_ref().map(|it| it.roots.clone());
+        self.pins == other.pins && self.pin_mode == other.pin_mode && roots(self) == roots(other)
     }
 
     /// Examines certificates of an earlier handshake: those a session was resumed with, or of a connection that lives for long.
@@ -239,5 +249,64 @@ pub fn fault_of(error: &Error) -> TlsFault {
         TlsFault::PinMismatch
     } else {
         TlsFault::Protocol
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, Issuer, KeyPair,
+    };
+
+    use super::*;
+
+    /// Authorities in the maze. Each vouches for each: there are so many ways up, and at each step so many again.
+    const AUTHORITIES: usize = 20;
+
+    /// Ample for the hundred signatures that may be checked, also on a machine that does other things; all ways would take weeks.
+    const SOON: Duration = Duration::from_secs(5);
+
+    fn authority(name: &str) -> CertificateParams {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    }
+
+    #[test]
+    fn a_maze_of_authorities_that_vouch_for_each_other_is_left_soon() {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let trusted =
+            CertifiedIssuer::self_signed(authority("trusted"), KeyPair::generate().unwrap());
+        let mut roots = RootCertStore::empty();
+        roots.add(trusted.unwrap().der().clone()).unwrap();
+        let verifier = Verifier::new(
+            Some(Arc::new(roots)),
+            Vec::new(),
+            PinMode::Enforce,
+            provider,
+        );
+        let issuer = |_| Issuer::new(authority("maze"), KeyPair::generate().unwrap());
+        let issuers: Vec<_> = (0..AUTHORITIES).map(issuer).collect();
+        let maze: Vec<CertificateDer<'static>> = issuers
+            .iter()
+            .flat_map(|of| issuers.iter().map(move |by| (of, by)))
+            .map(|(of, by)| authority("maze").signed_by(of.key(), by).unwrap().into())
+            .collect();
+        let leaf = CertificateParams::new(["dot.test".to_owned()]).unwrap();
+        let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), &issuers[0]);
+        let name = ServerName::try_from("dot.test").unwrap();
+        let began = Instant::now();
+        let judged = verifier.unwrap().verify_server_cert(
+            leaf.unwrap().der(),
+            &maze,
+            &name,
+            &[],
+            UnixTime::now(),
+        );
+        assert!(judged.is_err(), "none of the ways leads to the trusted one");
+        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
     }
 }

@@ -2,7 +2,7 @@
 //! being tried out.
 //!
 //! Promises:
-//! - Changed files are read again. Usable ones hold for every handshake from then on; unusable ones are told once, and
+//! - Changed files are read again. If they say something else than before, usable ones hold for every handshake from then on; unusable ones are told once, and
 //!   what was read before stays in force.
 //! - A connection whose certificate would not be believed any more is replaced, its successor first ([`Engine::renew`]).
 //! - The end of every certificate in use is known, and told once a day when it is near.
@@ -142,22 +142,28 @@ fn apply(state: &mut State, helpers: &Helpers, change: Change, now: Moment) {
         ),
         Change::Upstream { upstream, tls } => replace_upstream(state, upstream, *tls, now),
         Change::Helper { place, tls } => helpers.replace(place, *tls),
-        Change::Listener(tls) => {
-            replace_listener(state, tls, now);
-            tracing::info!(
-                "certificate files of the TLS listeners read again; they hold for new clients"
-            );
-        }
+        Change::Listener(tls) => replace_listener(state, tls, now),
     }
 }
 
-/// Makes `tls` what clients are shown, and lets go of those it would not let in.
+/// Makes `tls` what clients are shown, if it is something else than before, and lets go of those it would not let in.
 pub(crate) fn replace_listener(state: &mut State, tls: ListenerTls, now: Moment) {
+    match state.near.listen_tls.is_like(&tls) {
+        Some(true) => {
+            tracing::debug!("nothing has changed in the certificate files of the TLS listeners");
+            return;
+        }
+        Some(false) => tracing::info!(
+            "other certificates for the TLS listeners read; they hold for new clients"
+        ),
+        None => {}
+    }
     state.trust.set_listener(tls.certificate(), now);
     let same_trust = state.near.listen_tls.replace(tls);
     state.let_go_of_clients(same_trust);
 }
 
+/// Makes `tls` what an upstream is trusted by and shown, if it is something else than before, and replaces connections it forbids.
 pub(crate) fn replace_upstream(
     state: &mut State,
     upstream: UpstreamId,
@@ -168,6 +174,11 @@ pub(crate) fn replace_upstream(
     let Some(place) = place.and_then(Option::as_mut) else {
         return;
     };
+    if place.is_like(&tls) {
+        let upstream = state.trust.name(upstream);
+        tracing::debug!(upstream, "nothing has changed in the certificate files");
+        return;
+    }
     let other_identity = place.identity() != tls.identity();
     state
         .trust
@@ -175,21 +186,23 @@ pub(crate) fn replace_upstream(
     *place = Rc::new(tls);
     let renewed = if other_identity {
         // What it was told about us holds no longer.
-        let of_it = |connection: &(ConnectionId, UpstreamId)| connection.1 == upstream;
-        let all = connections(state).into_iter().filter(of_it);
-        all.map(|(connection, _)| connection).collect()
+        let all = connections(state).into_iter();
+        let renewed = all.filter(|(_, of)| *of == upstream).count();
+        state.engine.renew_all(upstream, now);
+        renewed
     } else {
-        distrusted(state, Some(upstream), UnixTime::now())
+        let distrusted = distrusted(state, Some(upstream), UnixTime::now());
+        for connection in &distrusted {
+            state.engine.renew(*connection, now);
+        }
+        distrusted.len()
     };
     let name = state.trust.name(upstream);
     tracing::info!(
         upstream = name,
-        renewed = renewed.len(),
-        "certificate files read again; they hold for new connections"
+        renewed,
+        "other certificates or pins; they hold for new connections"
     );
-    for connection in renewed {
-        state.engine.renew(connection, now);
-    }
 }
 
 /// Replaces connections whose certificate would not be believed now, and tells what ends soon.

@@ -24,6 +24,7 @@ use crate::stream::{Stream, StreamEnd};
 use crate::tally::HandshakeFacts;
 use crate::tls::client::UpstreamTls;
 use crate::tls::verify::fault_of;
+use crate::tls::words::words;
 use crate::worker::{State, Worker};
 
 /// One connection the engine asked for.
@@ -67,11 +68,6 @@ impl UpstreamConnection {
             Phase::Connecting | Phase::Handshaking(_) | Phase::Datagram(_) => None,
             Phase::Up(stream) => Some((self.upstream, self.endpoint.ip(), stream.connection()?)),
         }
-    }
-
-    /// Whether it is to this upstream.
-    pub(crate) fn is_of(&self, upstream: UpstreamId) -> bool {
-        self.upstream == upstream
     }
 
     fn stream(&mut self) -> Option<&mut Stream> {
@@ -273,10 +269,10 @@ fn tell_handshake(open: &UpstreamConnection, stream: &Stream) {
     let alpn = tls.and_then(|tls| tls.alpn_protocol());
     tracing::debug!(
         endpoint = %open.endpoint,
-        version = ?tls.and_then(|tls| tls.protocol_version()),
-        group = ?tls.and_then(|tls| tls.negotiated_key_exchange_group()).map(|it| it.name()),
-        handshake = ?tls.and_then(|tls| tls.handshake_kind()),
-        alpn = ?alpn.map(String::from_utf8_lossy),
+        version = tls.and_then(|tls| tls.protocol_version()).map(|it| format!("{it:?}").replace("TLSv1_", "TLS 1.")),
+        group = tls.and_then(|tls| tls.negotiated_key_exchange_group()).map(|it| format!("{:?}", it.name())),
+        handshake = tls.and_then(|tls| tls.handshake_kind()).map(|it| format!("{it:?}")),
+        alpn = alpn.map(|it| String::from_utf8_lossy(it).into_owned()),
         "connected"
     );
 }
@@ -290,7 +286,7 @@ fn end_of(state: &mut State, connection: ConnectionId, end: &StreamEnd, now: Mom
             CloseReason::Reset
         }
         StreamEnd::Tls(error) => {
-            state.events.note_fault(upstream, error);
+            state.events.note_fault(upstream, &words(error));
             CloseReason::Tls(fault_of(error))
         }
     };

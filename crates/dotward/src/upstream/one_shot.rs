@@ -24,6 +24,7 @@ use crate::limits::{ONE_SHOT, READ_PER_TURN};
 use crate::signal::{Signal, Wants};
 use crate::stream::{ReadBuffers, Stream, StreamEnd};
 use crate::tls::client::UpstreamTls;
+use crate::tls::words::{remedy, words};
 
 /// What came back, and how.
 #[derive(Debug, Clone)]
@@ -101,7 +102,7 @@ impl fmt::Display for OneShotError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(error) => write!(f, "no TCP connection: {error}"),
-            Self::Tls(error) => write!(f, "TLS failed: {error}"),
+            Self::Tls(error) => write!(f, "TLS failed: {}", words(error)),
             Self::Closed(stage) => write!(f, "the upstream closed the connection {stage}"),
             Self::Broken(stage, error) => write!(f, "the connection broke {stage}: {error}"),
             Self::NoAnswer => f.write_str("what came back is no response to the question"),
@@ -111,6 +112,20 @@ impl fmt::Display for OneShotError {
 }
 
 impl std::error::Error for OneShotError {}
+
+impl OneShotError {
+    /// What to do about it, where something can be said.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Tls(error) => Some(remedy(error)),
+            Self::Connect(_)
+            | Self::Closed(_)
+            | Self::Broken(..)
+            | Self::NoAnswer
+            | Self::TimedOut(_) => None,
+        }
+    }
+}
 
 /// Asks `question` at `endpoint`. To be called within a runtime of [`crate::run::local_runtime`].
 ///

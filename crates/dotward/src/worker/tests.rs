@@ -27,3 +27,17 @@ fn a_wake_up_seen_with_a_cached_answer_has_connections_made_anew_at_once() {
         assert_ne!(before, after, "the connection of before the sleep is kept");
     });
 }
+
+#[test]
+fn a_wake_up_of_the_timer_takes_one_turn() {
+    local_runtime().unwrap().block_on(async {
+        let worker = Worker::start(State::for_test());
+        worker.turn(|state, _, now| state.engine.refresh(any_question(), now));
+        let due = worker.state.borrow().engine.poll_timeout().unwrap();
+        while clock::now() < due {
+            std::thread::yield_now();
+        }
+        let woke = clock::now();
+        assert!(worker.fire().unwrap() > woke);
+    });
+}

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use dotward::config::Style;
+use dotward::config::fault::Fault;
 use dotward::config::report::write_faults;
+use dotward::config::{Absence, Style};
 
 use crate::{Files, assert_file, load_with, samples};
 
@@ -136,7 +137,7 @@ fn a_file_that_was_named_must_be_there_and_the_default_need_not() {
     );
     let told = crate::faults(&["check", "none.toml"], &[], &files);
     assert!(
-        told[0].starts_with("check FILE: cannot read `--config` none.toml"),
+        told[0].starts_with("check FILE: cannot read `FILE` none.toml"),
         "{told:?}"
     );
     assert!(crate::good(&[], &[], &files).file.is_none());
@@ -147,6 +148,23 @@ fn a_file_that_was_named_must_be_there_and_the_default_need_not() {
         Some("/etc/dotward/dotward.toml".as_ref())
     );
     assert_eq!(loaded.config.log.level.to_string(), "warn");
+}
+
+#[test]
+fn the_default_file_has_to_be_there_where_it_was_read_before() {
+    let path = "/etc/dotward/dotward.toml";
+    let again =
+        |files: &Files| crate::load_where_with(&["--cookies", "x"], &[], files, Absence::Fault);
+    let refused = again(&Files::default()).unwrap_err();
+    let told: Vec<String> = refused.faults.iter().map(Fault::to_string).collect();
+    assert_eq!(told.len(), 2, "with every other fault: {told:?}");
+    assert!(
+        told[0].contains(path) && told[0].contains("is gone"),
+        "{told:?}"
+    );
+    let files = Files::default().with(path, "[log]\nlevel = \"warn\"\n");
+    let refused = again(&files).unwrap_err();
+    assert_eq!(refused.faults.len(), 1);
 }
 
 #[test]

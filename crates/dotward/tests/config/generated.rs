@@ -98,6 +98,22 @@ fn the_schema_knows_nothing_else() {
     }
 }
 
+#[test]
+fn listeners_at_interfaces_are_shown_too() {
+    for listen in [
+        "eth9:53,127.0.0.1:53",
+        "eth9",
+        "[fe80::1%lo]:53",
+        "udp://eth9:54,tcp://127.0.0.1:54",
+    ] {
+        let loaded = good(&["--listen", listen], &[], &Files::default());
+        let again = again(&loaded).config;
+        assert_eq!(loaded.config.interfaces, again.interfaces, "{listen}");
+        assert_eq!(loaded.config.listeners, again.listeners, "{listen}");
+        assert!(!again.interfaces.is_empty());
+    }
+}
+
 fn shown(loaded: &Loaded) -> String {
     let mut out = Vec::new();
     write_config(&mut out, loaded, false).expect("written");
@@ -198,4 +214,13 @@ fn what_is_shown_says_where_each_value_came_from() {
         .as_array()
         .and_then(|list| list.iter().find(|it| it["key"] == "cache.size"));
     assert_eq!(size.expect("there")["from"], "--cache");
+    let value = |key: &str| {
+        let list = list.as_array().expect("a list");
+        let row = list.iter().find(|it| it["key"] == key);
+        row.unwrap_or_else(|| panic!("no {key}"))["value"].clone()
+    };
+    assert_eq!(value("listen.dns"), json!(["127.0.0.1:53", "[::1]:53"]));
+    assert_eq!(value("listen.certificate"), Value::Null);
+    assert_eq!(value("cache.prefetch"), true);
+    assert_eq!(value("cache.min_ttl"), 0);
 }

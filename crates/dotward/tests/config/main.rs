@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use dotward::cli;
 use dotward::config::fault::Fault;
-use dotward::config::{Config, ListenTransport, Loaded, ReadFiles, Refused, load};
+use dotward::config::{Absence, Config, ListenTransport, Loaded, ReadFiles, Refused, load_where};
 
 mod bad_files;
 mod command_line;
@@ -53,12 +53,22 @@ fn load_with(
     variables: &[(&str, &str)],
     files: &Files,
 ) -> Result<Loaded, Refused> {
+    load_where_with(arguments, variables, files, Absence::NoSettings)
+}
+
+/// The same, where `absence` of the file may be a fault.
+fn load_where_with(
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+    files: &Files,
+    absence: Absence,
+) -> Result<Loaded, Refused> {
     let all = ["dotward"].iter().chain(arguments).map(OsString::from);
     let invocation = cli::parse(all).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
     let variables = variables
         .iter()
         .map(|(name, value)| (name.into(), value.into()));
-    load(&invocation.options, variables, files)
+    load_where(&invocation.options, variables, files, absence)
 }
 
 /// Loads what must be good.

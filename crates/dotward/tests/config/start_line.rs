@@ -19,11 +19,11 @@ fn the_start_line_names_the_provider_and_how_to_choose_another() {
     );
     let two = ["-u", "quad9", "-u", "tls://dot.example@192.0.2.1"];
     let line_of_two = line(&two);
-    let expected = "quad9 (Quad9 Foundation, Switzerland) and dot.example;";
+    let expected = "quad9 (Quad9 Foundation, Switzerland) and dot.example";
     assert!(line_of_two.contains(expected), "{line_of_two}");
     let ordered = line(&[&two[..], &["--strategy", "ordered"]].concat());
     assert!(
-        ordered.contains("Switzerland), then dot.example;"),
+        ordered.contains("Switzerland), then dot.example"),
         "{ordered}"
     );
 }
@@ -39,7 +39,7 @@ fn tiers_and_routes_have_their_words_and_lines() {
         lines,
         [
             "queries go to quad9 (Quad9 Foundation, Switzerland); while none of these is well to google \
-             (Google LLC, United States); choose another with --upstream NAME, see dotward upstream list",
+             (Google LLC, United States)",
             "about mullvad: Mullvad announced the end of this service for 2 November 2026 and sponsors quad9 instead",
             "those below corp.example, 10.0.0.0/8 go to udp://10.0.0.53:53 (unencrypted)",
             "those below lab.example go to mullvad (Mullvad VPN AB, Sweden), and where all others go when \

@@ -246,7 +246,12 @@ fn show_origin_prints_every_setting() {
     let loaded = crate::load_with(&["check", "--show-origin"], &[], &Files::default());
     let mut out = Vec::new();
     let style = dotward::config::Style::Line;
-    let good = dotward::commands::check::write_check(&mut out, &loaded, true, style);
+    let form = dotward::commands::check::Form {
+        show_origin: true,
+        json: false,
+        style,
+    };
+    let good = dotward::commands::check::write_check(&mut out, &loaded, form);
     assert!(good.expect("written"));
     let text = String::from_utf8(out).expect("UTF-8");
     assert_file(&crate::repository("testdata/config/show-origin.txt"), &text);

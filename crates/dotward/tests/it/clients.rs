@@ -127,29 +127,49 @@ async fn a_client_that_completes_no_query_is_closed_however_it_drips() {
 }
 
 #[tokio::test]
-async fn when_all_places_are_taken_the_idle_client_makes_room() {
+async fn who_only_connects_pushes_out_nobody_who_asks() {
     let chain = Chain::new(Mode::default());
     let mut first = TcpClient::connect(chain.tcp()).await;
-    first
-        .send(&[query(1, "first.example", RecordType::A)])
-        .await;
-    assert!(first.receive().await.unwrap().is_good());
+    ask_and_get(&mut first).await;
     let mut others = Vec::new();
-    for n in 0..2048 {
+    for n in 0..3000 {
         let source = [127, 0, 2, u8::try_from(n % 64).unwrap()];
-        let mut other = TcpClient::connect_from(source, chain.tcp()).await;
+        others.push(TcpClient::connect_from(source, chain.tcp()).await);
         if n % 256 == 0 {
-            other
-                .send(&[query(1, "other.example", RecordType::A)])
-                .await;
-            assert!(other.receive().await.unwrap().is_good());
+            // Who comes in the middle of it has time to ask, and stays.
+            let mut newcomer = TcpClient::connect_from([127, 0, 3, 1], chain.tcp()).await;
+            ask_and_get(&mut newcomer).await;
+            others.push(newcomer);
         }
-        others.push(other);
     }
-    assert!(first.receive().await.is_none());
-    let mut last = TcpClient::connect(chain.tcp()).await;
-    last.send(&[query(1, "last.example", RecordType::A)]).await;
-    assert!(last.receive().await.unwrap().is_good());
+    ask_and_get(&mut first).await;
+    // The newest of those who only connected are there, the oldest are not.
+    assert!(others[0].receive().await.is_none());
+    ask_and_get(others.last_mut().unwrap()).await;
+}
+
+#[tokio::test]
+async fn when_all_have_asked_the_source_with_most_streams_makes_room_by_the_one_idle_longest() {
+    let places = 64;
+    let chain = Chain::with(Mode::default(), |config, _| {
+        config.limits.clients = places;
+    });
+    let mut alone = TcpClient::connect_from([127, 0, 0, 2], chain.tcp()).await;
+    ask_and_get(&mut alone).await;
+    let mut crowd = Vec::new();
+    for _ in 0..places + 8 {
+        let mut one = TcpClient::connect(chain.tcp()).await;
+        ask_and_get(&mut one).await;
+        crowd.push(one);
+    }
+    ask_and_get(&mut alone).await;
+    assert!(crowd[0].receive().await.is_none(), "the one idle longest");
+    ask_and_get(crowd.last_mut().unwrap()).await;
+}
+
+async fn ask_and_get(client: &mut TcpClient) {
+    client.send(&[query(1, "www.example", RecordType::A)]).await;
+    assert!(client.receive().await.unwrap().is_good());
 }
 
 #[tokio::test]

@@ -117,6 +117,93 @@ async fn query_asks_nobody_about_a_name_whose_route_it_cannot_go() {
 }
 
 #[tokio::test]
+async fn query_asks_nobody_about_a_name_that_stays_here_unless_it_is_told_whom() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let config = config(vec![trust.upstream(&server)]);
+    let (answered, text) = query(config.clone(), "printer.local", RecordType::A, false).await;
+    assert!(!answered);
+    assert!(
+        text.contains("stays here") && text.contains("--via"),
+        "{text}"
+    );
+    let (_, json) = query(config, "printer.local", RecordType::A, true).await;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["error"]["kind"], "stays_here");
+    assert_eq!(server.counters().connections_accepted, 0);
+}
+
+/// What is in a file that calls its one upstream `name`.
+fn file_with(name: &str, trust: &Trust, server: &dotward_faults::Running) -> String {
+    let path = trust.directory.path().join("dotward.toml");
+    let (address, ca) = (server.address(), trust.directory.path().join("ca.pem"));
+    let text = format!(
+        "[[upstream]]\nname = \"{name}\"\naddress = [\"{address}\"]\ntls_name = \"{NAME}\"\nca_file = {ca:?}\n"
+    );
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+async fn run(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = crate::program::command();
+    command.args(arguments);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+    let output = crate::support::within(output).await.unwrap();
+    let told = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(told).unwrap())
+}
+
+#[tokio::test]
+async fn upstreams_of_the_configuration_are_named_by_their_names_whatever_a_provider_is_called() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    for name in ["office", "quad9"] {
+        let file = file_with(name, &trust, &server);
+        for command in [
+            ["query", "www.example", "--via", name, "-c", &file],
+            ["upstream", "test", name, "--name=example", "-c", &file],
+            ["upstream", "pin", name, "--name=example", "-c", &file],
+        ] {
+            let (code, told) = run(&command).await;
+            assert_eq!(code, Some(0), "{told}");
+            assert!(told.contains(NAME), "{told}");
+        }
+    }
+    let file = file_with("office", &trust, &server);
+    for command in [
+        ["query", "www.example", "--via", "bureau", "-c", &file],
+        ["query", "www.example", "--via", "", "-c", &file],
+        [
+            "upstream",
+            "test",
+            "udp://192.0.2.1",
+            "--name=.",
+            "-c",
+            &file,
+        ],
+    ] {
+        let (code, told) = run(&command).await;
+        assert_eq!(code, Some(2), "{told}");
+        assert!(told.contains("the configuration has office"), "{told}");
+        assert!(!told.contains("Usage"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_pin_is_told_in_words_with_what_to_do() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let mut upstream = trust.upstream(&server);
+    upstream.pins.push([7; 32]);
+    let (answered, text) = query(config(vec![upstream]), "www.example", RecordType::A, false).await;
+    assert!(!answered);
+    for part in ["is none of the pinned ones", "dotward upstream pin"] {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+    assert!(!text.contains("PinMismatch"), "{text}");
+}
+
+#[tokio::test]
 async fn the_demonstration_goes_through_the_whole_chain_and_goes_on_serving() {
     let (demo, text) = tokio::task::spawn_blocking(|| {
         let demo = Demo::start(None).unwrap();

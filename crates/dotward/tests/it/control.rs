@@ -19,7 +19,7 @@ struct Controlled {
     program: Program,
     socket: PathBuf,
     server: dotward_faults::Running,
-    _trust: Trust,
+    trust: Trust,
 }
 
 impl Controlled {
@@ -33,7 +33,7 @@ impl Controlled {
             program: Program::start_as(command, &server, &trust),
             socket,
             server,
-            _trust: trust,
+            trust,
         }
     }
 
@@ -110,6 +110,94 @@ async fn status_is_one_screen_and_its_exit_code_says_whether_all_is_well() {
 }
 
 #[tokio::test]
+async fn what_goes_wrong_is_json_where_json_is_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("plain"), "").unwrap();
+    drop(std::os::unix::net::UnixListener::bind(path("gone")).unwrap());
+    let cases = [
+        ("missing", "there is no control socket"),
+        ("plain", "is no socket"),
+        ("gone", "nobody answers"),
+    ];
+    for words in [&["status"][..], &["cache", "stats"], &["reload"]] {
+        for (file, expected) in cases {
+            let mut command = program::command();
+            command.args(words).arg("--json").arg("--control");
+            let output = command.arg(path(file)).output().unwrap();
+            assert_eq!(output.status.code(), Some(1));
+            let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(json["error"]["kind"], "nobody-there");
+            let message = json["error"]["message"].as_str().unwrap();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_named_and_not_there_is_told_by_its_name() {
+    for (words, expected) in [
+        (
+            &["status", "-c", "missing.toml"][..],
+            "missing.toml: no such file",
+        ),
+        (
+            &["check", "missing.toml"],
+            "cannot read `FILE` missing.toml",
+        ),
+        (&["check", ""], "nothing is there"),
+    ] {
+        let output = program::command().args(words).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let told = text(&[output.stdout, output.stderr].concat());
+        assert!(told.contains(expected), "{told}");
+        assert_eq!(told.matches("error:").count(), 1, "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_is_blamed_on_nobody_else() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let path = |name: &str| trust.directory.path().join(name);
+    std::fs::write(path("run.toml"), "[log]\nlevel = \"info\"\n").unwrap();
+    let mut command = program::command();
+    command.arg("-c").arg(path("run.toml"));
+    command.arg("--control").arg(path("control.sock"));
+    let controlled = Controlled {
+        program: Program::start_as(command, &server, &trust),
+        socket: path("control.sock"),
+        server,
+        trust,
+    };
+    std::fs::rename(
+        controlled.trust.directory.path().join("run.toml"),
+        controlled.trust.directory.path().join("away.toml"),
+    )
+    .unwrap();
+    let refused = controlled.command(&["reload"]).await;
+    let told = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{told}");
+    assert!(told.contains("no such file"), "{told}");
+    assert!(!told.contains("sandbox"), "{told}");
+}
+
+#[tokio::test]
+async fn names_and_clients_are_in_the_log_at_debug_and_not_above() {
+    let mut controlled = Controlled::start();
+    let udp = controlled.program.udp;
+    assert!(ask_udp(udp, "at-info.example").await.is_good());
+    controlled.command(&["log-level", "debug"]).await;
+    assert!(ask_udp(udp, "at-debug.example").await.is_good());
+    let line = controlled.program.line_with("to the upstreams").await;
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["client"], "127.0.0.1");
+    assert_eq!(line["transport"], "udp");
+    let question = line["question"].as_str().unwrap();
+    assert!(question.starts_with("at-debug.example"), "{question}");
+}
+
+#[tokio::test]
 async fn the_log_level_changes_while_it_runs() {
     let controlled = Controlled::start();
     let changed = controlled.command(&["log-level", "debug"]).await;
@@ -153,7 +241,7 @@ async fn drain_answers_what_is_in_flight_and_ends_with_the_program() {
         .output()
         .unwrap();
     assert_eq!(again.status.code(), Some(1));
-    assert!(text(&again.stderr).contains("nobody answers at the control socket"));
+    assert!(text(&again.stderr).contains("there is no control socket"));
 }
 
 #[tokio::test]
@@ -246,7 +334,10 @@ async fn the_cache_is_looked_into_and_flushed_while_it_runs() {
         .command(&["cache", "get", "a.example", "AAAA"])
         .await;
     assert_eq!(other_type.status.code(), Some(1));
-    assert_eq!(text(&other_type.stdout), "nothing is kept of a.example.\n");
+    assert_eq!(
+        text(&other_type.stdout),
+        "nothing of type AAAA is kept of a.example.\n"
+    );
 
     let flushed = controlled.command(&["cache", "flush", "a.example"]).await;
     assert_eq!(text(&flushed.stdout), "2 answers forgotten\n");

@@ -57,7 +57,7 @@ pub(crate) async fn connect_from(
     socket.bind((source, 0).into())?;
     let to = chain.proxy.address(ListenTransport::Tls).unwrap();
     let socket = within(socket.connect(to)).await?;
-    handshake(chain, &[b"dot"], socket).await
+    handshake(&chain.trust, &[b"dot"], socket).await
 }
 
 async fn connect_with(
@@ -68,18 +68,18 @@ async fn connect_with(
     let to = chain.proxy.address(ListenTransport::Tls).unwrap();
     let mut socket = within(TcpStream::connect(to)).await?;
     within(socket.write_all(first)).await?;
-    handshake(chain, alpn, socket).await
+    handshake(&chain.trust, alpn, socket).await
 }
 
-async fn handshake(
-    chain: &Chain,
+pub(crate) async fn handshake(
+    trust: &Trust,
     alpn: &[&[u8]],
     socket: TcpStream,
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let mut config = ClientConfig::builder_with_provider(dotward::tls::provider())
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_root_certificates(chain.trust.ca.roots())
+        .with_root_certificates(trust.ca.roots())
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     let name = ServerName::try_from("listener.example").unwrap();

@@ -34,6 +34,30 @@ async fn healthcheck_is_0_while_somebody_answers_and_1_else() {
     }
 }
 
+#[tokio::test]
+async fn healthcheck_knows_a_listener_that_does_not_serve_this_machine() {
+    let chain = Chain::with(Mode::default(), |config, _| {
+        config.allow = vec!["192.168.0.0/16".parse().unwrap()];
+        config.deny = dotward::config::Deny::Silence;
+    });
+    let check = |listen: &str| {
+        let denied = ["--allow", "192.168.0.0/16"];
+        dotward(&[&["healthcheck", "--listen", listen], &denied[..]].concat())
+    };
+    let tcp = format!("tcp://{}", chain.tcp());
+    let good = check(&tcp);
+    assert_eq!(good.status.code(), Some(0), "{good:?}");
+    let silent = check(&format!("udp://{}", chain.udp()));
+    assert_eq!(silent.status.code(), Some(1));
+    let told = String::from_utf8(silent.stderr).unwrap();
+    assert!(
+        told.contains("`listen.allow` leaves 127.0.0.1 out"),
+        "{told}"
+    );
+    chain.proxy.stop().unwrap();
+    assert_eq!(check(&tcp).status.code(), Some(1), "nobody listens");
+}
+
 #[test]
 fn every_command_has_a_page_and_every_shell_its_completions() {
     let names = page_names();

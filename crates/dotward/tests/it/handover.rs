@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
 use dotward::config::{ListenAddress, ListenTransport};
 use dotward::run::{Prepared, StartFault};
@@ -13,7 +14,7 @@ use dotward_faults::Mode;
 use rustix::process::Signal;
 
 use crate::program::{Program, command};
-use crate::support::{Answer, BOUND, TcpClient, Trust, ask_udp, config, query, within};
+use crate::support::{Answer, BOUND, NAME, TcpClient, Trust, ask_udp, config, query, within};
 
 /// The arguments that have a program listen where `program` does.
 fn same_ports(program: &Program) -> [String; 2] {
@@ -60,6 +61,47 @@ fn beside() -> tokio::runtime::Handle {
     handle
 }
 
+/// Clients that ask all the time until they are stopped, and want every question answered.
+struct Clients {
+    over: Arc<AtomicBool>,
+    asking: Vec<JoinHandle<usize>>,
+}
+
+impl Clients {
+    fn ask(count: usize, udp: SocketAddr) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let ask = |client: usize| {
+            let over = Arc::clone(&over);
+            std::thread::spawn(move || {
+                let mut asked = 0;
+                // Each question is from another port, so both processes get some while both are there.
+                while !over.load(Ordering::Relaxed) {
+                    let answer = ask_once(udp, &format!("n{asked}.c{client}.example"));
+                    assert!(
+                        answer.is_good(),
+                        "{:?} {:?}",
+                        answer.view().header(),
+                        answer.extended_error()
+                    );
+                    asked += 1;
+                }
+                asked
+            })
+        };
+        Self {
+            asking: (0..count).map(ask).collect(),
+            over,
+        }
+    }
+
+    fn stop(self) {
+        self.over.store(true, Ordering::Relaxed);
+        for client in self.asking {
+            assert!(client.join().unwrap() > 0);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_takeover_loses_no_question_and_ends_the_one_before() {
     let trust = Trust::new();
@@ -77,26 +119,7 @@ async fn a_takeover_loses_no_question_and_ends_the_one_before() {
     };
     let mut program = Program::start_as(with_control(), &server, &trust);
     let (udp, tcp) = (program.udp, program.tcp);
-    let over = Arc::new(AtomicBool::new(false));
-    let ask = |client: usize| {
-        let over = Arc::clone(&over);
-        std::thread::spawn(move || {
-            let mut asked = 0;
-            // Each question is from another port, so both processes get some while both are there.
-            while !over.load(Ordering::Relaxed) {
-                let answer = ask_once(udp, &format!("n{asked}.c{client}.example"));
-                assert!(
-                    answer.is_good(),
-                    "{:?} {:?}",
-                    answer.view().header(),
-                    answer.extended_error()
-                );
-                asked += 1;
-            }
-            asked
-        })
-    };
-    let asking: Vec<_> = (0..8).map(ask).collect();
+    let clients = Clients::ask(8, udp);
     for _ in 0..4 {
         let mut next = with_control();
         next.args(same_ports(&program)).arg("--takeover");
@@ -107,10 +130,7 @@ async fn a_takeover_loses_no_question_and_ends_the_one_before() {
         assert!(log.contains("drained"), "{log}");
         assert!(control.exists());
     }
-    over.store(true, Ordering::Relaxed);
-    for client in asking {
-        assert!(client.join().unwrap() > 0);
-    }
+    clients.stop();
     let mut client = TcpClient::connect(tcp).await;
     client.send(&[query(1, "www.example", RecordType::A)]).await;
     assert!(client.receive().await.unwrap().is_good());
@@ -148,6 +168,51 @@ async fn a_takeover_that_fails_leaves_ports_and_control_socket_to_who_had_them()
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
     assert_eq!(status["pid"], first.child.id());
     assert!(ask_udp(first.udp, "www.example").await.is_good());
+}
+
+#[tokio::test]
+async fn a_takeover_that_fails_loses_no_question() {
+    let trust = Trust::new();
+    let runtime = beside();
+    let server = {
+        let _entered = runtime.enter();
+        trust.server(Mode::default())
+    };
+    let first = Program::start_as(command(), &server, &trust);
+    let elsewhere = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let not_free = elsewhere.local_addr().unwrap();
+    let upstream = format!("tls://{NAME}@{}", server.address());
+    let ca = trust.directory.path().join("ca.pem");
+    let ca = ca.to_str().unwrap();
+    let listen = format!("udp://{},tcp://{}", first.udp, first.tcp);
+    let faults = [
+        (
+            ["--listen", &format!("{listen},udp://{not_free}")],
+            "already in use",
+        ),
+        (
+            ["--listen", &format!("{listen},tcp://192.0.2.77:53")],
+            "no such address",
+        ),
+        (["--user", "no-such-user"], "no user no-such-user"),
+    ];
+    let clients = Clients::ask(8, first.udp);
+    for (arguments, said) in faults.iter().cycle().take(30) {
+        let mut second = command();
+        second.args(["--takeover", "--upstream", &upstream, "--ca-file", ca]);
+        if arguments[0] != "--listen" {
+            second.args(["--listen", &listen]);
+        }
+        let refused = run(second.args(arguments));
+        let told = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(1), "{told}");
+        assert!(told.contains(said), "{told}");
+    }
+    clients.stop();
+    // Connections too.
+    let mut client = TcpClient::connect(first.tcp).await;
+    client.send(&[query(1, "www.example", RecordType::A)]).await;
+    assert!(client.receive().await.unwrap().is_good());
 }
 
 /// A command that passes its sockets as the service manager does, under these names.

@@ -126,6 +126,30 @@ fn at(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
+/// Asks as `healthcheck` does until all is good.
+fn wait_until_healthy(arguments: &[&str]) {
+    let began = Instant::now();
+    loop {
+        let checked = command().arg("healthcheck").args(arguments).output();
+        let checked = checked.unwrap();
+        if checked.status.success() {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{checked:?}");
+    }
+}
+
+#[test]
+fn the_health_check_asks_at_every_address_of_an_interface() {
+    in_name_space("hc", |cable| {
+        cable.near("addr add fe80::213/64 dev near0 nodad");
+        let mut program = Program::start(&["--listen", "near0:5355"]);
+        program.wait_for("address=[fe80::213%");
+        wait_until_healthy(&["--listen", "near0:5355"]);
+        wait_until_healthy(&["--listen", "[fe80::213%near0]:5355"]);
+    });
+}
+
 #[test]
 fn the_addresses_of_an_interface_are_served_as_they_come_and_go() {
     in_name_space("if", |cable| {
@@ -167,6 +191,27 @@ fn the_addresses_of_an_interface_are_served_as_they_come_and_go() {
         stays.set_nonblocking(true).unwrap();
         let open = stays.peek(&mut [0]).unwrap_err();
         assert_eq!(open.kind(), std::io::ErrorKind::WouldBlock);
+    });
+}
+
+#[test]
+fn a_takeover_has_the_addresses_that_came_after_root_became_another_user() {
+    in_name_space("over", |cable| {
+        let arguments = ["--listen", "near0", "--user", "65534", "--group", "65534"];
+        let mut first = Program::start(&arguments);
+        first.wait_for("address=10.213.0.1:53 transport=\"tcp\"");
+        cable.near("addr add 10.213.7.1/24 dev near0");
+        first.wait_for("address=10.213.7.1:53 transport=\"tcp\"");
+        for _ in 0..2 {
+            let mut next = Program::start(&[&arguments[..], &["--takeover"]].concat());
+            next.wait_for("ports taken over");
+            assert_eq!(first.child.wait().unwrap().code(), Some(0));
+            for address in ["10.213.0.1:53", "10.213.7.1:53"] {
+                wait_until_answered(at(address));
+                wait_for_tcp(at(address), true);
+            }
+            first = next;
+        }
     });
 }
 

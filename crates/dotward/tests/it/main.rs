@@ -35,6 +35,7 @@ mod renewal;
 mod sandbox;
 mod shared_cache;
 mod shared_fleet;
+mod shared_store;
 mod snapshot;
 mod split_horizon;
 mod stopping;

@@ -1,122 +1,24 @@
 //! Another configuration while the program serves.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::path::Path;
+use std::process::Command;
 
 use dotward_core::wire::RecordType;
 use dotward_faults::Mode;
-use rustix::process::Signal;
-use serde_json::Value;
+use rustix::process::{Signal, geteuid};
 use tokio::net::UdpSocket;
 
 use crate::program::{Program, command};
-use crate::support::{Answer, NAME, TcpClient, Trust, ask_udp, query, receive, within};
+use crate::support::{TcpClient, Trust, ask_udp, query, within};
 
-/// A program that reads a file, with a control socket and what it asks.
-struct Bench {
-    trust: Trust,
-    program: Program,
-}
+mod bench;
+mod certificates;
+mod load;
 
-/// The table of an upstream in the file.
-fn upstream(name: &str, server: &dotward_faults::Running) -> String {
-    let address = server.address();
-    format!(
-        "[[upstream]]\nname = \"{name}\"\naddress = [\"{address}\"]\ntls_name = \"{NAME}\"\nca_file = \"ca.pem\"\n"
-    )
-}
-
-/// A record that shows which configuration is in force.
-fn local(last: u8) -> String {
-    format!("[[local]]\nname = \"which.example\"\na = [\"192.0.2.{last}\"]\n")
-}
-
-impl Bench {
-    fn start_with(trust: Trust, file: &str, change: impl FnOnce(&mut Command, &Path)) -> Self {
-        let directory = trust.directory.path().to_owned();
-        fs::write(directory.join("dotward.toml"), file).unwrap();
-        let mut command = command();
-        command
-            .args(["--listen", "udp://127.0.0.1:0,tcp://127.0.0.1:0"])
-            .arg("--config")
-            .arg(directory.join("dotward.toml"))
-            .arg("--control")
-            .arg(directory.join("control.sock"));
-        change(&mut command, &directory);
-        Self {
-            program: Program::start_alone(command),
-            trust,
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.trust.directory.path().join(name)
-    }
-
-    fn udp(&self) -> SocketAddr {
-        self.program.udp
-    }
-
-    /// Puts another file in the place of the one there is, as an editor does.
-    fn write(&self, content: &str) {
-        let new = self.path("dotward.toml.new");
-        fs::write(&new, content).unwrap();
-        fs::rename(new, self.path("dotward.toml")).unwrap();
-    }
-
-    /// Runs a command against the program.
-    async fn run(&self, words: &[&str]) -> Output {
-        let mut command = command();
-        command.args(words);
-        command.env("DOTWARD_CONTROL", self.path("control.sock"));
-        within(tokio::task::spawn_blocking(move || {
-            command.output().unwrap()
-        }))
-        .await
-        .unwrap()
-    }
-
-    async fn reload(&self) -> Output {
-        self.run(&["reload"]).await
-    }
-
-    /// Reloads what has no fault, and gives back what is said about it.
-    async fn reload_well(&self) -> String {
-        let done = self.reload().await;
-        let said = text(&done.stdout) + &text(&done.stderr);
-        assert_eq!(done.status.code(), Some(0), "{said}");
-        said
-    }
-
-    async fn status(&self) -> Value {
-        let status = self.run(&["status", "--json"]).await;
-        serde_json::from_slice(&status.stdout).unwrap()
-    }
-
-    /// Which configuration is in force, by its record.
-    async fn which(&self) -> u8 {
-        last_octet(&ask_udp(self.udp(), "which.example").await)
-    }
-
-    fn descriptors(&self) -> usize {
-        let pid = self.program.child.id();
-        fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
-    }
-
-    /// Memory in RAM, in KiB.
-    fn resident(&self) -> u64 {
-        let pid = self.program.child.id();
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let number = line.unwrap().trim().trim_end_matches(" kB");
-        number.parse().unwrap()
-    }
-}
+use bench::{Bench, last_octet, local, text, upstream};
 
 /// A process that ends with the test.
 struct Ended(std::process::Child);
@@ -125,78 +27,6 @@ impl Drop for Ended {
     fn drop(&mut self) {
         drop(self.0.kill());
         drop(self.0.wait());
-    }
-}
-
-fn text(octets: &[u8]) -> String {
-    String::from_utf8(octets.to_vec()).unwrap()
-}
-
-fn last_octet(answer: &Answer) -> u8 {
-    let view = answer.view();
-    let record = view.records().flatten().next().unwrap();
-    *record.rdata.last().unwrap()
-}
-
-/// Clients that ask as fast as they are answered, each question another name, until told to stop.
-struct Load {
-    over: Arc<AtomicBool>,
-    asked: Arc<AtomicU64>,
-    clients: Vec<tokio::task::JoinHandle<()>>,
-}
-
-impl Load {
-    fn start(udp: SocketAddr, tcp: SocketAddr, clients: usize) -> Self {
-        let (over, asked) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
-        let one = |client: usize| {
-            let (over, asked) = (Arc::clone(&over), Arc::clone(&asked));
-            tokio::spawn(async move {
-                let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-                socket.connect(udp).await.unwrap();
-                let mut stream = TcpClient::connect(tcp).await;
-                let mut number = 0_u16;
-                while !over.load(Ordering::Relaxed) {
-                    number = number.wrapping_add(1);
-                    let name = format!("n{number}.c{client}.example");
-                    let message = query(number, &name, RecordType::A);
-                    let answer = if number.is_multiple_of(4) {
-                        stream.send(&[message]).await;
-                        stream.receive().await.unwrap()
-                    } else {
-                        socket.send(&message).await.unwrap();
-                        receive(&socket).await
-                    };
-                    assert_eq!((answer.id(), answer.name()), (number, name));
-                    assert!(answer.is_good(), "{:?}", answer.extended_error());
-                    asked.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-        };
-        Self {
-            clients: (0..clients).map(one).collect(),
-            over,
-            asked,
-        }
-    }
-
-    /// Waits until so many more questions were answered.
-    async fn wait_for(&self, more: u64) {
-        let until = self.asked.load(Ordering::Relaxed) + more;
-        within(async {
-            while self.asked.load(Ordering::Relaxed) < until {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
-    }
-
-    /// Ends it; every question of every client was answered.
-    async fn stop(self) -> u64 {
-        self.over.store(true, Ordering::Relaxed);
-        for client in self.clients {
-            within(client).await.unwrap();
-        }
-        self.asked.load(Ordering::Relaxed)
     }
 }
 
@@ -254,6 +84,78 @@ async fn a_signal_or_a_command_applies_a_changed_file_and_closes_nothing() {
 }
 
 #[tokio::test]
+async fn a_source_address_that_the_sandbox_refuses_is_told_with_that_remedy_alone() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let base = upstream("one", &server);
+    fs::write(trust.directory.path().join("dotward.toml"), &base).unwrap();
+    // Who listens at a port of the system's choice may take one for a source address too.
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+    let listen = format!("udp://127.0.0.1:0,tcp://{}", tcp.unwrap());
+    let mut program = command();
+    program.args(["--listen", &listen]).arg("--config");
+    program.arg(trust.directory.path().join("dotward.toml"));
+    program.arg("--control");
+    program.arg(trust.directory.path().join("control.sock"));
+    let program = Program::start_alone(program);
+    let bench = Bench { trust, program };
+    if bench.status().await["sandbox"]["files"] != "enforced" {
+        // It can be done.
+        return;
+    }
+    bench.write(&(base + "source = \"127.0.0.9\"\n"));
+    let refused = bench.reload().await;
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("outside the sandbox"), "{said}");
+    assert!(!said.contains("CAP_NET_RAW"), "{said}");
+}
+
+#[tokio::test]
+async fn a_file_that_nobody_named_and_that_is_gone_is_a_fault_and_not_the_defaults() {
+    if !geteuid().is_root() {
+        // A directory of its own for the settings of the system takes a name space.
+        return;
+    }
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let config = upstream("one", &server) + &local(1);
+    let elsewhere = trust.directory.path().join("dotward.toml");
+    let control = trust.directory.path().join("control.sock");
+    let roots = trust.directory.path().join("ca.pem");
+    let roots = format!("{}", roots.display());
+    fs::write(&elsewhere, config.replace("ca.pem", &roots)).unwrap();
+    let mut private = Command::new("unshare");
+    private.args(["--mount", "sh", "-ec"]);
+    private
+        .arg("mount -t tmpfs tmpfs /etc; mkdir /etc/dotward; cp \"$0\" /etc/dotward; exec \"$@\"");
+    private.arg(&elsewhere).arg(command().get_program());
+    private.args(["--listen", "udp://127.0.0.1:0,tcp://127.0.0.1:0"]);
+    private.arg("--control").arg(&control);
+    let program = Program::start_alone(private);
+    let mut bench = Bench { trust, program };
+    let file = format!(
+        "/proc/{}/root/etc/dotward/dotward.toml",
+        bench.program.child.id()
+    );
+    let (file, away) = (Path::new(&file), format!("{file}.away"));
+    assert_eq!(bench.which().await, 1);
+
+    fs::rename(file, &away).unwrap();
+    let refused = bench.reload().await;
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("/etc/dotward/dotward.toml is gone"), "{said}");
+    bench.program.signal(Signal::HUP);
+    bench.program.line_with("stays in force").await;
+    assert_eq!(bench.which().await, 1, "and nothing has changed");
+
+    fs::rename(&away, file).unwrap();
+    bench.reload_well().await;
+    assert_eq!(bench.which().await, 1);
+}
+
+#[tokio::test]
 async fn a_bad_file_changes_nothing_and_every_fault_is_told_with_its_place() {
     let trust = Trust::new();
     let server = trust.server(Mode::default());
@@ -306,83 +208,6 @@ async fn a_bad_file_changes_nothing_and_every_fault_is_told_with_its_place() {
     bench.reload_well().await;
     assert_eq!(bench.which().await, 2);
     assert_eq!(bench.run(&["status"]).await.status.code(), Some(0));
-}
-
-#[tokio::test]
-async fn upstreams_come_and_go_under_load_and_no_question_is_lost() {
-    let trust = Trust::new();
-    let (one, other) = (trust.server(Mode::default()), trust.server(Mode::default()));
-    let alone = upstream("one", &one);
-    let both = alone.clone() + &upstream("other", &other);
-    let last = upstream("other", &other);
-    // Inside the sandbox only ports that were known at the start are reached.
-    let bench = Bench::start_with(trust, &both, |command, _| {
-        command.args(["--workers", "2", "--cache", "off"]);
-    });
-    bench.write(&alone);
-    assert!(
-        bench
-            .reload_well()
-            .await
-            .contains("upstreams removed: other")
-    );
-    let load = Load::start(bench.udp(), bench.program.tcp, 8);
-    load.wait_for(100).await;
-    bench.write(&both);
-    assert!(bench.reload_well().await.contains("upstreams added: other"));
-    load.wait_for(100).await;
-    bench.write(&last);
-    assert!(bench.reload_well().await.contains("upstreams removed: one"));
-    // What it owed it has answered, and then nobody keeps a connection to it.
-    load.wait_for(100).await;
-    within(one.wait_for_all_closed()).await.unwrap();
-    let asked = one.counters().queries;
-    load.wait_for(100).await;
-    assert_eq!(one.counters().queries, asked);
-    let status = bench.status().await;
-    assert_eq!(status["upstreams"].as_array().unwrap().len(), 1);
-    assert_eq!(status["upstreams"][0]["name"], "other");
-    load.stop().await;
-}
-
-#[tokio::test]
-async fn a_hundred_reloads_under_load_lose_nothing_and_leave_nothing_behind() {
-    let trust = Trust::new();
-    let (one, other) = (trust.server(Mode::default()), trust.server(Mode::default()));
-    let base = upstream("one", &one);
-    let route = "[[route]]\nsuffix = [\"corp.example\"]\nto = [\"other\"]\n";
-    let files = [
-        base.clone() + &local(1),
-        base.clone() + &upstream("other", &other) + &local(2),
-        base + &upstream("other", &other) + route + &local(3),
-    ];
-    let bench = Bench::start_with(trust, &files[2], |command, _| {
-        command.args(["--workers", "2"]);
-    });
-    let load = Load::start(bench.udp(), bench.program.tcp, 4);
-    let round = async |count: usize| {
-        for number in 0..count {
-            bench.write(&files[number % files.len()]);
-            if number.is_multiple_of(2) {
-                bench.program.signal(Signal::HUP);
-            }
-            bench.reload_well().await;
-            load.wait_for(1).await;
-        }
-    };
-    // What is made once is there after the first ones.
-    round(10).await;
-    let (descriptors, resident) = (bench.descriptors(), bench.resident());
-    round(100).await;
-    let asked = load.stop().await;
-    assert!(asked > 100);
-    let status = bench.status().await;
-    assert!(status["configuration"]["reloads_applied"].as_u64().unwrap() >= 110);
-    // Connections come and go with the load; two upstreams may have four each, and as many that end.
-    let grown = bench.descriptors().saturating_sub(descriptors);
-    assert!(grown <= 8, "{grown} descriptors more");
-    let grown = bench.resident().saturating_sub(resident);
-    assert!(grown < 6 * 1024, "{grown} KiB more");
 }
 
 #[tokio::test]

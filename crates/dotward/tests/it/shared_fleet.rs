@@ -12,7 +12,7 @@ use dotward::config::SharedCacheSettings;
 use dotward_faults::TestCa;
 use tokio::task::JoinHandle;
 
-use crate::shared_cache::{Instance, Store, keep_asking, program, shared, spawn, write_identity};
+use crate::shared_store::{Instance, Store, keep_asking, program, shared, spawn, write_identity};
 use crate::support::within;
 
 /// Servers take seconds to agree on who is master, and who failed meanwhile is left alone for up to half a minute.

@@ -80,6 +80,16 @@ fn a_lost_datagram_is_sent_again_from_another_port_and_a_forged_one_over_a_strea
 }
 
 #[test]
+fn a_socket_of_one_datagram_needs_no_successor() {
+    let mut bench = datagrams();
+    bench.ask(1, "a.corp.example");
+    bench.engine.renew(bench.connection(0), bench.now);
+    bench.engine.renew_all(UpstreamId(0), bench.now);
+    bench.settle();
+    assert_eq!(bench.opened.len(), 1);
+}
+
+#[test]
 fn a_port_nobody_listens_at_is_told_at_once() {
     let mut bench = datagrams();
     bench.ask(1, "a.corp.example");

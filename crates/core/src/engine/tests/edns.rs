@@ -1,6 +1,7 @@
 //! Upstreams without EDNS, and what is configured about OPT records and padding.
 
 use super::*;
+use crate::cache::{Answered, CacheConfig};
 use crate::limits::WITHOUT_EDNS;
 
 /// What the one connection of `bench` has to write: the query, and the octets of the message when it has an OPT record.
@@ -21,6 +22,13 @@ fn good(bench: &Bench) -> usize {
     good.count()
 }
 
+/// Times it was told that an upstream knows no EDNS.
+fn told(bench: &Bench) -> usize {
+    let events = bench.events.iter();
+    let told = events.filter(|event| matches!(event, Event::UpstreamWithoutEdns { .. }));
+    told.count()
+}
+
 #[test]
 fn an_upstream_without_edns_is_asked_again_without_and_remembered() {
     for refusal in [Rcode::FORMERR, Rcode::NOTIMP] {
@@ -35,11 +43,17 @@ fn an_upstream_without_edns_is_asked_again_without_and_remembered() {
         assert_eq!((again.1.as_str(), opt), ("a.example", None));
         bench.answer(0, &again);
         assert_eq!(good(&bench), 1);
-        let told = bench.events.iter();
-        let told = told.filter(|event| matches!(event, Event::UpstreamWithoutEdns { .. }));
-        assert_eq!(told.count(), 1);
+        assert_eq!(told(&bench), 0, "it may have been about the name");
 
-        bench.ask(2, "b.example");
+        bench.ask(2, "a.a.example");
+        let (query, opt) = asked(&mut bench, 0);
+        assert_eq!(opt, Some(128));
+        bench.receive(0, &response(&query, refusal));
+        let (again, _) = asked(&mut bench, 0);
+        bench.answer(0, &again);
+        assert_eq!((good(&bench), told(&bench)), (2, 1));
+
+        bench.ask(3, "b.example");
         let (query, opt) = asked(&mut bench, 0);
         assert_eq!(opt, None, "remembered");
         bench.answer(0, &query);
@@ -47,7 +61,7 @@ fn an_upstream_without_edns_is_asked_again_without_and_remembered() {
         assert!(!status.edns);
 
         bench.now = bench.now + WITHOUT_EDNS;
-        bench.ask(3, "c.example");
+        bench.ask(4, "c.example");
         let opened = bench.opened.len() - 1;
         bench.connect(opened);
         let (_, opt) = asked(&mut bench, opened);
@@ -99,6 +113,28 @@ fn badvers_to_version_0_is_no_edns_either() {
 }
 
 #[test]
+fn an_opt_record_between_two_refusals_shows_that_they_were_about_their_names() {
+    let mut bench = Bench::one();
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    for name in ["b.example", "c.example", "d.example"] {
+        let (query, _) = asked(&mut bench, 0);
+        bench.receive(0, &response(&query, Rcode::FORMERR));
+        let (again, _) = asked(&mut bench, 0);
+        bench.answer(0, &again);
+        bench.ask(2, &format!("good.{name}"));
+        let (query, opt) = asked(&mut bench, 0);
+        assert!(opt.is_some());
+        let mut message = response(&query, GOOD);
+        message[11] = 1;
+        message.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0]);
+        bench.receive(0, &message);
+        bench.ask(3, name);
+    }
+    assert_eq!(told(&bench), 0);
+}
+
+#[test]
 fn an_upstream_without_edns_costs_no_other_upstream_a_question() {
     let mut bench = Bench::two();
     bench.ask(1, "a.example");
@@ -106,6 +142,66 @@ fn an_upstream_without_edns_costs_no_other_upstream_a_question() {
     let (query, _) = asked(&mut bench, 0);
     bench.receive(0, &response(&query, Rcode::FORMERR));
     assert_eq!(bench.opened.len(), 1);
+}
+
+/// Asks for `a.example` and has the upstream answer, refusing OPT records; whether the answer was kept.
+fn is_kept(dnssec_ok: bool, edns: bool) -> bool {
+    let cache = Arc::new(Cache::new(CacheConfig::new(1 << 20, [3; 16])));
+    let mut upstreams = upstreams(&[0]);
+    upstreams[0].edns = edns;
+    let mut bench = Bench::two();
+    let config = EngineConfig {
+        cache: Arc::clone(&cache),
+        ..EngineConfig::new(upstreams, Strategy::Ordered)
+    };
+    bench.engine = Engine::new(config, [1; 32]);
+    let asker = Asker {
+        id: 1,
+        flags: Flags::NONE,
+        question: question("a.example"),
+        edns: Some(crate::wire::AskerEdns {
+            udp_size: 1232,
+            dnssec_ok,
+        }),
+        options: crate::wire::ReplyOptions::NONE,
+        transport: Transport::Udp,
+    };
+    let request = Request {
+        asker: asker.clone(),
+        group: GroupId::DEFAULT,
+        source: crate::exchange::Source::of([192, 0, 2, 1].into()),
+        stale: false,
+        signed: None,
+    };
+    bench.engine.submit(request, 1, bench.now);
+    bench.settle();
+    bench.connect(0);
+    let (mut query, opt) = asked(&mut bench, 0);
+    if opt.is_some() {
+        bench.receive(0, &response(&query, Rcode::FORMERR));
+        query = asked(&mut bench, 0).0;
+    }
+    let mut composer = ResponseComposer::new(&question("a.example"));
+    composer.answer(
+        &"a.example".parse().unwrap(),
+        RecordType::A,
+        60,
+        &[192, 0, 2, 1],
+    );
+    let mut message = composer.finish();
+    message[..2].copy_from_slice(&query.0.to_be_bytes());
+    bench.receive(0, &message);
+    assert_eq!(good(&bench), 1);
+    let mut reply = Vec::new();
+    let answered = cache.answer(&asker, GroupId::DEFAULT, bench.now, &mut reply);
+    answered == Answered::Yes
+}
+
+#[test]
+fn what_was_asked_with_do_and_answered_without_edns_is_not_kept_unless_there_is_nothing_better() {
+    assert!(!is_kept(true, true));
+    assert!(is_kept(false, true), "nobody asked for signatures");
+    assert!(is_kept(true, false), "the operator wants no EDNS");
 }
 
 #[test]

@@ -249,6 +249,39 @@ fn when_all_upstreams_are_away_nobody_waits() {
 }
 
 #[test]
+fn an_upstream_that_was_away_is_found_within_a_tenth_of_that_though_all_are_given_what_is_kept() {
+    const AWAY: u64 = 95;
+    let mut kept = Kept::stale();
+    kept.bench.close(0, CloseReason::Reset);
+    let (mut seen, mut away, mut found) = (1, 0, None);
+    while found.is_none() {
+        let asked_upstream = !kept.ask(2, "a.example");
+        // A moment after the question itself was asked again, which is done every 30 s.
+        let back = away >= AWAY;
+        for place in seen..kept.bench.opened.len() {
+            if back {
+                kept.bench.connect(place);
+                found = Some(away);
+            } else {
+                kept.bench.close(place, CloseReason::Refused);
+            }
+        }
+        seen = kept.bench.opened.len();
+        assert!(
+            !asked_upstream || away == 0 || found.is_some(),
+            "who waits at {away} s?"
+        );
+        kept.bench.wait(1_000);
+        away += 1;
+    }
+    // Give or take a quarter, and the second in which it is looked at here.
+    let late = found.unwrap() - AWAY;
+    assert!(late <= AWAY / 8 + 1, "{late} s");
+    kept.bench.answer_probe(seen - 1);
+    assert!(!kept.ask(3, "a.example"), "the next one gets something new");
+}
+
+#[test]
 fn a_failure_is_kept_and_forgotten_when_an_upstream_answers_again() {
     let mut kept = Kept::new(1);
     assert!(!kept.ask(1, "a.example"));

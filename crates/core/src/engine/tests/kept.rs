@@ -58,6 +58,32 @@ fn data_found_bogus_is_a_failure_that_is_remembered_for_a_moment() {
 }
 
 #[test]
+fn failures_are_kept_for_a_moment_where_answers_are_not() {
+    let mut bench = Bench::one();
+    let endpoints = vec![endpoint("192.0.2.1:853")];
+    let upstreams = vec![UpstreamConfig::new("test", endpoints)];
+    let config = EngineConfig {
+        cache: Arc::new(Cache::new(CacheConfig::new(0, [3; 16]))),
+        ..EngineConfig::new(upstreams, Strategy::Ordered)
+    };
+    bench.engine = Engine::new(config, [42; 32]);
+    bench.ask(1, "a.example");
+    bench.connect(0);
+    let query = bench.written(0).remove(0);
+    bench.receive(0, &response(&query, Rcode::REFUSED));
+    bench.wait(900);
+    bench.ask(2, "a.example");
+    assert_eq!(bench.outcomes()[1], (2, Rcode::REFUSED, None));
+    assert_eq!(bench.written(0), [], "it did not go out again");
+    bench.wait(200);
+    bench.ask(3, "a.example");
+    let query = bench.written(0).remove(0);
+    bench.answer(0, &query);
+    bench.ask(4, "a.example");
+    assert_eq!(bench.written(0).len(), 1, "an answer is not kept");
+}
+
+#[test]
 fn nothing_of_a_signed_exchange_is_kept() {
     for (rcode, ends) in [
         (Rcode::NXDOMAIN, false),

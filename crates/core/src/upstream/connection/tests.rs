@@ -235,7 +235,7 @@ fn an_old_connection_serves_until_its_successor_is_ready_and_then_drains() {
     bench.connection.idle_after = Duration::from_secs(9_999);
     bench.wait(3_600_000);
     assert_eq!(bench.connection.due(bench.now), Some(Due::Succeed));
-    bench.connection.set_aged();
+    bench.connection.set_aged(Moment::ZERO);
     assert!(bench.connection.is_usable() && !bench.connection.is_lasting());
     let id = bench.submit(1, "a.example");
     bench.connection.drain();

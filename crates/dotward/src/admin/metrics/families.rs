@@ -272,6 +272,8 @@ impl Facts {
         let mut family = page.gauge("dotward_build_info", "What is running")?;
         let labels = [
             ("version", env!("CARGO_PKG_VERSION")),
+            ("revision", env!("DOTWARD_REVISION")),
+            ("rustversion", env!("DOTWARD_RUST")),
             ("tls", "rustls/aws-lc-rs"),
         ];
         family.gauge(labels, ONE)?;

@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 
 use super::survey::progress::Progress;
 use super::survey::{Tested, ask_all};
+use crate::config::load::DEFAULT_FILE;
+use crate::config::place::Place;
 use crate::config::{Config, Loaded, ReadFiles, Refused, load};
 use crate::run::local_runtime;
 
@@ -184,9 +186,24 @@ fn configuration(loaded: &Result<Loaded, Refused>) -> Finding {
                 ),
             )
             .means("dotward does not start; what follows is said about the defaults")
-            .mended_by("dotward check shows each fault and what to write instead")
+            .mended_by(format!(
+                "dotward check{} shows each fault and what to write instead",
+                file_of(refused)
+            ))
         }
     }
+}
+
+/// The file with the faults as an argument, where one has to be given.
+fn file_of(refused: &Refused) -> String {
+    let mut places = refused.faults.iter().map(|it| &it.place);
+    let name = places.find_map(|place| match place {
+        Place::File(spot) => Some(spot.source.name.as_str()),
+        Place::Default | Place::Variable(_) | Place::Flag(_) => None,
+    });
+    name.filter(|name| *name != DEFAULT_FILE)
+        .map(|name| format!(" {name}"))
+        .unwrap_or_default()
 }
 
 fn faults_words(faults: usize) -> String {

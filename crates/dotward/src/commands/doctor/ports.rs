@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use super::{Finding, Machine};
 use crate::config::{Config, DNS_PORT, ListenAddress, ListenTransport};
+use crate::listen::follow::{self, Now};
 use crate::listen::holder::{self, Held};
 use crate::listen::sockets::transport_word;
 
@@ -12,18 +13,51 @@ use crate::listen::sockets::transport_word;
 const CAP_NET_BIND_SERVICE: u64 = 1 << 10;
 
 pub(super) fn findings(machine: &Machine, config: &Config) -> Vec<Finding> {
-    let listeners = config.listeners.iter().filter(|it| it.address.port() != 0);
+    let now = follow::addresses_now(config);
+    let of_interfaces = now.iter().flat_map(|now| now.addresses.iter());
+    let listeners = config.listeners.iter().chain(of_interfaces);
+    let listeners = listeners.filter(|it| it.address.port() != 0);
     let mut findings: Vec<_> = listeners
         .map(|listen| of_listener(machine, *listen, config.rules.freebind))
         .collect();
-    let on_53 = config
-        .listeners
-        .iter()
-        .any(|it| it.address.port() == DNS_PORT);
-    if !on_53 {
+    findings.extend(of_interfaces_without(now, config.rules.freebind));
+    let addresses = config.listeners.iter().map(|it| it.address.port());
+    let mut ports = addresses.chain(config.interfaces.iter().map(|it| it.port));
+    if !ports.any(|port| port == DNS_PORT) {
         findings.extend(port_53());
     }
     findings
+}
+
+/// Interfaces that give nothing to listen at.
+fn of_interfaces_without(now: io::Result<Now>, freebind: bool) -> Vec<Finding> {
+    let now = match now {
+        Ok(now) => now,
+        Err(error) => {
+            let fact = format!("their addresses cannot be found out: {error}");
+            return vec![
+                Finding::wrong("interfaces", fact)
+                    .means("dotward does not start")
+                    .mended_by("permit netlink (AF_NETLINK) to this process, or give addresses in the place of interfaces"),
+            ];
+        }
+    };
+    let missing = now.missing.iter().map(|name| {
+        let fact = "there is no such interface";
+        if freebind {
+            return Finding::note(name, fact).means("it is listened on when it comes");
+        }
+        Finding::wrong(name, fact)
+            .means("dotward does not start")
+            .mended_by(
+                "give one that `ip link` shows, or say that it will come (listen.freebind = true)",
+            )
+    });
+    let bare = now.bare.iter().map(|name| {
+        Finding::note(name, "the interface has no address to listen at now")
+            .means("it is listened on when it gets one")
+    });
+    missing.chain(bare).collect()
 }
 
 fn of_listener(machine: &Machine, listen: ListenAddress, freebind: bool) -> Finding {
@@ -39,7 +73,9 @@ fn of_listener(machine: &Machine, listen: ListenAddress, freebind: bool) -> Find
     if let Some(first) = ours.first() {
         return Finding::good(topic, format!("held by {first}"));
     }
-    let there = UdpSocket::bind((listen.address.ip(), 0));
+    let mut some_port = listen.address;
+    some_port.set_port(0);
+    let there = UdpSocket::bind(some_port);
     let is_missing = there.is_err_and(|it| it.kind() == io::ErrorKind::AddrNotAvailable);
     if is_missing && !freebind {
         return Finding::wrong(topic, "this machine has no such address")
@@ -47,8 +83,8 @@ fn of_listener(machine: &Machine, listen: ListenAddress, freebind: bool) -> Find
             .mended_by("give an address that `ip address` shows, or say that it will come (listen.freebind = true)");
     }
     if !may_bind(machine, listen.address.port()) {
-        return Finding::note(topic, "free, but this user may not bind it")
-            .means("it takes root, CAP_NET_BIND_SERVICE, or a service manager that gives it")
+        return Finding::wrong(topic, "free, but this user may not bind it")
+            .means("dotward does not start as this user: it takes root, CAP_NET_BIND_SERVICE, or a service manager that gives it")
             .mended_by("start by systemd (deploy/systemd), or `setcap cap_net_bind_service=+ep` the program, or a port above 1023");
     }
     Finding::good(topic, "free")
@@ -124,6 +160,7 @@ fn may_bind(machine: &Machine, port: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Level;
     use super::*;
     use crate::listen::holder::Holder;
 
@@ -153,6 +190,28 @@ mod tests {
         let told = way_out(listen("127.0.0.1:53"), &held("dnsmasq", "0.0.0.0:53"));
         assert!(told.starts_with("stop dnsmasq"), "{told}");
         assert!(way_out(listen("127.0.0.1:53"), &held("", "0.0.0.0:53")).contains("as root"));
+    }
+
+    #[test]
+    fn interfaces_that_give_nothing_are_told() {
+        let now = || Now {
+            missing: ["eth9".to_owned()].into(),
+            bare: ["wg0".to_owned()].into(),
+            ..Now::default()
+        };
+        let levels = |freebind| -> Vec<_> {
+            let findings = of_interfaces_without(Ok(now()), freebind);
+            findings
+                .into_iter()
+                .map(|it| (it.topic, it.level))
+                .collect()
+        };
+        let note = ("wg0".to_owned(), Level::Note);
+        let missing = |level| ("eth9".to_owned(), level);
+        assert_eq!(levels(false), [missing(Level::Wrong), note.clone()]);
+        assert_eq!(levels(true), [missing(Level::Note), note]);
+        let unknown = of_interfaces_without(Err(io::ErrorKind::Unsupported.into()), false);
+        assert_eq!(unknown.len(), 1);
     }
 
     #[test]

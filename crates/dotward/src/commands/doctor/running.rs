@@ -27,6 +27,11 @@ pub(super) fn findings(control: Option<&Path>) -> Option<Finding> {
                 }
             }
         }
+        Err(ClientError::NotThere(path)) => Finding::note(
+            TOPIC,
+            format!("there is no control socket {}", path.display()),
+        )
+        .means("dotward does not run, or has its control socket elsewhere (--control)"),
         Err(ClientError::NobodyThere(path)) => Finding::note(
             TOPIC,
             format!("nobody answers at the control socket {}", path.display()),

@@ -18,8 +18,45 @@ pub(super) struct Change {
     /// What is in it; `None` when it is not there.
     pub(super) before: Option<String>,
     pub(super) after: String,
-    /// A line that only files of ours begin with; empty for a format without comments.
-    pub(super) mark: String,
+    /// What tells whether the file is as this program wrote it.
+    pub(super) ours: Ours,
+}
+
+/// How a file is known to be as this program wrote it, whatever was configured then.
+#[derive(Debug)]
+pub(super) enum Ours {
+    /// It begins with this line and the digest of what follows: see [`sealed`].
+    Sealed(String),
+    /// The format has no comments: it is exactly this.
+    Exactly(String),
+}
+
+/// A file of ours: who wrote it, the digest of the rest, and the rest.
+pub(super) fn sealed(mark: &str, body: &str) -> String {
+    format!("{mark}{DIGEST}{}\n{body}", digest_text(body))
+}
+
+/// What stands before the digest.
+const DIGEST: &str = "# Only while the lines below are as they were written, SHA-256 ";
+
+fn digest_text(body: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body.as_bytes());
+    let octets = digest.as_ref().iter();
+    octets.map(|octet| format!("{octet:02x}")).collect()
+}
+
+impl Ours {
+    fn is(&self, text: &str) -> bool {
+        match self {
+            Self::Exactly(written) => text == written,
+            Self::Sealed(mark) => {
+                let rest = text.strip_prefix(mark.as_str());
+                let rest = rest.and_then(|rest| rest.strip_prefix(DIGEST));
+                let parts = rest.and_then(|rest| rest.split_once('\n'));
+                parts.is_some_and(|(digest, body)| digest == digest_text(body))
+            }
+        }
+    }
 }
 
 /// Why a file was left as it is.
@@ -112,9 +149,7 @@ impl std::error::Error for FileError {}
 impl Change {
     /// Where what was there first is kept.
     pub(super) fn kept(&self) -> PathBuf {
-        let mut path = self.path.clone().into_os_string();
-        path.push(KEPT);
-        path.into()
+        kept(&self.path)
     }
 
     /// What a person types to put it back.
@@ -125,11 +160,6 @@ impl Change {
         } else {
             format!("rm {path}")
         }
-    }
-
-    /// Whether `text` is of ours.
-    fn is_ours(&self, text: &str) -> bool {
-        text == self.after || (!self.mark.is_empty() && text.starts_with(&self.mark))
     }
 
     /// Writes the file; what it says has been done.
@@ -143,7 +173,7 @@ impl Change {
         let is_kept = kept.symlink_metadata().is_ok();
         let mut done = format!("wrote {path}");
         match &self.before {
-            Some(before) if self.is_ours(before) => {}
+            Some(before) if self.ours.is(before) => {}
             Some(_) if is_kept => {
                 let path = self.path.clone();
                 return Err(FileError::InTheWay { path, kept });
@@ -169,7 +199,7 @@ impl Change {
         let kept_text = fs::read_to_string(&kept).ok();
         match &self.before {
             None => return Err(FileError::NotThere(path)),
-            Some(before) if !self.is_ours(before) => {
+            Some(before) if !self.ours.is(before) => {
                 let kept = kept_text.map(|_| kept);
                 return Err(FileError::Changed { path, kept });
             }
@@ -201,6 +231,13 @@ impl Change {
             error,
         }
     }
+}
+
+/// Where what was there before `path` was written is kept.
+pub(super) fn kept(path: &Path) -> PathBuf {
+    let mut kept = path.to_owned().into_os_string();
+    kept.push(KEPT);
+    kept.into()
 }
 
 /// What is in a file; `None` when it is not there.

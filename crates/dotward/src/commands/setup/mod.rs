@@ -123,7 +123,11 @@ fn somebody_answers(servers: &[SocketAddr]) -> Result<(), SetupError> {
 }
 
 fn print(out: &mut dyn Write, args: &SetupArgs, plan: &Plan) -> io::Result<()> {
-    let target = args.target;
+    // With what was typed, but for options of settings, which this command does not keep.
+    let mut target = args.target.to_string();
+    if args.root != Path::new("/") {
+        target.push_str(&format!(" --root {}", args.root.display()));
+    }
     for note in &plan.notes {
         writeln!(out, "# {note}")?;
     }
@@ -133,7 +137,7 @@ fn print(out: &mut dyn Write, args: &SetupArgs, plan: &Plan) -> io::Result<()> {
     };
     writeln!(
         out,
-        "# Nothing was changed. `dotward setup {target} --apply` writes this:\n"
+        "# Nothing was changed. `dotward setup {target} --apply`, with the --config and --listen given now, writes this:\n"
     )?;
     write_change(out, change)?;
     write_commands(out, "then:", &plan.after)?;

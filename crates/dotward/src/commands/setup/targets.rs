@@ -4,10 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde_json::{Map, Value};
 
-use super::files::{Change, FileError, read};
+use super::files::{Change, FileError, Ours, kept, read, sealed};
 use super::{SetupError, below};
 use crate::cli::{SetupArgs, SetupTarget};
-use crate::config::{Config, DNS_PORT, ListenTransport};
+use crate::config::{Config, DNS_PORT, ListenAddress, ListenTransport};
+use crate::listen::follow;
 
 /// Docker's bridge on a machine where nobody chose another.
 const DOCKER_BRIDGE: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 1);
@@ -42,11 +43,20 @@ impl Plan {
     }
 }
 
+/// What is listened on over UDP, with the addresses that interfaces have now. Those of one link only are left out: who reads the file may
+/// stand at another.
+fn udp_listeners(config: &Config) -> Vec<ListenAddress> {
+    let of_interfaces = follow::addresses_now(config).unwrap_or_default().addresses;
+    let is_local = |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    let all = config.listeners.iter().copied().chain(of_interfaces);
+    all.filter(|it| it.transport == ListenTransport::Udp && !is_local(it.address.ip()))
+        .collect()
+}
+
 /// Where the machine itself reaches the listeners over UDP: loopback if it can, IPv4 first.
 fn servers(config: &Config) -> Vec<SocketAddr> {
-    let udp = config.listeners.iter();
-    let udp = udp.filter(|it| it.transport == ListenTransport::Udp);
-    let mut servers: Vec<SocketAddr> = udp
+    let mut servers: Vec<SocketAddr> = udp_listeners(config)
+        .into_iter()
         .map(|listener| {
             let ip: IpAddr = match listener.address.ip() {
                 IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -95,9 +105,9 @@ fn change(args: &SetupArgs, path: &str, body: &str) -> Result<Change, FileError>
     let mark = mark(args.target);
     Ok(Change {
         before: read(&path)?,
-        after: format!("{mark}{body}"),
+        after: sealed(&mark, body),
         path,
-        mark,
+        ours: Ours::Sealed(mark),
     })
 }
 
@@ -117,9 +127,8 @@ fn systemd_resolved(config: &Config, args: &SetupArgs) -> Result<Plan, SetupErro
             _ => it.to_string(),
         })
         .collect();
-    let everywhere = |it: &crate::config::ListenAddress| {
-        it.address.ip().is_unspecified() && it.address.port() == DNS_PORT
-    };
+    let everywhere =
+        |it: &ListenAddress| it.address.ip().is_unspecified() && it.address.port() == DNS_PORT;
     let frees_the_port = config.listeners.iter().any(everywhere);
     let stub = if frees_the_port {
         "DNSStubListener=no\n"
@@ -179,16 +188,18 @@ fn networkmanager(config: &Config, args: &SetupArgs) -> Result<Plan, SetupError>
 
 fn resolv_conf(config: &Config, args: &SetupArgs) -> Result<Plan, SetupError> {
     let servers = servers_at_53(config, args.target)?;
-    let mut change = change(args, "/etc/resolv.conf", "")?;
+    const FILE: &str = "/etc/resolv.conf";
+    let before = read(&below(&args.root, FILE))?;
+    let mark = mark(args.target);
     let mut body = String::new();
     let mut notes = Vec::new();
-    for line in change.before.as_deref().unwrap_or_default().lines() {
+    for line in before.as_deref().unwrap_or_default().lines() {
         let word = line.split_whitespace().next().unwrap_or_default();
         if ["search", "domain", "options", "sortlist"].contains(&word) {
             body.push_str(&format!("{line}\n"));
         }
         let writers = ["NetworkManager", "systemd-resolved", "resolvconf", "dhcpcd"];
-        if line.starts_with('#') && line != change.mark.trim_end() {
+        if line.starts_with('#') && line != mark.trim_end() {
             let writer = writers.iter().find(|writer| line.contains(**writer));
             notes.extend(writer.map(|writer| {
                 format!("{writer} writes this file, and will do so again: set that up instead")
@@ -198,9 +209,8 @@ fn resolv_conf(config: &Config, args: &SetupArgs) -> Result<Plan, SetupError> {
     for server in &servers {
         body.push_str(&format!("nameserver {}\n", server.ip()));
     }
-    change.after.push_str(&body);
     Ok(Plan {
-        change: Some(change),
+        change: Some(change(args, FILE, &body)?),
         notes,
         servers,
         ..Plan::default()
@@ -208,10 +218,8 @@ fn resolv_conf(config: &Config, args: &SetupArgs) -> Result<Plan, SetupError> {
 }
 
 fn docker(config: &Config, args: &SetupArgs) -> Result<Plan, SetupError> {
-    let udp = config.listeners.iter();
-    let udp =
-        udp.filter(|it| it.transport == ListenTransport::Udp && it.address.port() == DNS_PORT);
-    let reached = udp.filter(|it| !it.address.ip().is_loopback());
+    let udp = udp_listeners(config).into_iter();
+    let reached = udp.filter(|it| it.address.port() == DNS_PORT && !it.address.ip().is_loopback());
     let mut servers: Vec<SocketAddr> = reached
         .map(|it| match it.address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from((DOCKER_BRIDGE, DNS_PORT)),
@@ -233,20 +241,27 @@ fn docker(config: &Config, args: &SetupArgs) -> Result<Plan, SetupError> {
         path: path.clone(),
         why,
     };
-    let mut settings: Map<String, Value> = match before.as_deref().map(str::trim) {
-        None | Some("") => Map::new(),
-        Some(text) => serde_json::from_str(text).map_err(|error| unreadable(error.to_string()))?,
-    };
     let dns = servers.iter().map(|it| Value::from(it.ip().to_string()));
-    settings.insert("dns".into(), dns.collect());
-    let after = format!("{:#}\n", Value::Object(settings));
+    let dns: Value = dns.collect();
+    let with_dns = |text: Option<&str>| -> Result<String, serde_json::Error> {
+        let mut settings: Map<String, Value> = match text.map(str::trim) {
+            None | Some("") => Map::new(),
+            Some(text) => serde_json::from_str(text)?,
+        };
+        settings.insert("dns".into(), dns.clone());
+        Ok(format!("{:#}\n", Value::Object(settings)))
+    };
+    let after = with_dns(before.as_deref()).map_err(|error| unreadable(error.to_string()))?;
+    // What was written then was made of what is kept.
+    let first = read(&kept(&path))?;
+    let written = with_dns(first.as_deref()).unwrap_or_default();
     let restart = || vec!["systemctl restart docker".to_owned()];
     Ok(Plan {
         change: Some(Change {
             path,
             before,
             after,
-            mark: String::new(),
+            ours: Ours::Exactly(written),
         }),
         after: restart(),
         after_undo: restart(),

@@ -155,6 +155,83 @@ fn what_others_wrote_is_neither_thrown_away_nor_undone() {
 }
 
 #[test]
+fn what_was_changed_below_our_first_line_is_not_undone_either() {
+    let bench = Bench::new(&[]);
+    for (target, file) in [
+        (SetupTarget::ResolvConf, "/etc/resolv.conf"),
+        (
+            SetupTarget::NetworkManager,
+            "/etc/NetworkManager/conf.d/dotward.conf",
+        ),
+        (SetupTarget::SystemdResolved, RESOLVED),
+    ] {
+        bench.run(target, SetupAction::Apply).unwrap();
+        let edited = bench.read(file).unwrap() + "# and one line of mine\n";
+        bench.put(file, &edited);
+        let refused = bench.run(target, SetupAction::Undo).unwrap_err();
+        assert!(
+            refused.to_string().contains("nothing was undone"),
+            "{refused}"
+        );
+        assert_eq!(bench.read(file).as_ref(), Some(&edited));
+        // Written again, it is kept beside, and comes back.
+        bench.run(target, SetupAction::Apply).unwrap();
+        bench.run(target, SetupAction::Undo).unwrap();
+        assert_eq!(bench.read(file).as_ref(), Some(&edited));
+    }
+}
+
+#[test]
+fn a_file_of_ours_is_known_whatever_is_listened_on_now() {
+    let bench = Bench::new(&["--listen", "127.0.0.1:53"]);
+    let (target, file) = (SetupTarget::ResolvConf, "/etc/resolv.conf");
+    bench.put(file, "nameserver 192.0.2.1\n");
+    bench.run(target, SetupAction::Apply).unwrap();
+    let other = Bench {
+        config: Bench::new(&["--listen", "[::1]:53"]).config,
+        ..bench
+    };
+    other.run(target, SetupAction::Apply).unwrap();
+    assert!(other.read(file).unwrap().ends_with("nameserver ::1\n"));
+    other.run(target, SetupAction::Undo).unwrap();
+    assert_eq!(other.read(file).as_deref(), Some("nameserver 192.0.2.1\n"));
+}
+
+#[test]
+fn what_was_changed_in_a_file_without_comments_is_not_undone_either() {
+    let bench = Bench::new(&["--listen", "172.17.0.1:53"]);
+    for before in [None, Some("{\"log-driver\": \"journald\"}")] {
+        if let Some(before) = before {
+            bench.put(DAEMON, before);
+        }
+        bench.run(SetupTarget::Docker, SetupAction::Apply).unwrap();
+        let written = bench.read(DAEMON).unwrap();
+        let edited = written.replace('{', "{\n  \"debug\": true,");
+        let parsed: serde_json::Value = serde_json::from_str(&edited).unwrap();
+        bench.put(DAEMON, &format!("{parsed:#}\n"));
+        let refused = bench
+            .run(SetupTarget::Docker, SetupAction::Undo)
+            .unwrap_err();
+        assert!(
+            refused.to_string().contains("nothing was undone"),
+            "{refused}"
+        );
+        assert!(bench.read(DAEMON).unwrap().contains("debug"));
+        bench.put(DAEMON, &written);
+        bench.run(SetupTarget::Docker, SetupAction::Undo).unwrap();
+        assert_eq!(bench.read(DAEMON).as_deref(), before);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_addresses_of_interfaces_are_listened_on_too() {
+    let bench = Bench::new(&["--listen", "lo:53"]);
+    let told = bench.run(SetupTarget::ResolvConf, SetupAction::Print);
+    assert!(told.unwrap().contains("+ nameserver 127.0.0.1\n"));
+}
+
+#[test]
 fn a_link_belongs_to_another_program() {
     let bench = Bench::new(&[]);
     bench.put(

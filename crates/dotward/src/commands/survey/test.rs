@@ -31,7 +31,12 @@ fn write_one(out: &mut dyn Write, one: &Tested) -> io::Result<()> {
     for Trial { endpoint, outcome } in &one.trials {
         let endpoint = endpoint.to_string();
         match outcome {
-            Err(why) => writeln!(out, "       {endpoint:width$}  {why}")?,
+            Err(why) => {
+                writeln!(out, "       {endpoint:width$}  {why}")?;
+                if let Some(remedy) = why.remedy() {
+                    writeln!(out, "       {:width$}  to do: {remedy}", "")?;
+                }
+            }
             Ok(answer) => {
                 let facts = &answer.facts;
                 writeln!(

@@ -1,6 +1,7 @@
 //! What can be wrong with the text of one value, and what to write instead.
 
 use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -62,6 +63,21 @@ pub enum ValueFault {
     Unbracketed {
         /// The address.
         found: String,
+    },
+    /// A name of a host, where only addresses and interfaces are accepted.
+    HostName {
+        /// The name.
+        found: String,
+    },
+    /// An address that is good on one link only, without the link.
+    NoInterface {
+        /// The address.
+        address: Ipv6Addr,
+    },
+    /// An IPv4 address in the clothes of IPv6, which sockets for IPv6 alone cannot have.
+    Mapped {
+        /// The IPv4 address.
+        address: Ipv4Addr,
     },
     /// Not a port number.
     NotAPort {
@@ -172,13 +188,27 @@ pub enum ValueFault {
     },
     /// Not the URL of a Redis or Valkey server.
     NotAStore,
+    /// A `#` in the URL of a Redis or Valkey server.
+    StoreFragment,
     /// A password stands where everybody can read it.
     PasswordInUrl,
     /// Not UTF-8.
     NotUtf8,
 }
 
+/// What to write where an address is expected; a port may stand alone where an address may have one.
+fn address_remedy(family: Family, found: &str) -> String {
+    let may_have_port = matches!(family, Family::Any | Family::OrInterface);
+    if may_have_port && found.parse::<u16>().is_ok_and(|port| port != 0) {
+        return format!("write the address before the port, such as 127.0.0.1:{found}");
+    }
+    format!("write an address such as {}", family.example())
+}
+
+const HOST_REMEDY: &str =
+    "no host names here: write an address such as 192.0.2.53, or an interface such as eth0";
 const STORE_REMEDY: &str = "write redis://HOST[:PORT], redis+sentinel://HOST,…/NAME, redis+cluster://HOST,…, each with rediss for TLS, unix:///PATH, or off";
+const FRAGMENT_REMEDY: &str = "leave it out; certificates are always verified, by an authority of your own with cache.shared_ca_file";
 const PASSWORD_REMEDY: &str = "put the password into a file and name that with cache.shared_password_file \
                                (--shared-cache-password-file)";
 
@@ -192,6 +222,19 @@ impl fmt::Display for ValueFault {
             }
             Self::NotOneHost { found } => write!(f, "{found} is not the address of one host"),
             Self::Unbracketed { .. } => f.write_str("an IPv6 address stands in brackets here"),
+            Self::HostName { found } => {
+                write!(
+                    f,
+                    "`{found}` is the name of a host, and those may lead elsewhere tomorrow"
+                )
+            }
+            Self::NoInterface { address } => {
+                write!(
+                    f,
+                    "{address} is good on one link only, and nothing says on which"
+                )
+            }
+            Self::Mapped { address } => write!(f, "this is the IPv4 address {address}"),
             Self::NotAPort { found } => write!(f, "`{found}` is no port"),
             Self::Scheme { found, .. } => write!(f, "`{found}://` is not spoken here"),
             Self::NotANetwork => f.write_str("no network"),
@@ -235,6 +278,7 @@ impl fmt::Display for ValueFault {
                 write!(f, "nothing says whose certificate {address} must show")
             }
             Self::NotAStore => f.write_str("not the URL of a Redis or Valkey server"),
+            Self::StoreFragment => f.write_str("what stands behind # means nothing here"),
             Self::PasswordInUrl => f.write_str("a password does not belong into a URL"),
             Self::NotUtf8 => f.write_str("not UTF-8"),
         }
@@ -246,11 +290,12 @@ impl ValueFault {
     pub fn remedy(&self) -> String {
         match self {
             Self::Empty => "give a value, or leave the setting out".into(),
-            Self::NotAnAddress { family, .. } => {
-                format!("write an address such as {}", family.example())
-            }
+            Self::NotAnAddress { family, found } => address_remedy(*family, found),
             Self::NotOneHost { .. } => "write the address of one host".into(),
             Self::Unbracketed { found } => format!("write `[{found}]`, and the port behind it"),
+            Self::HostName { .. } => HOST_REMEDY.into(),
+            Self::NoInterface { address } => format!("write its interface too: `[{address}%eth0]`"),
+            Self::Mapped { address } => format!("write `{address}`, and the port behind it"),
             Self::NotAPort { .. } => "write a port from 1 to 65535".into(),
             Self::Scheme { allowed, .. } => format!("write {allowed}"),
             Self::NotANetwork => {
@@ -261,11 +306,11 @@ impl ValueFault {
                 format!("write `{}`, or `{}` for one host", network.trunc(), network.addr())
             }
             Self::NotOneOf { words } => format!("write one of {}", words.join(", ")),
-            Self::NotADuration => "write a number and its unit, such as 500ms, 2s or 1m".into(),
+            Self::NotADuration => "write a whole number and one unit of ms, s, m, h and d, such as 500ms, 90m or 7d".into(),
             Self::DurationRange { min, max } => {
                 format!("write {} to {}", DurationText(*min), DurationText(*max))
             }
-            Self::NotASize => "write a number and its unit, such as 64MiB, or off".into(),
+            Self::NotASize => "write a whole number and one unit of KiB, MiB and GiB, such as 64MiB, or off".into(),
             Self::SizeRange => "write 1MiB to 1024GiB, or off".into(),
             Self::NotSeconds { max } => format!("write 0 to {max} seconds, or such as 5m"),
             Self::NotANumber { min, max } => {
@@ -317,6 +362,7 @@ impl ValueFault {
                  the address, or add `?pin=sha256/…`"
             ),
             Self::NotAStore => STORE_REMEDY.into(),
+            Self::StoreFragment => FRAGMENT_REMEDY.into(),
             Self::PasswordInUrl => PASSWORD_REMEDY.into(),
             Self::NotUtf8 => "write it in UTF-8".into(),
         }

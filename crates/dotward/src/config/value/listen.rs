@@ -80,13 +80,13 @@ pub(super) fn parse_admin(text: &str) -> Result<Option<SocketAddr>, ValueFault> 
     if text.eq_ignore_ascii_case("off") {
         return Ok(None);
     }
-    address(text, ADMIN_PORT).map(Some)
+    bindable(address(text, ADMIN_PORT)?).map(Some)
 }
 
 /// An address, or else an interface. What is neither is blamed as an address that went wrong.
 fn place(text: &str, port: u16) -> Result<ListenPlace, ValueFault> {
     match address(text, port) {
-        Ok(address) => Ok(ListenPlace::Address(address)),
+        Ok(address) => bindable(address).map(ListenPlace::Address),
         Err(ValueFault::NotAnAddress { found, .. }) => interface(text, port).unwrap_or({
             Err(ValueFault::NotAnAddress {
                 family: Family::OrInterface,
@@ -95,6 +95,26 @@ fn place(text: &str, port: u16) -> Result<ListenPlace, ValueFault> {
         }),
         Err(fault) => Err(fault),
     }
+}
+
+/// Refuses what no machine lets a program listen at.
+fn bindable(address: SocketAddr) -> Result<SocketAddr, ValueFault> {
+    if let SocketAddr::V6(v6) = address {
+        if let Some(address) = v6.ip().to_ipv4_mapped() {
+            return Err(ValueFault::Mapped { address });
+        }
+        if v6.ip().is_unicast_link_local() && v6.scope_id() == 0 {
+            return Err(ValueFault::NoInterface { address: *v6.ip() });
+        }
+    }
+    Ok(address)
+}
+
+/// Whether it is a name of the DNS and not one of an interface, which may have a dot before the number of a VLAN.
+fn is_host_name(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(before, last)| {
+        !before.is_empty() && !last.is_empty() && last.bytes().all(|it| it.is_ascii_alphabetic())
+    })
 }
 
 /// `None` for what does not look like an interface.
@@ -115,6 +135,11 @@ fn interface(text: &str, port: u16) -> Option<Result<ListenPlace, ValueFault>> {
             None => (text, None, None),
         },
     };
+    if is_host_name(name) && name.parse::<IpAddr>().is_err() {
+        return Some(Err(ValueFault::HostName {
+            found: name.to_owned(),
+        }));
+    }
     // What has no letter is an address with a mistake in it.
     let is_name =
         scalar::interface(name).is_ok() && name.bytes().any(|it| it.is_ascii_alphabetic());
@@ -175,6 +200,8 @@ fn blame(text: &str) -> ValueFault {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]
@@ -257,6 +284,25 @@ mod tests {
         ] {
             assert!(parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_no_machine_lets_a_program_listen_at_is_refused() {
+        let local = Err(ValueFault::NoInterface {
+            address: "fe80::1".parse().unwrap(),
+        });
+        assert_eq!(parse("[fe80::1]:53"), local);
+        assert_eq!(parse("tls://[fe80::1]"), local);
+        let mapped = Err(ValueFault::Mapped {
+            address: Ipv4Addr::LOCALHOST,
+        });
+        assert_eq!(parse("[::ffff:127.0.0.1]:53"), mapped);
+        assert!(parse_admin("[::ffff:127.0.0.1]:53").is_err());
+        for name in ["dns.example.com:53", "example.com"] {
+            let refused = parse(name).unwrap_err();
+            assert!(refused.remedy().contains("no host names here"), "{name}");
+        }
+        assert!(parse("eth0.100:53").is_ok(), "an interface of a VLAN");
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(super) const ROWS: &[Setting] = &[
         group: Group::Cache,
         help: "Memory for answers, or off",
         detail: "A hard bound: question, answer and index are counted. A typical answer takes 200 to 300 octets, so 64MiB hold about a quarter of a million. \
-                 With off nothing is kept and nothing stale is given.",
+                 With off no answer is kept and none is given stale; failures are kept for a moment all the same.",
         ..ROW
     },
     Setting {

@@ -94,7 +94,7 @@ pub(super) const ROWS: &[Setting] = &[
         example: "10000",
         group: Group::Listen,
         help: "Clients connected over TCP and TLS at once",
-        detail: "The next one takes the place of the one idle longest. There are fewer when the system grants fewer descriptors (RLIMIT_NOFILE); the log says so.",
+        detail: "The next one takes a place of the source that has the most: first of who only connected, once these are more than an eighth, then of the one idle longest. There are fewer when the system grants fewer descriptors (RLIMIT_NOFILE); the log says so.",
         ..ROW
     },
     Setting {
@@ -104,7 +104,7 @@ pub(super) const ROWS: &[Setting] = &[
         default: Default::Values(&["100"]),
         example: "25",
         group: Group::Listen,
-        help: "The same from one IPv4 address or one IPv6 /64",
+        help: "The same from one IPv4 address or one IPv6 /56",
         detail: "Each worker counts those it has, so where several are at work one source may have several times as many, all within limits.clients.",
         ..ROW
     },
