@@ -180,6 +180,7 @@ bind-tcp 127.0.0.1:{self.port}
 server-tls 127.0.0.1:{UPSTREAM_PORT} -host-name {TLS_NAME} -tls-host-verify {TLS_NAME}
 ca-file {self.ca}
 cache-size 100000
+cache-persist no
 speed-check-mode none
 prefetch-domain no
 serve-expired no

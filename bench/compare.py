@@ -5,18 +5,17 @@ All subjects run at the same time and idle while another is measured, so that a 
 
 import argparse
 import os
-import statistics
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "ci"), HERE]
 
 import caching  # noqa: E402
+import draw  # noqa: E402
 import measure  # noqa: E402
 import peers  # noqa: E402
 import table  # noqa: E402
 from lab import certificates, namespace  # noqa: E402
-from lab.processes import Program, wait_until  # noqa: E402
 
 
 class Build(caching.CachingDotward):
@@ -36,25 +35,6 @@ def subject_of(word, directory, port, authority, identity):
     build = Build(name, directory, port, authority.certificate, identity)
     build.given = given
     return build
-
-
-def median(runs, key):
-    return statistics.median(run[key] for run in runs)
-
-
-def line(name, load, runs):
-    text = (
-        f"{load:<18} {name:<14} {median(runs, 'us'):7.2f} {median(runs, 'user_us'):6.2f} {median(runs, 'system_us'):7.2f}"
-        f" {min(run['us'] for run in runs):7.2f} {max(run['us'] for run in runs):7.2f}"
-        f" {median(runs, 'waits'):6.2f} {100 * median(runs, 'busy'):5.0f} {median(runs, 'per_second'):9.0f} {sum(run['lost'] for run in runs):6.0f}"
-    )
-    return text + (f" {median(runs, 'p50'):6.2f} {median(runs, 'p99'):6.2f}" if "p50" in runs[0] else "")
-
-
-HEADING = (
-    f"{'':<33} {'us per answer':^22} {'least':>7} {'most':>7} {'waits':>6} {'busy':>5} {'answers':>9} {'':>6} {'ms':^13}\n"
-    f"{'load':<18} {'subject':<14} {'all':>7} {'user':>6} {'system':>7} {'':>7} {'':>7} {'each':>6} {'%':>5} {'per s':>9} {'lost':>6} {'p50':>6} {'p99':>6}"
-)
 
 
 def main():
@@ -77,21 +57,14 @@ def main():
     running = []
     for number, word in enumerate(options.subjects):
         subject = subject_of(word, directory, measure.FIRST_PORT + number, authority, identity)
-        program = Program(subject.run(), subject.log, cpu=measure.SUBJECT_CPU)
+        program = table.start(subject, hot) or sys.exit(1)
         running.append((subject, program))
-        wait_until(subject.is_up, 20, f"{subject.name} does not answer: {program.tail(5)}", every=0.02)
-        subject.warm(hot)
-    print(HEADING, flush=True)
+    print(draw.HEADING, flush=True)
     results = {}
     for load in chosen:
-        able = [(subject, program) for subject, program in running if subject.answers(load)]
-        runs = {subject.name: [] for subject, _ in able}
-        for _ in range(options.rounds):
-            for subject, program in able:
-                runs[subject.name].append(load.run(program, subject))
-        results[load.name] = runs
-        for name, samples in runs.items():
-            print(line(name, load.name, samples), flush=True)
+        results[load.name] = table.alternate(running, load, options.rounds)
+        for name, runs in results[load.name].items():
+            print(draw.line(name, load.name, runs), flush=True)
     for _, program in running:
         program.stop()
     upstream.stop()

@@ -16,10 +16,20 @@ def subjects(results):
     return [name for name in results if name != "two workers"]
 
 
-def line(name, result):
-    if "failed" in result:
-        return f"{name:<14} failed: {result['failed']}"
-    return f"{name:<14} " + "  ".join(f"{load} {median(runs)['us']:.2f}" for load, runs in result.items())
+HEADING = (
+    f"{'':<33} {'us per answer':^22} {'least':>7} {'most':>7} {'waits':>6} {'busy':>5} {'answers':>9} {'':>6} {'ms':^13}\n"
+    f"{'load':<18} {'subject':<14} {'all':>7} {'user':>6} {'system':>7} {'':>7} {'':>7} {'each':>6} {'%':>5} {'per s':>9} {'lost':>6} {'p50':>6} {'p99':>6}"
+)
+
+
+def line(name, load, runs):
+    middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+    least, most = (choose(run["us"] for run in runs) for choose in (min, max))
+    text = (
+        f"{load:<18} {name:<14} {middle['us']:7.2f} {middle['user_us']:6.2f} {middle['system_us']:7.2f} {least:7.2f} {most:7.2f}"
+        f" {middle['waits']:6.2f} {100 * middle['busy']:5.0f} {middle['per_second']:9.0f} {sum(run['lost'] for run in runs):6.0f}"
+    )
+    return text + (f" {middle['p50']:6.2f} {middle['p99']:6.2f}" if "p50" in middle else "")
 
 
 def median(runs):
@@ -33,7 +43,7 @@ def median(runs):
 
 def medians(results):
     """One figure of each kind for each subject, and the floors as one subject."""
-    middle = {name: result if "failed" in result else {load: median(runs) for load, runs in result.items()} for name, result in results.items()}
+    middle = {name: {load: median(runs) for load, runs in result.items()} for name, result in results.items()}
     floor = {}
     for name in FLOORS:
         floor.update(middle.pop(name, {}))
@@ -54,13 +64,11 @@ def table(results):
             "|---|" + "---:|" * (len(COLUMNS) + 1)]
     for name in subjects(results):
         result = results[name]
-        if "failed" in result:
-            continue
         cells = [f"{result[column]['us']:.2f}" if column in result else "–" for column in COLUMNS]
         paced = result.get("forwarded, paced", {})
         cells.append(f"{paced['p50']:.2f} / {paced['p99']:.2f}" if "p50" in paced else "–")
         rows.append(f"| {name} | " + " | ".join(cells) + " |")
-    if OURS in results and "failed" not in results[OURS]:
+    if OURS in results:
         rows.append(ratios(results, "dotward ÷ the best peer", lambda column: best_peer(results, column)))
         floor = results.get(FLOOR, {})
         rows.append(ratios(results, "dotward ÷ the floor", lambda column: (FLOOR, floor[column]["us"]) if column in floor else None))
@@ -82,7 +90,7 @@ def ratios(results, title, other):
 
 def drawing(results):
     """Bars for each column, one a subject; the floor is drawn last."""
-    names = [name for name in subjects(results) if "failed" not in results[name]]
+    names = subjects(results)
     row, label, width, gap = 18, 120, 420, 30
     parts, y = [], 10
     for column in COLUMNS:

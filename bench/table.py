@@ -47,13 +47,13 @@ class Load:
 
     def __init__(self, name, file, *options, tls=False, transports=("udp",), fresh=0):
         self.name, self.file, self.options, self.tls, self.transports = name, file, options, tls, transports
-        #: so many names are made for each run, or it would find the answers of the one before in the cache
+        #: so many names are made for each run, or it would find the answers of one before in the cache, which may outlive the process
         self.fresh, self.runs = fresh, 0
 
     def run(self, program, subject):
         if self.fresh:
             self.runs += 1
-            measure.names(self.file, self.fresh, f"{len(self.options)}{self.runs}")
+            measure.names(self.file, self.fresh, f"{time.time_ns():x}r{self.runs}")
         port = subject.port + TLS_OFFSET if self.tls else subject.port
         begin, waits = program.cpu_split(), program.waits()
         text = measure.dnsperf(port, self.file, *self.options)
@@ -86,23 +86,29 @@ def loads(directory, seconds):
     ]
 
 
-def measure_subject(subject, hot, all_loads, repeats):
+def start(subject, hot):
+    """The running program, with the answers it keeps; None, and a line that says why, when it does not come up."""
     program = Program(subject.run(), subject.log, cpu=measure.SUBJECT_CPU)
     try:
         wait_until(lambda: not program.running() or subject.is_up(), 20, f"{subject.name} does not answer", every=0.02)
         if not program.running():
             raise RuntimeError("it ended at once")
         subject.warm(hot)
-        results = {}
-        for load in all_loads:
-            if not subject.answers(load):
-                continue
-            results[load.name] = [load.run(program, subject) for _ in range(repeats)]
-        return results
+        return program
     except (RuntimeError, TimeoutError) as error:
-        return {"failed": f"{error}\n{program.tail(5)}"}
-    finally:
+        print(f"{subject.name:<14} failed: {error}\n{program.tail(5)}", flush=True)
         program.stop()
+        return None
+
+
+def alternate(running, load, rounds):
+    """The runs of one load for each subject that can be asked so: by turns, so that a machine that gets slower does so for all."""
+    able = [(subject, program) for subject, program in running if subject.answers(load)]
+    runs = {subject.name: [] for subject, _ in able}
+    for _ in range(rounds):
+        for subject, program in able:
+            runs[subject.name].append(load.run(program, subject))
+    return runs
 
 
 def merge(results, more):
@@ -110,8 +116,7 @@ def merge(results, more):
     for name, loads_of in more.items():
         mine = results.setdefault(name, {})
         for load, runs in loads_of.items():
-            if load != "failed":
-                mine.setdefault(load, []).extend(runs)
+            mine.setdefault(load, []).extend(runs)
 
 
 def two_workers(make, hot, drawn, seconds):
@@ -144,7 +149,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", help="subjects, separated by commas")
     parser.add_argument("--seconds", type=int, default=3, help="length of one load")
-    parser.add_argument("--repeats", type=int, default=3, help="times each load is run; the median counts")
+    parser.add_argument("--repeats", type=int, default=3, help="times each load is run, the subjects by turns; the median counts")
     parser.add_argument("--add", nargs="*", default=[], help="results of runs before (bench/out/*.json) whose figures count too")
     parser.add_argument("--draw", action="store_true", help="write docs/performance.svg and the table in docs/performance.md")
     options = parser.parse_args()
@@ -159,15 +164,22 @@ def main():
     os.chmod(identity[1], 0o644)
     upstream = measure.start_upstream(directory, identity)
     hot, all_loads = loads(directory, options.seconds)
-    port, results = measure.FIRST_PORT, {}
+    port, running = measure.FIRST_PORT, []
     for name in chosen:
         port += 1
         subject = caching.ALL[name](name, directory, port, authority.certificate, identity)
         if not subject.is_here():
             print(f"{name:<14} is not installed", flush=True)
             continue
-        results[name] = measure_subject(subject, hot, all_loads, options.repeats)
-        print(draw.line(name, results[name]), flush=True)
+        if program := start(subject, hot):
+            running.append((subject, program))
+    results = {subject.name: {} for subject, _ in running}
+    for load in all_loads:
+        for name, runs in alternate(running, load, options.repeats).items():
+            results[name][load.name] = runs
+            print(draw.line(name, load.name, runs), flush=True)
+    for _, program in running:
+        program.stop()
     if "dotward" in results:
         def make(workers):
             subject = caching.ALL["dotward"](f"dotward-{workers}", directory, port + 10 + workers, authority.certificate, identity)

@@ -22,8 +22,9 @@ use crate::commands::{
     survey, top, version,
 };
 use crate::config::report::{Style, write_faults, write_warnings};
-use crate::config::{Config, Disk, Loaded, Refused, control_path, load, load_where};
+use crate::config::{Config, Disk, KeptFiles, Loaded, Refused, control_path, load, load_where};
 use crate::plain::Screen;
+use crate::privileges::FileUser;
 use crate::reload::{self, Source, Trigger};
 use crate::run::{Order, Proxy, StartError, StartFault};
 use crate::signals::{Asked, Signals};
@@ -152,10 +153,16 @@ fn check_it(invocation: &Invocation, args: &CheckArgs, out: &mut dyn Write) -> i
 
 fn serve(invocation: &Invocation) -> io::Result<u8> {
     let began = SystemTime::now();
-    let Some(Loaded { config, file, .. }) = told(loaded(invocation))? else {
+    let files = Arc::new(KeptFiles::default());
+    let loaded = load(&invocation.options, std::env::vars_os(), &*files);
+    let Some(Loaded { config, file, .. }) = told(loaded)? else {
         return Ok(WRONG);
     };
-    let log = match logging::start(&config.log) {
+    let user = match FileUser::of(&config) {
+        Ok(user) => user,
+        Err(error) => return Ok(failed(&error)),
+    };
+    let log = match logging::start_as(user, &config.log) {
         Ok(log) => log,
         Err(error) => return Ok(failed(&error)),
     };
@@ -163,10 +170,16 @@ fn serve(invocation: &Invocation) -> io::Result<u8> {
         tracing::warn!(%error, "no more descriptors than the soft limit grants");
     }
     let options = invocation.options.clone();
-    let read = move |absence| load_where(&options, std::env::vars_os(), &Disk, absence);
+    if let Some(file) = &file {
+        // What it says now is what is asked for.
+        files.forget(file);
+    }
+    let kept = Arc::clone(&files);
+    let read = move |absence| load_where(&options, std::env::vars_os(), &*kept, absence);
     let source = Source {
         file,
         began,
+        files,
         read: Arc::new(read),
     };
     let ended = Proxy::run(config, source, obey_signals);

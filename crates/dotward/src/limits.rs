@@ -44,9 +44,12 @@ pub(crate) const CLIENT_BACKLOG: usize = 2 * 65_537;
 /// The same while all together owe more than half of [`CLIENTS_BACKLOG`]: two thousand who do not read take the other half.
 pub(crate) const CLIENT_BACKLOG_SCARCE: usize = 8 * 1024;
 
-/// Octets of replies all client streams of a worker may owe together. Beyond it a stream that owes more than
-/// [`CLIENT_BACKLOG_SCARCE`] already is closed instead of being given more: its client asked a lot and does not read.
+/// Octets of replies all client streams of a worker may owe together. Beyond it the stream that owes most is closed: its client asked a lot
+/// and does not read. What TLS holds comes on top, [`CLIENT_TLS_BUFFER`] each.
 pub(crate) const CLIENTS_BACKLOG: usize = 32 * 1024 * 1024;
+
+/// Octets that the TLS library takes of what is owed to a client before the socket takes them: one record (RFC 8446 section 5.1).
+pub(crate) const CLIENT_TLS_BUFFER: usize = 16 * 1024;
 
 /// Queries of one client stream in flight before nothing more is read from it. Ample for a pipelining resolver behind
 /// us (RFC 7766 section 6.2.1.1), small beside what all clients share.

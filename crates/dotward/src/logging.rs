@@ -4,17 +4,14 @@
 //! terminal that is stopped), and when the log takes none (a disk that is full, a pipe nobody reads any more), lines are dropped, counted,
 //! and the count is told in the log as soon as it takes lines again. A log that takes nothing does not keep the process from ending.
 //! A file that was moved away or removed is made anew with the next line, so that whoever rotates logs need not tell us. One event is one
-//! line, whatever is in it. Level, form and file may change while lines are written.
+//! line, whatever is in it. Level, form and file may change while lines are written. A file that is made is for its owner to write and its
+//! group to read (0640), for at debug it says who asks for what; it is made and opened as the user that the program becomes.
 //!
 //! Deliberately absent: moving files away and removing old ones, and the choice of what is logged.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
-use std::fmt;
-use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -29,6 +26,13 @@ use tracing_subscriber::{Layer, Registry, reload};
 use crate::config::{LogFormat, LogSettings};
 use crate::limits::{LOG_END, LOG_LINES};
 use crate::plain;
+use crate::privileges::FileUser;
+
+mod error;
+mod file;
+
+pub use error::LogError;
+use file::LogFile;
 
 /// Keeps the writer thread; dropping it writes what is waiting, if that takes no longer than
 /// a second.
@@ -60,45 +64,29 @@ enum Message {
     End,
 }
 
-/// Why logging could not be started.
-#[derive(Debug)]
-pub enum LogError {
-    /// The file cannot be opened for writing.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
-    /// The system gives no thread.
-    Thread(io::Error),
-}
-
-impl fmt::Display for LogError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File { path, error } => write!(
-                f,
-                "cannot write the log to {}: {error}\n  fix:     give a file in a directory that exists and that this user may \
-                 write to (--log-file), or stderr",
-                path.display()
-            ),
-            Self::Thread(error) => write!(f, "no thread for the log: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for LogError {}
-
 /// Starts logging for the whole process. Later calls have no effect but their own thread.
 ///
 /// # Errors
 ///
 /// [`LogError`], ready to be shown.
 pub fn start(settings: &LogSettings) -> Result<LogGuard, LogError> {
+    start_as(None, settings)
+}
+
+/// The same with files made and opened as `user`, who the process becomes later: whoever owns the directory of the log could lead root to
+/// any file by a link.
+///
+/// # Errors
+///
+/// [`LogError`], ready to be shown.
+pub(crate) fn start_as(
+    user: Option<FileUser>,
+    settings: &LogSettings,
+) -> Result<LogGuard, LogError> {
     let next = Next::default();
-    let (guard, queue) =
-        start_thread(Target::open(settings)?, next.clone()).map_err(LogError::Thread)?;
+    let wanted = settings.clone();
+    let open = move || Target::open_as(user, &wanted);
+    let (guard, queue) = start_thread(open, next.clone())?;
     let (level, handle) = reload::Layer::new(settings.level);
     let (format, of_format) = reload::Layer::new(formatted(settings.format, queue.clone()));
     let subscriber = tracing_subscriber::registry().with(level).with(format);
@@ -128,11 +116,32 @@ impl Target {
             None => Box::new(io::stderr()),
             Some(path) => Box::new(LogFile::open(path).map_err(|error| LogError::File {
                 path: path.clone(),
+                user: None,
                 error,
             })?),
         };
         let format = settings.format;
         Ok(Self { out, format })
+    }
+
+    /// The same as `user`, which this thread is from now on where files are concerned.
+    fn open_as(as_user: Option<FileUser>, settings: &LogSettings) -> Result<Self, LogError> {
+        // Nothing else is opened before the process is that user.
+        let Some(as_user) = as_user.filter(|_| settings.file.is_some()) else {
+            return Self::open(settings);
+        };
+        as_user.assume().map_err(|error| LogError::User {
+            user: as_user.name().to_owned(),
+            error,
+        })?;
+        Self::open(settings).map_err(|error| match error {
+            LogError::File { path, error, .. } => LogError::File {
+                path,
+                user: Some(as_user.name().to_owned()),
+                error,
+            },
+            LogError::User { .. } | LogError::Thread(_) => error,
+        })
     }
 }
 
@@ -243,24 +252,39 @@ pub fn set_level(level: LevelFilter) -> Result<(), &'static str> {
     }
 }
 
-/// Starts the thread that writes to `target`.
-fn start_thread(target: Target, next: Next) -> io::Result<(LogGuard, LineQueue)> {
+/// Starts the thread that writes, to what it has from `open`.
+fn start_thread(
+    open: impl FnOnce() -> Result<Target, LogError> + Send + 'static,
+    next: Next,
+) -> Result<(LogGuard, LineQueue), LogError> {
     let (lines, queue) = sync_channel(LOG_LINES);
     let (alive, over) = sync_channel(0);
     let ending = Arc::new(AtomicBool::new(false));
     let dropped = Arc::new(AtomicU64::new(0));
-    let writer = Writer {
-        queue,
-        target,
-        next,
-        torn: false,
-        dropped: Arc::clone(&dropped),
-        ending: Arc::clone(&ending),
-        _alive: alive,
+    let writer = {
+        let (dropped, ending) = (Arc::clone(&dropped), Arc::clone(&ending));
+        |target| Writer {
+            queue,
+            target,
+            next,
+            torn: false,
+            dropped,
+            ending,
+            _alive: alive,
+        }
     };
-    std::thread::Builder::new()
-        .name("log".into())
-        .spawn(move || writer.run())?;
+    let (opening, opened) = sync_channel(1);
+    let work = move || match open() {
+        Ok(target) => {
+            drop(opening.send(Ok(())));
+            writer(target).run();
+        }
+        Err(error) => drop(opening.send(Err(error))),
+    };
+    let thread = std::thread::Builder::new().name("log".into());
+    thread.spawn(work).map_err(LogError::Thread)?;
+    let lost = |_| Err(LogError::Thread(io::Error::other("it ended")));
+    opened.recv().unwrap_or_else(lost)?;
     let queue = LineQueue {
         lines: lines.clone(),
         dropped,
@@ -271,52 +295,6 @@ fn start_thread(target: Target, next: Next) -> io::Result<(LogGuard, LineQueue)>
         over,
     };
     Ok((guard, queue))
-}
-
-/// The file that has the name of the log, whichever that is.
-struct LogFile {
-    path: PathBuf,
-    file: File,
-    /// Device and number of the file.
-    identity: (u64, u64),
-}
-
-impl LogFile {
-    fn open(path: &Path) -> io::Result<Self> {
-        // Made absolute, because the directory a relative path begins in may change.
-        let path = std::path::absolute(path)?;
-        let file = OpenOptions::new().create(true).append(true).open(&path)?;
-        let about = file.metadata()?;
-        Ok(Self {
-            path,
-            file,
-            identity: (about.dev(), about.ino()),
-        })
-    }
-
-    /// Opens what has the name now, unless it is this one already. What cannot be opened is no reason to lose lines: they go on to the
-    /// file there was.
-    fn follow(&mut self) {
-        let about = std::fs::metadata(&self.path);
-        let is_same = about.is_ok_and(|it| (it.dev(), it.ino()) == self.identity);
-        if is_same {
-            return;
-        }
-        if let Ok(now) = Self::open(&self.path) {
-            *self = now;
-        }
-    }
-}
-
-impl Write for LogFile {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.follow();
-        self.file.write(octets)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
 }
 
 /// What the thread has.
@@ -506,35 +484,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_moved_away_or_removed_is_made_anew_and_no_line_is_lost() {
-        let directory = tempfile::tempdir().unwrap();
-        let [path, old] = ["log", "log.1"].map(|it| directory.path().join(it));
-        let mut log = LogFile::open(&path).unwrap();
-        log.write_all(b"1\n").unwrap();
-        std::fs::rename(&path, &old).unwrap();
-        log.write_all(b"2\n").unwrap();
-        assert_eq!(std::fs::read(&old).unwrap(), b"1\n");
-        assert_eq!(std::fs::read(&path).unwrap(), b"2\n");
-        std::fs::remove_file(&path).unwrap();
-        log.write_all(b"3\n").unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"3\n");
-        // Emptied in its place, as by `copytruncate`.
-        File::create(&path).unwrap();
-        log.write_all(b"4\n").unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"4\n");
-        // Where no file can be made, the old one gets the lines.
-        std::fs::rename(&path, &old).unwrap();
-        std::fs::create_dir(&path).unwrap();
-        log.write_all(b"5\n").unwrap();
-        assert_eq!(std::fs::read(&old).unwrap(), b"4\n5\n");
-    }
-
-    #[test]
     fn one_event_is_one_line_whatever_is_in_it() {
         let (written, lines) = sync_channel(8);
         let (open, gate) = sync_channel(1);
         drop(open);
-        let (guard, queue) = start_thread(stuck(gate, written), Next::default()).unwrap();
+        let target = stuck(gate, written);
+        let (guard, queue) = start_thread(|| Ok(target), Next::default()).unwrap();
         queue
             .make_writer()
             .write_all(b"WARN a\n\x1b[2J b\n")
@@ -548,7 +503,8 @@ mod tests {
     fn a_stuck_log_with_a_full_queue_does_not_hold_up_the_end() {
         let (open, gate) = sync_channel(1);
         let (written, lines) = sync_channel(2 * LOG_LINES);
-        let (guard, queue) = start_thread(stuck(gate, written), Next::default()).unwrap();
+        let target = stuck(gate, written);
+        let (guard, queue) = start_thread(|| Ok(target), Next::default()).unwrap();
         let all = LOG_LINES + 10;
         for _ in 0..all {
             queue.make_writer().write_all(b"line\n").unwrap();

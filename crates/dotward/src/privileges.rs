@@ -1,7 +1,7 @@
 //! Becoming another user once everything is bound (`--user`, `--group`).
 //!
 //! Promises: what is kept is what that user has: its groups, no capability, no way back, no gain by executing something; a file that
-//! is to be read again later and that user may not read is told at start. One capability is kept where an interface is listened on at a
+//! is to be read again later and that user may not read is told at start. The log is made and opened as that user from the first. One capability is kept where an interface is listened on at a
 //! port below 1024: to bind such ports (`CAP_NET_BIND_SERVICE`), because its addresses come and go.
 //!
 //! Deliberately absent: sandboxes; changing who owns files that were there before, which is the operator's to decide.
@@ -11,7 +11,9 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{Gid, Group, Uid, User, geteuid, setgid, setuid};
+use nix::unistd::{
+    Gid, Group, Uid, User, geteuid, getgrouplist, setfsgid, setfsuid, setgid, setuid,
+};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
 
@@ -160,6 +162,74 @@ pub(crate) fn owner_of_sockets(config: &Config) -> Result<Option<SocketOwner>, P
     }))
 }
 
+/// Who the program becomes, for the files that are made or opened before.
+#[derive(Debug)]
+pub(crate) struct FileUser {
+    name: String,
+    uid: Uid,
+    gid: Gid,
+    groups: Vec<Gid>,
+}
+
+impl FileUser {
+    /// `None` where the program stays who it is.
+    ///
+    /// # Errors
+    ///
+    /// [`PrivilegeError`] when there is no such user or group.
+    pub(crate) fn of(config: &Config) -> Result<Option<Self>, PrivilegeError> {
+        let Some(run_as) = &config.run_as else {
+            return Ok(None);
+        };
+        let identity = look_up(run_as)?;
+        if !geteuid().is_root() || identity.uid.is_root() {
+            return Ok(None);
+        }
+        let (uid, gid) = (identity.uid, identity.gid);
+        let name = identity.name.map(std::ffi::CString::new);
+        let groups = match name {
+            Some(Ok(name)) => {
+                getgrouplist(&name, gid).map_err(|error| PrivilegeError::Refused {
+                    user: run_as.user.clone(),
+                    error: error.into(),
+                })?
+            }
+            Some(Err(_)) | None => vec![gid],
+        };
+        Ok(Some(Self {
+            name: run_as.user.clone(),
+            uid,
+            gid,
+            groups,
+        }))
+    }
+
+    /// As the configuration names it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Makes this thread, and no other, the user where files are concerned.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not permit it.
+    pub(crate) fn assume(&self) -> io::Result<()> {
+        let groups = self.groups.iter();
+        let groups: Vec<_> = groups
+            .map(|it| thread::Gid::from_raw(it.as_raw()))
+            .collect();
+        thread::set_thread_groups(&groups)?;
+        setfsgid(self.gid);
+        setfsuid(self.uid);
+        // They say who it was before, whatever became of it.
+        match setfsgid(self.gid) == self.gid && setfsuid(self.uid) == self.uid {
+            true => Ok(()),
+            false => Err(io::ErrorKind::PermissionDenied.into()),
+        }
+    }
+}
+
 #[cfg(target_os = "linux")]
 fn set_groups(identity: &Identity) -> nix::Result<()> {
     match identity.name.as_deref().map(std::ffi::CString::new) {
@@ -232,8 +302,8 @@ pub(crate) fn tell_unreachable(config: &Config) {
         if let Err(error) = File::open(&file) {
             tracing::warn!(
                 file = %file.display(), %error,
-                "user {user} cannot read a file that was read at start, so a changed one will not be seen; let that user read it (chgrp, \
-                 chmod g+r), directories above it included"
+                "user {user} cannot read a file that was read at start, so a changed one will not be seen, and reloads go on with what it \
+                 said; let that user read it (chgrp, chmod g+r), directories above it included"
             );
         }
     }

@@ -18,7 +18,7 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::watch;
 
 use crate::config::load::DEFAULT_FILE;
-use crate::config::{Config, ListenAddress, ListenTransport};
+use crate::config::{Config, Disk, ListenAddress, ListenTransport};
 use crate::gather;
 use crate::group_names::GroupNames;
 use crate::listen::sockets::Bound;
@@ -158,8 +158,8 @@ impl Prepared {
                 .ok()
         });
         let upstreams = tls_of_upstreams(&config, &mut faults);
-        let helpers = Helpers::new(&config.bootstrap, &mut faults);
-        checks::bindings(&config, &mut faults);
+        let helpers = Helpers::new(&config.bootstrap, &Disk, &mut faults);
+        checks::bindings(&config, true, &mut faults);
         let ports = match activated {
             true => Ports::passed(passed),
             false => Ports::wanted(&config, &mut faults),
@@ -181,6 +181,7 @@ impl Prepared {
     /// [`StartError`] when that is not possible, or when something that needs privileges later would fail then.
     pub fn drop_privileges(self) -> Result<Self, StartError> {
         let Some(run_as) = &self.config.run_as else {
+            self.settle_files();
             return Ok(self);
         };
         // Addresses of interfaces that come later are bound then.
@@ -192,12 +193,21 @@ impl Prepared {
             return Err(StartError { faults });
         }
         let mut faults = Vec::new();
-        checks::bindings(&self.config, &mut faults);
+        checks::bindings(&self.config, true, &mut faults);
         if !faults.is_empty() {
             return Err(StartError { faults });
         }
         privileges::tell_unreachable(&self.config);
+        self.settle_files();
         Ok(self)
+    }
+
+    /// Now that the process is who it will be: what it cannot read again is kept for reloads, or told.
+    fn settle_files(&self) {
+        if let Some(source) = &self.reloading.source {
+            source.files.keep_out_of_reach();
+            source.tell_unreadable();
+        }
     }
 
     /// The same with trust looked at as often as `pace` says.

@@ -193,6 +193,11 @@ impl Inside {
         is_below(path, known)
     }
 
+    /// Whether connections can be made from a source address.
+    pub(crate) fn has_sources(&self) -> bool {
+        self.needs.bind.contains(&0)
+    }
+
     /// What `config` needs that cannot be reached any more, for people.
     #[must_use]
     pub fn lacks(&self, config: &Config) -> Vec<String> {

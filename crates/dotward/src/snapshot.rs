@@ -36,7 +36,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
-use dotward_core::cache::{Cache, Portable, write_portable};
+use dotward_core::cache::{Cache, Portable, Progress, write_portable};
 use dotward_core::upstream::GroupId;
 use tokio::sync::oneshot;
 
@@ -387,10 +387,11 @@ impl Snapshot {
         let mut left =
             room.saturating_sub(u64::try_from(MAGIC.len()).unwrap_or_default() + 2 + END_LEN);
         let (mut written, mut slice, mut entry) = (0, Vec::new(), Vec::new());
-        for part in 0..self.cache.parts() {
+        let mut progress = Progress::default();
+        loop {
             slice.clear();
             let wall = clock::wall();
-            self.cache.visit_part(part, clock::now(), |kept| {
+            let seen = self.cache.visit_next(&mut progress, clock::now(), |kept| {
                 entry.clear();
                 let write = |label: &[u8]| write_portable(&kept, label, wall, &mut entry);
                 if self.names.with_label(kept.group, write) == Some(true) {
@@ -404,6 +405,9 @@ impl Snapshot {
                     }
                 }
             });
+            if !seen {
+                break;
+            }
             out.write_all(&slice)?;
         }
         out.write_all(&0_u32.to_be_bytes())?;

@@ -11,8 +11,34 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
-/// What a file is known by: device, inode, size, modification and change in nanoseconds. `None` for one that is not there.
-type Stamp = Option<(u64, u64, u64, (i64, i64), (i64, i64))>;
+/// What a file is known by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stamp {
+    /// It is not there.
+    Absent,
+    /// Device, inode, size, modification and change in nanoseconds.
+    There(u64, u64, u64, (i64, i64), (i64, i64)),
+    /// It may have been changed while it was read: whatever is seen of it, its absence included, is something else.
+    Doubtful,
+}
+
+/// What tells whether one file has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mark(Stamp);
+
+impl Mark {
+    /// As the file is now; to be taken before it is read.
+    pub(crate) fn of(file: &Path) -> Self {
+        Self(stamp(file))
+    }
+
+    /// Whether the file is seen to be another one than then. One in a directory that may not be looked into is not.
+    pub(crate) fn is_outdated(&self, file: &Path) -> bool {
+        let hidden =
+            fs::metadata(file).is_err_and(|it| it.kind() == io::ErrorKind::PermissionDenied);
+        !hidden && stamp(file) != self.0
+    }
+}
 
 /// Some files that belong together, as they were when they were read.
 #[derive(Debug)]
@@ -41,8 +67,10 @@ impl Stamps {
         let began = began.as_ref().map_or(0, Duration::as_secs).cast_signed();
         for stamp in &mut stamps.read {
             // Times of files have the resolution of a clock tick: the whole second is in doubt.
-            if stamp.is_some_and(|(.., (changed, _))| changed >= began) {
-                *stamp = None;
+            if let Stamp::There(.., (changed, _)) = stamp
+                && *changed >= began
+            {
+                *stamp = Stamp::Doubtful;
             }
         }
         stamps
@@ -64,7 +92,7 @@ impl Stamps {
         for (file, read) in self.files.iter().zip(&mut self.read) {
             let looked = fs::metadata(file);
             if looked.is_err_and(|it| it.kind() == io::ErrorKind::PermissionDenied) {
-                *read = None;
+                *read = Stamp::Absent;
             }
         }
     }
@@ -96,14 +124,16 @@ fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
 }
 
 fn stamp(file: &Path) -> Stamp {
-    let about = fs::metadata(file).ok()?;
-    Some((
+    let Ok(about) = fs::metadata(file) else {
+        return Stamp::Absent;
+    };
+    Stamp::There(
         about.dev(),
         about.ino(),
         about.size(),
         (about.mtime(), about.mtime_nsec()),
         (about.ctime(), about.ctime_nsec()),
-    ))
+    )
 }
 
 #[cfg(test)]
@@ -120,7 +150,11 @@ mod tests {
         let mut read = Stamps::read_since(vec![file.clone()], later);
         assert!(!read.look() && !read.look(), "it was there long before");
         let earlier = now - Duration::from_secs(5);
-        let mut read = Stamps::read_since(vec![file], earlier);
+        let mut read = Stamps::read_since(vec![file.clone()], earlier);
+        assert!(!read.look() && read.look() && !read.look(), "told once");
+        // Also when the next thing that is seen is that it is gone.
+        let mut read = Stamps::read_since(vec![file.clone()], earlier);
+        fs::remove_file(file).unwrap();
         assert!(!read.look() && read.look() && !read.look(), "told once");
     }
 }

@@ -407,6 +407,12 @@ impl Worker {
         near.clients.allows(address) || near.balancers.contains(address)
     }
 
+    /// Whether a client with this address gets a TLS handshake now. Whose a load balancer's are is said by its headers.
+    pub(crate) fn admits_handshake(&self, address: IpAddr) -> bool {
+        let near = &mut self.state.borrow_mut().near;
+        near.balancers.contains(address) || near.admits_handshake(address, clock::now())
+    }
+
     /// What the task that watches the network waits for.
     pub(crate) fn network(&self) -> &Signal {
         &self.network

@@ -103,34 +103,42 @@ impl core::fmt::Display for RestoreFault {
 
 impl core::error::Error for RestoreFault {}
 
+/// How far somebody has come who looks at everything ([`Cache::visit_next`]). The default is the beginning.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    shard: usize,
+    page: usize,
+}
+
 impl Cache {
-    /// Looks at everything that is kept, stale answers and failures included, in no order. A shard is locked while its answers are shown, so
-    /// `each` should copy what it wants and be done.
+    /// Looks at everything that is kept, stale answers and failures included, in no order, in pieces as [`Cache::visit_next`].
     pub fn visit(&self, now: Moment, mut each: impl FnMut(Kept<'_>)) {
-        for shard in &self.shards {
-            let store = read(&shard.store);
-            store
-                .iter()
-                .filter_map(|slot| kept(slot, now))
-                .for_each(&mut each);
-        }
+        let mut progress = Progress::default();
+        while self.visit_next(&mut progress, now, &mut each) {}
     }
 
-    /// In how many parts everything can be looked at by [`Cache::visit_part`].
-    #[must_use]
-    pub fn parts(&self) -> usize {
-        self.shards.len()
-    }
-
-    /// The same for one part, so that somebody who copies all of it need not hold all of it.
-    pub fn visit_part(&self, part: usize, now: Moment, each: impl FnMut(Kept<'_>)) {
-        if let Some(shard) = self.shards.get(part) {
-            let store = read(&shard.store);
-            store
-                .iter()
-                .filter_map(|slot| kept(slot, now))
-                .for_each(each);
+    /// Looks at the next piece: at most as many answers as there are slots in a page, a thousand or so. False when there is none left.
+    ///
+    /// Who writes waits while a piece is shown, and who asks waits behind him, so `each` should copy what it wants and be done. Between two
+    /// pieces answers come and go: one that comes may be missed, and one that is put back under way seen twice.
+    pub fn visit_next(
+        &self,
+        progress: &mut Progress,
+        now: Moment,
+        each: impl FnMut(Kept<'_>),
+    ) -> bool {
+        let Some(shard) = self.shards.get(progress.shard) else {
+            return false;
+        };
+        let store = read(&shard.store);
+        if let Some(entries) = store.of_page(progress.page) {
+            entries.filter_map(|slot| kept(slot, now)).for_each(each);
+            progress.page += 1;
+        } else {
+            progress.shard += 1;
+            progress.page = 0;
         }
+        true
     }
 
     /// Looks at what is kept of one name, whatever the type, the flags and the group.

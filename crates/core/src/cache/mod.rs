@@ -46,7 +46,7 @@ use crate::time::Moment;
 use crate::upstream::GroupId;
 use crate::wire::{AsQuestion, Asker, QuestionRef, ReplyOrigin, render_reply};
 
-pub use inspect::{Kept, Kind, RestoreFault, Restored};
+pub use inspect::{Kept, Kind, Progress, RestoreFault, Restored};
 pub use portable::{PORTABLE_VERSION, Portable, PortableFault, write_portable};
 pub use rules::CacheRules;
 pub use settle::Settled;
@@ -180,6 +180,12 @@ impl Cache {
             size: 0,
             ..failures
         }
+    }
+
+    /// Whether anything is kept, be it failures alone.
+    #[must_use]
+    pub fn keeps_anything(&self) -> bool {
+        !self.shards.is_empty()
     }
 
     /// Whether answers are kept.

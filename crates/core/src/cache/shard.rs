@@ -117,9 +117,10 @@ impl Store {
         Entry { slot, data }
     }
 
-    /// All there are.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.slots.iter().map(|(_, slot)| self.entry_of(slot))
+    /// Those of one page of slots; `None` behind the last one.
+    pub(super) fn of_page(&self, page: usize) -> Option<impl Iterator<Item = Entry<'_>>> {
+        let slots = self.slots.of_page(page)?;
+        Some(slots.map(|slot| self.entry_of(slot)))
     }
 
     /// Stores, in place of what the key had.

@@ -5,7 +5,7 @@
 use super::slot::{NO_SLOT, Slot};
 
 /// Slots of a page; as many octets as a segment, so that one can take the place of the other.
-const PAGE_SLOTS: usize = super::segments::SEGMENT / size_of::<Slot>();
+pub(super) const PAGE_SLOTS: usize = super::segments::SEGMENT / size_of::<Slot>();
 
 /// Octets of a page.
 pub(super) const PAGE: usize = PAGE_SLOTS * size_of::<Slot>();
@@ -81,6 +81,12 @@ impl Slots {
             slots.map(move |(slot, it)| (join(page, slot), it))
         });
         slots.filter(|(_, slot)| !slot.is_vacant())
+    }
+
+    /// Those of one page that are in use; `None` behind the last page. A slot has its place for as long as it is in use.
+    pub(super) fn of_page(&self, page: usize) -> Option<impl Iterator<Item = &Slot>> {
+        let slots = self.pages.get(page)?.slots.iter();
+        Some(slots.filter(|slot| !slot.is_vacant()))
     }
 
     /// Whether a slot is to be had without a new page.

@@ -103,9 +103,9 @@ impl<C> Engine<C> {
         let known = self.groups.iter().map(|it| &*it.label);
         let free = self.groups.iter().map(|it| is_over(it.retired, now));
         let slots = assign(known, free, groups.iter().map(|it| &*it.label));
-        let most = match self.cache.parts() {
-            0 => u16::MAX.into(),
-            _ => self.cache.groups(),
+        let most = match self.cache.keeps_anything() {
+            false => u16::MAX.into(),
+            true => self.cache.groups(),
         };
         match slots.iter().all(|slot| slot.place() < most) {
             true => Ok(slots),

@@ -33,6 +33,7 @@ mod cache;
 pub mod fault;
 mod file;
 pub mod files;
+mod kept_files;
 pub(crate) mod layers;
 mod limits;
 mod listeners;
@@ -50,6 +51,7 @@ pub mod value;
 
 pub use fault::{Fault, Problem};
 pub use files::{Disk, ReadFiles};
+pub use kept_files::KeptFiles;
 pub use limits::LimitSettings;
 pub use load::{Absence, Loaded, Refused, control_path, load, load_where};
 pub use near::{

@@ -6,7 +6,9 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+#[cfg(any(test, not(target_os = "linux")))]
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -176,10 +178,12 @@ impl ControlSocket {
 fn listener(path: &Path) -> io::Result<UnixListener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     let mode = Mode::RUSR | Mode::WUSR;
-    // The file gets the mode of the socket: there is no moment in which it has another. Other systems know only the mode of the file.
+    // The file gets the mode of the socket: there is no moment in which it has another. Other systems know only the mode of the file; here
+    // what has the name by now may be a link that the owner of the directory has put there, and is left alone.
     #[cfg(target_os = "linux")]
     fchmod(&socket, mode)?;
     socket.bind(&SockAddr::unix(path)?)?;
+    #[cfg(not(target_os = "linux"))]
     fs::set_permissions(path, fs::Permissions::from_mode(mode.bits()))?;
     socket.listen(i32::try_from(CONTROL_CONNECTIONS).unwrap_or(i32::MAX))?;
     socket.set_nonblocking(true)?;

@@ -3,6 +3,7 @@
 //! Promises:
 //! - A client that may not ask is let go at once and takes nobody's place; a load balancer, which speaks for others, is heard first.
 //! - Accepting never ends because of an error; want of descriptors slows it down, and so do more TLS handshakes than one listener gets.
+//!   Who is let go begins none, so that strangers take no handshake from those who may ask.
 //!
 //! Deliberately absent: what clients say (`opening`, `stream`).
 
@@ -45,10 +46,10 @@ pub(crate) async fn accept(
             accepted = listener.accept() => match accepted {
                 Ok((socket, address)) => {
                     failures = 0;
-                    welcome(&worker, socket, address, tls);
+                    let handshake = welcome(&worker, socket, address, tls);
                     // A stream that had to go gives its descriptor back when its task ends, which is to be before the next comes.
                     tokio::task::yield_now().await;
-                    tls.then(|| turnstile.pass(clock::now())).flatten()
+                    handshake.then(|| turnstile.pass(clock::now())).flatten()
                 }
                 Err(error) => {
                     failures += 1;
@@ -84,18 +85,28 @@ fn accept_last(worker: &Rc<Worker>, listener: TcpListener, tls: bool) {
             .set_nonblocking(true)
             .and_then(|()| TcpStream::from_std(socket))
         {
-            Ok(socket) => welcome(worker, socket, address, tls),
+            Ok(socket) => {
+                // Nobody comes after those who are here.
+                let _is_handshake: bool = welcome(worker, socket, address, tls);
+            }
             Err(error) => tracing::debug!(%error, %address, "a client is let go"),
         }
     }
 }
 
-fn welcome(worker: &Rc<Worker>, socket: TcpStream, address: SocketAddr, tls: bool) {
-    if worker.hears(address.ip()) {
-        crew::place(worker, socket, address, tls);
-    } else {
+/// Finds a place for who may ask. True when a TLS handshake begins with that.
+fn welcome(worker: &Rc<Worker>, socket: TcpStream, address: SocketAddr, tls: bool) -> bool {
+    if !worker.hears(address.ip()) {
         tracing::debug!(%address, "a client that may not ask is let go");
+        return false;
     }
+    // An IPv4 client of a dual-stack socket is the same client to every list.
+    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+    if tls && !worker.admits_handshake(address.ip()) {
+        return false;
+    }
+    crew::place(worker, socket, address, tls);
+    tls
 }
 
 /// A failed accept mostly concerns one connection, which is gone; want of descriptors or memory lasts longer, and so does whatever comes
@@ -117,13 +128,8 @@ pub(crate) fn admit<H: Host>(host: &Rc<H>, socket: TcpStream, address: SocketAdd
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY not set for a client");
     }
-    // An IPv4 client of a dual-stack socket is the same client to an access list.
-    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
     let admitted = host.near_turn(|near, _, now| {
         let is_balancer = near.balancers.contains(address.ip());
-        if tls && !is_balancer && !near.admits_handshake(address.ip(), now) {
-            return None;
-        }
         let (stream, transport) = match tls.then(|| near.listen_tls.accept()) {
             None => (Stream::plain(socket), Transport::Tcp),
             Some(None) => return None,

@@ -1,34 +1,12 @@
-//! Who counts as one client when places are given out, and how many places each has.
+//! How many places the streams of each source have.
 //!
-//! Promises: an IPv4 address is one, and so are all IPv6 addresses of one /64, because that is what one host or one home has
-//! (RFC 6177, RFC 7421).
+//! Promises: who is one source is what it is everywhere, for questions in flight too ([`Source`]: an IPv4 address, an IPv6 /56).
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
-/// Where streams come from that share one bound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Source {
-    /// One address.
-    V4(Ipv4Addr),
-    /// The first 64 bits of an address.
-    V6(u64),
-}
-
-impl Source {
-    /// The source that `address` belongs to.
-    pub(super) fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address),
-            IpAddr::V6(address) => {
-                let [a, b, c, d, ..] = address.segments().map(u64::from);
-                Self::V6(a << 48 | b << 32 | c << 16 | d)
-            }
-        }
-    }
-}
+use dotward_core::exchange::Source;
 
 /// Places of one source.
 #[derive(Debug, Default)]
@@ -133,11 +111,12 @@ mod tests {
     }
 
     #[test]
-    fn a_network_of_64_bits_is_one_source_and_so_is_an_address_of_32() {
-        let source = |text: &str| Source::of(text.parse().unwrap());
-        assert_eq!(source("2001:db8::1"), source("2001:db8::ffff:0:0:2"));
-        assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));
-        assert_ne!(source("192.0.2.1"), source("192.0.2.2"));
-        assert_eq!(source("192.0.2.1"), source("::ffff:192.0.2.1"));
+    fn a_home_is_one_source_whatever_its_networks() {
+        let mut sources = Sources::default();
+        let of = |text: &str| Source::of(text.parse().unwrap());
+        let addresses = ["2001:db8::1", "2001:db8:0:ff::1", "2001:db8:0:100::1"];
+        let shares = addresses.map(|it| sources.enter(of(it)));
+        assert_eq!(shares.map(|it| it.alike()), [2, 2, 1]);
+        assert_eq!(sources.count(of("2001:db8:0:7::7")), 2);
     }
 }

@@ -24,6 +24,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dotward_core::exchange::Source;
 use dotward_core::front::Client;
 use dotward_core::policy::Acl;
 use dotward_core::time::Moment;
@@ -34,7 +35,7 @@ use tokio::net::TcpStream;
 
 use super::opening::{self, Opening};
 use super::places::Places;
-use super::source::{Share, Source, Sources};
+use super::source::{Share, Sources};
 use super::{Taken, take_query};
 use crate::clock;
 use crate::limits::{
@@ -208,19 +209,28 @@ impl Clients {
     }
 
     fn append(&mut self, key: ClientKey, message: &[u8]) {
-        let most = self.backlog_of_one();
         let Some(client) = self.streams.get_mut(key) else {
             return;
         };
-        if self.owed > CLIENTS_BACKLOG && client.stream.backlog() > most {
-            tracing::debug!(address = %client.client.address, "client does not read its replies");
-            self.close(key);
-            return;
-        }
         let before = client.stream.backlog();
         append_frame(message, client.stream.outgoing());
         self.owed += client.stream.backlog() - before;
         self.touch(key);
+        while self.owed > CLIENTS_BACKLOG {
+            self.close_deepest_in_debt();
+        }
+    }
+
+    fn close_deepest_in_debt(&mut self) {
+        let all = self.streams.iter();
+        let deepest = all.max_by_key(|(_, client)| client.stream.backlog());
+        if let Some((key, client)) = deepest {
+            tracing::debug!(address = %client.client.address, "client does not read its replies");
+            self.close(key);
+        } else {
+            debug_assert_eq!(self.owed, 0, "nobody is left to be owed anything");
+            self.owed = 0;
+        }
     }
 
     fn touch(&mut self, key: ClientKey) {
@@ -459,8 +469,9 @@ fn take_messages(near: &mut Near, far: &mut impl Far, key: ClientKey, now: Momen
         let Some(client) = near.clients.streams.get_mut(key) else {
             return;
         };
-        client.last_query = now;
+        // What nobody answers is no query: it keeps no place.
         if taken != Taken::Dropped {
+            client.last_query = now;
             client.share.note_asked();
         }
         match taken {

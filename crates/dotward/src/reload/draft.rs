@@ -87,17 +87,17 @@ impl Draft {
             .source
             .read_again()
             .map_err(|refused| basis.refusal(&refused))?;
-        let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
         let awaiting = basis.awaiting_restart(&loaded.config);
         let file = loaded.file;
         let config = effective(&basis.running, loaded.config);
         let mut faults: Vec<StartFault> = Vec::new();
         let files = Stamped::now(&config);
-        let helpers = Helpers::new(&config.bootstrap, &mut faults);
+        let from = &*basis.source.files;
+        let helpers = Helpers::new(&config.bootstrap, from, &mut faults);
         checks::loops(&config, &basis.listeners, &mut faults);
-        checks::bindings(&config, &mut faults);
+        checks::bindings(&config, basis.has_sources(), &mut faults);
         let listen_tls = config.listen_tls.as_ref().and_then(|identity| {
-            let tls = ListenerTls::from_files(identity);
+            let tls = ListenerTls::read(identity, from);
             tls.map_err(|error| faults.push(StartFault::ListenTls(error)))
                 .ok()
         });
@@ -105,6 +105,8 @@ impl Draft {
         let upstreams: Vec<TlsDraft> = upstreams
             .filter_map(|settings| basis.tls(settings, &mut faults))
             .collect();
+        let warnings = loaded.warnings.iter().map(ToString::to_string);
+        let warnings = warnings.chain(from.take_told()).collect();
         let mut faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
         faults.extend(basis.out_of_reach(&config));
         let log = logging::Change::prepare(&config.log);
@@ -162,6 +164,11 @@ impl Basis {
         }
     }
 
+    /// Whether the process can still connect from addresses of its choice.
+    fn has_sources(&self) -> bool {
+        self.inside.as_ref().is_none_or(|it| it.has_sources())
+    }
+
     fn hides(&self, path: &Path) -> bool {
         self.inside.as_ref().is_some_and(|it| !it.reads(path))
     }
@@ -192,7 +199,7 @@ impl Basis {
         if !in_files && known.any(|it| is_same_trust(it, settings)) {
             return Some(TlsDraft::Same);
         }
-        let tls = UpstreamTls::new(settings).map_err(|error| {
+        let tls = UpstreamTls::read(settings, &*self.source.files).map_err(|error| {
             faults.push(StartFault::UpstreamTls {
                 upstream: settings.name.clone(),
                 error,

@@ -17,13 +17,14 @@ mod task;
 mod watch;
 
 use std::fmt;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::{Absence, Loaded, Refused};
+use crate::config::{Absence, KeptFiles, Loaded, Refused};
 use crate::limits::RELOAD_CALLS;
 
 pub use change::needs_restart;
@@ -39,11 +40,27 @@ pub struct Source {
     pub file: Option<PathBuf>,
     /// When reading it began.
     pub began: SystemTime,
-    /// Reads all of it.
+    /// Where files are read from.
+    pub files: Arc<KeptFiles>,
+    /// Reads all of it from there.
     pub read: Arc<dyn Fn(Absence) -> Result<Loaded, Refused> + Send + Sync>,
 }
 
 impl Source {
+    /// Tells when who the process has become cannot read the file.
+    pub(crate) fn tell_unreadable(&self) {
+        let Some(file) = &self.file else {
+            return;
+        };
+        if let Err(error) = File::open(file) {
+            tracing::warn!(
+                file = %file.display(), %error,
+                "the configuration file cannot be read again, so every reload will be refused; let the user the program has become read it \
+                 (chgrp, chmod g+r), directories above it included"
+            );
+        }
+    }
+
     /// Reads all of it again. A file that is not there any more is a fault.
     fn read_again(&self) -> Result<Loaded, Refused> {
         (self.read)(match self.file {

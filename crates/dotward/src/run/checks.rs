@@ -5,12 +5,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use super::StartFault;
-use crate::config::{Config, ListenAddress, own_endpoint};
+use crate::config::{Config, ListenAddress, UpstreamSettings, own_endpoint};
 use crate::upstream::dial;
 
-/// What is not permitted is a fault; an interface or an address that is not there may come.
-pub(crate) fn bindings(config: &Config, faults: &mut Vec<StartFault>) {
-    for upstream in &config.upstreams {
+/// What is not permitted is a fault; an interface or an address that is not there may come. Source addresses are not tried where the
+/// process has given them up (`sources`): that is another fault, with another remedy.
+pub(crate) fn bindings(config: &Config, sources: bool, faults: &mut Vec<StartFault>) {
+    let possible = |it: &&UpstreamSettings| sources || it.binding.source.is_empty();
+    for upstream in config.upstreams.iter().filter(possible) {
         let name = &upstream.name;
         match dial::check(&upstream.binding) {
             Ok(()) => {}

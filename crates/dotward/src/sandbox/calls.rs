@@ -2,7 +2,7 @@
 //!
 //! A list of what is refused, not of what is allowed: a new C library or allocator uses calls nobody foresaw, and DNS that stops
 //! after an update of the system helps nobody. Refused is what an intruder needs to go further: executing, making processes, making memory
-//! executable, looking into other processes, changing what the kernel runs, mounts, namespaces, keys, clocks, raw sockets, and io_uring,
+//! executable, looking into other processes and signalling them, changing what the kernel runs, mounts, namespaces, keys, clocks, raw sockets, and io_uring,
 //! which would go past all of this.
 //!
 //! `clone3` fails with ENOSYS, because its arguments cannot be looked into: the C library then uses `clone`, which may make threads only.
@@ -30,6 +30,7 @@ const REFUSED: &[i64] = &[
     libc::SYS_pidfd_send_signal,
     libc::SYS_kill,
     libc::SYS_rt_sigqueueinfo,
+    libc::SYS_rt_tgsigqueueinfo,
     libc::SYS_kcmp,
     // What the kernel runs.
     libc::SYS_bpf,
@@ -112,6 +113,12 @@ const REFUSED_HERE: &[i64] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const REFUSED_HERE: &[i64] = &[];
 
+/// By musl a thread signals itself with it when it aborts; whose thread it is cannot be told from the arguments. glibc has no use for it.
+#[cfg(not(target_env = "musl"))]
+const REFUSED_BY_LIBRARY: &[i64] = &[libc::SYS_tkill];
+#[cfg(target_env = "musl")]
+const REFUSED_BY_LIBRARY: &[i64] = &[];
+
 /// Why there is no filter.
 #[derive(Debug)]
 pub(super) enum CallsError {
@@ -165,6 +172,7 @@ const TYPE_IN: u64 = 0x5412;
 
 fn refused() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendError> {
     let always = REFUSED.iter().chain(REFUSED_HERE);
+    let always = always.chain(REFUSED_BY_LIBRARY);
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         always.map(|call| (*call, Vec::new())).collect();
     let number = |value: i32| u64::from(value.unsigned_abs());
@@ -179,6 +187,13 @@ fn refused() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendErro
     rules.insert(
         libc::SYS_clone,
         vec![SeccompRule::new(vec![makes_process])?],
+    );
+    // With it a thread of ours signals itself when it aborts, and the C library the others.
+    let own = u64::from(std::process::id());
+    let other_process = argument(0, Is::Ne, own)?;
+    rules.insert(
+        libc::SYS_tgkill,
+        vec![SeccompRule::new(vec![other_process])?],
     );
     let families = [
         libc::AF_UNIX,
@@ -223,4 +238,28 @@ fn second_numbering() -> Option<BpfProgram> {
     let refuse = step(libc::BPF_RET | libc::BPF_K, 0, 0, refuse)?;
     let allow = step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW)?;
     Some(vec![load, second, refuse, allow])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_go_to_threads_of_this_process_alone() {
+        let rules = refused().unwrap();
+        for call in [
+            libc::SYS_kill,
+            libc::SYS_rt_sigqueueinfo,
+            libc::SYS_rt_tgsigqueueinfo,
+            libc::SYS_pidfd_send_signal,
+        ] {
+            assert_eq!(rules.get(&call), Some(&Vec::new()), "{call} always fails");
+        }
+        let own = u64::from(std::process::id());
+        let other = SeccompCondition::new(0, Len::Dword, Is::Ne, own).unwrap();
+        let other = SeccompRule::new(vec![other]).unwrap();
+        assert_eq!(rules.get(&libc::SYS_tgkill), Some(&vec![other]));
+        let by_number = rules.contains_key(&libc::SYS_tkill);
+        assert_eq!(by_number, !cfg!(target_env = "musl"));
+    }
 }

@@ -13,7 +13,7 @@ use rustls::{ClientConfig, ClientConnection, Connection, Error, HandshakeKind, R
 
 use super::verify::{PinMismatch, Verifier};
 use super::{ALPN_DOT, TlsSetupError, provider, read_certificates, read_key};
-use crate::config::UpstreamSettings;
+use crate::config::{Disk, ReadFiles, UpstreamSettings};
 use crate::limits::TLS_SESSIONS;
 
 /// How to speak TLS with one upstream, and whom to expect.
@@ -34,11 +34,23 @@ impl UpstreamTls {
     ///
     /// [`TlsSetupError`] for a file that cannot be used.
     pub fn new(settings: &UpstreamSettings) -> Result<Self, TlsSetupError> {
+        Self::read(settings, &Disk)
+    }
+
+    /// The same with the files of `files`.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsSetupError`] for a file that cannot be used.
+    pub(crate) fn read(
+        settings: &UpstreamSettings,
+        files: &dyn ReadFiles,
+    ) -> Result<Self, TlsSetupError> {
         let roots = match settings.tls_name {
-            Some(_) => Some(roots(settings)?),
+            Some(_) => Some(roots(settings, files)?),
             None => None,
         };
-        Self::with_roots(settings, roots)
+        Self::build(settings, roots, files)
     }
 
     /// The same with `roots` as given; `None` lets pins alone decide.
@@ -49,6 +61,14 @@ impl UpstreamTls {
     pub fn with_roots(
         settings: &UpstreamSettings,
         roots: Option<RootCertStore>,
+    ) -> Result<Self, TlsSetupError> {
+        Self::build(settings, roots, &Disk)
+    }
+
+    fn build(
+        settings: &UpstreamSettings,
+        roots: Option<RootCertStore>,
+        read: &dyn ReadFiles,
     ) -> Result<Self, TlsSetupError> {
         let provider = provider();
         let verifier = Arc::new(Verifier::new(
@@ -66,8 +86,8 @@ impl UpstreamTls {
         let mut config = match &settings.client_identity {
             None => builder.with_no_client_auth(),
             Some(files) => {
-                identity = read_certificates(&files.certificate_file)?;
-                builder.with_client_auth_cert(identity.clone(), read_key(&files.key_file)?)?
+                identity = read_certificates(&files.certificate_file, read)?;
+                builder.with_client_auth_cert(identity.clone(), read_key(&files.key_file, read)?)?
             }
         };
         config.alpn_protocols = vec![ALPN_DOT.to_vec()];
@@ -159,14 +179,17 @@ impl UpstreamTls {
     }
 }
 
-fn roots(settings: &UpstreamSettings) -> Result<RootCertStore, TlsSetupError> {
+fn roots(
+    settings: &UpstreamSettings,
+    files: &dyn ReadFiles,
+) -> Result<RootCertStore, TlsSetupError> {
     let Some(path) = &settings.ca_file else {
         return Ok(RootCertStore {
             roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
         });
     };
     let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(read_certificates(path)?);
+    let (added, _) = roots.add_parsable_certificates(read_certificates(path, files)?);
     if added == 0 {
         return Err(TlsSetupError::NoRoots(path.clone()));
     }

@@ -11,6 +11,8 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::config::ReadFiles;
+
 pub mod certificate;
 pub mod client;
 pub mod server;
@@ -72,15 +74,18 @@ pub fn provider() -> Arc<CryptoProvider> {
 }
 
 /// Reads all certificates of a PEM file, at least one.
-fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsSetupError> {
+fn read_certificates(
+    path: &Path,
+    files: &dyn ReadFiles,
+) -> Result<Vec<CertificateDer<'static>>, TlsSetupError> {
     let fault = |error| TlsSetupError::File {
         path: path.to_owned(),
         wanted: "certificate",
         error,
     };
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(fault)?;
+    let octets = files.read(path).map_err(|it| fault(pem::Error::Io(it)))?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&octets).collect();
+    let certificates = certificates.map_err(fault)?;
     if certificates.is_empty() {
         return Err(fault(pem::Error::NoItemsFound));
     }
@@ -88,8 +93,10 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsSet
 }
 
 /// Reads the first private key of a PEM file.
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsSetupError> {
-    PrivateKeyDer::from_pem_file(path).map_err(|error| TlsSetupError::File {
+fn read_key(path: &Path, files: &dyn ReadFiles) -> Result<PrivateKeyDer<'static>, TlsSetupError> {
+    let octets = files.read(path).map_err(pem::Error::Io);
+    let key = octets.and_then(|octets| PrivateKeyDer::from_pem_slice(&octets));
+    key.map_err(|error| TlsSetupError::File {
         path: path.to_owned(),
         wanted: "private key",
         error,

@@ -21,7 +21,8 @@ use rustls::{
 
 use super::tickets::TicketKeys;
 use super::{ALPN_DOT, TlsSetupError, provider, read_certificates, read_key};
-use crate::config::ServerIdentity;
+use crate::config::{Disk, ReadFiles, ServerIdentity};
+use crate::limits::CLIENT_TLS_BUFFER;
 
 /// What DoT listeners show their clients, and whom they let in.
 #[derive(Debug, Clone)]
@@ -47,11 +48,24 @@ impl ListenerTls {
     ///
     /// [`TlsSetupError`] for a file that cannot be used and for a key that is not the certificate's.
     pub fn from_files(files: &ServerIdentity) -> Result<Self, TlsSetupError> {
+        Self::read(files, &Disk)
+    }
+
+    /// The same with the files of `read`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_files`].
+    pub(crate) fn read(
+        files: &ServerIdentity,
+        read: &dyn ReadFiles,
+    ) -> Result<Self, TlsSetupError> {
         let clients = files.client_ca_file.as_deref();
+        let clients = clients.map(|path| ClientTrust::from_file(path, read));
         Self::build(
-            read_certificates(&files.certificate_file)?,
-            read_key(&files.key_file)?,
-            clients.map(ClientTrust::from_file).transpose()?,
+            read_certificates(&files.certificate_file, read)?,
+            read_key(&files.key_file, read)?,
+            clients.transpose()?,
             TicketKeys::new()?,
         )
     }
@@ -134,7 +148,9 @@ impl ListenerTls {
     ///
     /// When the system has no randomness.
     pub fn accept(&self) -> Result<Connection, Error> {
-        ServerConnection::new(Arc::clone(&self.config)).map(Connection::Server)
+        let mut connection = ServerConnection::new(Arc::clone(&self.config))?;
+        connection.set_buffer_limit(Some(CLIENT_TLS_BUFFER));
+        Ok(Connection::Server(connection))
     }
 
     /// What is left to examine once a handshake is over: one that resumed shows the certificate of the session, unverified.
@@ -169,8 +185,8 @@ impl ListenerTls {
 }
 
 impl ClientTrust {
-    fn from_file(path: &Path) -> Result<Self, TlsSetupError> {
-        let roots = read_certificates(path)?;
+    fn from_file(path: &Path, files: &dyn ReadFiles) -> Result<Self, TlsSetupError> {
+        let roots = read_certificates(path, files)?;
         let mut store = RootCertStore::empty();
         let (added, _) = store.add_parsable_certificates(roots.clone());
         if added == 0 {

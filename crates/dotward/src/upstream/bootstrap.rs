@@ -7,7 +7,7 @@
 //!
 //! Deliberately absent: any judgement of the answer but which addresses it holds.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use tokio::task::AbortHandle;
 
 use super::one_shot;
 use crate::clock;
-use crate::config::{Binding, Config, UpstreamSettings};
+use crate::config::{Binding, Config, Disk, ReadFiles, UpstreamSettings};
 use crate::events::Repeats;
 use crate::limits::{BOOTSTRAP_KEPT, BOOTSTRAP_OVERTAKEN, BOOTSTRAP_PAUSE, BOOTSTRAP_UNREACHED};
 use crate::network::news::Listener;
@@ -43,7 +43,11 @@ struct Helper {
 
 impl Helpers {
     /// Reads what they are verified by. Those that cannot be used are faults.
-    pub(crate) fn new(settings: &[UpstreamSettings], faults: &mut Vec<StartFault>) -> Self {
+    pub(crate) fn new(
+        settings: &[UpstreamSettings],
+        files: &dyn ReadFiles,
+        faults: &mut Vec<StartFault>,
+    ) -> Self {
         let helpers = settings.iter().filter_map(|settings| {
             let fault = |error| {
                 faults.push(StartFault::UpstreamTls {
@@ -51,7 +55,7 @@ impl Helpers {
                     error,
                 });
             };
-            let tls = UpstreamTls::new(settings).map_err(fault).ok()?;
+            let tls = UpstreamTls::read(settings, files).map_err(fault).ok()?;
             Some(Helper {
                 name: settings.name.clone(),
                 tls: RefCell::new(Arc::new(tls)),
@@ -180,13 +184,13 @@ pub(crate) async fn endpoints(config: &Config, upstream: &UpstreamSettings) -> V
         return Vec::new();
     };
     let mut faults = Vec::new();
-    let helpers = Helpers::new(&config.bootstrap, &mut faults);
+    let helpers = Helpers::new(&config.bootstrap, &Disk, &mut faults);
     for fault in faults {
         if let StartFault::UpstreamTls { upstream, error } = fault {
             tracing::warn!(bootstrap = upstream, %error, "cannot be asked");
         }
     }
-    let found = look_up(&helpers, &name).await.ok();
+    let found = look_up(&helpers, &name, &Cell::new(0)).await.ok();
     let addresses = found.map(|found| found.addresses).unwrap_or_default();
     let endpoints = addresses.into_iter();
     endpoints
@@ -211,15 +215,20 @@ async fn find(
     let mut patience = Patience::default();
     let mut known = Vec::new();
     let mut news = worker.listen_to_news();
+    let asked = Cell::new(0);
     loop {
         news.forget();
+        let undisturbed = std::mem::take(&mut patience.overtaken);
         let found = tokio::select! {
-            found = look_up(&helpers, &name) => found,
-            () = overtaken(&mut news) => {
-                patience.pause = BOOTSTRAP_PAUSE.0;
+            found = look_up(&helpers, &name, &asked) => found,
+            () = overtaken(&mut news), if !undisturbed => {
+                patience.begin_anew(&name);
+                // It may have waited for somebody who never answers.
+                asked.set(asked.get() + 1);
                 continue;
             }
         };
+        asked.set(0);
         let found = match found {
             Ok(found) => found,
             Err(NotFound::Unreached) if known.is_empty() => {
@@ -251,6 +260,8 @@ async fn find(
 struct Patience {
     pause: Duration,
     told: Repeats,
+    /// The last try was overtaken. The next one is left to its end, so that news that do not cease do not keep anybody from being asked.
+    overtaken: bool,
 }
 
 impl Default for Patience {
@@ -258,6 +269,7 @@ impl Default for Patience {
         Self {
             pause: BOOTSTRAP_PAUSE.0,
             told: Repeats::default(),
+            overtaken: false,
         }
     }
 }
@@ -266,13 +278,24 @@ impl Patience {
     /// Waits after a try in vain, at most for `longest` and until there is news.
     async fn wait(&mut self, name: &Name, longest: Duration, news: &mut Listener) {
         let pause = self.pause.min(longest);
-        if let Some(tries) = self.told.note(clock::now()) {
-            tracing::warn!(upstream = %name, tries, again_in = ?pause, "address not found");
-        }
+        self.tell(name, pause);
         self.pause = tokio::select! {
             () = tokio::time::sleep(pause) => pause * 2,
             () = news.hint() => BOOTSTRAP_PAUSE.0,
         };
+    }
+
+    /// A try was overtaken by news of the network.
+    fn begin_anew(&mut self, name: &Name) {
+        self.tell(name, Duration::ZERO);
+        self.pause = BOOTSTRAP_PAUSE.0;
+        self.overtaken = true;
+    }
+
+    fn tell(&mut self, name: &Name, again_in: Duration) {
+        if let Some(tries) = self.told.note(clock::now()) {
+            tracing::warn!(upstream = %name, tries, ?again_in, "address not found");
+        }
     }
 }
 
@@ -282,11 +305,14 @@ async fn overtaken(news: &mut Listener) {
     tokio::time::sleep(BOOTSTRAP_OVERTAKEN).await;
 }
 
-/// Asks one helper after the other until one knows an address. IPv4 addresses come first: a host without IPv6 is still
-/// more common than one without IPv4.
-async fn look_up(helpers: &Helpers, name: &Name) -> Result<Found, NotFound> {
+/// Asks one helper after the other, all of them, until one knows an address. It begins with the one whose place `asked` holds, which holds
+/// the place of who is asked from then on. IPv4 addresses come first: a host without IPv6 is still more common than one without IPv4.
+async fn look_up(helpers: &Helpers, name: &Name, asked: &Cell<usize>) -> Result<Found, NotFound> {
     let mut why = NotFound::Unreached;
-    for helper in &helpers.0 {
+    let all = helpers.0.iter().enumerate();
+    let order = all.cycle().skip(asked.get() % helpers.0.len().max(1));
+    for (place, helper) in order.take(helpers.0.len()) {
+        asked.set(place);
         let tls = Arc::clone(&helper.tls.borrow());
         for endpoint in &helper.endpoints {
             let mut found = Found {

@@ -11,7 +11,7 @@ use rustls::pki_types::ServerName;
 
 use crate::dot_listener::with_listener;
 use crate::network::{Cable, enter, runtime};
-use crate::support::{NAME, Trust, ask_udp, config, within};
+use crate::support::{BOUND, NAME, Trust, ask_udp, config, within};
 
 /// A resolver of our own that knows the upstream's address, and how to ask it.
 pub(crate) fn helper(
@@ -124,6 +124,54 @@ fn news_of_the_network_have_an_address_looked_for_at_once() {
         });
         found.join().unwrap();
     });
+}
+
+#[test]
+fn news_that_do_not_cease_keep_nobody_from_being_asked() {
+    let cable = match Cable::new("noise") {
+        Ok(cable) => cable,
+        Err(reason) => {
+            eprintln!("skipped: no network name spaces here: {reason}");
+            return;
+        }
+    };
+    std::thread::scope(|scope| {
+        let found = scope.spawn(|| {
+            enter(&cable.near);
+            runtime().block_on(look_amid_noise(&cable));
+        });
+        found.join().unwrap();
+    });
+}
+
+async fn look_amid_noise(cable: &Cable) {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let mute = || {
+        trust.server(Mode {
+            opening: Opening::AcceptOnly,
+            ..Mode::default()
+        })
+    };
+    let (one, two) = (mute(), mute());
+    let (_running, good) = helper(&trust, trust.upstream(&server));
+    let bootstrap = vec![trust.upstream(&one), trust.upstream(&two), good];
+    let proxy = Proxy::start(by_name_only(&server, &trust, bootstrap)).unwrap();
+    let udp = proxy.address(ListenTransport::Udp).unwrap();
+    let noise = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(400));
+        loop {
+            cable.near("addr add 10.213.0.9/24 dev near0");
+            ticks.tick().await;
+            cable.near("addr del 10.213.0.9/24 dev near0");
+            ticks.tick().await;
+        }
+    };
+    let found = async { while !ask_udp(udp, "www.example").await.is_good() {} };
+    tokio::select! {
+        found = tokio::time::timeout(3 * BOUND, found) => found.unwrap(),
+        () = noise => {}
+    }
 }
 
 async fn look_after_news(cable: &Cable) {

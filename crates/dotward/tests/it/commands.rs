@@ -171,7 +171,7 @@ async fn upstreams_of_the_configuration_are_named_by_their_names_whatever_a_prov
     }
     let file = file_with("office", &trust, &server);
     for command in [
-        ["query", "www.example", "--via", "offfice", "-c", &file],
+        ["query", "www.example", "--via", "bureau", "-c", &file],
         ["query", "www.example", "--via", "", "-c", &file],
         [
             "upstream",

@@ -66,6 +66,33 @@ fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
+#[test]
+fn the_log_is_opened_with_the_rights_of_the_user_it_becomes_and_through_no_link_of_that_users() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let (own, roots) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    chown(own.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let [new, old] = ["new", "old"].map(|it| roots.path().join(it));
+    fs::write(&old, "root's").unwrap();
+    for target in [&new, &old] {
+        let log = own.path().join("log");
+        std::os::unix::fs::symlink(target, &log).unwrap();
+        let mut program = command();
+        program.args(["--listen", "udp://127.0.0.1:0"]);
+        let nobody = NOBODY.to_string();
+        program.args(["--user", &nobody, "--group", &nobody]);
+        program.arg("--log-file").arg(&log);
+        let ended = program.output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        assert!(said.contains("as user 64999: Permission denied"), "{said}");
+        fs::remove_file(&log).unwrap();
+    }
+    assert!(!new.exists());
+    assert_eq!(fs::read_to_string(&old).unwrap(), "root's");
+}
+
 #[tokio::test]
 async fn whatever_it_does_after_its_start_works_as_another_user_inside_the_sandbox() {
     let is_root = geteuid().is_root();
@@ -90,24 +117,16 @@ async fn whatever_it_does_after_its_start_works_as_another_user_inside_the_sandb
     let bootstrap = format!("tls://listener.example@{}", bootstrap.endpoints[0]);
     program.args(["--bootstrap", &bootstrap]);
     program.args(["--listen", "udp://127.0.0.1:0", "--log-format", "json"]);
-    program.args([
-        "--route",
-        &format!("corp.example=udp://{}", private.address),
-    ]);
-    program.args([
-        "--shared-cache",
-        &format!("redis://{}", store.local_addr().unwrap()),
-    ]);
+    let route = format!("corp.example=udp://{}", private.address);
+    program.args(["--route", &route]);
+    let store_at = format!("redis://{}", store.local_addr().unwrap());
+    program.args(["--shared-cache", &store_at]);
     program.arg("--log-file").arg(directory.join("log"));
     program.arg("--control").arg(directory.join("c.sock"));
     program.arg("--cache-snapshot").arg(directory.join("kept"));
     if is_root {
-        program.args([
-            "--user",
-            &NOBODY.to_string(),
-            "--group",
-            &NOBODY.to_string(),
-        ]);
+        let nobody = NOBODY.to_string();
+        program.args(["--user", &nobody, "--group", &nobody]);
     }
     let program = Confined {
         child: program.spawn().unwrap(),
@@ -133,6 +152,13 @@ async fn whatever_it_does_after_its_start_works_as_another_user_inside_the_sandb
     assert!(ask_udp(udp, "again.example").await.is_good());
     assert!(is_private(&ask_udp(udp, "big.corp.example").await));
     within(store.accept()).await.unwrap();
+    // What is in force is read again, with roots only root reads and into the log that root has opened.
+    let reloaded = program.order(&["reload"]);
+    let said = String::from_utf8(reloaded.stderr).unwrap();
+    assert!(reloaded.status.success(), "{said}");
+    assert!(ask_udp(udp, "reloaded.example").await.is_good());
+    let log = fs::metadata(program.log()).unwrap();
+    assert_eq!((log.uid(), log.mode() & 0o137), (socket.uid(), 0));
     // The log is moved away, as by logrotate.
     fs::rename(program.log(), directory.join("log.1")).unwrap();
     assert!(program.order(&["log-level", "debug"]).status.success());

@@ -2,14 +2,14 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use dotward::config::Deny;
+use dotward::config::{Deny, ListenTransport};
 use dotward_core::wire::{Rcode, RecordType};
 use dotward_faults::Mode;
-use tokio::net::UdpSocket;
+use tokio::net::{TcpSocket, UdpSocket};
 
 use crate::admin;
 use crate::dot_listener::{self, with_listener};
-use crate::support::{Chain, TcpClient, query, receive};
+use crate::support::{Chain, TcpClient, query, receive, within};
 
 /// A client with an address of loopback.
 async fn client_from(source: [u8; 4], to: SocketAddr) -> UdpSocket {
@@ -127,6 +127,27 @@ async fn handshakes_of_one_network_are_bounded_and_its_neighbour_gets_one() {
         .lines()
         .find_map(|it| it.strip_prefix("dotward_client_handshakes_refused_total{} "));
     assert_eq!(line, Some("20"));
+}
+
+#[tokio::test]
+async fn strangers_take_no_handshake_from_those_who_may_ask() {
+    let chain = Chain::with(Mode::default(), |config, trust| {
+        with_listener(config, trust);
+        config.allow = vec!["127.0.0.1/32".parse().unwrap()];
+        config.limits.handshakes = 0;
+    });
+    let tls = chain.proxy.address(ListenTransport::Tls).unwrap();
+    let honest = async {
+        // As many as a listener begins in twelve seconds.
+        for _ in 0..6_000 {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_zero_linger().unwrap();
+            socket.bind(([127, 0, 0, 2], 0).into()).unwrap();
+            drop(socket.connect(tls).await.unwrap());
+        }
+        dot_listener::connect_from(&chain, [127, 0, 0, 1]).await
+    };
+    assert!(within(honest).await.is_ok());
 }
 
 #[tokio::test]

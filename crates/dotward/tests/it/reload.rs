@@ -1,6 +1,7 @@
 //! Another configuration while the program serves.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
@@ -80,6 +81,34 @@ async fn a_signal_or_a_command_applies_a_changed_file_and_closes_nothing() {
     let status = bench.status().await;
     assert_eq!(status["configuration"]["reloads_applied"], 2);
     assert_eq!(status["degraded"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn a_source_address_that_the_sandbox_refuses_is_told_with_that_remedy_alone() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let base = upstream("one", &server);
+    fs::write(trust.directory.path().join("dotward.toml"), &base).unwrap();
+    // Who listens at a port of the system's choice may take one for a source address too.
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+    let listen = format!("udp://127.0.0.1:0,tcp://{}", tcp.unwrap());
+    let mut program = command();
+    program.args(["--listen", &listen]).arg("--config");
+    program.arg(trust.directory.path().join("dotward.toml"));
+    program.arg("--control");
+    program.arg(trust.directory.path().join("control.sock"));
+    let program = Program::start_alone(program);
+    let bench = Bench { trust, program };
+    if bench.status().await["sandbox"]["files"] != "enforced" {
+        // It can be done.
+        return;
+    }
+    bench.write(&(base + "source = \"127.0.0.9\"\n"));
+    let refused = bench.reload().await;
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("outside the sandbox"), "{said}");
+    assert!(!said.contains("CAP_NET_RAW"), "{said}");
 }
 
 #[tokio::test]

@@ -90,6 +90,26 @@ fn inside_only_what_is_needed_works() {
     thread.join().unwrap();
 }
 
+/// What ends a program that found itself in a state that cannot be is a signal of its own.
+#[test]
+fn an_abort_is_one_inside_too() {
+    use std::os::unix::process::ExitStatusExt;
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "sandbox::inside_an_abort", "--ignored"])
+        .args(["--nocapture", "--test-threads", "1"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.signal(), Some(6), "{:?}", output.status);
+}
+
+#[test]
+#[ignore = "enters the sandbox and aborts; run by an_abort_is_one_inside_too"]
+fn inside_an_abort() {
+    let status = sandbox::enter(&Needs::default());
+    assert_ne!(status.calls, Enforced::Off);
+    std::process::abort();
+}
+
 #[test]
 fn a_proxy_inside_does_all_it_does_outside() {
     in_its_own_process("inside_a_proxy_answers_reconnects_and_reads_new_certificates");

@@ -3,6 +3,32 @@
 use super::*;
 
 #[test]
+fn everything_is_shown_in_pieces_between_which_others_write() {
+    let bench = Bench::with(CacheConfig::new(64 * MIB, [1; 16]));
+    let all = 40_000;
+    for number in 0..all {
+        bench.store(&address(&format!("n{number}.example"), 100));
+    }
+    let (mut progress, mut shown, mut pieces) = (Progress::default(), 0, 0);
+    loop {
+        let mut piece = 0;
+        let shown_some = bench
+            .cache
+            .visit_next(&mut progress, bench.now, |_| piece += 1);
+        if !shown_some {
+            break;
+        }
+        assert!(piece <= slots::PAGE_SLOTS, "{piece} under one lock");
+        // Nobody holds a lock now.
+        bench.store(&address(&format!("n{}.example", pieces % all), 100));
+        shown += piece;
+        pieces += 1;
+    }
+    assert_eq!(shown, bench.cache.stats().entries);
+    assert_eq!(shown, all);
+}
+
+#[test]
 fn what_is_shown_can_be_put_back_as_old_as_it_was() {
     let mut bench = Bench::new();
     bench.store(&address("a.example", 100));

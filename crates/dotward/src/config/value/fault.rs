@@ -188,6 +188,8 @@ pub enum ValueFault {
     },
     /// Not the URL of a Redis or Valkey server.
     NotAStore,
+    /// A `#` in the URL of a Redis or Valkey server.
+    StoreFragment,
     /// A password stands where everybody can read it.
     PasswordInUrl,
     /// Not UTF-8.
@@ -206,6 +208,7 @@ fn address_remedy(family: Family, found: &str) -> String {
 const HOST_REMEDY: &str =
     "no host names here: write an address such as 192.0.2.53, or an interface such as eth0";
 const STORE_REMEDY: &str = "write redis://HOST[:PORT], redis+sentinel://HOST,…/NAME, redis+cluster://HOST,…, each with rediss for TLS, unix:///PATH, or off";
+const FRAGMENT_REMEDY: &str = "leave it out; certificates are always verified, by an authority of your own with cache.shared_ca_file";
 const PASSWORD_REMEDY: &str = "put the password into a file and name that with cache.shared_password_file \
                                (--shared-cache-password-file)";
 
@@ -275,6 +278,7 @@ impl fmt::Display for ValueFault {
                 write!(f, "nothing says whose certificate {address} must show")
             }
             Self::NotAStore => f.write_str("not the URL of a Redis or Valkey server"),
+            Self::StoreFragment => f.write_str("what stands behind # means nothing here"),
             Self::PasswordInUrl => f.write_str("a password does not belong into a URL"),
             Self::NotUtf8 => f.write_str("not UTF-8"),
         }
@@ -358,6 +362,7 @@ impl ValueFault {
                  the address, or add `?pin=sha256/…`"
             ),
             Self::NotAStore => STORE_REMEDY.into(),
+            Self::StoreFragment => FRAGMENT_REMEDY.into(),
             Self::PasswordInUrl => PASSWORD_REMEDY.into(),
             Self::NotUtf8 => "write it in UTF-8".into(),
         }

@@ -14,6 +14,10 @@ pub(super) fn parse(text: &str) -> Result<String, ValueFault> {
     if has_password(text) {
         return Err(ValueFault::PasswordInUrl);
     }
+    // To the client library it would mean not to look at certificates, which it is built without.
+    if text.contains('#') {
+        return Err(ValueFault::StoreFragment);
+    }
     match Place::parse(text) {
         Some(_) => Ok(text.to_owned()),
         None => Err(ValueFault::NotAStore),
@@ -52,6 +56,13 @@ mod tests {
             "redis+cluster://s1.internal,:secret@s2.internal",
         ] {
             assert_eq!(parse(bad), Err(ValueFault::PasswordInUrl), "{bad}");
+        }
+        for bad in [
+            "rediss://cache.internal/#insecure",
+            "redis+cluster://cache.internal#x",
+            "unix:///run/valkey.sock#x",
+        ] {
+            assert_eq!(parse(bad), Err(ValueFault::StoreFragment), "{bad}");
         }
         for bad in [
             "cache.internal",

@@ -21,7 +21,8 @@ struct Pair {
     client: StdStream,
 }
 
-async fn pair() -> Pair {
+/// A client that connects and is admitted among others.
+async fn pair_in(state: &mut State) -> (ClientKey, Rc<TcpStream>, StdStream) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     SockRef::from(&listener)
         .set_recv_buffer_size(RECEIVE_BUFFER)
@@ -32,7 +33,6 @@ async fn pair() -> Pair {
         .set_send_buffer_size(RECEIVE_BUFFER)
         .unwrap();
     let (socket, address) = listener.accept().await.unwrap();
-    let mut state = State::for_test();
     let stream = Stream::plain(socket);
     let source = stream.socket();
     let who = Client {
@@ -44,12 +44,65 @@ async fn pair() -> Pair {
         .near
         .clients
         .admit(stream, who, Opening::Octets, clock::now());
+    (key, source, client)
+}
+
+async fn pair() -> Pair {
+    let mut state = State::for_test();
+    let (key, source, client) = pair_in(&mut state).await;
     Pair {
         state,
         key,
         source,
         client,
     }
+}
+
+#[tokio::test]
+async fn who_owes_most_goes_when_all_together_owe_too_much() {
+    let mut state = State::for_test();
+    let (large, _source, _client) = pair_in(&mut state).await;
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        others.push(pair_in(&mut state).await);
+    }
+    let clients = &mut state.near.clients;
+    let message = [0; 60_000];
+    while clients.owed + message.len() < CLIENTS_BACKLOG {
+        clients.reply(large, &message);
+    }
+    assert!(clients.streams.contains_key(large));
+    for (key, ..) in &others {
+        clients.reply(*key, &message);
+        assert!(clients.owed <= CLIENTS_BACKLOG, "{}", clients.owed);
+        assert!(clients.streams.contains_key(*key));
+    }
+    assert!(!clients.streams.contains_key(large));
+}
+
+#[tokio::test]
+async fn what_nobody_answers_does_not_keep_a_stream() {
+    let mut pair = pair().await;
+    let began = clock::now();
+    let last = |pair: &Pair| {
+        let client = pair.state.near.clients.streams.get(pair.key);
+        client.unwrap().last_query
+    };
+    let mut send = async |octets: &[u8], seconds| {
+        pair.client.write_all(octets).unwrap();
+        pair.source.readable().await.unwrap();
+        let state = &mut pair.state;
+        let now = began + Duration::from_secs(seconds);
+        let near = &mut state.near;
+        serve(near, &mut state.engine, pair.key, Reading::InTurn, now);
+        last(&pair)
+    };
+    let first = send(&framed_query(), 1).await;
+    assert_eq!(first, began + Duration::from_secs(1));
+    // A message of no octets.
+    assert_eq!(send(&[0, 0], 9).await, first);
+    let second = send(&framed_query(), 9).await;
+    assert_eq!(second, began + Duration::from_secs(9));
 }
 
 fn framed_query() -> Vec<u8> {

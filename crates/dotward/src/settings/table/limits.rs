@@ -104,7 +104,7 @@ pub(super) const ROWS: &[Setting] = &[
         default: Default::Values(&["100"]),
         example: "25",
         group: Group::Listen,
-        help: "The same from one IPv4 address or one IPv6 /64",
+        help: "The same from one IPv4 address or one IPv6 /56",
         detail: "Each worker counts those it has, so where several are at work one source may have several times as many, all within limits.clients.",
         ..ROW
     },

@@ -39,7 +39,7 @@ impl Site {
     fn listener_with(&self, tickets: TicketKeys) -> ListenerTls {
         let identity = self.ca.good("listener.example").unwrap();
         let roots = self.directory.path().join("clients.pem");
-        let clients = ClientTrust::from_file(&roots).unwrap();
+        let clients = ClientTrust::from_file(&roots, &Disk).unwrap();
         ListenerTls::build(identity.chain(), identity.key(), Some(clients), tickets).unwrap()
     }
 
