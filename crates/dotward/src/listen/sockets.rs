@@ -2,7 +2,7 @@
 //!
 //! Promises: an IPv6 socket takes IPv6 only, so that `[::]:53` and `0.0.0.0:53` can be there both; two processes never share a
 //! port by accident, only where the second one says so (`--takeover`); a refusal says who holds the port, or what to do, as far as that can be known.
-//! A bound stream socket hears nobody before it is told to ([`Bound::listen`]).
+//! A bound stream socket hears nobody before it is told to (`Bound::listen`).
 //!
 //! Several workers need several UDP sockets of one address, which the kernel grants to sockets that all ask for it (`SO_REUSEPORT`). The
 //! first one is bound without asking, so that it fails where another process has the port, and asks afterwards. They have to be of one user too,
