@@ -7,6 +7,7 @@ use core::cmp::Reverse;
 
 use smallvec::SmallVec;
 
+use super::choice::is_undialable;
 use super::{Engine, Owner, UpstreamId};
 use crate::exchange::{Attempt, ExchangeId};
 use crate::limits::{SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
@@ -106,8 +107,9 @@ impl<C> Engine<C> {
         // A dial to an upstream that is down is for the question that began it, and one that hangs for those who wait for it already: whoever
         // joined them would mostly wait for nothing.
         let down = state.health.state() == HealthState::Down;
+        let undialable = is_undialable(exchange.tried(upstream), state);
         let alive = |connection: &Connection<Owner>| {
-            if !connection.is_ready() && (down || connection.is_overtaken()) {
+            if !connection.is_ready() && (down || undialable || connection.is_overtaken()) {
                 return false;
             }
             silent_since.is_none_or(|since| !connection.is_ready() || connection.heard_since(since))
@@ -134,6 +136,9 @@ impl<C> Engine<C> {
         let congested = state.rtt.is_congested();
         let crowded = best.is_none_or(|(_, connection)| connection.is_crowded(congested));
         let best = best.map(|(id, _)| id);
+        if undialable {
+            return best;
+        }
         let may_open = best.is_none() || now >= state.grow_after;
         if crowded
             && may_open

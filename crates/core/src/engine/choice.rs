@@ -104,8 +104,12 @@ struct Class {
 
 /// Whether the question was tried with this upstream as often as it may be. Dials that failed say nothing once a connection is `ready`.
 fn is_worn(tried: Tried, upstream: &Upstream, ready: impl FnOnce() -> bool) -> bool {
-    let undialable = usize::from(tried.failed_dials) >= upstream.endpoints.len();
-    tried.sends >= SENDS_PER_UPSTREAM_MAX || (undialable && !ready())
+    tried.sends >= SENDS_PER_UPSTREAM_MAX || (is_undialable(tried, upstream) && !ready())
+}
+
+/// Whether as many dials failed under the question as the upstream has addresses: it waits for no further one.
+pub(super) fn is_undialable(tried: Tried, upstream: &Upstream) -> bool {
+    usize::from(tried.failed_dials) >= upstream.endpoints.len()
 }
 
 /// Whether an upstream can take a question at all: one that is down, and not due for a trial, only over a connection it has.

@@ -152,35 +152,45 @@ async fn make_noise(cable: &Cable, server: &Running, to: SocketAddr) {
         assert!(ask_udp(to, &format!("n{number}.example")).await.is_good());
         pause.tick().await;
     }
-    assert_eq!(server.counters().connections_accepted, 1);
+    // Another may join it where the machine stands still for a moment; it is given up for none of this.
+    let counters = server.counters();
+    assert!(counters.connections[0].open, "{counters:?}");
 }
 
 async fn change_ways(cable: &Cable, server: &Running, to: SocketAddr) {
     // A more exact route changes the way and breaks nothing.
+    let before = server.counters();
     cable.near("route add 10.213.0.2/32 dev near0 src 10.213.0.5");
-    within(server.wait_for_handshakes(2)).await.unwrap();
+    let more = within(server.wait_for_handshakes(before.handshakes_completed + 1))
+        .await
+        .unwrap();
 
     cable.near("addr flush dev near0");
     cable.near("addr add 10.213.0.7/24 dev near0");
     let back = std::time::Instant::now();
     // Nobody asks: the probe is the proxy's own.
-    let counters = within(server.wait_for_handshakes(3)).await.unwrap();
+    let counters = within(server.wait_for_handshakes(more.handshakes_completed + 1))
+        .await
+        .unwrap();
     assert!(
         back.elapsed() < Duration::from_secs(1),
         "{:?}",
         back.elapsed()
     );
-    assert_eq!(counters.handshakes_resumed, 0, "{counters:?}");
-    assert!(counters.connections.iter().all(|it| it.ticket.is_none()));
+    let mut since = counters.connections.iter().skip(before.connections.len());
+    assert!(since.all(|it| it.ticket.is_none()), "{counters:?}");
     assert!(ask_udp(to, "last.example").await.is_good());
 }
 
 async fn lose_the_link(cable: &Cable, server: &Running, to: SocketAddr) {
+    let before = server.counters();
     cable.far("link set far0 down");
     assert!(!ask_udp(to, "nobody.example").await.is_good());
     cable.far("link set far0 up");
     let back = std::time::Instant::now();
-    within(server.wait_for_handshakes(4)).await.unwrap();
+    within(server.wait_for_handshakes(before.handshakes_completed + 1))
+        .await
+        .unwrap();
     assert!(
         back.elapsed() < Duration::from_secs(1),
         "{:?}",
