@@ -58,7 +58,7 @@ pub(crate) fn note_answer() {
 
 /// To be called by a thread that serves, when it has done everything it knew of.
 pub(crate) fn before_look() {
-    let pauses = GATHERING.with_borrow_mut(|it| it.handle_look(HANDLED.get(), clock::now()));
+    let pauses = GATHERING.with_borrow_mut(|it| it.handle_look(HANDLED.get(), clock::now));
     if pauses {
         std::thread::sleep(GATHER_PAUSE);
     }
@@ -84,16 +84,21 @@ struct Gathering {
 }
 
 impl Gathering {
-    /// The thread is about to look, with `handled` behind it. True when it is to pause before.
-    fn handle_look(&mut self, handled: Handled, now: Moment) -> bool {
+    /// The thread is about to look, with `handled` behind it. True when it is to pause before. The clock is not read while nothing is
+    /// forwarded: answers from here pay for one reading a batch, which is the worker's own.
+    fn handle_look(&mut self, handled: Handled, clock: impl FnOnce() -> Moment) -> bool {
         let (began, before) = self.window;
+        let found = handled.messages - std::mem::replace(&mut self.messages, handled.messages);
+        if !self.frequent && handled.forwarded == before {
+            return false;
+        }
+        let now = clock();
         let passed = now.since(began);
         if passed >= GATHER_WINDOW {
             let came = u128::from(handled.forwarded - before);
             self.frequent = came * 1_000_000_000 >= u128::from(GATHER_RATE) * passed.as_nanos();
             self.window = (now, handled.forwarded);
         }
-        let found = handled.messages - std::mem::replace(&mut self.messages, handled.messages);
         self.frequent && found < GATHER_ENOUGH
     }
 }
@@ -118,7 +123,8 @@ mod tests {
             self.now = self.now + work;
             self.handled.messages += messages;
             self.handled.forwarded += forwarded;
-            self.gathering.handle_look(self.handled, self.now)
+            let now = self.now;
+            self.gathering.handle_look(self.handled, || now)
         }
 
         /// Says how many of ten thousand looks were after a pause.
@@ -156,6 +162,24 @@ mod tests {
         let work = Duration::from_micros(3 * GATHER_ENOUGH);
         let found = (GATHER_ENOUGH, GATHER_ENOUGH / 2);
         assert_eq!(Thread::default().live(found, work), 0);
+    }
+
+    #[test]
+    fn the_clock_is_not_read_while_nothing_is_forwarded() {
+        let mut thread = Thread::default();
+        let mut readings = 0;
+        for (messages, forwarded) in [(1, 0), (20, 0), (21, 1), (40, 1)] {
+            let handled = Handled {
+                messages,
+                forwarded,
+            };
+            let clock = || {
+                readings += 1;
+                Moment::ZERO + 2 * GATHER_WINDOW
+            };
+            assert!(!thread.gathering.handle_look(handled, clock));
+        }
+        assert_eq!(readings, 1);
     }
 
     #[test]
