@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+from lab.checks import check, verdict
 from lab.processes import wait_until
 
 UNITS = "/etc/systemd/system"
@@ -20,15 +21,6 @@ address = ["127.0.0.2:853"]
 tls_name = "dot.test"
 ca_file = "/etc/dotward/ca.pem"
 """
-
-failures = 0
-
-
-def check(condition, what, seen=""):
-    global failures
-    if not condition:
-        failures += 1
-    print(f"{'good  ' if condition else 'FAILED'} {what}{f' ({seen})' if seen else ''}", flush=True)
 
 
 def systemctl(*arguments):
@@ -247,8 +239,7 @@ def main():
         except (TimeoutError, OSError, ValueError, subprocess.SubprocessError) as error:
             check(False, f"{error}")
             print("\n".join(journal().splitlines()[-20:]), flush=True)
-    print(f"{failures} checks failed" if failures else "all good", flush=True)
-    return 1 if failures else 0
+    return verdict()
 
 
 if __name__ == "__main__":

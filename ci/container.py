@@ -9,20 +9,12 @@ import subprocess
 import sys
 
 from lab import namespace
+from lab.checks import check, verdict
 from lab.processes import Program, wait_until
 
 PROJECT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 UPSTREAM = "192.0.2.53"
 LIMIT = 20 * 1024 * 1024
-
-failures = 0
-
-
-def check(condition, what, seen=""):
-    global failures
-    if not condition:
-        failures += 1
-    print(f"{'good  ' if condition else 'FAILED'} {what}{f' ({seen})' if seen else ''}", flush=True)
 
 
 def last_stage():
@@ -98,8 +90,7 @@ def main():
     check(ended == 0, "it ends with 0", str(ended))
     check(not healthy(), "the health check tells that it has ended")
     upstream.stop()
-    print(f"{failures} checks failed" if failures else "all good")
-    return 1 if failures else 0
+    return verdict()
 
 
 if __name__ == "__main__":

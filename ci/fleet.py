@@ -13,8 +13,9 @@ import urllib.request
 
 import container
 import yaml
-from container import PROJECT, UPSTREAM, check
+from container import PROJECT, UPSTREAM
 from lab import namespace
+from lab.checks import check, verdict
 from lab.processes import Program, wait_until
 
 FLEET = os.path.join(PROJECT, "deploy/compose/fleet.yaml")
@@ -162,8 +163,7 @@ def main():
     check(all(ask(addresses[name], f"alone.{name}.example") != "" for name in forwarders), "without the store both go on")
     for program in (prometheus, *forwarders.values(), upstream):
         program.stop()
-    print(f"{container.failures} checks failed" if container.failures else "all good")
-    return 1 if container.failures else 0
+    return verdict()
 
 
 if __name__ == "__main__":

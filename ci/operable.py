@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 
 from lab import namespace
+from lab.checks import check, verdict
 from lab.each import Each
 from lab.processes import Program, wait_until
 from shared_name import check_shared_name
@@ -27,15 +28,6 @@ ADMIN = "127.0.0.1:9853"
 UPSTREAM = "192.0.2.53"
 PATH = os.path.join(namespace.SCRATCH, "dotward.toml")
 CONTROL = os.path.join(namespace.SCRATCH, "control.sock")
-
-failures = 0
-
-
-def check(condition, what, seen=""):
-    global failures
-    if not condition:
-        failures += 1
-    print(f"{'good  ' if condition else 'FAILED'} {what}{f' ({seen})' if seen else ''}", flush=True)
 
 
 def get(path, accept=None):
@@ -350,8 +342,7 @@ def main():
     check_wire()
     check_readiness(upstream)
     check_shared_name(sys.modules[__name__])
-    print(f"{failures} checks failed" if failures else "all good")
-    return 1 if failures else 0
+    return verdict()
 
 
 if __name__ == "__main__":
