@@ -216,6 +216,10 @@ pub(crate) const RANK_QUESTIONS: u32 = 1000;
 pub(crate) const TOP_PAUSE: (Duration, Duration) =
     (Duration::from_millis(100), Duration::from_secs(60));
 
+/// IPv4 addresses, and IPv6 addresses, that are taken from one answer about an upstream. A question has time for two or three of them, and each
+/// is told of in the metrics.
+pub(crate) const BOOTSTRAP_ADDRESSES: usize = 8;
+
 /// First and longest pause between tries to find an upstream's address.
 pub(crate) const BOOTSTRAP_PAUSE: (Duration, Duration) =
     (Duration::from_millis(500), Duration::from_secs(30));

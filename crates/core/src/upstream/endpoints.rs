@@ -26,6 +26,8 @@ struct Endpoint {
     again_at: Moment,
     /// Whether nothing came on a connection to it since it last responded: that another connection can be made proves nothing.
     mute: bool,
+    /// Whether it was of use since all was forgotten.
+    used: bool,
     /// Whether no connection could be made since one last was, to whichever address.
     failed: bool,
     /// Why it was of no use the last time; `None` when it was since, or was not tried.
@@ -40,17 +42,30 @@ struct Endpoint {
 pub struct EndpointStatus {
     /// Which.
     pub address: SocketAddr,
-    /// Why no connection could be made the last time, or why nothing came on it ([`CloseReason::Silent`] while that is waited for); `None`
-    /// when one could, or none was tried.
+    /// Why others are preferred: why no connection could be made the last time, why nothing came on it ([`CloseReason::Silent`] while
+    /// that is waited for), or that another address was faster ([`CloseReason::Superseded`], which is no fault). `None` when nothing
+    /// speaks against it, or it was not tried.
     pub reason: Option<CloseReason>,
-    /// Since when that is so; the engine's epoch when it never changed.
+    /// Since when there is a reason, or none; the engine's epoch when that never changed.
     pub since: Moment,
+    /// From when on the next connection goes there again to find out whether it is of use; `None` without a reason.
+    pub next_try: Option<Moment>,
+    /// Whether a connection to it was made, or a datagram came from it, since the network was another one.
+    pub used: bool,
     /// Times in a row that no connection could be made, not as fast as to another address of the upstream, or in vain because nothing came.
     pub failures: u32,
     /// Connections to it that can be used.
     pub ready: usize,
     /// Connections to it that are being opened.
     pub opening: usize,
+}
+
+impl EndpointStatus {
+    /// Whether nothing is wrong with it, as far as one knows: it was of use the last time, no worse than slow, or not tried.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        !self.reason.is_some_and(CloseReason::is_failure)
+    }
 }
 
 impl Endpoint {
@@ -61,6 +76,7 @@ impl Endpoint {
             failed_at: Moment::ZERO,
             again_at: Moment::ZERO,
             mute: false,
+            used: false,
             failed: false,
             reason: None,
             since: Moment::ZERO,
@@ -160,6 +176,8 @@ impl Endpoints {
             address: endpoint.address,
             reason: endpoint.reason,
             since: endpoint.since,
+            next_try: endpoint.reason.map(|_| endpoint.again_at),
+            used: endpoint.used,
             failures: endpoint.failures,
             ready: 0,
             opening: 0,
@@ -199,16 +217,17 @@ impl Endpoints {
     pub(crate) fn handle_connected(&mut self, address: SocketAddr, now: Moment) {
         for endpoint in self.at(address).filter(|endpoint| !endpoint.mute) {
             endpoint.clear(now);
+            endpoint.used = true;
         }
         self.begin_round();
     }
 
     /// A response came from there; `datagram` when without a connection.
     pub(crate) fn handle_response(&mut self, address: SocketAddr, datagram: bool, now: Moment) {
-        let doubted = |endpoint: &&mut Endpoint| endpoint.mute || endpoint.failures > 0;
-        for endpoint in self.at(address).filter(doubted) {
+        for endpoint in self.at(address) {
+            endpoint.used = true;
             // A connection of before says nothing about how fast another one is made.
-            if endpoint.mute || datagram {
+            if endpoint.mute || (datagram && endpoint.failures > 0) {
                 endpoint.clear(now);
             }
         }
@@ -257,6 +276,9 @@ impl Endpoints {
     pub(crate) fn handle_overtaken(&mut self, address: SocketAddr, began: Moment, now: Moment) {
         for endpoint in self.at(address) {
             endpoint.count_failure(began, now);
+            // What was wrong before is worse than being slow.
+            let reason = endpoint.reason.unwrap_or(CloseReason::Superseded);
+            endpoint.set_reason(Some(reason), now);
         }
     }
 
@@ -264,6 +286,7 @@ impl Endpoints {
     pub(crate) fn forget(&mut self, now: Moment) {
         for endpoint in &mut self.all {
             endpoint.clear(now);
+            endpoint.used = false;
         }
         self.begin_round();
     }
@@ -366,11 +389,35 @@ mod tests {
         endpoints.handle_failed(list[1], REFUSED, at(5), at(5));
         let told: Vec<_> = endpoints
             .statuses()
-            .map(|it| (it.reason, it.since))
+            .map(|it| (it.reason, it.since, it.next_try))
             .collect();
-        assert_eq!(told, [(None, at(0)), (Some(REFUSED), at(3))]);
+        let again = at(5) + 2 * ADDRESS_AGAIN_MIN;
+        assert_eq!(
+            told,
+            [(None, at(0), None), (Some(REFUSED), at(3), Some(again))]
+        );
         endpoints.handle_connected(list[1], at(7));
         let told = endpoints.statuses().nth(1).unwrap();
         assert_eq!((told.reason, told.since, told.failures), (None, at(7), 0));
+        assert_eq!((told.next_try, told.used), (None, true));
+        endpoints.forget(at(8));
+        assert!(endpoints.statuses().all(|it| !it.used));
+    }
+
+    #[test]
+    fn an_address_that_is_slower_than_another_is_well() {
+        let list = addresses(&["192.0.2.1:853", "192.0.2.2:853"]);
+        let mut endpoints = Endpoints::new(list.clone());
+        let reason = |endpoints: &Endpoints| {
+            let status = endpoints.statuses().next().unwrap();
+            (status.reason, status.is_well())
+        };
+        assert_eq!(reason(&endpoints), (None, true));
+        endpoints.handle_overtaken(list[0], Moment::ZERO, Moment::ZERO);
+        let slow = (Some(CloseReason::Superseded), true);
+        assert_eq!(reason(&endpoints), slow);
+        endpoints.handle_failed(list[0], REFUSED, Moment::ZERO, Moment::ZERO);
+        endpoints.handle_overtaken(list[0], Moment::ZERO, Moment::ZERO);
+        assert_eq!(reason(&endpoints), (Some(REFUSED), false));
     }
 }

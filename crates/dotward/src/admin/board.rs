@@ -20,6 +20,7 @@ use crate::post::Post;
 use crate::reload::ReloadCounts;
 use crate::sandbox;
 use crate::tally::{Handshakes, Totals};
+use crate::upstream::addresses::AddressReport;
 use crate::worker::State;
 
 /// What all threads know of the process.
@@ -76,6 +77,7 @@ pub(crate) struct UpstreamReport {
     /// Whether it is asked about names that no route claims.
     pub(super) general: bool,
     pub(super) status: UpstreamStatus,
+    pub(super) addresses: Vec<AddressReport>,
     /// How long it has been in its state; `None` when it never changed.
     pub(super) since: Option<Duration>,
     /// How long a question of ours has waited for its answer, where we asked whether it works.
@@ -132,6 +134,7 @@ impl UpstreamReport {
         Some(Self {
             name: state.trust.name(upstream).to_owned(),
             general: general.contains(&upstream),
+            addresses: AddressReport::all(state, upstream, now),
             since: (status.since > Moment::ZERO).then(|| now.since(status.since)),
             probed: status.probed.map(|at| now.since(at)),
             handshakes: handshakes.cloned().unwrap_or_default(),

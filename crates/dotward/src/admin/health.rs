@@ -6,12 +6,14 @@
 //!   configuration says so, because all instances would leave their service together, and a stale answer or SERVFAIL is better than silence.
 //! - Not ready from the moment on at which the proxy begins to drain.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::board::{Board, Report, UpstreamReport};
 use crate::config::ReadyRequires;
 use crate::limits::UPSTREAM_ANSWERS;
-use dotward_core::upstream::HealthState;
+use dotward_core::upstream::{CloseReason, HealthState};
 
 /// Why the proxy is not ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,9 +85,11 @@ pub(super) fn state_word(state: HealthState) -> &'static str {
 pub(super) fn detail(board: &Board, report: Option<&Report>) -> Value {
     let ready = readiness(board, report);
     let alive = board.alive();
+    let uptime = board.started.elapsed().unwrap_or_default();
     let upstreams: Vec<Value> = report
         .into_iter()
-        .flat_map(|report| report.upstreams.iter().map(upstream))
+        .flat_map(|report| report.upstreams.iter())
+        .map(|report| upstream(report, uptime))
         .collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -93,28 +97,33 @@ pub(super) fn detail(board: &Board, report: Option<&Report>) -> Value {
         "ready": ready.is_ok(),
         "not_ready_because": ready.err().map(Unready::text),
         "draining": board.is_draining(),
-        "uptime_seconds": board.started.elapsed().unwrap_or_default().as_secs(),
+        "uptime_seconds": uptime.as_secs(),
         "workers": alive.iter().map(|alive| json!({"live": alive})).collect::<Vec<_>>(),
         "in_flight": report.map(|report| report.in_flight),
         "upstreams": upstreams,
     })
 }
 
-fn upstream(report: &UpstreamReport) -> Value {
+fn upstream(report: &UpstreamReport, uptime: Duration) -> Value {
     let status = &report.status;
+    let addresses = report.addresses.iter();
+    let addresses: Vec<Value> = addresses
+        .map(|it| it.to_json(CloseReason::word, uptime))
+        .collect();
     json!({
         "name": report.name,
         "state": state_word(status.state),
-        "reason": status.reason.map(dotward_core::upstream::CloseReason::word),
+        "reason": status.reason.map(CloseReason::word),
         "seconds_in_state": report.since.map(|since| since.as_secs()),
         "connections": {"ready": status.ready, "opening": status.opening},
         "in_flight": status.in_flight,
         "usual_response_ms": millis(status.rtt),
         "idle_limit_ms": status.idle_limit.map(millis),
         "certificate_ends": report.theirs_ends,
+        "addresses": addresses,
     })
 }
 
-fn millis(duration: std::time::Duration) -> f64 {
+fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }

@@ -137,7 +137,10 @@ const COLUMNS: [&str; 9] = [
 
 fn write_upstreams(out: &mut dyn Write, upstreams: &[Value]) -> io::Result<()> {
     let mut rows = vec![COLUMNS.map(str::to_owned)];
-    rows.extend(upstreams.iter().map(row));
+    for upstream in upstreams {
+        rows.push(row(upstream));
+        rows.extend(addresses_to_see(upstream).iter().map(address_row));
+    }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let widths: Vec<usize> = (0..COLUMNS.len()).filter_map(width).collect();
     for row in &rows {
@@ -151,25 +154,63 @@ fn write_upstreams(out: &mut dyn Write, upstreams: &[Value]) -> io::Result<()> {
 }
 
 fn row(upstream: &Value) -> [String; COLUMNS.len()] {
-    let opening = match upstream["connections_opening"].as_u64() {
-        None | Some(0) => String::new(),
-        Some(opening) => format!(" (+{opening} opening)"),
-    };
-    let unit = |value: &Value, unit: &str| match value.as_f64() {
-        Some(number) => format!("{number:.1} {unit}"),
-        None => "-".to_owned(),
-    };
     [
         text(&upstream["name"]),
         text(&upstream["state"]),
         age(&upstream["since_seconds"]),
         unit(&upstream["next_try_seconds"], "s"),
-        format!("{}{opening}", text(&upstream["connections"])),
+        connections(upstream),
         text(&upstream["in_flight"]),
         unit(&upstream["rtt_ms"], "ms"),
         unit(&upstream["idle_limit_seconds"], "s"),
-        upstream["reason"].as_str().unwrap_or_default().to_owned(),
+        reason(upstream),
     ]
+}
+
+/// The addresses of an upstream, where they are worth a look: one of them is set aside.
+pub(super) fn addresses_to_see(upstream: &Value) -> &[Value] {
+    let addresses = list(&upstream["addresses"]);
+    if addresses.iter().any(|it| it["state"] == "set aside") {
+        addresses
+    } else {
+        &[]
+    }
+}
+
+fn address_row(address: &Value) -> [String; COLUMNS.len()] {
+    [
+        format!("  {}", text(&address["address"])),
+        text(&address["state"]),
+        age(&address["since_seconds"]),
+        unit(&address["next_try_seconds"], "s"),
+        connections(address),
+        String::new(),
+        String::new(),
+        String::new(),
+        reason(address),
+    ]
+}
+
+/// Those that are ready and those that are not yet, of an upstream or an address.
+fn connections(of: &Value) -> String {
+    let opening = match of["connections_opening"].as_u64() {
+        None | Some(0) => String::new(),
+        Some(opening) => format!(" (+{opening} opening)"),
+    };
+    format!("{}{opening}", text(&of["connections"]))
+}
+
+/// Why an upstream or an address is in its state; empty where there is nothing to say.
+pub(super) fn reason(of: &Value) -> String {
+    of["reason"].as_str().unwrap_or_default().to_owned()
+}
+
+/// A number with its unit.
+pub(super) fn unit(value: &Value, unit: &str) -> String {
+    match value.as_f64() {
+        Some(number) => format!("{number:.1} {unit}"),
+        None => "-".to_owned(),
+    }
 }
 
 pub(super) fn list(value: &Value) -> &[Value] {
@@ -250,6 +291,35 @@ mod tests {
              x         up     1 h 6 min  -         1               0          12.3 ms        -\n"
         );
         assert!(!is_good(&status));
+    }
+
+    #[test]
+    fn addresses_are_told_of_an_upstream_where_one_is_set_aside() {
+        let address = |address: &str, state: &str, connections: u32| {
+            let reason = (state == "set aside").then_some("it does not answer");
+            let next_try = reason.map(|_| 6.25);
+            json!({ "address": address, "state": state, "since_seconds": 41, "next_try_seconds": next_try,
+                    "connections": connections, "reason": reason })
+        };
+        let upstream = |name: &str, addresses: &[Value]| {
+            json!({ "name": name, "state": "up", "since_seconds": 61, "connections": 1, "in_flight": 0,
+                    "addresses": addresses })
+        };
+        let (one, other) = ("192.0.2.1:853", "[2001:db8::1]:853");
+        let status = json!({ "upstreams": [
+            upstream("a", &[address(one, "slower", 0), address(other, "untried", 0)]),
+            upstream("b", &[address(one, "set aside", 0), address(other, "up", 1)]),
+        ]});
+        let shown = shown(&status);
+        let (_, table) = shown.split_once("\n\n").unwrap();
+        assert_eq!(
+            table,
+            "upstream             state      since      next try  connections  in flight  response time  idle limit  reason\n\
+             a                    up         1 min 1 s  -         1            0          -              -\n\
+             b                    up         1 min 1 s  -         1            0          -              -\n  \
+             192.0.2.1:853      set aside  41 s       6.2 s     0                                                  it does not answer\n  \
+             [2001:db8::1]:853  up         41 s       -         1\n"
+        );
     }
 
     #[test]

@@ -4,7 +4,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use dotward_core::cache::Cache;
 use dotward_core::time::Moment;
@@ -22,6 +21,7 @@ use crate::run::Listening;
 use crate::sandbox;
 use crate::shared::SharedCache;
 use crate::signals::StateAsked;
+use crate::upstream::addresses::{AddressReport, rounded, seconds};
 use crate::upstream::listed::Listed;
 use crate::worker::{State, Worker};
 
@@ -163,10 +163,12 @@ fn shared_status(state: &State) -> Value {
 
 fn upstream_status(state: &State, facts: &Listed, began: Moment, now: Moment) -> Value {
     let id = facts.id;
-    let endpoints: Vec<_> = state
-        .engine
-        .endpoints(id)
-        .map(|it| it.to_string())
+    let addresses = AddressReport::all(state, id, now);
+    let endpoints: Vec<_> = addresses.iter().map(|it| it.address.to_string()).collect();
+    let uptime = now.since(began);
+    let addresses: Vec<_> = addresses
+        .iter()
+        .map(|it| it.to_json(events::words, uptime))
         .collect();
     let Some(status) = state.engine.status(id, now) else {
         return json!({ "name": facts.name });
@@ -191,6 +193,7 @@ fn upstream_status(state: &State, facts: &Listed, began: Moment, now: Moment) ->
         "lost": lost,
         "rtt_ms": (!status.rtt.is_zero()).then(|| rounded(status.rtt.as_secs_f64() * 1e3)),
         "idle_limit_seconds": status.idle_limit.map(seconds),
+        "addresses": addresses,
     })
 }
 
@@ -201,13 +204,4 @@ fn state_word(state: HealthState) -> &'static str {
         HealthState::Down => "down",
         HealthState::Probing => "probing",
     }
-}
-
-/// Three digits behind the point.
-fn seconds(duration: Duration) -> f64 {
-    rounded(duration.as_secs_f64())
-}
-
-fn rounded(number: f64) -> f64 {
-    (number * 1e3).round() / 1e3
 }

@@ -22,7 +22,9 @@ use super::one_shot;
 use crate::clock;
 use crate::config::{Binding, Config, Disk, ReadFiles, UpstreamSettings};
 use crate::events::Repeats;
-use crate::limits::{BOOTSTRAP_KEPT, BOOTSTRAP_OVERTAKEN, BOOTSTRAP_PAUSE, BOOTSTRAP_UNREACHED};
+use crate::limits::{
+    BOOTSTRAP_ADDRESSES, BOOTSTRAP_KEPT, BOOTSTRAP_OVERTAKEN, BOOTSTRAP_PAUSE, BOOTSTRAP_UNREACHED,
+};
 use crate::network::news::Listener;
 use crate::run::StartFault;
 use crate::tls::client::UpstreamTls;
@@ -349,7 +351,11 @@ fn collect(response: &[u8], found: &mut Found) {
         .records()
         .flatten()
         .filter(|record| record.section == Section::Answer);
+    let bound = found.addresses.len() + BOOTSTRAP_ADDRESSES;
     for record in answers {
+        if found.addresses.len() == bound {
+            return;
+        }
         let address = match (record.rtype, record.rdata.len()) {
             (RecordType::A, 4) => <[u8; 4]>::try_from(record.rdata)
                 .ok()
@@ -361,5 +367,30 @@ fn collect(response: &[u8], found: &mut Found) {
         };
         found.ttl = found.ttl.min(Duration::from_secs(record.ttl.into()));
         found.addresses.extend(address);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_very_many_addresses_the_first_ones_are_taken() {
+        let count = 200_u8;
+        let mut response = vec![0, 1, 0x81, 0x80, 0, 1, 0, count, 0, 0, 0, 0];
+        response.extend(b"\x03dot\x07example\0\0\x01\0\x01");
+        for last in 0..count {
+            response.extend(b"\xc0\x0c\0\x01\0\x01\0\0\x0e\x10\0\x04");
+            response.extend([192, 0, 2, last]);
+        }
+        let mut found = Found {
+            addresses: Vec::new(),
+            ttl: BOOTSTRAP_KEPT.1,
+        };
+        collect(&response, &mut found);
+        let first = (0..8).map(|last| IpAddr::from([192, 0, 2, last]));
+        assert_eq!(found.addresses, first.collect::<Vec<_>>());
+        collect(&response, &mut found);
+        assert_eq!(found.addresses.len(), 2 * BOOTSTRAP_ADDRESSES);
     }
 }

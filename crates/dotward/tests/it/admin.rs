@@ -124,6 +124,36 @@ async fn metrics_tell_what_was_asked_in_bounded_words() {
 }
 
 #[tokio::test]
+async fn an_address_that_does_not_answer_is_told_of_beside_one_that_does() {
+    let mut silent = None;
+    let chain = Chain::with(Mode::default(), |config, trust| {
+        let server = silent.insert(trust.server(mute()));
+        config.admin = Some(([127, 0, 0, 1], 0).into());
+        config.upstreams[0].name = "both".into();
+        config.upstreams[0].endpoints.insert(0, server.address());
+    });
+    let silent = silent.unwrap();
+    let admin = chain.proxy.admin().unwrap();
+    assert!(chain.ask("www.example").await.is_good());
+    let (_, page) = get(admin, "/metrics").await;
+    for (address, healthy) in [(silent.address(), "0.0"), (chain.server.address(), "1.0")] {
+        let labels = format!("{{upstream=\"both\",address=\"{address}\"}}");
+        let line = format!("dotward_upstream_address_healthy{labels} {healthy}");
+        assert!(page.contains(&line), "{line} is missing in\n{page}");
+        let connections = format!("dotward_upstream_address_connections{labels}");
+        assert!(page.contains(&connections), "{page}");
+    }
+    assert!(page.contains("dotward_upstream_healthy{upstream=\"both\"} 1.0"));
+    let (status, detail) = get(admin, "/healthz").await;
+    let detail: serde_json::Value = serde_json::from_str(&detail).unwrap();
+    let addresses = &detail["upstreams"][0]["addresses"];
+    assert_eq!((status, &addresses[0]["state"]), (200, &"set aside".into()));
+    assert_eq!(addresses[0]["reason"], "silent");
+    assert_eq!(addresses[1]["state"], "up", "{detail}");
+    assert_eq!(addresses[1]["connections"], 1);
+}
+
+#[tokio::test]
 async fn nothing_but_get_is_answered_and_nothing_but_four_pages() {
     let (_chain, admin) = chain(Mode::default(), ReadyRequires::Start);
     for method in ["POST", "PUT", "DELETE", "HEAD", "OPTIONS"] {

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use dotward_core::wire::RecordType;
 use dotward_faults::Mode;
+use dotward_faults::mode::Choice;
+use rustix::process::Signal;
 use serde_json::Value;
 use tokio::net::UdpSocket;
 
 use crate::program::{self, Program};
-use crate::support::{BOUND, Chain, Trust, ask_udp, query, receive, within};
+use crate::support::{BOUND, Chain, NAME, Trust, ask_udp, query, receive, within};
 
 /// A program with a control socket.
 struct Controlled {
@@ -107,6 +109,68 @@ async fn status_is_one_screen_and_its_exit_code_says_whether_all_is_well() {
         "nobody listens at the address"
     );
     assert_eq!(bad["pid"], controlled.program.child.id());
+}
+
+#[tokio::test]
+async fn one_address_that_does_not_answer_is_seen_though_its_upstream_is_well() {
+    let trust = Trust::new();
+    let server = |choice| {
+        trust.server(Mode {
+            choice,
+            ..Mode::default()
+        })
+    };
+    let (mute, good) = (server(Choice::Mute), server(Choice::All));
+    let (mute, good) = (mute.address(), good.address());
+    let socket = trust.directory.path().join("control.sock");
+    let mut command = program::command();
+    command
+        .args(["--listen", "udp://127.0.0.1:0,tcp://127.0.0.1:0"])
+        .args(["--upstream", &format!("tls://{NAME}@{mute},{good}")])
+        .arg("--ca-file")
+        .arg(trust.directory.path().join("ca.pem"))
+        .arg("--control")
+        .arg(&socket);
+    let mut program = Program::start_alone(command);
+    assert!(ask_udp(program.udp, "www.example").await.is_good());
+    let status = |form: &'static [&str]| {
+        let mut command = program::command();
+        command.arg("status").args(form);
+        command.arg("--control").arg(&socket).output().unwrap()
+    };
+
+    let json = status(&["--json"]);
+    assert_eq!(json.status.code(), Some(0), "its upstream is well");
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let upstream = &json["upstreams"][0];
+    assert_eq!(upstream["state"], "up", "{json}");
+    let told = |place: usize| {
+        let it = &upstream["addresses"][place];
+        (
+            it["address"].as_str().unwrap(),
+            it["state"].as_str().unwrap(),
+        )
+    };
+    assert_eq!(told(0), (mute.to_string().as_str(), "set aside"));
+    assert_eq!(told(1), (good.to_string().as_str(), "up"));
+    let first = &upstream["addresses"][0];
+    assert_eq!(first["reason"], "it does not answer");
+    let next_try = first["next_try_seconds"].as_f64().unwrap();
+    assert!(next_try > 5.0 && next_try <= 10.0, "{first}");
+
+    let shown = text(&status(&[]).stdout);
+    let line = |part: &str| {
+        let found = shown.lines().find(|line| line.contains(part));
+        found.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    let bad = line(&mute.to_string()).unwrap();
+    assert!(bad.contains("set aside"), "{shown}");
+    assert!(bad.ends_with("it does not answer"), "{shown}");
+    assert!(line(&good.to_string()).unwrap().contains(" up "), "{shown}");
+
+    program.signal(Signal::USR1);
+    let logged = program.line_with("state of an upstream").await;
+    assert!(logged.contains("set aside"), "{logged}");
 }
 
 #[tokio::test]

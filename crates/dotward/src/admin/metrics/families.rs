@@ -14,6 +14,7 @@ use crate::admin::board::UpstreamReport;
 use crate::admin::health::state_word;
 use crate::logging;
 use crate::tally::HandshakeFacts;
+use crate::upstream::addresses::AddressReport;
 
 impl Collector for Facts {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
@@ -23,6 +24,7 @@ impl Collector for Facts {
         self.cache(&mut page)?;
         self.upstream_questions(&mut page)?;
         self.upstream_health(&mut page)?;
+        self.addresses(&mut page)?;
         self.connections(&mut page)?;
         self.handshakes(&mut page)?;
         self.certificates(&mut page)?;
@@ -157,6 +159,16 @@ impl Facts {
             ("dotward_upstream_idle_limit_seconds", help),
             |upstream| upstream.status.idle_limit.map(|limit| limit.as_secs_f64()),
         )
+    }
+
+    fn addresses(&self, page: &mut Page<'_>) -> fmt::Result {
+        let help = "1 while nothing is wrong with the address of an upstream; one that is slower than another is well, and so is one that was not tried";
+        self.address_gauges(page, ("dotward_upstream_address_healthy", help), |it| {
+            yes_no(it.well)
+        })?;
+        let help = "Connections to the address of an upstream that can be used";
+        let name = "dotward_upstream_address_connections";
+        self.address_gauges(page, (name, help), |it| count_f64(it.ready))
     }
 
     fn connections(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -339,6 +351,24 @@ impl Facts {
         for upstream in &self.report.upstreams {
             if let Some(value) = of(upstream) {
                 family.gauge([("upstream", upstream.name.as_str())], value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A gauge for each address of each upstream.
+    fn address_gauges(
+        &self,
+        page: &mut Page<'_>,
+        (name, help): (&'static str, &str),
+        of: impl Fn(&AddressReport) -> f64,
+    ) -> fmt::Result {
+        let mut family = page.gauge(name, help)?;
+        for upstream in &self.report.upstreams {
+            for report in &upstream.addresses {
+                let address = report.address.to_string();
+                let labels = [("upstream", upstream.name.as_str()), ("address", &address)];
+                family.gauge(labels, of(report))?;
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::commands::status::{age, list, text};
+use crate::commands::status::{addresses_to_see, age, list, reason, text, unit};
 
 /// Rates of the past that are drawn.
 const PAST: usize = 48;
@@ -200,12 +200,10 @@ impl View {
     fn upstreams(&self, status: &Value) -> Vec<String> {
         let mut rows = vec![COLUMNS.map(str::to_owned)];
         let upstreams = list(&status["upstreams"]);
-        rows.extend(
-            upstreams
-                .iter()
-                .enumerate()
-                .map(|(place, it)| self.row(place, it)),
-        );
+        for (place, upstream) in upstreams.iter().enumerate() {
+            rows.push(self.row(place, upstream));
+            rows.extend(addresses_to_see(upstream).iter().map(address_row));
+        }
         let widths: [usize; COLUMNS.len()] = std::array::from_fn(|column| {
             let cells = rows.iter().map(|row| row[column].chars().count());
             cells.max().unwrap_or(0)
@@ -217,8 +215,8 @@ impl View {
                 .map(|(cell, width)| format!("{cell:width$}"))
                 .collect();
             let line = cells.join("  ").trim_end().to_owned();
-            let is_up = place == 0 || row[1] == "up";
-            lines.push(if is_up {
+            let is_well = place == 0 || WELL.contains(&row[1].as_str());
+            lines.push(if is_well {
                 line
             } else {
                 self.coloured(31, &line)
@@ -228,10 +226,6 @@ impl View {
     }
 
     fn row(&self, place: usize, upstream: &Value) -> [String; COLUMNS.len()] {
-        let unit = |value: &Value, unit: &str| match value.as_f64() {
-            Some(number) => format!("{number:.1} {unit}"),
-            None => "-".to_owned(),
-        };
         let rate = |key: &str| per_second(self.rate(&format!("/upstreams/{place}/{key}")));
         [
             text(&upstream["name"]),
@@ -242,7 +236,7 @@ impl View {
             text(&upstream["in_flight"]),
             text(&upstream["connections"]),
             unit(&upstream["idle_limit_seconds"], "s"),
-            upstream["reason"].as_str().unwrap_or_default().to_owned(),
+            reason(upstream),
         ]
     }
 
@@ -255,6 +249,9 @@ impl View {
     }
 }
 
+/// States of upstreams and addresses in which nothing is wrong.
+const WELL: [&str; 3] = ["up", "slower", "untried"];
+
 const COLUMNS: [&str; 9] = [
     "upstream",
     "state",
@@ -266,6 +263,15 @@ const COLUMNS: [&str; 9] = [
     "idle limit",
     "reason",
 ];
+
+fn address_row(address: &Value) -> [String; COLUMNS.len()] {
+    let mut row = [const { String::new() }; COLUMNS.len()];
+    row[0] = format!("  {}", text(&address["address"]));
+    row[1] = text(&address["state"]);
+    row[6] = text(&address["connections"]);
+    row[8] = reason(address);
+    row
+}
 
 fn per_second(rate: f64) -> String {
     if rate < 10.0 {
@@ -341,6 +347,26 @@ mod tests {
         }
         assert!(!text.contains('\x1b'), "{text:?}");
         assert!(view(true).lines().join("").contains("\x1b[31mquad9"));
+    }
+
+    #[test]
+    fn an_address_that_is_set_aside_is_seen_below_its_upstream() {
+        let mut status = status(0, 0);
+        let address = |address: &str, state: &str, reason: Option<&str>| json!({ "address": address, "state": state, "reason": reason, "connections": 1 });
+        let upstream = &mut status["upstreams"][0];
+        upstream["state"] = json!("up");
+        upstream["addresses"] = json!([
+            address("192.0.2.1:853", "set aside", Some("it does not answer")),
+            address("192.0.2.2:853", "untried", None),
+        ]);
+        let mut view = View::new(true);
+        view.handle_answer(Ok(status), Instant::now());
+        let lines = view.lines();
+        let [upstream, first, second] = lines.last_chunk().unwrap();
+        assert!(upstream.starts_with("quad9"), "{upstream}");
+        assert!(first.starts_with("\x1b[31m  192.0.2.1:853  set aside"));
+        assert!(first.contains("it does not answer"), "{first}");
+        assert!(second.starts_with("  192.0.2.2:853  untried"), "{second}");
     }
 
     #[test]
