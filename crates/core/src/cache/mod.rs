@@ -285,9 +285,13 @@ impl Cache {
             render_reply(slot.fresh(now), asker, slot.origin(), reply);
             return Answered::Yes;
         }
-        slot.touch();
         render_reply(slot.fresh(now), asker, slot.origin(), reply);
         count(&shard.counters.hits, 1);
+        if !recursive {
+            // Who looks at what is kept changes nothing of it: neither how long it stays, nor whether it is asked for again.
+            return Answered::Yes;
+        }
+        slot.touch();
         let left = slot.expires().since(now).as_secs();
         let due = self.rules.prefetch()
             && slot.lifetime >= PREFETCH_LIFETIME_MIN
