@@ -117,7 +117,7 @@ mod tests {
         fs::write(&file, "1").unwrap();
         let kept = KeptFiles::default();
         assert_eq!(kept.read(&file).unwrap(), b"1");
-        assert_eq!(kept.read_so_far(), [file.clone()]);
+        assert_eq!(kept.read_so_far(), std::slice::from_ref(&file));
         assert!(kept.keep_out_of_reach().is_empty());
         fs::write(&file, "2").unwrap();
         assert_eq!(kept.read(&file).unwrap(), b"2");
