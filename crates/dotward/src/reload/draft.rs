@@ -169,8 +169,10 @@ impl Basis {
         self.inside.as_ref().is_none_or(|it| it.has_sources())
     }
 
+    /// Whether it is the sandbox that a file cannot be read in.
     fn hides(&self, path: &Path) -> bool {
-        self.inside.as_ref().is_some_and(|it| !it.reads(path))
+        let hides = |it: &Arc<Inside>| it.is_alone(path) || !it.reads(path);
+        self.inside.as_ref().is_some_and(hides)
     }
 
     /// What the configuration needs and the process gave up at its start.
