@@ -13,9 +13,7 @@ sys.path[:0] = [os.path.join(HERE, "..", "ci"), HERE]
 import caching  # noqa: E402
 import draw  # noqa: E402
 import measure  # noqa: E402
-import peers  # noqa: E402
 import table  # noqa: E402
-from lab import certificates, namespace  # noqa: E402
 
 
 class Build(caching.CachingDotward):
@@ -42,18 +40,13 @@ def main():
     parser.add_argument("subjects", nargs="+", help="NAME=BINARY, NAME='BINARY --SETTING VALUE', or a peer's name")
     parser.add_argument("--seconds", type=int, default=2, help="length of one load (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="times each load is run for each subject (%(default)s)")
-    parser.add_argument("--loads", help="names of loads, or parts of them, separated by commas; all when left out")
+    parser.add_argument("--loads", nargs="+", help="names of loads, like 'forwarded, paced', or parts of them, like TCP; all when left out")
     options = parser.parse_args()
-    namespace.enter()
-    directory = namespace.SCRATCH
-    caching.enter_root(directory)
-    authority = certificates.Authority(directory)
-    identity = authority.issue("server", [f"DNS:{peers.TLS_NAME}"])
-    os.chmod(identity[1], 0o644)
-    upstream = measure.start_upstream(directory, identity)
+    directory, authority, identity, upstream = table.stage()
     hot, all_loads = table.loads(directory, options.seconds)
-    wanted = options.loads.split(",") if options.loads else [load.name for load in all_loads]
-    chosen = [load for load in all_loads if load.name in wanted or any(part in load.name.split(", ") for part in wanted)]
+    chosen = [load for load in all_loads if not options.loads or {load.name, *load.name.split(", ")} & set(options.loads)]
+    if not chosen:
+        sys.exit(f"error: no such load; there are: {', '.join(repr(load.name) for load in all_loads)}")
     running = []
     for number, word in enumerate(options.subjects):
         subject = subject_of(word, directory, measure.FIRST_PORT + number, authority, identity)

@@ -9,7 +9,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::unistd::{
     Gid, Group, Uid, User, geteuid, getgrouplist, setfsgid, setfsuid, setgid, setuid,
@@ -295,18 +295,21 @@ fn look_up_group(name: &str) -> Result<Gid, PrivilegeError> {
     number.map_err(|_| PrivilegeError::NoGroup(name.to_owned()))
 }
 
-/// Tells which files will not be read again when they change, and which cannot be written.
-pub(crate) fn tell_unreachable(config: &Config) {
+/// Tells that a file will not be read again.
+pub(crate) fn tell_unreadable(file: &Path) {
+    let Err(error) = File::open(file) else {
+        return;
+    };
+    tracing::warn!(
+        file = %file.display(), %error,
+        "a file that was read at start cannot be read again, so a changed one will not be seen, and reloads go on with what it said; let the \
+         user the program has become read it (chgrp, chmod g+r), directories above it included"
+    );
+}
+
+/// Tells which files cannot be written.
+pub(crate) fn tell_unwritable(config: &Config) {
     let user = config.run_as.as_ref().map_or("?", |it| it.user.as_str());
-    for file in files(config) {
-        if let Err(error) = File::open(&file) {
-            tracing::warn!(
-                file = %file.display(), %error,
-                "user {user} cannot read a file that was read at start, so a changed one will not be seen, and reloads go on with what it \
-                 said; let that user read it (chgrp, chmod g+r), directories above it included"
-            );
-        }
-    }
     let snapshot = config.snapshot.iter().map(|it| it.path.as_path());
     for file in snapshot.chain(config.log.file.as_deref()) {
         let parent = file.parent().filter(|it| !it.as_os_str().is_empty());
@@ -320,23 +323,6 @@ pub(crate) fn tell_unreachable(config: &Config) {
             );
         }
     }
-}
-
-fn files(config: &Config) -> Vec<PathBuf> {
-    let listener = config.listen_tls.iter().flat_map(|it| {
-        let own = [&it.certificate_file, &it.key_file];
-        own.into_iter().chain(&it.client_ca_file).cloned()
-    });
-    let upstreams = config.upstreams.iter().chain(&config.bootstrap);
-    let upstreams = upstreams.flat_map(|it| {
-        let identity = it.client_identity.iter();
-        let identity = identity.flat_map(|it| [it.certificate_file.clone(), it.key_file.clone()]);
-        identity.chain(it.ca_file.clone())
-    });
-    let mut files: Vec<_> = listener.chain(upstreams).collect();
-    files.sort();
-    files.dedup();
-    files
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use crate::gather;
 use crate::group_names::GroupNames;
 use crate::listen::sockets::Bound;
 use crate::privileges;
-use crate::reload::{self, Calls, Source};
+use crate::reload::{self, Calls, ConfigSource};
 use crate::sandbox::{self, Enforced, Inside, Needs};
 use crate::service;
 use crate::tls::client::UpstreamTls;
@@ -98,7 +98,7 @@ pub struct Prepared {
 /// How the configuration is read again.
 #[derive(Debug)]
 struct Reloading {
-    source: Option<Source>,
+    source: Option<ConfigSource>,
     handle: reload::Handle,
     calls: Calls,
 }
@@ -181,7 +181,6 @@ impl Prepared {
     /// [`StartError`] when that is not possible, or when something that needs privileges later would fail then.
     pub fn drop_privileges(self) -> Result<Self, StartError> {
         let Some(run_as) = &self.config.run_as else {
-            self.settle_files();
             return Ok(self);
         };
         // Addresses of interfaces that come later are bound then.
@@ -197,15 +196,16 @@ impl Prepared {
         if !faults.is_empty() {
             return Err(StartError { faults });
         }
-        privileges::tell_unreachable(&self.config);
-        self.settle_files();
+        privileges::tell_unwritable(&self.config);
         Ok(self)
     }
 
-    /// Now that the process is who it will be: what it cannot read again is kept for reloads, or told.
+    /// Now that the process may do what it will for ever: what it cannot read again is kept for reloads, and told.
     fn settle_files(&self) {
         if let Some(source) = &self.reloading.source {
-            source.files.keep_out_of_reach();
+            for file in source.files.keep_out_of_reach() {
+                privileges::tell_unreadable(&file);
+            }
             source.tell_unreadable();
         }
     }
@@ -287,23 +287,25 @@ impl Prepared {
             self.enter();
         }
         tracing::info!(files = %self.sandbox.files, calls = %self.sandbox.calls, "sandbox");
+        self.settle_files();
     }
 
-    /// What is needed to serve, and to read the configuration again.
+    /// What is needed to serve, and to read the configuration again: every file that was read for it, whichever setting names it.
     fn needs(&self) -> Needs {
         let mut needs = Needs::of(&self.config);
-        let file = self.reloading.source.as_ref().map(|source| {
+        if let Some(source) = &self.reloading.source {
             let default = || PathBuf::from(DEFAULT_FILE);
-            source.file.clone().unwrap_or_else(default)
-        });
-        if let Some(file) = file {
-            needs.read_file(&file);
+            needs.read_file(&source.file.clone().unwrap_or_else(default));
+            for file in source.files.read_so_far() {
+                needs.read_file(&file);
+            }
         }
         needs
     }
 
     fn enter(&mut self) {
         let needs = self.needs();
+        needs.tell_alone();
         self.sandbox = sandbox::enter(&needs);
         if self.sandbox.files != Enforced::Not {
             self.inside = Some(Arc::new(Inside::new(needs)));
@@ -318,7 +320,7 @@ impl Prepared {
     /// Has the configuration read again from `source` whenever that is asked for.
     pub(crate) fn with_source(
         self,
-        source: Source,
+        source: ConfigSource,
         (handle, calls): (reload::Handle, Calls),
     ) -> Self {
         let reloading = Reloading {

@@ -36,6 +36,9 @@ pub struct Needs {
     pub connect_any: bool,
     /// Ports that TCP is bound to.
     pub bind: BTreeSet<u16>,
+    /// Those files among what is read or written that lie in the root of the file system: rules hold for them alone, and not for what is put in
+    /// their places.
+    pub alone: BTreeSet<PathBuf>,
 }
 
 /// Read by parts of the system, not by us: time zones, and the number of processors and the memory a container may use.
@@ -80,10 +83,10 @@ impl Needs {
         }
         if let Some(socket) = &config.control {
             // It is removed at the end.
-            needs.write.extend(directories(socket));
+            needs.write_file(socket);
         }
         if let Some(snapshot) = &config.snapshot {
-            needs.write.extend(directories(&snapshot.path));
+            needs.write_file(&snapshot.path);
         }
         let store = config.shared_cache.as_ref();
         if let Some(place) = store.and_then(|it| Place::parse(&it.url)) {
@@ -93,7 +96,7 @@ impl Needs {
             needs.upstream(upstream);
         }
         if let Some(log) = &config.log.file {
-            needs.write.extend(directories(log));
+            needs.write_file(log);
         }
         let streams = config.listeners.iter();
         let streams = streams.filter(|it| it.transport != ListenTransport::Udp);
@@ -137,8 +140,44 @@ impl Needs {
 
     /// A file that may be replaced by another of its name, so its directory counts; a link's target may be elsewhere.
     pub fn read_file(&mut self, file: &Path) {
-        self.read.extend(directories(file));
+        let places = self.places(file);
+        self.read.extend(places);
         self.read.extend(switched(file));
+    }
+
+    fn write_file(&mut self, file: &Path) {
+        let places = self.places(file);
+        self.write.extend(places);
+    }
+
+    /// The directory of a file, and that of the file it is a link to. The root is no such directory, for a rule holds for everything below: there
+    /// the file itself counts.
+    fn places(&mut self, file: &Path) -> Vec<PathBuf> {
+        let target = file.canonicalize().ok();
+        let names = std::iter::once(file).chain(target.as_deref());
+        let place = |name: &Path| {
+            let directory = directory(name);
+            let is_root = directory
+                .canonicalize()
+                .is_ok_and(|it| it.parent().is_none());
+            if !is_root {
+                return directory.to_owned();
+            }
+            self.alone.insert(name.to_owned());
+            name.to_owned()
+        };
+        names.map(place).collect()
+    }
+
+    /// Tells of the files that lie in the root of the file system.
+    pub(crate) fn tell_alone(&self) {
+        for file in &self.alone {
+            tracing::warn!(
+                file = %file.display(),
+                "a file in / is within the sandbox, but not another one that takes its place or is to be made anew: a reload would not read it, and \
+                 a snapshot or control socket there is not written or removed; give it a directory of its own, or start with --no-sandbox"
+            );
+        }
     }
 }
 
@@ -161,14 +200,10 @@ fn switched(file: &Path) -> Vec<PathBuf> {
     above.filter_map(siblings).collect()
 }
 
-/// The directory of a file, and that of the file it is a link to.
-fn directories(file: &Path) -> impl Iterator<Item = PathBuf> {
-    let directory = |file: &Path| {
-        let parent = file.parent().filter(|it| !it.as_os_str().is_empty());
-        parent.unwrap_or_else(|| Path::new(".")).to_owned()
-    };
-    let target = file.canonicalize().ok().map(|target| directory(&target));
-    std::iter::once(directory(file)).chain(target)
+/// Where a file lies.
+fn directory(file: &Path) -> &Path {
+    let parent = file.parent().filter(|it| !it.as_os_str().is_empty());
+    parent.unwrap_or_else(|| Path::new("."))
 }
 
 /// What the process can still reach, for who wants to know whether something else will work.
@@ -191,6 +226,11 @@ impl Inside {
     pub fn reads(&self, path: &Path) -> bool {
         let known = self.needs.read.iter().chain(&self.needs.write);
         is_below(path, known)
+    }
+
+    /// Whether the rule for a file holds for it alone.
+    pub(crate) fn is_alone(&self, path: &Path) -> bool {
+        self.needs.alone.contains(path)
     }
 
     /// Whether connections can be made from a source address.

@@ -51,6 +51,11 @@ pub(crate) fn build(
     let far = upstreams::build(parts, faults);
     routes::refuse_loops(&listeners.addresses, &far, faults);
     let forward_special = routes::forward_special(parts.values, faults);
+    let run_as = run_as(parts.values, faults);
+    let control = control_that_fits(parts.values, faults);
+    let answers = answers::build(parts, faults);
+    let cache = cache::settings(parts.values, faults);
+    let shared_cache = cache::shared(parts, faults);
     Some(Config {
         listeners: without_places(listeners.addresses),
         interfaces: without_places(listeners.interfaces),
@@ -59,22 +64,22 @@ pub(crate) fn build(
             freebind: values_yes(parts.values, Id::ListenFreebind),
             owner: None,
         },
-        run_as: run_as(parts.values, faults),
+        run_as,
         listen_tls,
         allow: limits::networks(parts.values, Id::ListenAllow),
         deny: deny(parts.values),
         limits: LimitSettings::of(parts.values)?,
         proxy_from: proxy_from(parts.values, warnings),
-        control: control_that_fits(parts.values, faults),
-        answers: answers::build(parts, faults)?,
+        control,
+        answers: answers?,
         upstreams: far.upstreams,
         strategy: routes::strategy(parts.values, Id::Strategy).unwrap_or_default(),
         routes: far.routes,
         forward_special,
         local,
-        cache: cache::settings(parts.values, faults)?,
+        cache: cache?,
         snapshot: cache::snapshot(parts.values)?,
-        shared_cache: cache::shared(parts, faults),
+        shared_cache,
         bootstrap: far.bootstrap,
         log: log(parts.values),
         drain: duration(parts.values, Id::Drain)?,

@@ -1,9 +1,10 @@
 //! Files that are read with the rights of the start, and again without them.
 //!
-//! Promises: a file that only root reads, and that is as it was at the start, says at a reload what it said then, so that no reload is refused
-//! for it; one that was changed since cannot be read, and is a fault. What everybody concerned may read is kept in memory by nobody.
+//! Promises: what was read is known by its path, so that a sandbox leaves it within reach; a file that only root reads, and that is as it was
+//! at the start, says at a reload what it said then, so that no reload is refused for it; one that was changed since cannot be read, and is a
+//! fault. What everybody concerned may read is kept in memory by nobody.
 //!
-//! Deliberately absent: the configuration file, which is read to learn what is new.
+//! Deliberately absent: what the configuration file says, which is read to learn what is new.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -48,11 +49,17 @@ impl KeptFiles {
         self.inside().files.remove(file);
     }
 
-    /// Keeps those of the files read so far that the process, as it is now, may not read, and no other.
-    pub(crate) fn keep_out_of_reach(&self) {
+    /// The files that were read so far.
+    pub(crate) fn read_so_far(&self) -> Vec<PathBuf> {
+        self.inside().files.keys().cloned().collect()
+    }
+
+    /// Keeps those of the files read so far that the process, as it is now, may not read, and no other. Gives them back.
+    pub(crate) fn keep_out_of_reach(&self) -> Vec<PathBuf> {
         let mut inside = self.inside();
         inside.settled = true;
         inside.files.retain(|file, _| is_denied(&Disk.read(file)));
+        inside.files.keys().cloned().collect()
     }
 
     /// What to tell of the files that were needed since the last time.
@@ -62,7 +69,7 @@ impl KeptFiles {
         used.dedup();
         let told = |file: &PathBuf| {
             format!(
-                "{} cannot be read any more by the user the program has become; what it said at the start stays in force",
+                "{} cannot be read any more by what the program has become; what it said at the start stays in force",
                 file.display()
             )
         };
@@ -110,7 +117,8 @@ mod tests {
         fs::write(&file, "1").unwrap();
         let kept = KeptFiles::default();
         assert_eq!(kept.read(&file).unwrap(), b"1");
-        kept.keep_out_of_reach();
+        assert_eq!(kept.read_so_far(), std::slice::from_ref(&file));
+        assert!(kept.keep_out_of_reach().is_empty());
         fs::write(&file, "2").unwrap();
         assert_eq!(kept.read(&file).unwrap(), b"2");
         assert!(kept.inside().files.is_empty(), "also what is read later");
@@ -145,7 +153,7 @@ mod tests {
             });
         };
         as_another(&|| {
-            kept.keep_out_of_reach();
+            assert_eq!(kept.keep_out_of_reach().len(), 2);
             assert_eq!(kept.read(&same).unwrap(), b"1");
             assert_eq!(kept.take_told().len(), 1);
         });

@@ -11,7 +11,7 @@ use dotward_core::policy::Acl;
 use dotward_core::upstream::Protocol;
 
 use super::change::{effective, needs_restart};
-use super::{Refusal, Source};
+use super::{ConfigSource, Refusal};
 use crate::config::fault::Problem;
 use crate::config::files::PERMISSION_DENIED;
 use crate::config::{Config, ListenAddress, Refused, UpstreamSettings};
@@ -29,7 +29,7 @@ use crate::upstream::bootstrap::Helpers;
 /// What a new configuration is measured against.
 #[derive(Clone)]
 pub(crate) struct Basis {
-    pub(crate) source: Source,
+    pub(crate) source: ConfigSource,
     /// As it was read at the start.
     pub(crate) started: Arc<Config>,
     /// What is in force.
@@ -169,8 +169,10 @@ impl Basis {
         self.inside.as_ref().is_none_or(|it| it.has_sources())
     }
 
+    /// Whether it is the sandbox that a file cannot be read in.
     fn hides(&self, path: &Path) -> bool {
-        self.inside.as_ref().is_some_and(|it| !it.reads(path))
+        let hides = |it: &Arc<Inside>| it.is_alone(path) || !it.reads(path);
+        self.inside.as_ref().is_some_and(hides)
     }
 
     /// What the configuration needs and the process gave up at its start.

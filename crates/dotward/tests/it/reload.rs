@@ -16,6 +16,7 @@ use crate::support::{TcpClient, Trust, ask_udp, query, within};
 
 mod bench;
 mod certificates;
+mod files;
 mod load;
 
 use bench::{Bench, last_octet, local, text, upstream};

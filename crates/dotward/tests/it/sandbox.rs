@@ -90,6 +90,41 @@ fn inside_only_what_is_needed_works() {
     thread.join().unwrap();
 }
 
+#[test]
+fn a_file_in_the_root_does_not_open_the_file_system() {
+    in_its_own_process("inside_a_file_in_the_root_is_alone");
+}
+
+#[test]
+#[ignore = "enters the sandbox; run by a_file_in_the_root_does_not_open_the_file_system"]
+fn inside_a_file_in_the_root_is_alone() {
+    let trust = Trust::new();
+    let own = trust.directory.path().canonicalize().unwrap().join("own");
+    fs::write(&own, "x").unwrap();
+    std::env::set_current_dir("/").unwrap();
+    let mut config = config(Vec::new());
+    config.control = Some("/dotward.sock".into());
+    config.log.file = Some("dotward.log".into());
+    let mut needs = Needs::of(&config);
+    for file in ["/dotward.toml", "./dotward.toml", "//dotward.toml"] {
+        needs.read_file(file.as_ref());
+    }
+    let written = ["/dotward.sock", "dotward.log"].map(Into::into);
+    assert_eq!(needs.write, written.into());
+    assert_eq!(needs.alone.len(), 4, "{:?}", needs.alone);
+    // A file that is there, as a file in the root would be.
+    needs.write.insert(own.clone());
+    if !is_enforced(sandbox::enter(&needs)) {
+        return;
+    }
+    fs::write(&own, "y").unwrap();
+    assert_eq!(fs::read(&own).unwrap(), b"y");
+    assert!(denied(File::open(own.with_file_name("ca.pem"))));
+    assert!(denied(File::create("/dotward.toml")));
+    assert!(denied(File::open("/etc/passwd")));
+    assert!(denied(fs::read_dir("/")));
+}
+
 /// What ends a program that found itself in a state that cannot be is a signal of its own.
 #[test]
 fn an_abort_is_one_inside_too() {
