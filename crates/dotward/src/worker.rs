@@ -478,11 +478,9 @@ impl Host for Worker {
     }
 }
 
-/// Wakes the engine at its deadlines. Deadlines mostly move away, so the task sleeps until the earliest it was told of and
-/// looks again then, rather than being told of each.
-///
-/// What is due already waits for the other tasks and the sockets, each of which gets its turn, and for no timer: the runtime's ends with the
-/// next millisecond at the earliest, and the engine may have hundreds of turns to catch up on.
+/// Wakes the engine at its deadlines. Deadlines mostly move away, so the task sleeps until the earliest it was told of and looks again then,
+/// rather than being told of each. What is due waits for the other tasks and the sockets to have their turn, and for no timer, which ends
+/// with the next millisecond at the earliest: the engine may have hundreds of turns to catch up on.
 async fn run_timer(worker: Rc<Worker>) {
     while !worker.timer.is_stopped() {
         match worker.fire() {

@@ -276,19 +276,23 @@ impl Cache {
         reply: &mut Vec<u8>,
     ) -> Answered {
         let recursive = asker.flags.recursion_desired();
-        if slot.has(Traits::FAILURE) {
-            if !recursive || slot.stored <= self.recovered(&slot) {
-                count(&shard.counters.misses, u64::from(recursive));
-                return Answered::No;
-            }
-            count(&shard.counters.failures, 1);
-            render_reply(slot.fresh(now), asker, slot.origin(), reply);
-            return Answered::Yes;
+        let failure = slot.has(Traits::FAILURE);
+        if failure && (!recursive || slot.stored <= self.recovered(&slot)) {
+            count(&shard.counters.misses, u64::from(recursive));
+            return Answered::No;
         }
         render_reply(slot.fresh(now), asker, slot.origin(), reply);
-        count(&shard.counters.hits, 1);
-        if !recursive {
-            // Who looks at what is kept changes nothing of it: neither how long it stays, nor whether it is asked for again.
+        let counters = &shard.counters;
+        count(
+            if failure {
+                &counters.failures
+            } else {
+                &counters.hits
+            },
+            1,
+        );
+        // Who only looks changes nothing of what is kept: neither how long it stays, nor whether it is asked for again.
+        if failure || !recursive {
             return Answered::Yes;
         }
         slot.touch();
