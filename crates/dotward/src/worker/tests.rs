@@ -72,7 +72,7 @@ fn what_is_overdue_waits_for_sockets_and_for_no_timer() {
         let worker = Worker::start(State::for_test());
         worker.turn(|state, _, now| {
             for client in 1..=QUESTIONS {
-                let to = Asked::Here(ReplyTo {
+                let to = AskedBy::Here(ReplyTo {
                     way: Way::Stream(stream::ClientKey::default()),
                     transport: Transport::Tcp,
                     since: now,
