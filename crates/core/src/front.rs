@@ -263,6 +263,7 @@ impl Front {
             asker: asker.to_owned(),
             group,
             source,
+            since: now,
             stale,
             signed,
         })
