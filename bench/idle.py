@@ -77,7 +77,7 @@ def connect(number, context):
     return client
 
 
-def waits(client, count=2000):
+def waits(client, count=20_000):
     """Seconds at the 50th and 99th percentile."""
     took = []
     for _ in range(count):
@@ -126,7 +126,7 @@ def scraped():
     done = threading.Event()
     scraper = threading.Thread(target=scrape, args=(done,))
     scraper.start()
-    beside = waits(active, 20_000)
+    beside = waits(active)
     done.set()
     scraper.join()
     print(

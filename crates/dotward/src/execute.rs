@@ -25,9 +25,9 @@ use crate::config::report::{Style, write_faults, write_warnings};
 use crate::config::{Config, Disk, KeptFiles, Loaded, Refused, control_path, load, load_where};
 use crate::plain::Screen;
 use crate::privileges::FileUser;
-use crate::reload::{self, Source, Trigger};
+use crate::reload::{self, ConfigSource, Trigger};
 use crate::run::{Order, Proxy, StartError, StartFault};
-use crate::signals::{Asked, Signals};
+use crate::unix_signals::{Meaning, UnixSignals};
 use crate::{descriptors, logging, settings};
 
 /// The operation was carried out.
@@ -176,7 +176,7 @@ fn serve(invocation: &Invocation) -> io::Result<u8> {
     }
     let kept = Arc::clone(&files);
     let read = move |absence| load_where(&options, std::env::vars_os(), &*kept, absence);
-    let source = Source {
+    let source = ConfigSource {
         file,
         began,
         files,
@@ -197,16 +197,20 @@ fn obey_signals(
     orders: watch::Sender<Order>,
     reload: reload::Handle,
 ) -> io::Result<impl Future<Output = ()>> {
-    let signals = Signals::listen()?;
+    let signals = UnixSignals::listen()?;
     Ok(give_orders(signals, orders, reload))
 }
 
-async fn give_orders(mut signals: Signals, orders: watch::Sender<Order>, reload: reload::Handle) {
+async fn give_orders(
+    mut signals: UnixSignals,
+    orders: watch::Sender<Order>,
+    reload: reload::Handle,
+) {
     for order in [Order::Drain, Order::Abort] {
         let signal = loop {
             match signals.next().await {
-                Asked::ToReload => reload.request(Trigger::Signal),
-                Asked::ToEnd(signal) => break signal,
+                Meaning::Reload => reload.request(Trigger::Signal),
+                Meaning::End(signal) => break signal,
             }
         };
         tracing::info!(signal, ?order, "ending");

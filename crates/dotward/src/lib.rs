@@ -47,7 +47,7 @@ pub mod run;
 pub mod sandbox;
 pub mod settings;
 pub mod shared;
-pub mod signals;
 pub mod tls;
 pub mod trust;
+pub mod unix_signals;
 pub mod upstream;

@@ -23,7 +23,7 @@ use crate::gather;
 use crate::group_names::GroupNames;
 use crate::listen::sockets::Bound;
 use crate::privileges;
-use crate::reload::{self, Calls, Source};
+use crate::reload::{self, Calls, ConfigSource};
 use crate::sandbox::{self, Enforced, Inside, Needs};
 use crate::service;
 use crate::tls::client::UpstreamTls;
@@ -98,7 +98,7 @@ pub struct Prepared {
 /// How the configuration is read again.
 #[derive(Debug)]
 struct Reloading {
-    source: Option<Source>,
+    source: Option<ConfigSource>,
     handle: reload::Handle,
     calls: Calls,
 }
@@ -320,7 +320,7 @@ impl Prepared {
     /// Has the configuration read again from `source` whenever that is asked for.
     pub(crate) fn with_source(
         self,
-        source: Source,
+        source: ConfigSource,
         (handle, calls): (reload::Handle, Calls),
     ) -> Self {
         let reloading = Reloading {

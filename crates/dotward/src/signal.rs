@@ -4,6 +4,8 @@
 //! waits for can change while it sleeps (a write blocked, the stream was closed), so both sides share a [`Signal`].
 //!
 //! Promises: no change is lost between two waits; one task waits on a signal.
+//!
+//! Deliberately absent: the signals of Unix (see [`unix_signals`](crate::unix_signals)).
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -87,6 +89,11 @@ impl Signal {
     /// Takes [`Signal::stop`] back. Of use only while the task has not noticed.
     pub(crate) fn go_on(&self) {
         self.stopped.set(false);
+    }
+
+    /// Whether [`Signal::stop`] was called last.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.get()
     }
 
     /// Wakes the task once, whatever the socket does.

@@ -47,7 +47,7 @@ use crate::upstream::listed::Listed;
 
 /// Whose question it is, and where its reply goes.
 #[derive(Debug)]
-pub(crate) enum Asked {
+pub(crate) enum AskedBy {
     /// A client of this worker.
     Here(ReplyTo),
     /// A client of a further worker.
@@ -59,9 +59,9 @@ pub(crate) enum Asked {
     },
 }
 
-impl Far for Engine<Asked> {
+impl Far for Engine<AskedBy> {
     fn forward(&mut self, request: Request, to: ReplyTo, now: Moment) {
-        self.submit(request, Asked::Here(to), now);
+        self.submit(request, AskedBy::Here(to), now);
     }
 
     fn refresh(&mut self, asked: exchange::Asked, now: Moment) {
@@ -91,7 +91,7 @@ pub(crate) struct Worker {
 /// Everything the worker owns.
 pub(crate) struct State {
     pub(crate) near: Near,
-    pub(crate) engine: Engine<Asked>,
+    pub(crate) engine: Engine<AskedBy>,
     /// The workers beside this one.
     pub(crate) further: Vec<Further>,
     /// How many workers get new clients, this one included.
@@ -115,7 +115,7 @@ pub(crate) struct State {
     pub(crate) news: News,
     /// The way to the cache that several instances share.
     pub(crate) shared: Option<SharedCache>,
-    replies: Replies<Asked>,
+    replies: Replies<AskedBy>,
     /// Questions of a further worker, being taken.
     handed: Vec<Handed>,
     sleep: SleepWatch,
@@ -133,7 +133,7 @@ impl State {
     /// A state without sockets.
     pub(crate) fn new(
         near: Near,
-        engine: Engine<Asked>,
+        engine: Engine<AskedBy>,
         upstreams: Vec<Option<Rc<UpstreamTls>>>,
         bindings: Vec<Rc<Binding>>,
         events: EventLog,
@@ -297,8 +297,8 @@ impl State {
         }
         let (near, further) = (&mut self.near, &mut self.further);
         self.replies.drain(|asked, message| match asked {
-            Asked::Here(to) => near.deliver(to, message, now),
-            Asked::Further { worker, to } => {
+            AskedBy::Here(to) => near.deliver(to, message, now),
+            AskedBy::Further { worker, to } => {
                 if let Some(further) = further.get_mut(worker) {
                     further.replies.push(to, message);
                 }
@@ -318,7 +318,7 @@ impl State {
             for handed in self.handed.drain(..) {
                 match handed {
                     Handed::Question(request, to) => {
-                        let asked = Asked::Further { worker, to };
+                        let asked = AskedBy::Further { worker, to };
                         self.engine.submit(request, asked, now);
                     }
                     Handed::Refresh(asked) => self.engine.refresh(asked, now),
@@ -453,7 +453,7 @@ impl Worker {
 }
 
 impl Host for Worker {
-    type Far = Engine<Asked>;
+    type Far = Engine<AskedBy>;
 
     fn near_turn<R>(
         self: &Rc<Self>,
@@ -478,20 +478,23 @@ impl Host for Worker {
     }
 }
 
-/// Wakes the engine at its deadlines. Deadlines mostly move away, so the task sleeps until the earliest it was told of and
-/// looks again then, rather than being told of each.
+/// Wakes the engine at its deadlines. Deadlines mostly move away, so the task sleeps until the earliest it was told of and looks again then,
+/// rather than being told of each. What is due waits for the other tasks and the sockets to have their turn, and for no timer, which ends
+/// with the next millisecond at the earliest: the engine may have hundreds of turns to catch up on.
 async fn run_timer(worker: Rc<Worker>) {
-    loop {
-        let woke = match worker.fire() {
+    while !worker.timer.is_stopped() {
+        match worker.fire() {
             None => worker.timer.poked(None).await,
             Some(due) => {
-                let sleep = tokio::time::sleep(due.since(clock::now()));
+                let left = due.since(clock::now());
+                if left.is_zero() {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                let sleep = tokio::time::sleep(left);
                 worker.timer.poked(Some(std::pin::pin!(sleep))).await
             }
         };
-        if woke == Ready::Stopped {
-            return;
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::error::WireError;
 use super::frame::MESSAGE_LEN_MAX;
 use super::numbers::{Rcode, RecordType};
 use super::octets::u16_at;
-use super::options::Asked;
+use super::options::AskedOptions;
 use super::records::{Record, Section};
 
 /// The largest UDP payload we announce, and send unless told otherwise: what passes every path without fragments (RFC 9715).
@@ -138,7 +138,7 @@ pub struct Edns<'a> {
     /// The options as they stand.
     options: &'a [u8],
     /// What of them shapes a reply.
-    asked: Asked<'a>,
+    asked: AskedOptions<'a>,
 }
 
 impl<'a> Edns<'a> {
@@ -175,7 +175,7 @@ impl<'a> Edns<'a> {
             version,
             dnssec_ok: u16::from_be_bytes([f0, f1]) & DNSSEC_OK != 0,
             options,
-            asked: Asked::default(),
+            asked: AskedOptions::default(),
         }
     }
 
@@ -199,7 +199,7 @@ impl<'a> Edns<'a> {
 
     /// What the options ask of a reply.
     #[must_use]
-    pub fn asked(&self) -> &Asked<'a> {
+    pub fn asked(&self) -> &AskedOptions<'a> {
         &self.asked
     }
 

@@ -48,7 +48,7 @@ pub use header::{Flags, HEADER_LEN, Header};
 pub use name::{Name, NameError};
 pub use numbers::{Class, Opcode, ParseNumberError, Rcode, RecordType};
 pub use options::{
-    Asked, CLIENT_COOKIE_LEN, COOKIE_LEN, REPLY_PADDING_BLOCK, ReplyCookie, ReplyOptions,
+    AskedOptions, CLIENT_COOKIE_LEN, COOKIE_LEN, REPLY_PADDING_BLOCK, ReplyCookie, ReplyOptions,
 };
 pub use query::{QueryFault, QueryView, Signature};
 pub use question::{AsQuestion, Question, QuestionRef};

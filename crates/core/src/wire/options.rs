@@ -1,6 +1,6 @@
 //! What a client's EDNS options ask of its reply, and what the reply says to them.
 //!
-//! [`Asked`] is what one walk over a query's options found; [`ReplyOptions`] is what goes back. They belong to one client: nothing of
+//! [`AskedOptions`] is what one walk over a query's options found; [`ReplyOptions`] is what goes back. They belong to one client: nothing of
 //! them is part of a question, is cached or goes upstream (RFC 6891 section 6.2.6).
 //!
 //! Ruled by RFC 5001 (NSID), RFC 7828 (edns-tcp-keepalive), RFC 7830 and RFC 8467 (padding), RFC 7873 (cookies).
@@ -22,7 +22,7 @@ pub const REPLY_PADDING_BLOCK: usize = 468;
 
 /// The options of a query that shape its reply. Of an option that comes twice the first one counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Asked<'a> {
+pub struct AskedOptions<'a> {
     /// The data of the COOKIE option, of any length.
     pub cookie: Option<&'a [u8]>,
     /// NSID: tell me which server you are.
@@ -33,7 +33,7 @@ pub struct Asked<'a> {
     pub padding: bool,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> AskedOptions<'a> {
     pub(super) fn note(&mut self, code: OptionCode, data: &'a [u8]) {
         match code {
             OptionCode::COOKIE => {
@@ -77,6 +77,14 @@ impl ReplyOptions {
         keepalive: None,
         padded: false,
     };
+
+    /// Leaves out what makes a reply longer than it must be when its client may not be who asked. The cookie is what proves the next query.
+    pub(crate) fn keep_cookie_only(&mut self) {
+        *self = Self {
+            cookie: self.cookie,
+            ..Self::NONE
+        };
+    }
 
     /// Octets they take, without padding.
     #[must_use]

@@ -27,11 +27,11 @@ use crate::config::{
     UpstreamSettings, Workers,
 };
 use crate::run::{Order, Prepared, Proxy, Running, StartError, StartFault, local_runtime};
-use crate::signals::Signals;
 use crate::tls::TlsSetupError;
 use crate::tls::certificate::CertificateFacts;
 use crate::tls::client::UpstreamTls;
 use crate::tls::server::ListenerTls;
+use crate::unix_signals::UnixSignals;
 use crate::upstream::one_shot::{self, OneShotError};
 
 /// What the resolver is called in its certificate.
@@ -121,7 +121,7 @@ pub fn run(out: &mut dyn Write, listen: Option<SocketAddr>) -> Result<(), DemoEr
     demo.show(out)?;
     out.flush()?;
     let signal = local_runtime()?.block_on(async {
-        let mut signals = Signals::listen()?;
+        let mut signals = UnixSignals::listen()?;
         Ok::<_, io::Error>(signals.next_end().await)
     })?;
     writeln!(out, "\n{signal}: the demonstration ends")?;

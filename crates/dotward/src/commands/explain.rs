@@ -40,7 +40,7 @@ pub fn write_explanation(
     }
     write!(out, "{} {}: ", absolute(&args.name), args.qtype)?;
     match decision {
-        Decision::Forward { group, route } => write_group(out, &asked(config, group), route),
+        Decision::Forward { group, route } => write_group(out, &members(config, group), route),
         Decision::Local => {
             writeln!(out, "answered here, from the local records")?;
             write_answer(out, &answer)
@@ -66,23 +66,23 @@ pub fn write_explanation(
 }
 
 /// Whom a group asks.
-struct Asked<'a> {
+struct Members<'a> {
     /// `None` for the general group.
     route: Option<&'a RouteSettings>,
     upstreams: Vec<&'a UpstreamSettings>,
     strategy: Strategy,
 }
 
-fn asked(config: &Config, group: GroupId) -> Asked<'_> {
+fn members(config: &Config, group: GroupId) -> Members<'_> {
     let route = plan::route_of(config, group);
-    Asked {
+    Members {
         route,
         upstreams: config.upstreams_of(route),
         strategy: route.map_or(config.strategy, |route| route.strategy),
     }
 }
 
-fn write_group(out: &mut dyn Write, asked: &Asked<'_>, domain: Option<&Name>) -> io::Result<()> {
+fn write_group(out: &mut dyn Write, asked: &Members<'_>, domain: Option<&Name>) -> io::Result<()> {
     match (asked.route, domain) {
         (Some(route), Some(domain)) => {
             writeln!(out, "asked where the route of {} leads", absolute(domain))?;
@@ -144,7 +144,7 @@ fn explanation(config: &Config, decision: Decision<'_>, answer: &[u8]) -> Value 
     );
     match decision {
         Decision::Forward { group, route } => {
-            let asked = asked(config, group);
+            let asked = members(config, group);
             let upstreams: Vec<_> = asked.upstreams.iter().map(|it| upstream_json(it)).collect();
             json!({
                 "decision": if route.is_some() { "route" } else { "default" },

@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::fault::{Clash, Fault, Problem};
 use super::layers::Given;
-use super::place::{Place, Source, Spot};
+use super::place::{Place, SourceFile, Spot};
 use super::suggest::nearest;
 use crate::settings::{Id, Kind, SETTINGS, Setting};
 
@@ -53,7 +53,7 @@ pub(crate) struct Entry {
 }
 
 /// Reads a file; what is wrong with it is added to `faults`.
-pub(crate) fn read(source: &Arc<Source>, faults: &mut Vec<Fault>) -> FileSettings {
+pub(crate) fn read(source: &Arc<SourceFile>, faults: &mut Vec<Fault>) -> FileSettings {
     let (table, errors) = DeTable::parse_recoverable(&source.text);
     let (mut of_syntax, mut of_walk) = (Vec::new(), Vec::new());
     let place = |span| Spot {
@@ -158,7 +158,7 @@ fn last_before(
 }
 
 struct Walk<'a> {
-    source: &'a Arc<Source>,
+    source: &'a Arc<SourceFile>,
     faults: &'a mut Vec<Fault>,
 }
 

@@ -15,7 +15,7 @@ use super::files::{NamedFile, ReadFiles};
 use super::layers::{self, Given, Layers, Level, Values};
 use super::older::{self, Compat, OlderGiven};
 use super::origin::{self, Effective, Origin};
-use super::place::{Place, Source};
+use super::place::{Place, SourceFile};
 use super::report::Warning;
 use super::value::{self, Value};
 use crate::cli::Options;
@@ -252,7 +252,7 @@ impl<'a> Loading<'a> {
                 return (None, FileSettings::default());
             }
         };
-        let source = Arc::new(Source {
+        let source = Arc::new(SourceFile {
             name: path.display().to_string(),
             text,
         });

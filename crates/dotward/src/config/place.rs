@@ -9,7 +9,7 @@ use crate::plain;
 
 /// A file that was read, kept so that faults can show the line they stand on.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct SourceFile {
     /// The path as it was given.
     pub name: String,
     /// What the file holds.
@@ -20,7 +20,7 @@ pub struct Source {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spot {
     /// The file.
-    pub source: Arc<Source>,
+    pub source: Arc<SourceFile>,
     /// The octets, on character boundaries.
     pub span: Range<usize>,
 }
@@ -117,7 +117,7 @@ mod tests {
 
     fn spot(text: &str, span: Range<usize>) -> Spot {
         Spot {
-            source: Arc::new(Source {
+            source: Arc::new(SourceFile {
                 name: "f".into(),
                 text: text.into(),
             }),

@@ -89,7 +89,7 @@ impl Targets {
 
     /// What a route of the file names serves routes only even when other routes overrule that one: a private resolver does not become
     /// a general one by an option.
-    fn keep_for_routes(&mut self, overruled: &[Asked]) {
+    fn keep_for_routes(&mut self, overruled: &[WrittenRoute]) {
         for target in overruled.iter().flat_map(|asked| &asked.to.1) {
             let mut written = self.written.iter();
             let named = written.position(|it| it.settings.name == target.text);
@@ -148,7 +148,7 @@ impl Targets {
 }
 
 /// A route as it was written.
-struct Asked {
+struct WrittenRoute {
     suffixes: Vec<(Suffix, Place)>,
     /// The setting that names them, and their texts.
     to: (Id, Vec<Given>),
@@ -200,14 +200,14 @@ pub(crate) fn build(
         .collect()
 }
 
-fn read(item: &Item, faults: &mut Vec<Fault>) -> Vec<Asked> {
+fn read(item: &Item, faults: &mut Vec<Fault>) -> Vec<WrittenRoute> {
     match item {
         Item::Line(given) => lines(&parse_all(Id::Route, std::slice::from_ref(given), faults)),
         Item::Table(entry) => table(entry, faults).into_iter().collect(),
     }
 }
 
-fn lines(parsed: &[Parsed]) -> Vec<Asked> {
+fn lines(parsed: &[Parsed]) -> Vec<WrittenRoute> {
     let mut asked = Vec::new();
     for Parsed { value, place } in parsed {
         if let Value::Route(route) = value {
@@ -215,7 +215,7 @@ fn lines(parsed: &[Parsed]) -> Vec<Asked> {
                 text: text.clone(),
                 place: place.clone(),
             };
-            asked.push(Asked {
+            asked.push(WrittenRoute {
                 suffixes: vec![(route.suffix.clone(), place.clone())],
                 to: (Id::Route, route.to.iter().map(given).collect()),
                 strategy: None,
@@ -226,7 +226,7 @@ fn lines(parsed: &[Parsed]) -> Vec<Asked> {
     asked
 }
 
-fn table(entry: &Entry, faults: &mut Vec<Fault>) -> Option<Asked> {
+fn table(entry: &Entry, faults: &mut Vec<Fault>) -> Option<WrittenRoute> {
     let before = faults.len();
     let values: BTreeMap<_, _> = entry
         .settings
@@ -249,7 +249,7 @@ fn table(entry: &Entry, faults: &mut Vec<Fault>) -> Option<Asked> {
         }
     }
     let fallback = values.one(Id::RouteFallback).map(|parsed| &parsed.value);
-    (faults.len() == before).then(|| Asked {
+    (faults.len() == before).then(|| WrittenRoute {
         suffixes,
         to: (Id::RouteTo, to),
         strategy: strategy(&values, Id::RouteStrategy),
@@ -278,7 +278,7 @@ pub(crate) fn strategy(values: &Values, id: Id) -> Option<Strategy> {
     })
 }
 
-fn refuse_duplicates(asked: &[Asked], faults: &mut Vec<Fault>) {
+fn refuse_duplicates(asked: &[WrittenRoute], faults: &mut Vec<Fault>) {
     let mut seen: Vec<(Name, &Place)> = Vec::new();
     for (suffix, place) in asked.iter().flat_map(|asked| &asked.suffixes) {
         let domains = suffix.domains();

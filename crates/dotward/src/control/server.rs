@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use super::response;
 use super::socket::SocketFile;
-use super::status::Asked;
+use super::status::Inquiry;
 use super::{ControlSocket, Refusal, Request, cache};
 use crate::group_names::GroupNames;
 use crate::limits::{
@@ -33,7 +33,7 @@ use crate::run::{Drain, Order};
 #[derive(Debug)]
 pub(crate) struct Desk {
     /// To the worker that has the engine.
-    pub(crate) worker: mpsc::Sender<Asked>,
+    pub(crate) worker: mpsc::Sender<Inquiry>,
     /// What is kept.
     pub(crate) cache: Arc<Cache>,
     /// What groups of upstreams are called.
@@ -164,7 +164,7 @@ async fn read_request(stream: &mut UnixStream) -> Result<Request, Refusal> {
 
 async fn carry_out(request: &Request, desk: &Desk) -> Result<Value, Refusal> {
     match request {
-        Request::Status => ask_worker(desk, Asked::Status).await,
+        Request::Status => ask_worker(desk, Inquiry::Status).await,
         Request::LogLevel(level) => {
             let before = logging::level();
             logging::set_level(*level).map_err(Refusal::Absent)?;
@@ -210,7 +210,7 @@ async fn reload_configuration(desk: &Desk) -> Result<Value, Refusal> {
 
 /// The engine knows about the cache that is shared; without it there is one answer less.
 async fn cache_stats(desk: &Desk) -> Result<Value, Refusal> {
-    let shared = ask_worker(desk, Asked::Shared).await?;
+    let shared = ask_worker(desk, Inquiry::Shared).await?;
     Ok(json!({ "memory": cache::stats(&desk.cache), "shared": shared }))
 }
 
@@ -221,7 +221,7 @@ fn millis(duration: Duration) -> u64 {
 /// Asks the worker that has the engine.
 async fn ask_worker(
     desk: &Desk,
-    question: fn(oneshot::Sender<Value>) -> Asked,
+    question: fn(oneshot::Sender<Value>) -> Inquiry,
 ) -> Result<Value, Refusal> {
     let (answer, answered) = oneshot::channel();
     let asked = async {

@@ -20,14 +20,14 @@ use crate::logging;
 use crate::run::Listening;
 use crate::sandbox;
 use crate::shared::SharedCache;
-use crate::signals::StateAsked;
+use crate::unix_signals::StateAsked;
 use crate::upstream::addresses::{AddressReport, rounded, seconds};
 use crate::upstream::listed::Listed;
 use crate::worker::{State, Worker};
 
 /// What a worker is asked, with where the answer goes.
 #[derive(Debug)]
-pub(crate) enum Asked {
+pub(crate) enum Inquiry {
     /// How things are.
     Status(oneshot::Sender<Value>),
     /// How the cache that several instances share is doing; null without one.
@@ -86,16 +86,16 @@ pub(crate) async fn log_when_asked(worker: Rc<Worker>, facts: Rc<Facts>, mut ask
 pub(crate) async fn answer_questions(
     worker: Rc<Worker>,
     facts: Rc<Facts>,
-    mut questions: mpsc::Receiver<Asked>,
+    mut questions: mpsc::Receiver<Inquiry>,
 ) {
     while let Some(asked) = questions.recv().await {
         match asked {
-            Asked::Status(answer) => {
+            Inquiry::Status(answer) => {
                 let status = worker.turn(|state, _, now| status(state, &facts, now));
                 // Who has given up waiting needs no answer.
                 drop(answer.send(status));
             }
-            Asked::Shared(answer) => {
+            Inquiry::Shared(answer) => {
                 let shared = worker.turn(|state, _, _| shared_status(state));
                 drop(answer.send(shared));
             }

@@ -11,7 +11,7 @@ use dotward_core::policy::Acl;
 use dotward_core::upstream::Protocol;
 
 use super::change::{effective, needs_restart};
-use super::{Refusal, Source};
+use super::{ConfigSource, Refusal};
 use crate::config::fault::Problem;
 use crate::config::files::PERMISSION_DENIED;
 use crate::config::{Config, ListenAddress, Refused, UpstreamSettings};
@@ -29,7 +29,7 @@ use crate::upstream::bootstrap::Helpers;
 /// What a new configuration is measured against.
 #[derive(Clone)]
 pub(crate) struct Basis {
-    pub(crate) source: Source,
+    pub(crate) source: ConfigSource,
     /// As it was read at the start.
     pub(crate) started: Arc<Config>,
     /// What is in force.

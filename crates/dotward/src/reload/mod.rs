@@ -35,7 +35,7 @@ pub(crate) use watch::watch;
 
 /// Where the configuration comes from when it is read again: the same places as at the start.
 #[derive(Clone)]
-pub struct Source {
+pub struct ConfigSource {
     /// The file that what is in force was read from.
     pub file: Option<PathBuf>,
     /// When reading it began.
@@ -46,7 +46,7 @@ pub struct Source {
     pub read: Arc<dyn Fn(Absence) -> Result<Loaded, Refused> + Send + Sync>,
 }
 
-impl Source {
+impl ConfigSource {
     /// Tells when who the process has become cannot read the file.
     pub(crate) fn tell_unreadable(&self) {
         let Some(file) = &self.file else {
@@ -70,9 +70,9 @@ impl Source {
     }
 }
 
-impl fmt::Debug for Source {
+impl fmt::Debug for ConfigSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source")
+        f.debug_struct("ConfigSource")
             .field("file", &self.file)
             .finish_non_exhaustive()
     }

@@ -6,11 +6,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::{Handle, Source, Trigger};
+use super::{ConfigSource, Handle, Trigger};
 use crate::stamps::Stamps;
 
 /// Starts to look at the file of `source`, if there is one, every `pause`.
-pub(crate) fn watch(source: &Source, handle: Handle, pause: Duration) {
+pub(crate) fn watch(source: &ConfigSource, handle: Handle, pause: Duration) {
     if let Some(file) = source.file.clone() {
         tokio::task::spawn_local(look_at(file, source.began, handle, pause));
     }

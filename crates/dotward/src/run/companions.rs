@@ -26,8 +26,8 @@ use crate::run::Listening;
 use crate::sandbox;
 use crate::service;
 use crate::shared::{self, Place, Store};
-use crate::signals::StateAsked;
 use crate::snapshot::{self, Keeper, Snapshot};
+use crate::unix_signals::StateAsked;
 use crate::worker::Worker;
 
 /// What they need that has to be there before anything is served.

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::{Ended, Listening, Order, Prepared, StartError, StartFault, local_runtime};
 use crate::config::{Config, ListenTransport};
 use crate::listen::activation::{self, ActivationError};
-use crate::reload::{self, Source};
+use crate::reload::{self, ConfigSource};
 
 /// A proxy on a thread of its own, for programs and tests that embed it.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Proxy {
     /// [`StartError`] with every fault there is.
     pub fn run<F: Future<Output = ()>>(
         config: Config,
-        source: Source,
+        source: ConfigSource,
         shutdown: impl FnOnce(watch::Sender<Order>, reload::Handle) -> io::Result<F>,
     ) -> Result<Ended, StartError> {
         let (orders, receiver) = watch::channel(Order::Serve);

@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
 use crate::limits::{SHARED_ANSWERS, SHARED_JOBS};
-use crate::worker::{Asked, Worker};
+use crate::worker::{AskedBy, Worker};
 
 pub(crate) use place::{Place, Ports};
 pub(crate) use store::Store;
@@ -121,7 +121,7 @@ async fn take_outcomes(worker: Rc<Worker>, mut arriving: mpsc::Receiver<Vec<Outc
     }
 }
 
-fn take_outcome(engine: &mut Engine<Asked>, outcome: &Outcome, now: Moment) {
+fn take_outcome(engine: &mut Engine<AskedBy>, outcome: &Outcome, now: Moment) {
     let wall = clock::wall();
     let (ticket, answer) = match outcome {
         Outcome::Found(ticket, octets) => (ticket, SharedAnswer::Found(octets)),
@@ -134,7 +134,7 @@ fn take_outcome(engine: &mut Engine<Asked>, outcome: &Outcome, now: Moment) {
 
 impl SharedCache {
     /// Hands over what the engine wants of the store. True when the engine has something to do because of it.
-    pub(crate) fn exchange(&mut self, engine: &mut Engine<Asked>, now: Moment) -> bool {
+    pub(crate) fn exchange(&mut self, engine: &mut Engine<AskedBy>, now: Moment) -> bool {
         let mut refused = false;
         while let Some(action) = engine.poll_shared(clock::wall(), now) {
             let given = self.jobs.as_ref().map(|jobs| jobs.try_send(action));
@@ -157,7 +157,7 @@ impl SharedCache {
     }
 
     /// Logs that the shared cache is, or is no more, asked.
-    fn tell_state(&mut self, engine: &Engine<Asked>) {
+    fn tell_state(&mut self, engine: &Engine<AskedBy>) {
         let Some(stats) = engine.shared_stats() else {
             return;
         };

@@ -5,7 +5,7 @@ use core::time::Duration;
 use dotward_core::front::Client;
 use dotward_core::wire::{Class, Flags, Header, Question, RecordType, Transport};
 
-use super::ledger::Asked;
+use super::ledger::Owed;
 use super::{CALM, Happening, RECOVERY, World};
 use crate::harness::Taken;
 
@@ -40,7 +40,7 @@ impl World<'_> {
         let settled = self
             .calm_since
             .is_some_and(|since| now.since(since) > RECOVERY);
-        let token = self.ledger.enter(Asked {
+        let token = self.ledger.enter(Owed {
             id,
             question,
             at: now,

@@ -13,7 +13,7 @@ use crate::octets;
 
 /// One question that is owed a reply.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
+pub(super) struct Owed {
     pub(super) id: u16,
     pub(super) question: Question,
     pub(super) at: Moment,
@@ -26,7 +26,7 @@ pub(super) struct Asked {
 /// All questions.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    pub(super) open: BTreeMap<Token, Asked>,
+    pub(super) open: BTreeMap<Token, Owed>,
     next: Token,
     pub(super) good: u64,
     pub(super) failed: u64,
@@ -37,7 +37,7 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn enter(&mut self, asked: Asked) -> Token {
+    pub(super) fn enter(&mut self, asked: Owed) -> Token {
         self.next += 1;
         self.open.insert(self.next, asked);
         self.next

@@ -15,7 +15,7 @@ use super::*;
 use crate::clock;
 use crate::listen::stream::ClientKey;
 use crate::near::{ReplyTo, Way};
-use crate::worker::Asked;
+use crate::worker::AskedBy;
 
 /// No wait of a test is longer.
 const BOUND: Duration = Duration::from_secs(10);
@@ -64,7 +64,7 @@ fn submit(state: &mut State, number: usize) {
     let Verdict::Forward(request) = verdict else {
         panic!("{verdict:?}");
     };
-    let to = Asked::Here(reply_to());
+    let to = AskedBy::Here(reply_to());
     state.engine.submit(request, to, clock::now());
 }
 

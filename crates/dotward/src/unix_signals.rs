@@ -1,4 +1,4 @@
-//! The signals the program obeys.
+//! The signals of Unix that the program obeys.
 //!
 //! Promises: the first TERM or INT asks for an orderly end, a second one ends at once; HUP asks to read the configuration again and ends
 //! nothing; USR1 ends nothing either: who has something to tell waits for it with `StateAsked`.
@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Waits for TERM, INT and HUP.
 #[derive(Debug)]
-pub struct Signals {
+pub struct UnixSignals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
@@ -17,13 +17,13 @@ pub struct Signals {
     _state: StateAsked,
 }
 
-/// What a signal asks for.
+/// What a signal means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum Meaning {
     /// To end; by which signal.
-    ToEnd(&'static str),
+    End(&'static str),
     /// To read the configuration again, and to let go of a log file that was moved away.
-    ToReload,
+    Reload,
 }
 
 /// Waits for USR1, which asks for the state of the program in its log.
@@ -44,7 +44,7 @@ impl StateAsked {
     }
 }
 
-impl Signals {
+impl UnixSignals {
     /// From here on none of them kills the process. To be called within a runtime.
     ///
     /// # Errors
@@ -60,18 +60,18 @@ impl Signals {
     }
 
     /// Waits for one of them.
-    pub async fn next(&mut self) -> Asked {
+    pub async fn next(&mut self) -> Meaning {
         tokio::select! {
-            _ = self.terminate.recv() => Asked::ToEnd("TERM"),
-            _ = self.interrupt.recv() => Asked::ToEnd("INT"),
-            _ = self.hangup.recv() => Asked::ToReload,
+            _ = self.terminate.recv() => Meaning::End("TERM"),
+            _ = self.interrupt.recv() => Meaning::End("INT"),
+            _ = self.hangup.recv() => Meaning::Reload,
         }
     }
 
     /// Waits for one that asks to end, and says which; where there is no configuration to be read again.
     pub async fn next_end(&mut self) -> &'static str {
         loop {
-            if let Asked::ToEnd(signal) = self.next().await {
+            if let Meaning::End(signal) = self.next().await {
                 return signal;
             }
         }
