@@ -151,6 +151,11 @@ pub enum Problem {
         /// The file.
         path: PathBuf,
     },
+    /// The configuration file that settings in force were read from is empty.
+    Emptied {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file that cannot be read.
     Unreadable {
         /// The setting.
@@ -319,6 +324,11 @@ impl fmt::Display for Problem {
             Self::Gone { path } => {
                 write!(f, "the configuration file {} is gone", path.display())
             }
+            Self::Emptied { path } => write!(
+                f,
+                "the configuration file {} is empty, and was not before",
+                path.display()
+            ),
             Self::Unreadable { key, path, error } => {
                 write!(f, "cannot read `{key}` {}: {error}", path.display())
             }
@@ -392,6 +402,9 @@ impl Problem {
             }
             Self::Gone { .. } => {
                 "put it back; to go on with the command line and the environment alone, restart".into()
+            }
+            Self::Emptied { .. } => {
+                "finish writing it; if it is to say nothing, write a comment into it (`# nothing`)".into()
             }
             Self::Unreadable { .. } => {
                 "correct the path, or let the user dotward runs as read it".into()
