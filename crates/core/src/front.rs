@@ -108,7 +108,7 @@ pub enum Verdict {
 /// Why a message gets no reply at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropReason {
-    /// Malformed, from a client that may not ask anyway.
+    /// From a client that may not ask, and malformed, or one too many for a refusal, or refusals are not given.
     NotAllowed,
     /// A response: answering it would make a loop.
     Response,
@@ -178,10 +178,7 @@ impl Front {
     ) -> Verdict {
         let allowed = self.allow.contains(client.address.ip());
         if !allowed && self.turns_away(client, now) {
-            return match self.deny {
-                Deny::Silence => Verdict::Drop(DropReason::NotAllowed),
-                Deny::Refuse => Verdict::Limited { reply: false },
-            };
+            return Verdict::Drop(DropReason::NotAllowed);
         }
         let query = match QueryView::parse(message) {
             Ok(query) => query,
@@ -206,6 +203,8 @@ impl Front {
             match self.pace(client, now) {
                 Pace::Within => {}
                 Pace::Truncate => {
+                    // Who may be a victim gets no more than it takes. A cookie is what ends the truncation.
+                    asker.options.keep_cookie_only();
                     write_truncated(&asker, reply);
                     return Verdict::Limited { reply: true };
                 }
@@ -652,6 +651,40 @@ mod tests {
     }
 
     #[test]
+    fn above_the_rate_a_reply_is_longer_than_its_query_by_a_server_cookie_at_most() {
+        let front = Front::new(FrontConfig {
+            options: OptionsConfig {
+                cookies: Cookies::Answer,
+                secrets: CookieSecrets::new(&[[7; COOKIE_SECRET_LEN]]),
+                nsid: Some([b'x'; crate::limits::NSID_MAX].into()),
+                ..OptionsConfig::default()
+            },
+            ..limited_config(Deny::Refuse)
+        });
+        // A cookie of the client alone, and NSID asked for.
+        let mut with_nsid = query_with_cookie(&[3; 8]);
+        with_nsid.extend([0, 3, 0, 0]);
+        let length_at = with_nsid.len() - 18;
+        with_nsid[length_at..][..2].copy_from_slice(&[0, 16]);
+        let mut reply = Vec::new();
+        let mut length = |message: &[u8], reply_wanted| {
+            let client = client("127.0.0.1:4000");
+            let now = Moment::ZERO;
+            let verdict = front.handle_query(message, &client, now, WallSeconds(9), &mut reply);
+            assert_eq!(
+                matches!(verdict, Verdict::Limited { reply: true }),
+                reply_wanted
+            );
+            reply.len()
+        };
+        length(&with_nsid, false);
+        length(&with_nsid, false);
+        assert!(length(&with_nsid, true) <= with_nsid.len() + 16);
+        let bare = query("www.example", RecordType::A);
+        assert!(length(&bare, true) <= bare.len());
+    }
+
+    #[test]
     fn strangers_are_refused_a_few_times_a_second_or_never() {
         let message = query("www.example", RecordType::A);
         let stranger = client("198.51.100.1:4000");
@@ -669,7 +702,8 @@ mod tests {
         for _ in 0..crate::limits::REFUSALS_PER_SECOND {
             assert!(matches!(ask(), Verdict::Reply));
         }
-        assert!(matches!(ask(), Verdict::Limited { reply: false }));
+        // What turns them away is no rate of queries, so none is to be raised.
+        assert!(matches!(ask(), Verdict::Drop(DropReason::NotAllowed)));
         let front = limited_front(Deny::Silence);
         assert!(matches!(
             front.handle_query(

@@ -91,6 +91,11 @@ impl Signal {
         self.stopped.set(false);
     }
 
+    /// Whether [`Signal::stop`] was called last.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.get()
+    }
+
     /// Wakes the task once, whatever the socket does.
     pub(crate) fn poke(&self) {
         self.poked.set(true);

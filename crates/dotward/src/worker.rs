@@ -478,20 +478,23 @@ impl Host for Worker {
     }
 }
 
-/// Wakes the engine at its deadlines. Deadlines mostly move away, so the task sleeps until the earliest it was told of and
-/// looks again then, rather than being told of each.
+/// Wakes the engine at its deadlines. Deadlines mostly move away, so the task sleeps until the earliest it was told of and looks again then,
+/// rather than being told of each. What is due waits for the other tasks and the sockets to have their turn, and for no timer, which ends
+/// with the next millisecond at the earliest: the engine may have hundreds of turns to catch up on.
 async fn run_timer(worker: Rc<Worker>) {
-    loop {
-        let woke = match worker.fire() {
+    while !worker.timer.is_stopped() {
+        match worker.fire() {
             None => worker.timer.poked(None).await,
             Some(due) => {
-                let sleep = tokio::time::sleep(due.since(clock::now()));
+                let left = due.since(clock::now());
+                if left.is_zero() {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                let sleep = tokio::time::sleep(left);
                 worker.timer.poked(Some(std::pin::pin!(sleep))).await
             }
         };
-        if woke == Ready::Stopped {
-            return;
-        }
     }
 }
 

@@ -159,10 +159,33 @@ impl Cache {
                 question.is_some_and(|it| name::has_suffix(it.qname(), suffix.as_octets()))
             })
         };
-        let shards = self.shards.iter();
-        shards
-            .map(|shard| write(&shard.store).remove_if(gone))
-            .sum()
+        self.take_out(gone)
+    }
+
+    /// Forgets the answers of these groups; gives back how many. All that is kept is looked through, so this is not for the thread that answers
+    /// clients.
+    pub fn forget(&self, groups: &[GroupId]) -> usize {
+        self.take_out(|slot| groups.contains(&GroupId(slot.group().into())))
+    }
+
+    /// Takes out all that `gone` says, a page of slots at a time: they are looked for beside those who read, who wait for no more than their
+    /// removal. What comes meanwhile may stay.
+    pub(super) fn take_out(&self, gone: impl Fn(Entry<'_>) -> bool) -> usize {
+        let mut taken = 0;
+        for shard in &self.shards {
+            for page in 0.. {
+                let going = read(&shard.store).going(page, &gone);
+                match going {
+                    None => break,
+                    Some(going) if going.is_empty() => {}
+                    Some(going) => taken += write(&shard.store).remove_all(&going),
+                }
+            }
+            let emptied = write(&shard.store).take_if_empty();
+            // Giving so much memory back takes a while, and nobody waits for it.
+            drop(emptied);
+        }
+        taken
     }
 
     /// Puts an answer back, if it may be kept and is not known here yet.

@@ -5,7 +5,8 @@
 //!
 //! Promises
 //!
-//! - A hit allocates nothing, walks no record and waits for nobody but a writer of the same shard, who holds it for microseconds.
+//! - A hit allocates nothing, walks no record and waits for nobody but a writer of the same shard, who holds it for microseconds, or for as long
+//!   as a page of answers, a thousand or so, takes to be removed at an operator's word.
 //! - All that is kept, with index and slots, stays within the limit, in whatever order it comes.
 //! - Two questions are never taken for one another: the hash is keyed and secret, and a match is compared in full.
 //! - A failure never replaces data that may still be given out (RFC 8767 section 4), and ends when the upstreams recover (RFC 9520 section 3.2).
@@ -220,16 +221,6 @@ impl Cache {
         }
     }
 
-    /// Forgets the answers of these groups; gives back how many. A shard is locked while it is looked through, so this is not for the thread that
-    /// answers clients.
-    pub fn forget(&self, groups: &[GroupId]) -> usize {
-        let of_them = |slot: Entry<'_>| groups.contains(&GroupId(slot.group().into()));
-        let shards = self.shards.iter();
-        shards
-            .map(|shard| write(&shard.store).remove_if(of_them))
-            .sum()
-    }
-
     /// Answers from what is fresh, or from what is stale while a refresh has just failed. To a client that does not ask for recursion only
     /// what is fresh is told, and no failure.
     pub fn answer<Q: AsQuestion>(
@@ -276,18 +267,26 @@ impl Cache {
         reply: &mut Vec<u8>,
     ) -> Answered {
         let recursive = asker.flags.recursion_desired();
-        if slot.has(Traits::FAILURE) {
-            if !recursive || slot.stored <= self.recovered(&slot) {
-                count(&shard.counters.misses, u64::from(recursive));
-                return Answered::No;
-            }
-            count(&shard.counters.failures, 1);
-            render_reply(slot.fresh(now), asker, slot.origin(), reply);
+        let failure = slot.has(Traits::FAILURE);
+        if failure && (!recursive || slot.stored <= self.recovered(&slot)) {
+            count(&shard.counters.misses, u64::from(recursive));
+            return Answered::No;
+        }
+        render_reply(slot.fresh(now), asker, slot.origin(), reply);
+        let counters = &shard.counters;
+        count(
+            if failure {
+                &counters.failures
+            } else {
+                &counters.hits
+            },
+            1,
+        );
+        // Who only looks changes nothing of what is kept: neither how long it stays, nor whether it is asked for again.
+        if failure || !recursive {
             return Answered::Yes;
         }
         slot.touch();
-        render_reply(slot.fresh(now), asker, slot.origin(), reply);
-        count(&shard.counters.hits, 1);
         let left = slot.expires().since(now).as_secs();
         let due = self.rules.prefetch()
             && slot.lifetime >= PREFETCH_LIFETIME_MIN

@@ -120,7 +120,7 @@ impl Store {
     /// Those of one page of slots; `None` behind the last one.
     pub(super) fn of_page(&self, page: usize) -> Option<impl Iterator<Item = Entry<'_>>> {
         let slots = self.slots.of_page(page)?;
-        Some(slots.map(|slot| self.entry_of(slot)))
+        Some(slots.map(|(_, slot)| self.entry_of(slot)))
     }
 
     /// Stores, in place of what the key had.
@@ -298,23 +298,39 @@ impl Store {
         }
     }
 
-    /// Removes all that `gone` says; gives back how many.
-    pub(super) fn remove_if(&mut self, gone: impl Fn(Entry<'_>) -> bool) -> usize {
+    /// Those of one page of slots that `gone` says: where each is, and where its octets lie; `None` behind the last page.
+    pub(super) fn going(
+        &self,
+        page: usize,
+        gone: impl Fn(Entry<'_>) -> bool,
+    ) -> Option<Vec<(u32, Location)>> {
+        let slots = self.slots.of_page(page)?;
+        let going = slots.filter(|(_, slot)| gone(self.entry_of(slot)));
+        Some(going.map(|(place, slot)| (place, slot.data)).collect())
+    }
+
+    /// Removes these, but for what has changed since; gives back how many.
+    pub(super) fn remove_all(&mut self, going: &[(u32, Location)]) -> usize {
         let before = self.entries;
-        let going = self.slots.iter();
-        let going = going.filter(|(_, slot)| gone(self.entry_of(slot)));
-        let places: Vec<u32> = going.map(|(place, _)| place).collect();
-        for place in places {
-            self.remove(place);
+        for (place, data) in going {
+            let slot = self.slots.get_if(*place);
+            if slot.is_some_and(|slot| !slot.is_vacant() && slot.data == *data) {
+                self.remove(*place);
+            }
         }
-        if self.entries == 0 {
-            *self = Self {
+        before - self.entries
+    }
+
+    /// Begins anew when nothing is kept; gives back what was, with its memory.
+    pub(super) fn take_if_empty(&mut self) -> Option<Self> {
+        (self.entries == 0).then(|| {
+            let fresh = Self {
                 ghosts: core::mem::take(&mut self.ghosts),
                 limit: self.limit,
                 ..Self::new(0, self.stale)
             };
-        }
-        before - self.entries
+            core::mem::replace(self, fresh)
+        })
     }
 
     fn ghost(&mut self, hash: u64) -> (&mut u32, u32) {

@@ -73,20 +73,11 @@ impl Slots {
         &mut self.pages[page].slots[slot]
     }
 
-    /// All that are in use, with their places.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Slot)> {
-        let pages = self.pages.iter().enumerate();
-        let slots = pages.flat_map(|(page, it)| {
-            let slots = it.slots.iter().enumerate();
-            slots.map(move |(slot, it)| (join(page, slot), it))
-        });
-        slots.filter(|(_, slot)| !slot.is_vacant())
-    }
-
-    /// Those of one page that are in use; `None` behind the last page. A slot has its place for as long as it is in use.
-    pub(super) fn of_page(&self, page: usize) -> Option<impl Iterator<Item = &Slot>> {
-        let slots = self.pages.get(page)?.slots.iter();
-        Some(slots.filter(|slot| !slot.is_vacant()))
+    /// Those of one page that are in use, with their places; `None` behind the last page. A slot has its place for as long as it is in use.
+    pub(super) fn of_page(&self, number: usize) -> Option<impl Iterator<Item = (u32, &Slot)>> {
+        let slots = self.pages.get(number)?.slots.iter().enumerate();
+        let slots = slots.map(move |(slot, it)| (join(number, slot), it));
+        Some(slots.filter(|(_, slot)| !slot.is_vacant()))
     }
 
     /// Whether a slot is to be had without a new page.

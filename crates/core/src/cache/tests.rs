@@ -148,6 +148,21 @@ fn an_answer_much_asked_for_is_refreshed_once_before_its_end() {
 }
 
 #[test]
+fn who_asks_without_recursion_has_nothing_asked_for() {
+    let mut bench = Bench::new();
+    bench.store(&address("hot.example", 100));
+    let mut looks = asker("hot.example");
+    looks.flags = Flags::NONE;
+    bench.wait(95);
+    for _ in 0..=PREFETCH_HITS {
+        assert_eq!(bench.ask_as(&looks), Answered::Yes);
+    }
+    // Neither do those looks make it worth refreshing for others.
+    assert_eq!(bench.ask("hot.example"), Answered::Yes);
+    assert_eq!(bench.cache.stats().prefetches, 0);
+}
+
+#[test]
 fn the_bound_holds_in_whatever_order_things_come() {
     let bench = Bench::with(CacheConfig::new(2 * MIB, [1; 16]));
     let mut composer = ResponseComposer::new(&question("big.example", RecordType::A));

@@ -78,6 +78,14 @@ impl ReplyOptions {
         padded: false,
     };
 
+    /// Leaves out what makes a reply longer than it must be when its client may not be who asked. The cookie is what proves the next query.
+    pub(crate) fn keep_cookie_only(&mut self) {
+        *self = Self {
+            cookie: self.cookie,
+            ..Self::NONE
+        };
+    }
+
     /// Octets they take, without padding.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -4,7 +4,7 @@
 //! alone in a log. The form for terminals is in `report`.
 
 use std::fmt::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::place::Place;
 use super::value::ValueFault;
@@ -321,14 +321,8 @@ impl fmt::Display for Problem {
             Self::AliasLeadsOut { name, target } => {
                 write!(f, "`cname` of {name}: {target} has no local record")
             }
-            Self::Gone { path } => {
-                write!(f, "the configuration file {} is gone", path.display())
-            }
-            Self::Emptied { path } => write!(
-                f,
-                "the configuration file {} is empty, and was not before",
-                path.display()
-            ),
+            Self::Gone { path } => write_lost(f, path, "gone"),
+            Self::Emptied { path } => write_lost(f, path, "empty, and was not before"),
             Self::Unreadable { key, path, error } => {
                 write!(f, "cannot read `{key}` {}: {error}", path.display())
             }
@@ -347,6 +341,11 @@ impl fmt::Display for Problem {
             }
         }
     }
+}
+
+/// The configuration file is not what it was.
+fn write_lost(f: &mut fmt::Formatter<'_>, path: &Path, how: &str) -> fmt::Result {
+    write!(f, "the configuration file {} is {how}", path.display())
 }
 
 impl Problem {

@@ -114,3 +114,29 @@ fn what_is_put_back_is_trusted_as_little_as_what_comes() {
     assert_eq!(restore(&restored(&good)), Ok(()));
     assert_eq!(bench.cache.stats().entries, 1);
 }
+
+#[test]
+fn what_is_taken_out_is_looked_for_beside_those_who_read_and_stays_if_it_changed() {
+    let bench = Bench::new();
+    for number in 0..3000 {
+        bench.store(&address(&format!("n{number}.example"), 60));
+    }
+    let free = |shard: &Shard| shard.store.try_read().is_ok();
+    let gone = |_: Entry<'_>| {
+        assert!(
+            bench.cache.shards.iter().all(free),
+            "locked while looked through"
+        );
+        true
+    };
+    let [shard] = &*bench.cache.shards else {
+        panic!("small, so one shard");
+    };
+    let going = read(&shard.store).going(0, gone).unwrap();
+    assert!((1000..=1300).contains(&going.len()), "a page is a piece");
+    bench.store(&address("n7.example", 60));
+    let removed = write(&shard.store).remove_all(&going);
+    assert_eq!(removed, going.len() - 1);
+    assert_eq!(bench.cache.take_out(gone), 3000 - removed);
+    assert_eq!(read(&shard.store).octets(), 0);
+}
