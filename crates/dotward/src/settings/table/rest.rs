@@ -174,6 +174,7 @@ pub(super) const ROWS: &[Setting] = &[
         example: "\"dotward\"",
         group: Group::Expert,
         help: "Group to become with that user",
+        detail: "Who is that user already, without the right to become another, has to be in it.",
         rare: true,
         ..ROW
     },
