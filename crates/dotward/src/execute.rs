@@ -155,9 +155,10 @@ fn serve(invocation: &Invocation) -> io::Result<u8> {
     let began = SystemTime::now();
     let files = Arc::new(KeptFiles::default());
     let loaded = load(&invocation.options, std::env::vars_os(), &*files);
-    let Some(Loaded { config, file, .. }) = told(loaded)? else {
+    let Some(loaded) = told(loaded)? else {
         return Ok(WRONG);
     };
+    let (config, file, in_force) = (loaded.config, loaded.file, loaded.in_force);
     let user = match FileUser::of(&config) {
         Ok(user) => user,
         Err(error) => return Ok(failed(&error)),
@@ -175,9 +176,10 @@ fn serve(invocation: &Invocation) -> io::Result<u8> {
         files.forget(file);
     }
     let kept = Arc::clone(&files);
-    let read = move |absence| load_where(&options, std::env::vars_os(), &*kept, absence);
+    let read = move |in_force| load_where(&options, std::env::vars_os(), &*kept, in_force);
     let source = ConfigSource {
         file,
+        in_force,
         began,
         files,
         read: Arc::new(read),

@@ -53,7 +53,7 @@ pub use fault::{Fault, Problem};
 pub use files::{Disk, ReadFiles};
 pub use kept_files::KeptFiles;
 pub use limits::LimitSettings;
-pub use load::{Absence, Loaded, Refused, control_path, load, load_where};
+pub use load::{InForce, Loaded, Refused, control_path, load, load_where};
 pub use near::{
     BindRules, ListenAddress, ListenInterface, ListenTransport, RunAs, ServerIdentity, SocketOwner,
 };

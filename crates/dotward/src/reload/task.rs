@@ -138,6 +138,7 @@ impl Reloader {
         let applied = self.account(&draft);
         if let Some(basis) = &mut self.basis {
             basis.source.file = draft.file.take();
+            basis.source.in_force = draft.in_force;
         }
         if let Some(tls) = draft.listen_tls.take() {
             first.turn(|state, _, now| trust::replace_listener(state, tls, now));
