@@ -216,6 +216,9 @@ pub(crate) const INTERFACES: usize = 1024;
 /// Longest that one question of our own may take, from TCP to answer (`dotward query`, bootstrap).
 pub(crate) const ONE_SHOT: Duration = Duration::from_secs(5);
 
+/// A datagram of such a question is sent again after this long: it, or its answer, may be lost.
+pub(crate) const ONE_SHOT_AGAIN: Duration = Duration::from_secs(1);
+
 /// Questions of `dotward upstream rank` for one upstream. More would measure nothing better, and are asked of other people's servers.
 pub(crate) const RANK_QUESTIONS: u32 = 1000;
 
