@@ -93,6 +93,7 @@ pub(crate) fn front(config: &Config, secrets: &Secrets, cache: Arc<Cache>) -> Fr
         policy: policy(config),
         rate: Some(rate(limits, secrets.rate)),
         options: options(&config.answers, secrets.cookies),
+        tells_kept: true,
         cache,
     }
 }

@@ -52,6 +52,7 @@ pub fn front() -> Front {
             ..OptionsConfig::default()
         },
         deny: Deny::default(),
+        tells_kept: true,
         rate: None,
     })
 }
