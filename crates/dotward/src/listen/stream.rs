@@ -36,7 +36,7 @@ use tokio::net::TcpStream;
 
 use super::opening::{self, Opening};
 use super::places::Places;
-use super::source::{Share, Sources};
+use super::source::Sources;
 use super::{Taken, take_query};
 use crate::clock;
 use crate::limits::{
@@ -79,8 +79,8 @@ pub(super) struct ClientStream {
     unread: usize,
     signal: Rc<Signal>,
     pub(super) client: Client,
-    /// What it has of the places of its source.
-    share: Share,
+    /// Whether it has asked something.
+    has_asked: bool,
     pub(super) opening: Opening,
     /// Queries the engine has.
     in_flight: usize,
@@ -196,6 +196,18 @@ impl Clients {
         self.draining || self.places.are_scarce()
     }
 
+    /// Appends a reply to the stream of a client, if it still exists.
+    pub(crate) fn reply(&mut self, key: ClientKey, message: &[u8]) {
+        let Some(client) = self.streams.get_mut(key) else {
+            return;
+        };
+        client.in_flight = client.in_flight.saturating_sub(1);
+        if client.in_flight == 0 {
+            self.sources.note_answered(key, client.last_query);
+        }
+        self.append(key, message);
+    }
+
     fn touch(&mut self, key: ClientKey) {
         if let Some(client) = self.streams.get_mut(key)
             && !client.touched
@@ -234,7 +246,7 @@ impl Clients {
         if let Some(client) = self.streams.remove(key) {
             self.owed -= client.stream.backlog();
             self.unread -= client.unread;
-            self.sources.leave(&client.share);
+            self.sources.leave(key);
             self.places.give_back(1);
             client.signal.stop();
             client.stream.close();
@@ -283,10 +295,10 @@ impl Clients {
             self.make_room();
         }
         let signal = Rc::new(Signal::default());
-        let share = self.sources.enter(Source::of(client.address.ip()));
+        let source = Source::of(client.address.ip());
         let client = ClientStream {
             stream,
-            share,
+            has_asked: false,
             opening,
             messages: FrameReader::default(),
             unread: 0,
@@ -301,7 +313,9 @@ impl Clients {
         };
         client.update_wants(self.draining, CLIENT_BACKLOG);
         self.places.take();
-        (self.streams.insert(client), signal)
+        let key = self.streams.insert(client);
+        self.sources.enter(key, source, now);
+        (key, signal)
     }
 }
 
@@ -437,7 +451,10 @@ fn take_messages(near: &mut Near, far: &mut impl Far, key: ClientKey, now: Momen
         // What nobody answers is no query: it keeps no place.
         if taken != Taken::Dropped {
             client.last_query = now;
-            client.share.note_asked();
+            if !client.has_asked {
+                client.has_asked = true;
+                near.clients.sources.note_asked(key, now);
+            }
         }
         match taken {
             Taken::Reply => near.clients.append(key, &near.reply),

@@ -22,15 +22,7 @@ impl Clients {
         }
     }
 
-    /// Appends a reply to the stream of a client, if it still exists.
-    pub(crate) fn reply(&mut self, key: ClientKey, message: &[u8]) {
-        let Some(client) = self.streams.get_mut(key) else {
-            return;
-        };
-        client.in_flight = client.in_flight.saturating_sub(1);
-        self.append(key, message);
-    }
-
+    /// Has a message leave on a stream.
     pub(super) fn append(&mut self, key: ClientKey, message: &[u8]) {
         let Some(client) = self.streams.get_mut(key) else {
             return;
