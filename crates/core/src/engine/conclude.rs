@@ -33,7 +33,7 @@ impl<C> Engine<C> {
         if is_poor(response) {
             let held = exchange.take_held();
             let held = held.as_ref().and_then(|held| {
-                let response = ResponseView::parse(&held.message).ok()?;
+                let response = held.view()?;
                 Some((response, held.origin))
             });
             let (best, origin) = held.as_ref().map_or((response, origin), |(it, o)| (it, *o));
@@ -251,7 +251,7 @@ impl<C> Engine<C> {
         if held.is_some_and(|held| held.truncated) {
             return;
         }
-        let held = held.and_then(|held| ResponseView::parse(&held.message).ok());
+        let held = held.and_then(Held::view);
         let asked = &exchange.asked;
         match (held, failure) {
             (Some(held), _) => {
@@ -313,8 +313,8 @@ impl<C> Engine<C> {
         let Some(waiter) = waiter else {
             return;
         };
-        let held = held.map(|held| (ResponseView::parse(&held.message), held.origin));
-        if let Some((Ok(response), origin)) = held {
+        let held = held.map(|held| (held.view(), held.origin));
+        if let Some((Some(response), origin)) = held {
             if kept_of.is_none() {
                 return self.pass([waiter], &response, origin);
             }

@@ -21,6 +21,7 @@ mod counts;
 mod edns;
 mod failures;
 mod groups;
+mod guard;
 mod keeping;
 mod kept;
 mod lifecycle;

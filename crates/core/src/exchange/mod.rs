@@ -121,9 +121,22 @@ impl Tried {
 /// A response that is kept in case nobody has a better one.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
-    pub(crate) message: Box<[u8]>,
+    message: Box<[u8]>,
     pub(crate) origin: ReplyOrigin,
     pub(crate) truncated: bool,
+    /// Whether its additional records are not to be told.
+    alone: bool,
+}
+
+impl Held {
+    /// The response, as far as it is to be told.
+    pub(crate) fn view(&self) -> Option<ResponseView<'_>> {
+        let view = ResponseView::parse(&self.message).ok()?;
+        Some(match self.alone {
+            true => view.without_additionals(),
+            false => view,
+        })
+    }
 }
 
 /// One question on its way.
@@ -383,6 +396,7 @@ impl<C> Exchange<C> {
                 message: response.message().into(),
                 origin,
                 truncated,
+                alone: response.is_alone(),
             });
         }
     }

@@ -100,6 +100,7 @@ impl Supplies {
             cache: Arc::new(Cache::off()),
             options: OptionsConfig::default(),
             deny: Deny::default(),
+            tells_kept: true,
             rate: None,
         });
         Self {

@@ -118,7 +118,7 @@ pub(crate) struct Applied {
     pub(crate) added: Vec<String>,
     /// Upstreams that are not asked any more.
     pub(crate) removed: Vec<String>,
-    /// Kept answers that were forgotten, because who gave them is not asked any more.
+    /// Kept answers that were forgotten, because who gave them is not asked any more or they may not be told.
     pub(crate) forgotten: usize,
 }
 

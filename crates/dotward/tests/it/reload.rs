@@ -14,7 +14,7 @@ use tokio::net::UdpSocket;
 use crate::program::{Program, command};
 use crate::support::{TcpClient, Trust, ask_udp, query, within};
 
-mod bench;
+pub(crate) mod bench;
 mod certificates;
 mod files;
 mod load;
