@@ -22,7 +22,7 @@ use std::sync::Arc;
 use dotward_core::cache::{Cache, CacheConfig};
 use dotward_core::engine::{Action, Engine, EngineConfig, Replies};
 use dotward_core::front::{Client, Front, FrontConfig, Verdict};
-use dotward_core::policy::{Acl, PolicyConfig};
+use dotward_core::policy::{Acl, PolicyConfig, RebindingGuard};
 use dotward_core::rate::RateConfig;
 use dotward_core::time::{Moment, WallSeconds};
 use dotward_core::upstream::{ConnectionId, Strategy, UpstreamConfig};
@@ -61,7 +61,8 @@ fn main() {
         "forward" => front(times, NAME, false),
         "cached" => cached(times),
         "cached-guarded" => cached_guarded(times),
-        "in-flight" => in_flight(times),
+        "in-flight" => in_flight(times, None),
+        "in-flight-judged" => in_flight(times, Some(Arc::new(RebindingGuard::new(&[])))),
         "expired" => expired(times),
         other => panic!("no such path: {other}"),
     }
@@ -218,8 +219,9 @@ impl Chain {
 }
 
 /// As many questions at a time as one turn may bring.
-fn in_flight(times: usize) {
+fn in_flight(times: usize, guard: Option<Arc<RebindingGuard>>) {
     let mut chain = Chain::new(&Arc::new(Cache::off()));
+    chain.engine.set_guard(guard);
     let queries: Vec<Vec<u8>> = (0..BATCH)
         .map(|number| query(&format!("q{number}.{NAME}")))
         .collect();

@@ -216,6 +216,10 @@ pub struct EngineCounts {
     pub hedged: u64,
     /// Those of them that the second upstream answered first.
     pub hedges_won: u64,
+    /// Answers that were not told, because they had a private address where none may be.
+    pub withheld: u64,
+    /// Answers that were told without their additional records for the same reason.
+    pub trimmed: u64,
 }
 
 #[cfg(test)]

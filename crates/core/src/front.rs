@@ -56,6 +56,8 @@ pub struct FrontConfig {
     pub cache: Arc<Cache>,
     /// How the EDNS options of clients are answered.
     pub options: OptionsConfig,
+    /// Whether who does not ask for recursion is told what is kept.
+    pub tells_kept: bool,
     /// How much one client network gets over UDP; `None`: as much as it asks for.
     pub rate: Option<RateConfig>,
 }
@@ -70,6 +72,7 @@ impl FrontConfig {
             policy,
             options: OptionsConfig::default(),
             cache: Arc::new(Cache::off()),
+            tells_kept: true,
             rate: None,
         }
     }
@@ -124,6 +127,7 @@ pub struct Front {
     policy: Policy,
     cache: Arc<Cache>,
     options: OptionsConfig,
+    tells_kept: bool,
     rate: Option<Arc<RateLimiter>>,
 }
 
@@ -137,6 +141,7 @@ impl Front {
             policy: Policy::new(config.policy),
             cache: config.cache,
             options: config.options,
+            tells_kept: config.tells_kept,
             rate: config.rate.map(|rate| Arc::new(RateLimiter::new(rate))),
         }
     }
@@ -245,6 +250,10 @@ impl Front {
         now: Moment,
         reply: &mut Vec<u8>,
     ) -> Verdict {
+        // Said in the same words as when nothing is kept.
+        if !self.tells_kept && !asker.flags.recursion_desired() {
+            return refuse(Refusal::RecursionNotDesired, asker, reply);
+        }
         // What is kept is not signed.
         let kept = match signed {
             Some(_) => Answered::No,

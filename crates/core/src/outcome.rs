@@ -1,7 +1,7 @@
 //! The one table that says what a client gets when it does not get data.
 //!
-//! A [`Refusal`] is the client's doing, a [`Failure`] the upstreams' or ours. Both map, by total functions without a wildcard, to an
-//! RCODE and an extended DNS error (RFC 8914); nobody else chooses an RCODE.
+//! A [`Refusal`] is the client's doing, a [`Failure`] the upstreams' or ours, and what is [`Withheld`] the operator does not want told. All map, by
+//! total functions without a wildcard, to an RCODE and an extended DNS error (RFC 8914); nobody else chooses an RCODE.
 //!
 //! | what happened | RCODE | extended error |
 //! |---|---|---|
@@ -20,6 +20,7 @@
 //! | connection refused, unreachable, lost | SERVFAIL | 23 Network Error |
 //! | certificate or handshake not acceptable | SERVFAIL | 23 Network Error |
 //! | response unreadable or for another question | SERVFAIL | 24 Invalid Data |
+//! | a private address where none may be | NOERROR, no record | 15 Blocked |
 
 use crate::upstream::{CloseReason, TlsFault};
 use crate::wire::Rcode;
@@ -61,6 +62,13 @@ pub enum Failure {
     TimedOut,
     /// No upstream could be reached; the last reason.
     Unreachable(CloseReason),
+}
+
+/// Why an answer that there is is not told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Withheld {
+    /// A private address, from upstreams and for a name that may have none.
+    PrivateAddress,
 }
 
 /// What the client is told.
@@ -165,6 +173,21 @@ impl Failure {
     }
 }
 
+impl Withheld {
+    /// What the client is told. No RCODE that says that this server cannot answer: a client would take its question to the next one, and to
+    /// the address.
+    #[must_use]
+    pub const fn told(self) -> Told {
+        match self {
+            Self::PrivateAddress => told(
+                Rcode::NOERROR,
+                EdeCode::BLOCKED,
+                "private address in a public answer",
+            ),
+        }
+    }
+}
+
 /// A connection's end in the words a client may see.
 #[must_use]
 pub const fn reason_text(reason: CloseReason) -> &'static str {
@@ -230,7 +253,8 @@ mod tests {
                 failed
                     .into_iter()
                     .map(|(failure, code)| (failure.told(), Rcode::SERVFAIL, code)),
-            );
+            )
+            .chain([(Withheld::PrivateAddress.told(), Rcode::NOERROR, 15)]);
         for (told, rcode, code) in rows {
             assert_eq!((told.rcode, told.error.code.0), (rcode, code));
             assert!(!told.error.text.is_empty() && told.error.text.len() <= EDE_TEXT_MAX);

@@ -51,8 +51,10 @@ pub(crate) struct Counters {
     pub(crate) stale: Counter,
     /// Datagrams longer than any query.
     pub(crate) cut: Counter,
-    /// Datagrams of load balancers without a PROXY header.
+    /// Datagrams and connections of load balancers that do not begin with a PROXY header.
     pub(crate) headless: Counter,
+    /// Datagrams from port 0, or that say to come from one of our own sockets.
+    pub(crate) unanswerable: Counter,
     /// Questions that found the way to the engine full and got SERVFAIL.
     pub(crate) shed: Counter,
     /// Replies over UDP that found no room or that the kernel refused.

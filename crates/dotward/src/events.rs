@@ -21,6 +21,8 @@ pub(crate) struct EventLog {
     names: Vec<String>,
     /// When want of resources was told last.
     shortage_told: Option<Instant>,
+    /// Answers that were not told.
+    withheld: Repeats,
     /// The last fault of each upstream in full: what TLS or the socket said.
     faults: Vec<Option<String>>,
 }
@@ -51,6 +53,7 @@ impl EventLog {
         Self {
             names,
             shortage_told: None,
+            withheld: Repeats::default(),
             faults,
         }
     }
@@ -90,8 +93,9 @@ impl EventLog {
     }
 
     /// Writes one event.
-    pub(crate) fn write(&mut self, event: &Event) {
+    pub(crate) fn write(&mut self, event: &Event, now: Moment) {
         match *event {
+            Event::AnswerWithheld => self.write_withheld(now),
             Event::ConnectionOpening {
                 upstream, endpoint, ..
             } => tracing::debug!(upstream = self.name(upstream), %endpoint, "connecting"),
@@ -134,6 +138,15 @@ impl EventLog {
                 "upstream knows no EDNS; it is asked without, so no DNSSEC records and no padding"
             ),
             Event::UpstreamDown { upstream, reason } => self.write_down(upstream, reason),
+        }
+    }
+
+    fn write_withheld(&mut self, now: Moment) {
+        if let Some(answers) = self.withheld.note(now) {
+            tracing::warn!(
+                answers,
+                "answers with private addresses withheld (privacy.block_private); list domains that may have them in privacy.private_domain"
+            );
         }
     }
 

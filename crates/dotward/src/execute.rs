@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
 use crate::cli::{self, CheckArgs, Command, Invocation, QueryArgs, RemoteArgs, SetupArgs};
-use crate::commands::choose::NotChosen;
+use crate::commands::choose::{Clear, Named, NotChosen};
 use crate::commands::demo::DemoError;
 use crate::commands::{
     check, choose, demo, doctor, explain, generated, healthcheck, list, query, remote, setup, show,
@@ -110,7 +110,7 @@ fn command(invocation: &Invocation) -> io::Result<u8> {
             writeln!(out, "{:#}", settings::schema::schema())?;
             GOOD
         }
-        Command::UpstreamSurvey(args) => match chosen(invocation, "SPEC", &args.specs)? {
+        Command::UpstreamSurvey(args) => match chosen(invocation, surveyed(&args.specs))? {
             Some(config) => {
                 let mut bar = bar();
                 let bar = bar.as_mut().map(|it| it as &mut dyn Write);
@@ -155,9 +155,10 @@ fn serve(invocation: &Invocation) -> io::Result<u8> {
     let began = SystemTime::now();
     let files = Arc::new(KeptFiles::default());
     let loaded = load(&invocation.options, std::env::vars_os(), &*files);
-    let Some(Loaded { config, file, .. }) = told(loaded)? else {
+    let Some(loaded) = told(loaded)? else {
         return Ok(WRONG);
     };
+    let (config, file, in_force) = (loaded.config, loaded.file, loaded.in_force);
     let user = match FileUser::of(&config) {
         Ok(user) => user,
         Err(error) => return Ok(failed(&error)),
@@ -175,9 +176,10 @@ fn serve(invocation: &Invocation) -> io::Result<u8> {
         files.forget(file);
     }
     let kept = Arc::clone(&files);
-    let read = move |absence| load_where(&options, std::env::vars_os(), &*kept, absence);
+    let read = move |in_force| load_where(&options, std::env::vars_os(), &*kept, in_force);
     let source = ConfigSource {
         file,
+        in_force,
         began,
         files,
         read: Arc::new(read),
@@ -221,7 +223,12 @@ async fn give_orders(
 }
 
 fn ask(invocation: &Invocation, args: &QueryArgs, out: &mut dyn Write) -> io::Result<u8> {
-    let Some(config) = chosen(invocation, "--via", args.via.as_slice())? else {
+    let named = Named {
+        written: "--via",
+        specs: args.via.as_slice(),
+        clear: Clear::Allowed,
+    };
+    let Some(config) = chosen(invocation, named)? else {
         return Ok(WRONG);
     };
     Ok(match query::write_query(out, &config, args)? {
@@ -344,16 +351,25 @@ fn config(invocation: &Invocation) -> io::Result<Option<Config>> {
     Ok(told(loaded(invocation))?.map(|loaded| loaded.config))
 }
 
+/// Those that are looked at, who have a certificate to show.
+fn surveyed(specs: &[String]) -> Named<'_> {
+    Named {
+        written: "SPEC",
+        specs,
+        clear: Clear::Refused,
+    }
+}
+
 /// The configuration with the upstreams that are named, or with its own when none is; `None` after what is wrong was written.
-fn chosen(invocation: &Invocation, written: &str, specs: &[String]) -> io::Result<Option<Config>> {
+fn chosen(invocation: &Invocation, named: Named<'_>) -> io::Result<Option<Config>> {
     let Some(config) = config(invocation)? else {
         return Ok(None);
     };
-    if specs.is_empty() {
+    if named.specs.is_empty() {
         return Ok(Some(config));
     }
     let load = |options: &cli::Options| load(options, std::env::vars_os(), &Disk);
-    let chosen = choose::choose(config, &invocation.options, (written, specs), load);
+    let chosen = choose::choose(config, &invocation.options, named, load);
     match chosen {
         Ok(config) => Ok(Some(config)),
         Err(NotChosen::Unknown(why)) => {

@@ -44,6 +44,13 @@ pub(crate) const CLIENT_BACKLOG: usize = 2 * 65_537;
 /// The same while all together owe more than half of [`CLIENTS_BACKLOG`]: two thousand who do not read take the other half.
 pub(crate) const CLIENT_BACKLOG_SCARCE: usize = 8 * 1024;
 
+/// Octets of memory that messages which clients have not sent whole may take of a worker, beyond the [`IDLE_CAPACITY`] of a stream that all
+/// of them have: no message that UDP would take needs more than that. Beyond it those that hold most are closed until an eighth is free, so
+/// that looking for them is paid for by two million octets that had to come.
+///
+/// [`IDLE_CAPACITY`]: dotward_core::wire::frame::IDLE_CAPACITY
+pub(crate) const CLIENTS_UNREAD: usize = 16 * 1024 * 1024;
+
 /// Octets of replies all client streams of a worker may owe together. Beyond it the stream that owes most is closed: its client asked a lot
 /// and does not read. What TLS holds comes on top, [`CLIENT_TLS_BUFFER`] each.
 pub(crate) const CLIENTS_BACKLOG: usize = 32 * 1024 * 1024;
@@ -212,6 +219,9 @@ pub(crate) const INTERFACES: usize = 1024;
 
 /// Longest that one question of our own may take, from TCP to answer (`dotward query`, bootstrap).
 pub(crate) const ONE_SHOT: Duration = Duration::from_secs(5);
+
+/// A datagram of such a question is sent again after this long: it, or its answer, may be lost.
+pub(crate) const ONE_SHOT_AGAIN: Duration = Duration::from_secs(1);
 
 /// Questions of `dotward upstream rank` for one upstream. More would measure nothing better, and are asked of other people's servers.
 pub(crate) const RANK_QUESTIONS: u32 = 1000;

@@ -136,6 +136,8 @@ pub(crate) struct Near {
     limited: Repeats,
     /// Handshakes above a rate, likewise.
     refused: Repeats,
+    /// Load balancers that send no PROXY header, likewise.
+    headless: Repeats,
 }
 
 impl Near {
@@ -163,6 +165,7 @@ impl Near {
             forwarded: false,
             limited: Repeats::default(),
             refused: Repeats::default(),
+            headless: Repeats::default(),
         }
     }
 
@@ -236,6 +239,18 @@ impl Near {
             );
         }
         false
+    }
+
+    /// What a load balancer sent does not begin with a PROXY header, or with none that is good.
+    pub(crate) fn note_headless(&mut self, balancer: IpAddr, now: Moment) {
+        self.counters.headless.add(1);
+        if let Some(times) = self.headless.note(now) {
+            tracing::warn!(
+                %balancer, times,
+                "no good PROXY header from an address in listen.proxy_from: not answered; have the balancer send one (version 2 over UDP), or take it \
+                 out of listen.proxy_from"
+            );
+        }
     }
 
     /// Whether anything was forwarded since the last call.

@@ -13,7 +13,7 @@ use dotward_core::cache::{Cache, CacheConfig, CacheRules};
 use dotward_core::engine::EngineConfig;
 use dotward_core::front::{COOKIE_SECRET_LEN, CookieSecrets, FrontConfig, OptionsConfig};
 use dotward_core::limits::ROUTE_LABEL_MAX;
-use dotward_core::policy::{self, Acl, LocalRecords, PolicyConfig};
+use dotward_core::policy::{self, Acl, LocalRecords, PolicyConfig, RebindingGuard};
 use dotward_core::rate::RateConfig;
 use dotward_core::upstream::{
     GroupConfig, GroupId, Protocol, Strategy, UpstreamConfig, UpstreamId,
@@ -26,14 +26,22 @@ use crate::config::{
 use crate::limits::ROUTES_TO_COME;
 use crate::listen::handshakes::HandshakeRate;
 
-/// What is kept. `key` is the secret of its hash.
+/// What is kept, and the guard it passes. `key` is the secret of its hash.
 pub(crate) fn cache(config: &Config, key: [u8; 16]) -> Arc<Cache> {
-    Arc::new(Cache::new(CacheConfig {
+    let cache = Cache::new(CacheConfig {
         size: usize::try_from(config.cache.size).unwrap_or(usize::MAX),
         rules: cache_rules(config),
         groups: config.routes.len() + 1 + ROUTES_TO_COME,
         key,
-    }))
+    });
+    cache.set_guard(guard(config));
+    Arc::new(cache)
+}
+
+/// What answers have to pass.
+pub(crate) fn guard(config: &Config) -> Option<Arc<RebindingGuard>> {
+    let domains = config.private_domains.as_ref()?;
+    Some(Arc::new(RebindingGuard::new(domains)))
 }
 
 /// What is kept for how long.
@@ -93,6 +101,7 @@ pub(crate) fn front(config: &Config, secrets: &Secrets, cache: Arc<Cache>) -> Fr
         policy: policy(config),
         rate: Some(rate(limits, secrets.rate)),
         options: options(&config.answers, secrets.cookies),
+        tells_kept: !config.refuse_snooping,
         cache,
     }
 }

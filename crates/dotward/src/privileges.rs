@@ -12,7 +12,7 @@ use std::io;
 use std::path::Path;
 
 use nix::unistd::{
-    Gid, Group, Uid, User, geteuid, getgrouplist, setfsgid, setfsuid, setgid, setuid,
+    Gid, Group, Uid, User, getegid, geteuid, getgrouplist, setfsgid, setfsuid, setgid, setuid,
 };
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
@@ -32,6 +32,13 @@ pub enum PrivilegeError {
     Refused {
         /// Who was to be become.
         user: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// It is the user already, and of another group.
+    OtherGroup {
+        /// As the configuration names it.
+        group: String,
         /// What the system said.
         error: io::Error,
     },
@@ -58,6 +65,11 @@ impl fmt::Display for PrivilegeError {
                 f,
                 "cannot become user {user}: {error}\n  fix:     start as root, or leave out runtime.user and have the service manager \
                  start the program as that user"
+            ),
+            Self::OtherGroup { group, error } => write!(
+                f,
+                "cannot become group {group}: {error}\n  fix:     start as root, have the service manager start the program in that group, or \
+                 leave out runtime.group"
             ),
             Self::Kept(what) => write!(
                 f,
@@ -112,7 +124,10 @@ pub(crate) fn drop_to(
     let identity = look_up(run_as)?;
     if geteuid() == identity.uid && !identity.uid.is_root() {
         // The service manager was faster.
-        return Ok(());
+        return run_as
+            .group
+            .as_ref()
+            .map_or(Ok(()), |group| become_group(group, identity.gid));
     }
     before(&identity);
     let refused = |error: nix::Error| PrivilegeError::Refused {
@@ -228,6 +243,17 @@ impl FileUser {
             false => Err(io::ErrorKind::PermissionDenied.into()),
         }
     }
+}
+
+/// Who is the user already may be of that group too, or may be allowed to become it.
+fn become_group(group: &str, gid: Gid) -> Result<(), PrivilegeError> {
+    if getegid() == gid {
+        return Ok(());
+    }
+    setgid(gid).map_err(|error| PrivilegeError::OtherGroup {
+        group: group.to_owned(),
+        error: error.into(),
+    })
 }
 
 #[cfg(target_os = "linux")]

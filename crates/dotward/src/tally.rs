@@ -114,13 +114,15 @@ fn transport_place(transport: Transport) -> usize {
 }
 
 /// Why messages got no reply.
-pub(crate) const DROPPED: [&str; 6] = [
+pub(crate) const DROPPED: [&str; 8] = [
     "not_allowed",
     "response",
     "runt",
     "limited",
     "waited",
     "too_long",
+    "no_proxy_header",
+    "unanswerable",
 ];
 
 /// The counts of one worker, written by its thread only and read by any.
@@ -263,9 +265,11 @@ impl Totals {
         let responses = self.responses.as_flattened_mut().as_flattened_mut();
         add_all(responses, tally.responses.as_flattened().as_flattened());
         add_all(&mut self.dropped, &tally.dropped);
-        let [.., waited, too_long] = &mut self.dropped;
+        let [.., waited, too_long, headless, unanswerable] = &mut self.dropped;
         *waited += counters.stale.get();
         *too_long += counters.cut.get();
+        *headless += counters.headless.get();
+        *unanswerable += counters.unanswerable.get();
         for (durations, more) in self.durations.iter_mut().zip(&tally.durations) {
             durations.merge(&more.read());
         }

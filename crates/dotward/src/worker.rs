@@ -220,7 +220,7 @@ impl State {
         self.near.flush();
         self.near.end_turn(now);
         while let Some(event) = self.engine.poll_event() {
-            self.events.write(&event);
+            self.events.write(&event, now);
         }
         let next = self.engine.poll_timeout();
         if let Some(next) = next

@@ -11,7 +11,8 @@
 //! Any label of the asked name, letter case apart: `size-N` (about N octets in all), `nx` (NXDOMAIN and SOA),
 //! `nodata`, `servfail`, `refused`, `formerr`, `notimp`, `tc` (TC=1, no answer), `cname` and `cname-N` (a chain of N
 //! aliases; the last record still encodes the asked name), `ttl-N` (seconds), `delay-N` (milliseconds), `mute` (no
-//! answer at all), `ede-N` (extended DNS error N, RFC 8914).
+//! answer at all), `ede-N` (extended DNS error N, RFC 8914), `rebound` (addresses of private networks: [`REBOUND_A`], [`REBOUND_AAAA`],
+//! and the first as a hint of HTTPS and SVCB).
 //!
 //! RFCs that rule it: 1035, 2308 section 3 (SOA in negative answers), 6891 sections 6.1 and 7 (OPT where asked),
 //! 7828, 8467 section 4.1 (responses padded to 468 octets where the query is padded), 8914.
@@ -30,6 +31,10 @@ pub const POISON_A: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 66);
 pub const POISON_AAAA: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xdead, 0, 0, 0, 0, 0x66);
 /// The text in every false TXT record.
 pub const POISON_TXT: &str = "poison";
+/// The A record of a name that is rebound, and its hint.
+pub const REBOUND_A: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
+/// The AAAA record of a name that is rebound.
+pub const REBOUND_AAAA: Ipv6Addr = Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0x0a00, 0x0001);
 /// Most aliases in a chain, whatever `cname-N` says.
 pub const ALIASES: u64 = 64;
 
@@ -102,6 +107,7 @@ pub(crate) struct Steering {
     aliases: Option<(u64, usize)>,
     ttl: Option<u32>,
     ede: Option<u16>,
+    rebound: bool,
 }
 
 impl Steering {
@@ -139,6 +145,7 @@ impl Steering {
             ("notimp", None) => self.rcode = Some(dns::NOTIMP),
             ("tc", None) => self.truncated = true,
             ("mute", None) => self.mute = true,
+            ("rebound", None) => self.rebound = true,
             _ => {}
         }
     }
@@ -249,9 +256,21 @@ fn fill_sections(response: &mut Response, query: &Query, steering: &Steering, mo
     } else {
         question.qtype
     };
-    response
-        .answers
-        .push(record(&owner, rtype, ttl, rdata(rtype, &question.name)));
+    let rebound = rebound(rtype).filter(|_| steering.rebound);
+    let rdata = rebound.unwrap_or_else(|| rdata(rtype, &question.name));
+    response.answers.push(record(&owner, rtype, ttl, rdata));
+}
+
+/// The data of a record of a name that is rebound; `None` where it has no address.
+fn rebound(rtype: u16) -> Option<Vec<u8>> {
+    let address = REBOUND_A.octets();
+    match rtype {
+        dns::A => Some(address.to_vec()),
+        dns::AAAA => Some(REBOUND_AAAA.octets().to_vec()),
+        // Priority 1, the owner itself, and one parameter: ipv4hint.
+        dns::SVCB | dns::HTTPS => Some([&[0, 1, 0, 0, 4, 0, 4], &address[..]].concat()),
+        _ => None,
+    }
 }
 
 fn record(owner: &[u8], rtype: u16, ttl: u32, rdata: Vec<u8>) -> Record {

@@ -122,6 +122,7 @@ fn front() -> Result<Front, String> {
             ..OptionsConfig::default()
         },
         deny: Deny::default(),
+        tells_kept: true,
         rate: None,
     }))
 }

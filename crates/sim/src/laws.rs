@@ -21,6 +21,8 @@ use dotward_core::wire::{
     render_reply, write_query,
 };
 
+use crate::judged;
+
 /// All transports.
 const TRANSPORTS: [Transport; 3] = [Transport::Udp, Transport::Tcp, Transport::Tls];
 
@@ -52,6 +54,7 @@ pub fn front() -> Front {
             ..OptionsConfig::default()
         },
         deny: Deny::default(),
+        tells_kept: true,
         rate: None,
     })
 }
@@ -197,6 +200,7 @@ pub fn response(message: &[u8]) {
     let Some(question) = view.question() else {
         return;
     };
+    judged::check(&view, question.qname());
     for (place, asker) in askers(&question.to_owned()).into_iter().enumerate() {
         for origin in [ReplyOrigin::Upstream, ReplyOrigin::Local] {
             let mut reply = Vec::new();

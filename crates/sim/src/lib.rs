@@ -9,6 +9,7 @@
 
 pub mod fixture;
 pub mod harness;
+mod judged;
 pub mod kept;
 pub mod laws;
 pub mod octets;

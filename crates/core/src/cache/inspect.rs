@@ -2,9 +2,10 @@
 
 use core::time::Duration;
 
+use super::guarded::judged;
 use super::settle::Settled;
-use super::slot::{Entry, Traits};
-use super::{Cache, content_of, read, traits_of, write};
+use super::slot::{Content, Entry, Traits};
+use super::{Cache, read, write};
 use crate::exchange::Asked;
 use crate::time::Moment;
 use crate::upstream::GroupId;
@@ -47,6 +48,8 @@ pub enum Kind {
     Negative,
     /// Nobody could answer.
     Failure,
+    /// There is an answer that is not told.
+    Withheld,
 }
 
 impl Kept<'_> {
@@ -83,6 +86,8 @@ pub enum RestoreFault {
     Malformed,
     /// It may not be kept, by the rules for a response that has just come.
     NotKeepable,
+    /// It has a private address, and may have none.
+    Private,
     /// Its group does not exist.
     Group,
     /// Its time has passed, even as stale data.
@@ -95,6 +100,7 @@ impl core::fmt::Display for RestoreFault {
             Self::Off => "nothing is kept",
             Self::Malformed => "no well-formed response",
             Self::NotKeepable => "may not be kept",
+            Self::Private => "has a private address",
             Self::Group => "of a route that is not there",
             Self::TooOld => "too old",
         })
@@ -210,10 +216,12 @@ impl Cache {
             checking_disabled: restored.checking_disabled,
             group: restored.group,
         };
+        // Held until it is stored: who changes the guard finds it then.
+        let guard = read(&self.guard);
+        let view = judged(guard.as_deref(), restored.group, view).ok_or(RestoreFault::Private)?;
         let (settled, stored) = self.settle_old(&view, restored.age, now)?;
         let (key, shard) = self.key(&asked).ok_or(RestoreFault::Group)?;
-        let traits = traits_of(&settled, restored.origin);
-        let content = content_of(&settled, traits);
+        let content = Content::of(&settled, restored.origin);
         let mut store = write(&shard.store);
         let known = store.find(&key);
         if known.is_none_or(|slot| !self.is_usable(&slot, now)) {
@@ -255,6 +263,8 @@ impl Cache {
 fn kept(slot: Entry<'_>, now: Moment) -> Option<Kept<'_>> {
     let kind = if slot.has(Traits::FAILURE) {
         Kind::Failure
+    } else if slot.has(Traits::WITHHELD) {
+        Kind::Withheld
     } else if slot.has(Traits::NEGATIVE) {
         Kind::Negative
     } else {

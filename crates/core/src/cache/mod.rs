@@ -12,6 +12,7 @@
 //! - A failure never replaces data that may still be given out (RFC 8767 section 4), and ends when the upstreams recover (RFC 9520 section 3.2).
 //! - Past its lifetime data is given only while no newer one is to be had, and at most for [`CacheRules::stale`] (RFC 8767).
 //! - A group's answers never answer questions that go to another group.
+//! - What the guard against rebinding does not let pass is neither put back nor kept on when the guard is another.
 //! - Failures are kept even where answers are not (RFC 9520 section 3.2 asks for it without exception): it is what ends a question that
 //!   goes around between forwarders.
 //!
@@ -20,6 +21,7 @@
 //! Deliberately absent: records as such. Additional data never becomes an answer (RFC 2181 section 5.4.1), nothing is merged or concluded
 //! (RFC 8020, RFC 8198): that is for those who validate.
 
+mod guarded;
 mod inspect;
 mod outcome;
 mod portable;
@@ -34,7 +36,7 @@ mod stats;
 use core::fmt;
 use core::hash::Hasher as _;
 use core::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use siphasher::sip::SipHasher13;
 
@@ -43,6 +45,7 @@ use crate::limits::{
     CACHE_SHARD_OCTETS_MIN, CACHE_SHARDS_MAX, FAILURES_OCTETS, PREFETCH_HITS,
     PREFETCH_LIFETIME_MIN, PREFETCH_SHARE, STALE_AT_ONCE, STALE_RECHECK, STALE_TTL,
 };
+use crate::policy::RebindingGuard;
 use crate::time::Moment;
 use crate::upstream::GroupId;
 use crate::wire::{AsQuestion, Asker, QuestionRef, ReplyOrigin, render_reply};
@@ -55,7 +58,7 @@ pub use stats::CacheStats;
 
 use rules::Rules;
 use shard::Store;
-use slot::{Content, Entry, Slot, Traits};
+use slot::{Entry, Slot, Traits};
 use stats::Counters;
 
 /// What a [`Cache`] works from.
@@ -135,6 +138,8 @@ pub struct Cache {
     /// By group: when an upstream of it began to answer again last.
     recovered: Box<[AtomicU64]>,
     coalesced: AtomicU64,
+    /// What may not be put back; who asks for what is kept does not look at it.
+    guard: RwLock<Option<Arc<RebindingGuard>>>,
 }
 
 impl fmt::Debug for Cache {
@@ -165,6 +170,7 @@ impl Cache {
             shards: (0..shards).map(shard).collect(),
             recovered: (0..config.groups).map(|_| AtomicU64::new(0)).collect(),
             coalesced: AtomicU64::new(0),
+            guard: RwLock::new(None),
             size,
             keeps_answers,
             key: config.key,
@@ -464,34 +470,16 @@ fn folded(octets: u64) -> u64 {
     octets | capital >> 2
 }
 
-fn traits_of(settled: &Settled, origin: ReplyOrigin) -> u8 {
-    let clear_text = u8::from(origin != ReplyOrigin::Upstream) * Traits::CLEAR_TEXT;
-    let negative = u8::from(settled.is_negative()) * Traits::NEGATIVE;
-    clear_text | negative
-}
-
-fn content_of(settled: &Settled, traits: u8) -> Content<'_> {
-    Content {
-        message: settled.message(),
-        ttls: settled.ttls(),
-        error: settled.error(),
-        layout: settled.layout(),
-        lifetime: settled.lifetime(),
-        traits,
-        failures: 0,
-    }
-}
-
 fn count(counter: &AtomicU64, by: u64) {
     counter.fetch_add(by, Ordering::Relaxed);
 }
 
 /// A panic while the lock was held leaves a cache that may miss, not one that may lie.
-fn read(store: &RwLock<Store>) -> RwLockReadGuard<'_, Store> {
+fn read<T>(store: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     store.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn write(store: &RwLock<Store>) -> RwLockWriteGuard<'_, Store> {
+fn write<T>(store: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     store.write().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use super::settle::{Layout, Settled};
 use super::slot::{Content, Traits};
-use super::{Cache, content_of, read, traits_of, write};
+use super::{Cache, read, write};
 use crate::exchange::Asked;
 use crate::limits::{FAILURE_KEPT_MAX, FAILURE_KEPT_MIN};
 use crate::time::Moment;
@@ -26,7 +26,7 @@ impl Cache {
             return self.drop_past(asked, now);
         }
         if let Some((key, shard)) = self.key(asked) {
-            let content = content_of(settled, traits_of(settled, origin));
+            let content = Content::of(settled, origin);
             let stored = write(&shard.store).insert(&key, &content, now);
             shard.counters.note(stored);
         }

@@ -16,7 +16,7 @@
 //! and a clock that is wrong makes it no longer-lived than its TTLs. What is read is still untrusted: [`Cache::restore`](super::Cache::restore)
 //! and the engine look at the message itself.
 //!
-//! Deliberately absent: failures. They belong to the moment and the place in which they happened.
+//! Deliberately absent: failures, and what is told in the place of an answer. They belong to the moment and the place in which they happened.
 
 use core::time::Duration;
 
@@ -72,8 +72,8 @@ impl core::fmt::Display for PortableFault {
 
 impl core::error::Error for PortableFault {}
 
-/// Appends what is kept, at the wall-clock time `wall` since 1970. `false`, and nothing appended, for what does not travel: failures, and
-/// labels or messages too long for the form.
+/// Appends what is kept, at the wall-clock time `wall` since 1970. `false`, and nothing appended, for what does not travel: failures,
+/// what stands for an answer that is not told, and labels or messages too long for the form.
 pub fn write_portable(kept: &Kept<'_>, label: &[u8], wall: Duration, out: &mut Vec<u8>) -> bool {
     let option = kept.error.map_or(0, |it| opt_len(&it));
     let (Ok(label_len), Ok(length)) = (
@@ -82,7 +82,7 @@ pub fn write_portable(kept: &Kept<'_>, label: &[u8], wall: Duration, out: &mut V
     ) else {
         return false;
     };
-    if kept.kind == Kind::Failure || label.len() > ROUTE_LABEL_MAX {
+    if matches!(kept.kind, Kind::Failure | Kind::Withheld) || label.len() > ROUTE_LABEL_MAX {
         return false;
     }
     let clear_text = kept.origin == ReplyOrigin::ClearText;

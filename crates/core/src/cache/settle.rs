@@ -15,10 +15,11 @@ use smallvec::SmallVec;
 
 use super::CacheRules;
 use crate::limits::ALIASES_MAX;
+use crate::outcome::Told;
 use crate::wire::edns::{EdeCode, ExtendedError, OptionCode};
 use crate::wire::{
-    Canonical, Class, HEADER_LEN, Header, Rcode, Record, RecordType, ResponseView, Section, Ttls,
-    name,
+    Canonical, Class, Flags, HEADER_LEN, Header, Rcode, Record, RecordType, ResponseView, Section,
+    Ttls, name,
 };
 
 /// A settled response. Kept by its maker to be used again: settling allocates nothing once its buffers have grown.
@@ -31,6 +32,7 @@ pub struct Settled {
     layout: Layout,
     lifetime: u32,
     negative: bool,
+    withheld: bool,
 }
 
 /// Where things are in a settled message.
@@ -58,6 +60,7 @@ impl Settled {
             }
         }
         self.negative = matches!(kind, Kind::Negative { .. });
+        self.withheld = false;
         if kind == Kind::Unfit || !is_steady {
             self.lifetime = 0;
         }
@@ -180,6 +183,43 @@ impl Settled {
     #[must_use]
     pub fn is_negative(&self) -> bool {
         self.negative
+    }
+
+    /// Whether something else is told in its place.
+    pub(super) fn is_withheld(&self) -> bool {
+        self.withheld
+    }
+
+    /// Tells this in the place of all that it has, for as long as it would have held, or as long as negative answers may hold. Without a SOA
+    /// record nobody else keeps it (RFC 2308 section 5): clients see at once when the operator changes his mind.
+    pub(crate) fn withhold(&mut self, told: Told, rules: CacheRules) {
+        let end = usize::from(self.layout.records_at);
+        let header = Header {
+            id: 0,
+            flags: Flags::NONE.with_response(true).with_rcode_low(told.rcode),
+            questions: u16::from(end > HEADER_LEN),
+            answers: 0,
+            authorities: 0,
+            additionals: 0,
+        };
+        self.message.truncate(end);
+        if let Some(octets) = self.message.first_chunk_mut::<HEADER_LEN>() {
+            *octets = header.octets();
+        }
+        self.ttls.clear();
+        self.error = Some(told.error.code);
+        self.error_text.clear();
+        self.error_text.push_str(told.error.text);
+        let end = self.layout.records_at;
+        self.layout = Layout {
+            rcode: told.rcode.0,
+            records_at: end,
+            authorities_end: end,
+            additionals_end: end,
+        };
+        self.lifetime = self.lifetime.min(rules.negative_ttl);
+        self.negative = true;
+        self.withheld = true;
     }
 
     /// Counts `seconds` off all TTLs and the lifetime.

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use super::Key;
 use super::segments::Location;
-use super::settle::Layout;
+use super::settle::{Layout, Settled};
 use crate::time::Moment;
 use crate::wire::edns::{EdeCode, ExtendedError};
 use crate::wire::{Canonical, HEADER_LEN, Header, QuestionRef, Rcode, ReplyOrigin, Ttls};
@@ -61,6 +61,8 @@ impl Traits {
     pub(super) const FAILURE: u8 = 16;
     /// It lies in the main queue.
     pub(super) const MAIN: u8 = 32;
+    /// It stands for an answer that is not told.
+    pub(super) const WITHHELD: u8 = 64;
 }
 
 /// What there is to store.
@@ -75,7 +77,23 @@ pub(super) struct Content<'a> {
     pub(super) failures: u8,
 }
 
-impl Content<'_> {
+impl<'a> Content<'a> {
+    /// What `settled` is to be kept as.
+    pub(super) fn of(settled: &'a Settled, origin: ReplyOrigin) -> Self {
+        let clear_text = u8::from(origin != ReplyOrigin::Upstream) * Traits::CLEAR_TEXT;
+        let negative = u8::from(settled.is_negative()) * Traits::NEGATIVE;
+        let withheld = u8::from(settled.is_withheld()) * Traits::WITHHELD;
+        Self {
+            message: settled.message(),
+            ttls: settled.ttls(),
+            error: settled.error(),
+            layout: settled.layout(),
+            lifetime: settled.lifetime(),
+            traits: clear_text | negative | withheld,
+            failures: 0,
+        }
+    }
+
     pub(super) fn data_len(&self) -> usize {
         let error = self.error.map_or(0, |error| 2 + error.text.len());
         2 * self.ttls.len() + self.message.len() + error

@@ -10,6 +10,7 @@ use core::time::Duration;
 
 mod carrying;
 mod failing;
+mod guarded;
 mod keeping;
 
 const MIB: usize = 1 << 20;

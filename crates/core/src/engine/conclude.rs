@@ -231,7 +231,7 @@ impl<C> Engine<C> {
         if held.is_some_and(|held| held.truncated) {
             return;
         }
-        let held = held.and_then(|held| ResponseView::parse(&held.message).ok());
+        let held = held.and_then(Held::view);
         let asked = &exchange.asked;
         match (held, failure) {
             (Some(held), _) => {
@@ -287,8 +287,8 @@ impl<C> Engine<C> {
             return;
         };
         let held = best.held.as_ref();
-        let held = held.map(|held| (ResponseView::parse(&held.message), held.origin));
-        if let Some((Ok(response), origin)) = held {
+        let held = held.and_then(|held| Some((held.view()?, held.origin)));
+        if let Some((response, origin)) = held {
             return match best.kept_of {
                 None => self.pass([waiter], &response, origin),
                 Some(_) => self.reply_with(waiter, Canonical::from(&response), origin),

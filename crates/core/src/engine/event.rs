@@ -32,6 +32,8 @@ pub enum Action {
 /// Something worth counting or logging. No names and no client addresses in here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// An answer had a private address where none may be, and was not told.
+    AnswerWithheld,
     /// A connection is being opened.
     ConnectionOpening {
         /// Which.

@@ -22,6 +22,7 @@ mod choice;
 mod conclude;
 mod event;
 mod fallback;
+mod guard;
 mod hedge;
 mod judge;
 mod lifecycle;
@@ -49,6 +50,7 @@ use crate::counts::{EngineCounts, UpstreamCounts};
 use crate::exchange::{Asked, ExchangeId, ExchangeTable, Joined, KeyHasher, Request};
 use crate::limits::{QUESTION_BUDGET, QUESTIONS_PER_TURN};
 use crate::outcome::Failure;
+use crate::policy::RebindingGuard;
 use crate::shared::Shared;
 use crate::time::Moment;
 use crate::upstream::{
@@ -78,7 +80,7 @@ pub struct EngineConfig {
     pub groups: Vec<GroupConfig>,
     /// How long a question may take.
     pub budget: Duration,
-    /// Where answers are kept.
+    /// Where answers are kept, and the guard that they pass.
     pub cache: Arc<Cache>,
 }
 
@@ -127,6 +129,8 @@ pub struct Engine<C> {
     counts: EngineCounts,
     rng: ChaCha12Rng,
     cache: Arc<Cache>,
+    /// What answers have to pass; the same as the cache's.
+    guard: Option<Arc<RebindingGuard>>,
     shared: Option<Box<Shared>>,
     /// A response being settled; kept to keep its memory.
     settled: Settled,
@@ -160,6 +164,7 @@ impl<C> Engine<C> {
             replies: Replies::default(),
             counts: EngineCounts::default(),
             rng,
+            guard: config.cache.guard(),
             cache: config.cache,
             shared: None,
             settled: Settled::default(),

@@ -5,6 +5,7 @@ use super::event::Event;
 use super::{Engine, Owner};
 use crate::exchange::{Attempt, Exchange, ExchangeId};
 use crate::limits::QUESTION_BUDGET;
+use crate::policy::Judgement;
 use crate::time::Moment;
 use crate::upstream::{Accepted, CloseReason, ConnectionId, Protocol, UpstreamId, refuses_edns};
 use crate::wire::edns::{EdeCode, Edns};
@@ -112,6 +113,16 @@ impl<C> Engine<C> {
         };
         let overtook = exchange.hedged_on.is_some_and(|slow| slow != connection);
         let origin = self.origin_of(attempt.upstream);
+        let trimmed;
+        let response = match self.judge_addresses(exchange_id, Some(attempt.upstream), response) {
+            Judgement::Good => response,
+            Judgement::GoodAlone => {
+                self.counts.trimmed += 1;
+                trimmed = response.without_additionals();
+                &trimmed
+            }
+            Judgement::Private => return self.withhold(exchange_id, response, origin, now),
+        };
         if response.header().flags.truncated() && self.asks_over_stream(exchange_id, attempt, now) {
             if let Some(exchange) = self.exchanges.get_mut(exchange_id) {
                 exchange.hold(response, origin);

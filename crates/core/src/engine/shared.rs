@@ -8,8 +8,9 @@ use core::time::Duration;
 use super::Engine;
 use super::attempt::Among;
 use crate::exchange::ExchangeId;
+use crate::policy::Judgement;
 use crate::shared::{
-    HeadStart, Shared, SharedAction, SharedAnswer, SharedConfig, SharedStats, SharedTicket,
+    HeadStart, Shared, SharedAction, SharedAnswer, SharedConfig, SharedStats, SharedTicket, Usable,
 };
 use crate::time::Moment;
 
@@ -121,6 +122,11 @@ impl<C> Engine<C> {
             return true;
         };
         let usable = shared.usable(octets, &exchange.asked, wall);
+        // What may not be told as it is is asked for: the upstream's answer is judged, and others may keep this one.
+        let good = |usable: &Usable<'_>| {
+            self.judge_addresses(id, None, &usable.response) == Judgement::Good
+        };
+        let usable = usable.filter(good);
         let settled = usable.filter(|usable| {
             self.settled.settle(&usable.response, self.cache.rules());
             // An answer that may not be kept is nothing that anybody has kept.
@@ -130,7 +136,9 @@ impl<C> Engine<C> {
             }
             young
         });
-        shared.note_found(settled.is_some());
+        if let Some(shared) = &mut self.shared {
+            shared.note_found(settled.is_some());
+        }
         let Some(usable) = settled else {
             return false;
         };

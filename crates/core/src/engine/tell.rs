@@ -28,7 +28,7 @@ enum What {
     /// An answer that was settled.
     Settled(Settled, ReplyOrigin),
     /// An answer as it came.
-    Response(Box<[u8]>, ReplyOrigin),
+    Response(Held),
     /// The best there is when nobody has an answer.
     Best(Best),
 }
@@ -81,8 +81,8 @@ impl<C> Engine<C> {
             engine.reply_with(waiter, answer, origin);
         });
         if !waiters.is_empty() {
-            let message = response.message().into();
-            self.tell_later(waiters, What::Response(message, origin));
+            let held = Held::new(response, origin);
+            self.tell_later(waiters, What::Response(held));
         }
     }
 
@@ -121,13 +121,13 @@ impl<C> Engine<C> {
                 });
             }
             What::Settled(settled, origin) => (settled.canonical(), *origin),
-            What::Response(message, origin) => {
-                let Ok(response) = ResponseView::parse(message) else {
+            What::Response(held) => {
+                let Some(response) = held.view() else {
                     debug_assert!(false, "it was parsed before");
                     return;
                 };
                 parsed = response;
-                (Canonical::from(&parsed), *origin)
+                (Canonical::from(&parsed), held.origin)
             }
         };
         self.tell(waiters, go, |engine, waiter| {

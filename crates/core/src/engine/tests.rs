@@ -22,6 +22,7 @@ mod crowd;
 mod edns;
 mod failures;
 mod groups;
+mod guard;
 mod keeping;
 mod kept;
 mod lifecycle;

@@ -128,9 +128,31 @@ impl Tried {
 /// A response that is kept in case nobody has a better one.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
-    pub(crate) message: Box<[u8]>,
+    message: Box<[u8]>,
     pub(crate) origin: ReplyOrigin,
     pub(crate) truncated: bool,
+    /// Whether its additional records are not to be told.
+    alone: bool,
+}
+
+impl Held {
+    pub(crate) fn new(response: &ResponseView<'_>, origin: ReplyOrigin) -> Self {
+        Self {
+            message: response.message().into(),
+            origin,
+            truncated: response.header().flags.truncated(),
+            alone: response.is_alone(),
+        }
+    }
+
+    /// The response, as far as it is to be told.
+    pub(crate) fn view(&self) -> Option<ResponseView<'_>> {
+        let view = ResponseView::parse(&self.message).ok()?;
+        Some(match self.alone {
+            true => view.without_additionals(),
+            false => view,
+        })
+    }
 }
 
 /// One question on its way.
@@ -388,11 +410,7 @@ impl<C> Exchange<C> {
     pub(crate) fn hold(&mut self, response: &ResponseView<'_>, origin: ReplyOrigin) {
         let truncated = response.header().flags.truncated();
         if !self.holds_truncated() && (self.held.is_none() || truncated) {
-            self.held = Some(Held {
-                message: response.message().into(),
-                origin,
-                truncated,
-            });
+            self.held = Some(Held::new(response, origin));
         }
     }
 

@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 use super::KeyHasher;
 
 /// Who counts as one client: an IPv4 address, or an IPv6 /56, which is what a home has (RFC 6177).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Source(u64);
 
 impl Source {

@@ -186,6 +186,13 @@ impl<C> ExchangeTable<C> {
         }
     }
 
+    /// Gives up the poor responses that are held: what may be told is something else than when they came.
+    pub(crate) fn forget_held(&mut self) {
+        for exchange in self.exchanges.values_mut() {
+            exchange.take_held();
+        }
+    }
+
     fn note_waiter(&mut self, id: ExchangeId, source: Source, stale: bool, since: Moment) {
         self.shares.take(source);
         self.deadlines.push(since + self.budget, id);

@@ -1,4 +1,4 @@
-//! Who may ask, what is answered here, which upstreams are asked, and what is never forwarded.
+//! Who may ask, what is answered here, which upstreams are asked, what is never forwarded, and which addresses are never believed.
 //!
 //! [`Policy::decide`] is total: every well-formed query is forwarded to one group of upstreams, answered from local data, or
 //! refused for one named reason. The order of precedence is: what no name could change (type, signature), local records,
@@ -12,6 +12,7 @@
 
 mod acl;
 mod local;
+mod rebinding;
 mod reverse;
 mod route;
 mod special;
@@ -24,6 +25,7 @@ use crate::wire::{Class, Name, QueryView, Question, QuestionRef, RecordType};
 
 pub use acl::Acl;
 pub use local::{LocalData, LocalRecord, LocalRecords};
+pub use rebinding::{Judgement, RebindingGuard};
 pub use reverse::reverse_zones;
 pub use route::Route;
 pub use special::{Special, special_rule};

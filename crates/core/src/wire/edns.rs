@@ -63,6 +63,8 @@ impl EdeCode {
     pub const STALE_ANSWER: Self = Self(3);
     /// 14, Not Ready: starting or stopping.
     pub const NOT_READY: Self = Self(14);
+    /// 15, Blocked: the operator of this server does not want it told.
+    pub const BLOCKED: Self = Self(15);
     /// 18, Prohibited: this client may not ask.
     pub const PROHIBITED: Self = Self(18);
     /// 19, Stale NXDOMAIN Answer.

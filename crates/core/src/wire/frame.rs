@@ -1,7 +1,7 @@
 //! Messages on a stream: two octets of length, then the message (RFC 1035 section 4.2.2, RFC 7766 section 8).
 //!
-//! Octets may arrive in any pieces, one at a time included. Memory is bounded by the largest message and one piece more,
-//! and goes back to [`IDLE_CAPACITY`] when everything was taken out.
+//! Octets may arrive in any pieces, one at a time included. Memory is bounded by twice the largest message and one piece more,
+//! and goes back to [`IDLE_CAPACITY`] when everything was taken out and asked for once more.
 
 /// Octets of the length field.
 pub const LENGTH_LEN: usize = 2;
@@ -26,20 +26,44 @@ impl FrameReader {
     pub fn push(&mut self, piece: &[u8]) {
         self.buffer.drain(..self.taken);
         self.taken = 0;
-        if self.buffer.is_empty() && self.buffer.capacity() > IDLE_CAPACITY {
-            self.buffer = Vec::new();
-        }
         self.buffer.extend_from_slice(piece);
     }
 
     /// The next whole message, without its length; `None` when more octets are needed.
     pub fn next_message(&mut self) -> Option<&[u8]> {
+        let Some(end) = self.end_of_next() else {
+            self.give_back();
+            return None;
+        };
+        let start = self.taken.saturating_add(LENGTH_LEN);
+        self.taken = end;
+        self.buffer.get(start..end)
+    }
+
+    /// Where the next whole message ends.
+    fn end_of_next(&self) -> Option<usize> {
         let waiting = self.buffer.get(self.taken..)?;
         let (length, rest) = waiting.split_first_chunk::<LENGTH_LEN>()?;
         let length = usize::from(u16::from_be_bytes(*length));
-        let message = rest.get(..length)?;
-        self.taken = self.taken.saturating_add(LENGTH_LEN).saturating_add(length);
-        Some(message)
+        let is_whole = rest.len() >= length;
+        is_whole.then(|| self.taken.saturating_add(LENGTH_LEN).saturating_add(length))
+    }
+
+    /// Nothing more comes out of what there is.
+    fn give_back(&mut self) {
+        if self.is_empty() {
+            self.buffer.clear();
+            self.taken = 0;
+            if self.buffer.capacity() > IDLE_CAPACITY {
+                self.buffer = Vec::new();
+            }
+        }
+    }
+
+    /// Octets of memory held beyond what an idle stream keeps.
+    #[must_use]
+    pub fn excess(&self) -> usize {
+        self.buffer.capacity().saturating_sub(IDLE_CAPACITY)
     }
 
     /// Whether the stream stands between two messages: nothing was begun and not finished.
@@ -111,9 +135,11 @@ mod tests {
         let mut frame = Vec::new();
         assert!(append_frame(&[1; 60_000], &mut frame));
         reader.push(&frame);
+        assert!(reader.excess() > 50_000);
         assert!(reader.next_message().is_some());
+        assert!(reader.next_message().is_none());
+        assert_eq!(reader.excess(), 0, "at once, and not when more comes");
         reader.push(b"\0\x01a");
-        assert!(reader.buffer.capacity() <= IDLE_CAPACITY);
         assert_eq!(reader.next_message(), Some(&b"a"[..]));
     }
 

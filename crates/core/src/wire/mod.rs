@@ -18,6 +18,7 @@
     warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)
 )]
 
+mod addresses;
 mod asker;
 mod compose;
 mod edit;

@@ -164,6 +164,20 @@ impl<'a> ResponseView<'a> {
         last.is_some_and(|record| matches!(Signature::of(&record), Ok(Some(_))))
     }
 
+    /// The same without additional records to be relayed.
+    pub(crate) fn without_additionals(self) -> Self {
+        Self {
+            additionals_end: self.authorities_end,
+            additionals: 0,
+            ..self
+        }
+    }
+
+    /// Whether there is no additional record to be relayed.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.additionals == 0
+    }
+
     /// Offset of the first record.
     pub(super) fn records_at(&self) -> usize {
         HEADER_LEN.saturating_add(self.question.map_or(0, |question| question.octets().len()))

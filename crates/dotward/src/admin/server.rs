@@ -125,11 +125,15 @@ async fn serve(socket: TcpStream, board: Arc<Board>, place: OwnedSemaphorePermit
 }
 
 async fn answer(request: &Request<Incoming>, board: &Board) -> Response<Full<Bytes>> {
-    if request.method() != Method::GET {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n".to_owned());
+    // To HEAD, which servers have to know as well (RFC 9110 section 9.1), hyper sends the header of this response and not its content.
+    if ![Method::GET, Method::HEAD].contains(request.method()) {
+        let mut response = text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "GET and HEAD only\n".to_owned(),
+        );
         response
             .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("GET"));
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
     match request.uri().path() {

@@ -96,9 +96,9 @@ fn check() -> Command {
 fn query() -> Command {
     let about = "Ask one question and show what the connection did";
     let lines = [
-        "dotward query example.com",
         "dotward query example.com AAAA --via quad9",
         "dotward query example.com --via tls://dot.example@192.0.2.53 --json",
+        "dotward query example.com --via udp://127.0.0.1",
     ];
     let command = sub("query", about, lines)
         .args(name_and_type("The name to ask for"))
@@ -106,7 +106,7 @@ fn query() -> Command {
             Arg::new("via")
                 .long("via")
                 .value_name("SPEC")
-                .help("Ask this upstream instead of the configured ones"),
+                .help("Ask this upstream instead of the configured ones, or a running proxy: udp://ADDRESS or tcp://ADDRESS"),
         )
         .arg(switch("json", "Print the result as JSON"));
     with_settings(command, |_| true)

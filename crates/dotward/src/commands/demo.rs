@@ -393,6 +393,8 @@ fn config(
         strategy: Strategy::default(),
         routes: Vec::new(),
         forward_special: Vec::new(),
+        private_domains: None,
+        refuse_snooping: false,
         local,
         cache: CacheSettings::OFF,
         bootstrap: Vec::new(),

@@ -34,13 +34,20 @@ pub fn write_explanation(
     let answer = policy.respond(&question, decision).unwrap_or_default();
     if args.json {
         let mut explained = explanation(config, decision, &answer);
+        if let Decision::Forward { route, .. } = decision {
+            let withheld = matches!(addresses(config, route, &args.name), Addresses::Withheld);
+            explained["private_addresses"] = json!(if withheld { "withheld" } else { "told" });
+        }
         explained["name"] = json!(absolute(&args.name));
         explained["type"] = json!(args.qtype.to_string());
         return writeln!(out, "{explained:#}");
     }
     write!(out, "{} {}: ", absolute(&args.name), args.qtype)?;
     match decision {
-        Decision::Forward { group, route } => write_group(out, &members(config, group), route),
+        Decision::Forward { group, route } => {
+            write_group(out, &members(config, group), route)?;
+            write_addresses(out, &addresses(config, route, &args.name))
+        }
         Decision::Local => {
             writeln!(out, "answered here, from the local records")?;
             write_answer(out, &answer)
@@ -103,6 +110,51 @@ fn write_group(out: &mut dyn Write, asked: &Members<'_>, domain: Option<&Name>) 
     match asked.route {
         Some(route) => writeln!(out, "  otherwise {}", fallback_words(route)),
         None => Ok(()),
+    }
+}
+
+/// What becomes of private addresses in what upstreams say.
+enum Addresses {
+    /// They are told, whosever they are.
+    Told,
+    /// They are told, because who is asked is named for these names.
+    OfRoute,
+    /// They are told, because this domain may have them.
+    Allowed(Name),
+    /// They are not told.
+    Withheld,
+}
+
+fn addresses(config: &Config, route: Option<&Name>, name: &Name) -> Addresses {
+    let Some(guard) = plan::guard(config) else {
+        return Addresses::Told;
+    };
+    match (route, guard.allowance(name.as_octets())) {
+        (Some(_), _) => Addresses::OfRoute,
+        (None, Some(domain)) => Addresses::Allowed(domain.clone()),
+        (None, None) => Addresses::Withheld,
+    }
+}
+
+/// Nothing where nobody asked for them to be withheld.
+fn write_addresses(out: &mut dyn Write, addresses: &Addresses) -> io::Result<()> {
+    match addresses {
+        Addresses::Told => Ok(()),
+        Addresses::OfRoute => {
+            writeln!(
+                out,
+                "  private addresses are told, because a route leads there"
+            )
+        }
+        Addresses::Allowed(domain) => writeln!(
+            out,
+            "  private addresses are told, because {} may have them",
+            absolute(domain)
+        ),
+        Addresses::Withheld => writeln!(
+            out,
+            "  private addresses are withheld; to change list a domain in privacy.private_domain"
+        ),
     }
 }
 

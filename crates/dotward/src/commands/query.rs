@@ -6,7 +6,9 @@
 //! A name that a route claims is asked where the route leads, and one that a proxy would answer itself nowhere, so that asking by hand tells
 //! no public resolver a private name; `--via` decides otherwise.
 //!
-//! Deliberately absent: going through a running proxy, several questions, upstreams in the clear.
+//! An unencrypted server is asked only where `--via udp://…` or `tcp://…`, or a route, names it: that may be a proxy at work.
+//!
+//! Deliberately absent: several questions.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -17,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::records;
 use crate::cli::QueryArgs;
-use crate::config::{Config, Protocol, UpstreamSettings};
+use crate::config::{Config, Protocol, UpstreamSettings, protocol_word};
 use crate::plan;
 use crate::run::local_runtime;
 use crate::tls::certificate::CertificateFacts;
@@ -128,8 +130,13 @@ async fn ask_upstream(
         });
     };
     if upstream.protocol != Protocol::Tls {
-        let why = format!("{} is not encrypted; dig asks it", upstream.spec());
-        fail(upstream.endpoints.first().copied(), why, None);
+        let (protocol, binding) = (upstream.protocol, &upstream.binding);
+        for endpoint in &upstream.endpoints {
+            match one_shot::ask_clear(protocol, binding, *endpoint, question).await {
+                Ok(answer) => return Some(answer),
+                Err(error) => fail(Some(*endpoint), error.to_string(), error.remedy()),
+            }
+        }
         return None;
     }
     let tls = match UpstreamTls::new(upstream) {
@@ -246,15 +253,8 @@ fn flags(view: &ResponseView<'_>) -> Vec<&'static str> {
 
 fn write_facts(out: &mut dyn Write, upstream: &str, answer: &OneShot) -> io::Result<()> {
     let facts = &answer.facts;
-    let ms = |time: std::time::Duration| format!("{:.1} ms", time.as_secs_f64() * 1000.0);
     writeln!(out, ";; upstream:    {upstream} at {}", facts.endpoint)?;
-    writeln!(
-        out,
-        ";; time:        TCP {}, TLS {}, answer {}",
-        ms(facts.tcp),
-        ms(facts.tls),
-        ms(facts.answer)
-    )?;
+    writeln!(out, ";; time:        {}", times(facts))?;
     writeln!(out, ";; connection:  {}", connection_words(facts))?;
     if let Some(certificate) = facts.certificates.first().and_then(CertificateFacts::read) {
         write_certificate(out, &certificate)?;
@@ -262,8 +262,24 @@ fn write_facts(out: &mut dyn Write, upstream: &str, answer: &OneShot) -> io::Res
     writeln!(out, ";; size:        {} octets", answer.response.len())
 }
 
+/// How long each part of the way took.
+fn times(facts: &ConnectionFacts) -> String {
+    let ms = |time: std::time::Duration| format!("{:.1} ms", time.as_secs_f64() * 1000.0);
+    let (tcp, tls, answer) = (ms(facts.tcp), ms(facts.tls), ms(facts.answer));
+    match facts.protocol {
+        Protocol::Tls => format!("TCP {tcp}, TLS {tls}, answer {answer}"),
+        Protocol::Tcp => format!("TCP {tcp}, answer {answer}"),
+        Protocol::Udp => format!("answer {answer}"),
+    }
+}
+
 /// What TLS agreed on, in one line.
 pub(crate) fn connection_words(facts: &ConnectionFacts) -> String {
+    match facts.protocol {
+        Protocol::Tls => {}
+        Protocol::Tcp => return "TCP, not encrypted".to_owned(),
+        Protocol::Udp => return "none: UDP, not encrypted".to_owned(),
+    }
     let unknown = || "unknown".to_owned();
     let handshake = if facts.resumed {
         "resumed session"
@@ -363,11 +379,16 @@ fn message_json(message: &[u8]) -> Option<Value> {
 
 pub(crate) fn facts_json(facts: &ConnectionFacts) -> Value {
     let ms = |time: std::time::Duration| time.as_secs_f64() * 1000.0;
+    let (is_stream, is_tls) = (
+        facts.protocol != Protocol::Udp,
+        facts.protocol == Protocol::Tls,
+    );
     let certificate = facts.certificates.first().and_then(CertificateFacts::read);
     json!({
         "endpoint": facts.endpoint.to_string(),
-        "tcp_ms": ms(facts.tcp),
-        "tls_ms": ms(facts.tls),
+        "protocol": protocol_word(facts.protocol),
+        "tcp_ms": is_stream.then(|| ms(facts.tcp)),
+        "tls_ms": is_tls.then(|| ms(facts.tls)),
         "answer_ms": ms(facts.answer),
         "tls_version": facts.version,
         "group": facts.group,

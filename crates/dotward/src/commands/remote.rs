@@ -165,11 +165,11 @@ fn reloaded(out: &mut dyn Write, value: &Value) -> io::Result<()> {
         None | Some(0) => {}
         Some(1) => writeln!(
             out,
-            "1 kept answer forgotten: who gave it is not asked any more"
+            "1 kept answer forgotten: it does not hold under this configuration"
         )?,
         Some(count) => writeln!(
             out,
-            "{count} kept answers forgotten: who gave them is not asked any more"
+            "{count} kept answers forgotten: they do not hold under this configuration"
         )?,
     }
     writeln!(out, "the configuration is in force")

@@ -20,6 +20,7 @@ use super::limits::{self, LimitSettings};
 use super::listeners::{self, Listeners};
 use super::local;
 use super::place::Place;
+use super::private;
 use super::report::Warning;
 use super::routes;
 use super::upstreams;
@@ -76,6 +77,8 @@ pub(crate) fn build(
         strategy: routes::strategy(parts.values, Id::Strategy).unwrap_or_default(),
         routes: far.routes,
         forward_special,
+        private_domains: private::domains(parts.values, warnings),
+        refuse_snooping: values_yes(parts.values, Id::RefuseSnooping),
         local,
         cache: cache?,
         snapshot: cache::snapshot(parts.values)?,
@@ -190,7 +193,7 @@ pub(crate) fn beside_file(path: &Path, place: &Place) -> PathBuf {
     }
 }
 
-fn values_yes(values: &Values, id: Id) -> bool {
+pub(super) fn values_yes(values: &Values, id: Id) -> bool {
     values
         .one(id)
         .is_some_and(|it| it.value == Value::YesNo(true))

@@ -4,7 +4,7 @@
 //! alone in a log. The form for terminals is in `report`.
 
 use std::fmt::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::place::Place;
 use super::value::ValueFault;
@@ -148,6 +148,11 @@ pub enum Problem {
     },
     /// The configuration file that was read before, which nobody named, is not there any more.
     Gone {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The configuration file that settings in force were read from is empty.
+    Emptied {
         /// The file.
         path: PathBuf,
     },
@@ -316,9 +321,8 @@ impl fmt::Display for Problem {
             Self::AliasLeadsOut { name, target } => {
                 write!(f, "`cname` of {name}: {target} has no local record")
             }
-            Self::Gone { path } => {
-                write!(f, "the configuration file {} is gone", path.display())
-            }
+            Self::Gone { path } => write_lost(f, path, "gone"),
+            Self::Emptied { path } => write_lost(f, path, "empty, and was not before"),
             Self::Unreadable { key, path, error } => {
                 write!(f, "cannot read `{key}` {}: {error}", path.display())
             }
@@ -337,6 +341,11 @@ impl fmt::Display for Problem {
             }
         }
     }
+}
+
+/// The configuration file is not what it was.
+fn write_lost(f: &mut fmt::Formatter<'_>, path: &Path, how: &str) -> fmt::Result {
+    write!(f, "the configuration file {} is {how}", path.display())
 }
 
 impl Problem {
@@ -392,6 +401,9 @@ impl Problem {
             }
             Self::Gone { .. } => {
                 "put it back; to go on with the command line and the environment alone, restart".into()
+            }
+            Self::Emptied { .. } => {
+                "finish writing it; if it is to say nothing, write a comment into it (`# nothing`)".into()
             }
             Self::Unreadable { .. } => {
                 "correct the path, or let the user dotward runs as read it".into()

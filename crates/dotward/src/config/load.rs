@@ -28,14 +28,16 @@ pub const DEFAULT_FILE: &str = "/etc/dotward/dotward.toml";
 /// Where commands look for the control socket when nobody says anything: where a unit with `RuntimeDirectory=dotward` has it.
 pub const DEFAULT_CONTROL: &str = "/run/dotward/control.sock";
 
-/// What it means that [`DEFAULT_FILE`] is not there when nobody names a file.
+/// What the configuration in force was read from. It decides what it means that there is nothing now where settings were before: defaults in their place would send
+/// names that routes keep elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Absence {
-    /// There are no settings in a file.
-    NoSettings,
-    /// The settings that are in force came from it: it is a fault, like that of a file that is named. Defaults in their place would send
-    /// names that routes keep elsewhere.
-    Fault,
+pub enum InForce {
+    /// No file: that [`DEFAULT_FILE`] is not there when nobody names one, and that a file is empty, says that there are no settings in a file.
+    WithoutFile,
+    /// An empty file: that it is gone is a fault, like that of a file that is named.
+    EmptyFile,
+    /// A file with something in it: that it is empty is a fault too. Whoever writes it has truncated it, and is not done.
+    File,
 }
 
 /// A configuration that can be used.
@@ -51,6 +53,8 @@ pub struct Loaded {
     pub effective: Vec<Effective>,
     /// The file that was read.
     pub file: Option<PathBuf>,
+    /// What it will be to the next reading, once it is in force.
+    pub in_force: InForce,
 }
 
 /// Why there is no configuration: at least one fault.
@@ -72,10 +76,10 @@ pub fn load(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
     files: &dyn ReadFiles,
 ) -> Result<Loaded, Refused> {
-    load_where(options, variables, files, Absence::NoSettings)
+    load_where(options, variables, files, InForce::WithoutFile)
 }
 
-/// The same, where `absence` of the file that nobody names may be a fault.
+/// The same while a configuration is in force: that there is no file, or nothing in it, may be a fault.
 ///
 /// # Errors
 ///
@@ -84,9 +88,9 @@ pub fn load_where(
     options: &Options,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
     files: &dyn ReadFiles,
-    absence: Absence,
+    in_force: InForce,
 ) -> Result<Loaded, Refused> {
-    let mut loading = Loading::new(files, absence);
+    let mut loading = Loading::new(files, in_force);
     let mut given = OlderGiven::default();
     loading.command_line(options, &mut given);
     loading.environment(variables, &mut given);
@@ -106,6 +110,7 @@ pub fn load_where(
         layers,
         mut faults,
         warnings,
+        in_force,
         ..
     } = loading;
     match built {
@@ -117,6 +122,7 @@ pub fn load_where(
                 origins,
                 effective: origin::effective(&layers),
                 file,
+                in_force,
             })
         }
         Some(_) | None => {
@@ -137,7 +143,7 @@ pub fn control_path(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
     files: &dyn ReadFiles,
 ) -> Result<Option<PathBuf>, Refused> {
-    let mut loading = Loading::new(files, Absence::NoSettings);
+    let mut loading = Loading::new(files, InForce::WithoutFile);
     let mut given = OlderGiven::default();
     loading.command_line(options, &mut given);
     loading.environment(variables, &mut given);
@@ -167,18 +173,18 @@ pub fn control_path(
 
 struct Loading<'a> {
     files: &'a dyn ReadFiles,
-    absence: Absence,
+    in_force: InForce,
     layers: Layers,
     faults: Vec<Fault>,
     warnings: Vec<Warning>,
 }
 
 impl<'a> Loading<'a> {
-    fn new(files: &'a dyn ReadFiles, absence: Absence) -> Self {
+    fn new(files: &'a dyn ReadFiles, in_force: InForce) -> Self {
         let layers = Layers::of_defaults();
         Self {
             files,
-            absence,
+            in_force,
             layers,
             faults: Vec::new(),
             warnings: Vec::new(),
@@ -252,6 +258,17 @@ impl<'a> Loading<'a> {
                 return (None, FileSettings::default());
             }
         };
+        let is_empty = text.trim().is_empty();
+        if is_empty && self.in_force == InForce::File {
+            let problem = Problem::Emptied { path };
+            self.faults.push(Fault::new(&Place::Default, problem));
+            return (None, FileSettings::default());
+        }
+        self.in_force = if is_empty {
+            InForce::EmptyFile
+        } else {
+            InForce::File
+        };
         let source = Arc::new(SourceFile {
             name: path.display().to_string(),
             text,
@@ -272,10 +289,12 @@ impl<'a> Loading<'a> {
                 key,
                 place: Place::Default,
             };
-            return match (file.text_if_there(self.files)?, self.absence) {
+            return match (file.text_if_there(self.files)?, self.in_force) {
                 (Some(text), _) => Ok(Some((path, text))),
-                (None, Absence::NoSettings) => Ok(None),
-                (None, Absence::Fault) => Err(Fault::new(&file.place, Problem::Gone { path })),
+                (None, InForce::WithoutFile) => Ok(None),
+                (None, InForce::EmptyFile | InForce::File) => {
+                    Err(Fault::new(&file.place, Problem::Gone { path }))
+                }
             };
         };
         if given.text.is_empty() {

@@ -43,6 +43,7 @@ mod near;
 mod older;
 pub mod origin;
 pub mod place;
+mod private;
 pub mod report;
 mod routes;
 pub(crate) mod suggest;
@@ -53,7 +54,7 @@ pub use fault::{Fault, Problem};
 pub use files::{Disk, ReadFiles};
 pub use kept_files::KeptFiles;
 pub use limits::LimitSettings;
-pub use load::{Absence, Loaded, Refused, control_path, load, load_where};
+pub use load::{InForce, Loaded, Refused, control_path, load, load_where};
 pub use near::{
     BindRules, ListenAddress, ListenInterface, ListenTransport, RunAs, ServerIdentity, SocketOwner,
 };
@@ -107,6 +108,10 @@ pub struct Config {
     pub routes: Vec<RouteSettings>,
     /// Domains of the table of special-use names that are forwarded like any other.
     pub forward_special: Vec<Name>,
+    /// Domains that may have private addresses, in what the upstreams of names no route claims say; `None`: all may.
+    pub private_domains: Option<Vec<Name>>,
+    /// Whether nobody is told without recursion what is kept.
+    pub refuse_snooping: bool,
     /// Records answered here.
     pub local: Vec<LocalRecord>,
     /// What is kept, and for how long.

@@ -105,6 +105,11 @@ pub enum Warning {
         /// Where it was given.
         place: Place,
     },
+    /// Domains that may have private addresses, where all may.
+    PrivateDomainUnused {
+        /// Where it was given.
+        place: Place,
+    },
     /// Every client is believed to be a load balancer.
     ProxyFromEverybody {
         /// Where it was given.
@@ -157,6 +162,11 @@ impl Warning {
                 f,
                 "{place}: a certificate for clients, but no listener speaks TLS; add one with \
                  --listen tls://ADDR or listen.tls"
+            ),
+            Self::PrivateDomainUnused { place } => write!(
+                f,
+                "{place}: a domain that may have private addresses, but all may; withhold those of others with \
+                 privacy.block_private = true (--block-private true)"
             ),
             Self::ProxyFromEverybody { place } => write!(
                 f,

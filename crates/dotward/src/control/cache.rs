@@ -79,6 +79,7 @@ fn answer(kept: &Kept<'_>, names: &GroupNames) -> Value {
         Kind::Positive => "data",
         Kind::Negative => "negative",
         Kind::Failure => "failure",
+        Kind::Withheld => "withheld",
     };
     let question = kept.question.to_owned();
     let age = kept.age.as_secs();

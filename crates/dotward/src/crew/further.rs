@@ -3,8 +3,9 @@
 //! Promises: what it cannot answer goes to the first worker in one hand-over for each batch, and the replies leave through its own
 //! sockets; when the hand-over is full the client is told so.
 //!
-//! It is never ended while the program serves. One that is to leave gives its UDP sockets to the others and gets no more clients; it
-//! goes on with the streams it has, and its thread sleeps when they are gone. So a worker can leave without losing anything.
+//! It is never ended while the program serves. One that is to leave gives its UDP sockets to the others and gets no more clients, unless
+//! it has to make room for them; it goes on with the streams it has, and its thread sleeps when they are gone. So a worker can leave without
+//! losing anything.
 //!
 //! Deliberately absent: engine, upstream connections, timers of questions: the first worker's.
 

@@ -100,6 +100,7 @@ impl Supplies {
             cache: Arc::new(Cache::off()),
             options: OptionsConfig::default(),
             deny: Deny::default(),
+            tells_kept: true,
             rate: None,
         });
         Self {
@@ -370,8 +371,8 @@ async fn run(crew: Rc<Crew>, workers: Workers) {
     }
 }
 
-/// Serves a client that connected, by the active worker that has the fewest; when all places are taken by the one that has the most,
-/// because only it can make room.
+/// Serves a client that connected, by the active worker that has the fewest; when all places are taken by the one that has the most, active
+/// or not, because only it can make room.
 pub(crate) fn place(first: &Rc<Worker>, socket: TcpStream, address: SocketAddr, tls: bool) {
     let Some(link) = first.turn(|state, _, _| choose(state)) else {
         accept::admit(first, socket, address, tls);
@@ -391,7 +392,11 @@ pub(crate) fn place(first: &Rc<Worker>, socket: TcpStream, address: SocketAddr, 
 fn choose(state: &State) -> Option<Arc<Link>> {
     let full = state.near.clients.are_full();
     let mut chosen = (state.near.clients.count(), None);
-    for further in state.further.iter().take(state.active.saturating_sub(1)) {
+    let among = match full {
+        true => state.further.len(),
+        false => state.active.saturating_sub(1),
+    };
+    for further in state.further.iter().take(among) {
         // One that does not keep up gets no more.
         let Some(streams) = further.link.streams() else {
             continue;

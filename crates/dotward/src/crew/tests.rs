@@ -205,3 +205,102 @@ fn a_worker_too_many_leaves_also_while_a_few_questions_come() {
         crew.close();
     });
 }
+
+/// Clients over TCP, by the worker they are placed with.
+struct Placed {
+    worker: Rc<Worker>,
+    crew: Rc<Crew>,
+    listener: tokio::net::TcpListener,
+}
+
+impl Placed {
+    async fn new(places: usize) -> Self {
+        let supplies = Supplies {
+            places: Arc::new(Places::new(places, places)),
+            ..Supplies::for_test()
+        };
+        let mut state = State::for_test();
+        state.near = supplies.near(Arc::default());
+        let worker = Worker::start(state);
+        let two = Workers::Number(NonZeroU8::new(2).unwrap());
+        let crew = Crew::start(Rc::clone(&worker), two, supplies).unwrap();
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let listener = listener.unwrap();
+        Self {
+            worker,
+            crew,
+            listener,
+        }
+    }
+
+    /// How many streams the first worker and the other one have.
+    fn held(&self) -> [usize; 2] {
+        let first = self.worker.turn(|state, _, _| state.near.clients.count());
+        [first, self.crew.links.borrow()[0].streams().unwrap()]
+    }
+
+    async fn wait_for(&self, held: [usize; 2]) {
+        let reached = async {
+            while self.held() != held {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let reached = tokio::time::timeout(PATIENCE, reached).await;
+        assert!(reached.is_ok(), "{:?} and not {held:?}", self.held());
+    }
+
+    /// One more, who is answered.
+    async fn connect(&self) -> TcpStream {
+        let to = self.listener.local_addr().unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(to), self.listener.accept());
+        let (socket, address) = accepted.unwrap();
+        place(&self.worker, socket, address, false);
+        let mut client = client.unwrap();
+        assert!(self.is_answered(&mut client).await);
+        client
+    }
+
+    async fn is_answered(&self, client: &mut TcpStream) -> bool {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let mut framed = Vec::new();
+        dotward_core::wire::frame::append_frame(&query("localhost"), &mut framed);
+        let mut length = [0; 2];
+        let asked = async {
+            client.write_all(&framed).await?;
+            client.read_exact(&mut length).await?;
+            let mut reply = vec![0; usize::from(u16::from_be_bytes(length))];
+            client.read_exact(&mut reply).await
+        };
+        tokio::time::timeout(PATIENCE, asked).await.unwrap().is_ok()
+    }
+}
+
+#[test]
+fn who_has_the_most_makes_room_also_when_it_has_left() {
+    local_runtime().unwrap().block_on(async {
+        let placed = Placed::new(8).await;
+        let mut clients = Vec::new();
+        placed.wait_for([0, 0]).await;
+        for number in 1..=8_usize {
+            clients.push(placed.connect().await);
+            placed.wait_for([number.div_ceil(2), number / 2]).await;
+        }
+        // The first worker has every other client; two of them go, and so many places with them.
+        clients.remove(2);
+        clients.remove(0);
+        placed.wait_for([2, 4]).await;
+        placed.crew.places().set(6, 6);
+        placed.crew.set_active(1).unwrap();
+        let mut newest = placed.connect().await;
+        placed.wait_for([2, 4]).await;
+        let mut answered = Vec::new();
+        for client in &mut clients {
+            answered.push(placed.is_answered(client).await);
+        }
+        // The one that was idle longest of those that the further worker has.
+        assert_eq!(answered, [false, true, true, true, true, true]);
+        assert!(placed.is_answered(&mut newest).await);
+        placed.crew.close();
+    });
+}

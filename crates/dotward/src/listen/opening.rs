@@ -65,6 +65,7 @@ pub(super) fn take_header(near: &mut Near, key: ClientKey, now: Moment) -> bool 
         HeaderRead::Taken(header) => return enter(near, key, header, now),
         HeaderRead::Refused(fault) => {
             tracing::debug!(%address, %fault, "a load balancer is let go");
+            near.note_headless(address.ip(), now);
         }
         HeaderRead::Ended(StreamEnd::Ended) => {}
         HeaderRead::Ended(end @ (StreamEnd::Failed(_) | StreamEnd::Tls(_))) => {

@@ -9,12 +9,13 @@
 //! - What comes before the first query (a PROXY header, the TLS handshake) has its own time and cannot be left out: see
 //!   [`super::opening`].
 //! - Memory per stream is bounded: nothing is read while whole queries wait or replies are not read, and a client that completes no
-//!   query for `CLIENT_IDLE` is closed (RFC 7766 section 6.2.3), whatever octets drip in.
+//!   query for `CLIENT_IDLE` is closed (RFC 7766 section 6.2.3), whatever octets drip in. That of all together is bounded as well: see [`debts`].
 //! - One source takes a bounded part of all places.
 //! - When all places are taken somebody makes room: see [`room`].
 //!
 //! Deliberately absent: accepting (`accept`); any look into messages.
 
+mod debts;
 mod room;
 
 use std::io;
@@ -28,19 +29,19 @@ use dotward_core::exchange::Source;
 use dotward_core::front::Client;
 use dotward_core::policy::Acl;
 use dotward_core::time::Moment;
-use dotward_core::wire::frame::{FrameReader, append_frame};
+use dotward_core::wire::frame::FrameReader;
 use rustls::Connection;
 use slotmap::{SlotMap, new_key_type};
 use tokio::net::TcpStream;
 
 use super::opening::{self, Opening};
 use super::places::Places;
-use super::source::{Share, Sources};
+use super::source::Sources;
 use super::{Later, Taken, take_query};
 use crate::clock;
 use crate::limits::{
-    CLIENT_BACKLOG, CLIENT_BACKLOG_SCARCE, CLIENT_IN_FLIGHT, CLIENT_READ_LAST, CLIENT_READ_LEAST,
-    CLIENT_READ_PER_TURN, CLIENTS_BACKLOG, CLIENTS_READ_IN_FULL,
+    CLIENT_BACKLOG, CLIENT_IN_FLIGHT, CLIENT_READ_LAST, CLIENT_READ_LEAST, CLIENT_READ_PER_TURN,
+    CLIENTS_READ_IN_FULL,
 };
 use crate::near::{Far, Host, Near, Way};
 use crate::signal::{Ready, Signal, Wants};
@@ -66,16 +67,20 @@ pub(crate) struct Clients {
     draining: bool,
     /// Octets of replies that wait in all streams. Invariant: the sum of their backlogs.
     owed: usize,
+    /// Octets of memory for messages that are not whole. Invariant: the sum of what each stream is said to have.
+    unread: usize,
 }
 
 #[derive(Debug)]
 pub(super) struct ClientStream {
     pub(super) stream: Stream,
     messages: FrameReader,
+    /// Octets of memory they take, as last seen.
+    unread: usize,
     signal: Rc<Signal>,
     pub(super) client: Client,
-    /// What it has of the places of its source.
-    share: Share,
+    /// Whether it has asked something.
+    has_asked: bool,
     pub(super) opening: Opening,
     /// Queries the engine has.
     in_flight: usize,
@@ -132,6 +137,7 @@ impl Clients {
             touched: Vec::new(),
             draining: false,
             owed: 0,
+            unread: 0,
         }
     }
 
@@ -145,12 +151,12 @@ impl Clients {
         self.allow = allow;
     }
 
-    /// The stream of a client, if it still exists.
     /// Who has the stream, if it still exists.
     pub(crate) fn address_of(&self, key: ClientKey) -> Option<IpAddr> {
         self.streams.get(key).map(|it| it.client.address.ip())
     }
 
+    /// The stream of a client, if it still exists.
     pub(super) fn stream_mut(&mut self, key: ClientKey) -> Option<&mut ClientStream> {
         self.streams.get_mut(key)
     }
@@ -190,47 +196,16 @@ impl Clients {
         self.draining || self.places.are_scarce()
     }
 
-    /// Octets that one client may be owed: fewer while all together are owed much. Who is owed anything does not read as fast as it asks, and
-    /// is looked at again when it reads.
-    fn backlog_of_one(&self) -> usize {
-        match self.owed > CLIENTS_BACKLOG / 2 {
-            true => CLIENT_BACKLOG_SCARCE,
-            false => CLIENT_BACKLOG,
-        }
-    }
-
     /// Appends a reply to the stream of a client, if it still exists.
     pub(crate) fn reply(&mut self, key: ClientKey, message: &[u8]) {
         let Some(client) = self.streams.get_mut(key) else {
             return;
         };
         client.in_flight = client.in_flight.saturating_sub(1);
+        if client.in_flight == 0 {
+            self.sources.note_answered(key, client.last_query);
+        }
         self.append(key, message);
-    }
-
-    fn append(&mut self, key: ClientKey, message: &[u8]) {
-        let Some(client) = self.streams.get_mut(key) else {
-            return;
-        };
-        let before = client.stream.backlog();
-        append_frame(message, client.stream.outgoing());
-        self.owed += client.stream.backlog() - before;
-        self.touch(key);
-        while self.owed > CLIENTS_BACKLOG {
-            self.close_deepest_in_debt();
-        }
-    }
-
-    fn close_deepest_in_debt(&mut self) {
-        let all = self.streams.iter();
-        let deepest = all.max_by_key(|(_, client)| client.stream.backlog());
-        if let Some((key, client)) = deepest {
-            tracing::debug!(address = %client.client.address, "client does not read its replies");
-            self.close(key);
-        } else {
-            debug_assert_eq!(self.owed, 0, "nobody is left to be owed anything");
-            self.owed = 0;
-        }
     }
 
     fn touch(&mut self, key: ClientKey) {
@@ -270,7 +245,8 @@ impl Clients {
     pub(super) fn close(&mut self, key: ClientKey) {
         if let Some(client) = self.streams.remove(key) {
             self.owed -= client.stream.backlog();
-            self.sources.leave(&client.share);
+            self.unread -= client.unread;
+            self.sources.leave(key);
             self.places.give_back(1);
             client.signal.stop();
             client.stream.close();
@@ -288,7 +264,7 @@ impl Clients {
 
     /// Closes all streams.
     pub(crate) fn close_all(&mut self) {
-        self.owed = 0;
+        (self.owed, self.unread) = (0, 0);
         self.places.give_back(self.streams.len());
         self.sources = Sources::default();
         for (_, client) in self.streams.drain() {
@@ -319,12 +295,13 @@ impl Clients {
             self.make_room();
         }
         let signal = Rc::new(Signal::default());
-        let share = self.sources.enter(Source::of(client.address.ip()));
+        let source = Source::of(client.address.ip());
         let client = ClientStream {
             stream,
-            share,
+            has_asked: false,
             opening,
             messages: FrameReader::default(),
+            unread: 0,
             signal: Rc::clone(&signal),
             client,
             in_flight: 0,
@@ -336,7 +313,9 @@ impl Clients {
         };
         client.update_wants(self.draining, CLIENT_BACKLOG);
         self.places.take();
-        (self.streams.insert(client), signal)
+        let key = self.streams.insert(client);
+        self.sources.enter(key, source, now);
+        (key, signal)
     }
 }
 
@@ -474,7 +453,10 @@ fn take_messages(near: &mut Near, far: &mut impl Far, key: ClientKey, now: Momen
         // What nobody answers is no query: it keeps no place.
         if taken != Taken::Dropped {
             client.last_query = now;
-            client.share.note_asked();
+            if !client.has_asked {
+                client.has_asked = true;
+                near.clients.sources.note_asked(key, now);
+            }
         }
         match taken {
             Taken::Reply => near.clients.append(key, &near.reply),
@@ -487,6 +469,7 @@ fn take_messages(near: &mut Near, far: &mut impl Far, key: ClientKey, now: Momen
         client.messages = messages;
         client.waiting = client.is_full(most);
     }
+    near.clients.note_unread(key);
 }
 
 #[cfg(test)]

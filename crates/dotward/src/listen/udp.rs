@@ -372,12 +372,13 @@ fn take(
     let own = near.ports.values().filter_map(|port| port.bound);
     if !can_be_answered(own, peer, local) {
         tracing::trace!(%peer, "a sender that cannot be a client");
+        near.counters.unanswerable.add(1);
         return;
     }
     let (mut message, mut address) = (datagram.bytes, peer);
     if near.balancers.contains(peer.ip()) {
         let Ok(header) = proxy::parse_datagram(message) else {
-            near.counters.headless.add(1);
+            near.note_headless(peer.ip(), now);
             return;
         };
         message = message.get(header.len..).unwrap_or_default();

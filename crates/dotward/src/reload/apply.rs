@@ -30,6 +30,7 @@ pub(super) fn far_side(
     let config = &draft.config;
     let (upstreams, groups) = (plan::upstreams(config), plan::groups(config));
     let done = state.engine.reconfigure(upstreams, groups, now)?;
+    state.engine.set_guard(plan::guard(config));
     state.listed = Listed::of(config, &done.upstreams);
     state.ways_are_others = true;
     let drafts = std::mem::take(&mut draft.upstreams);

@@ -14,7 +14,7 @@ use super::change::{effective, needs_restart};
 use super::{ConfigSource, Refusal};
 use crate::config::fault::Problem;
 use crate::config::files::PERMISSION_DENIED;
-use crate::config::{Config, ListenAddress, Refused, UpstreamSettings};
+use crate::config::{Config, InForce, ListenAddress, Refused, UpstreamSettings};
 use crate::listen::handshakes::HandshakeRate;
 use crate::logging;
 use crate::plan;
@@ -50,6 +50,7 @@ pub(super) struct Draft {
     pub(super) config: Config,
     /// The file it is from.
     pub(super) file: Option<PathBuf>,
+    pub(super) in_force: InForce,
     pub(super) awaiting_restart: Vec<String>,
     pub(super) warnings: Vec<String>,
     pub(super) listen_tls: Option<ListenerTls>,
@@ -88,7 +89,7 @@ impl Draft {
             .read_again()
             .map_err(|refused| basis.refusal(&refused))?;
         let awaiting = basis.awaiting_restart(&loaded.config);
-        let file = loaded.file;
+        let (file, in_force) = (loaded.file, loaded.in_force);
         let config = effective(&basis.running, loaded.config);
         let mut faults: Vec<StartFault> = Vec::new();
         let files = Stamped::now(&config);
@@ -120,6 +121,7 @@ impl Draft {
                 files,
                 config,
                 file,
+                in_force,
                 awaiting_restart: awaiting,
                 warnings,
                 listen_tls,

@@ -24,7 +24,7 @@ use std::time::SystemTime;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::{Absence, KeptFiles, Loaded, Refused};
+use crate::config::{InForce, KeptFiles, Loaded, Refused};
 use crate::limits::RELOAD_CALLS;
 
 pub use change::needs_restart;
@@ -38,12 +38,14 @@ pub(crate) use watch::watch;
 pub struct ConfigSource {
     /// The file that what is in force was read from.
     pub file: Option<PathBuf>,
+    /// What the next reading is to know of it.
+    pub in_force: InForce,
     /// When reading it began.
     pub began: SystemTime,
     /// Where files are read from.
     pub files: Arc<KeptFiles>,
     /// Reads all of it from there.
-    pub read: Arc<dyn Fn(Absence) -> Result<Loaded, Refused> + Send + Sync>,
+    pub read: Arc<dyn Fn(InForce) -> Result<Loaded, Refused> + Send + Sync>,
 }
 
 impl ConfigSource {
@@ -61,12 +63,9 @@ impl ConfigSource {
         }
     }
 
-    /// Reads all of it again. A file that is not there any more is a fault.
+    /// Reads all of it again. A file that is not there any more, or holds nothing any more, is a fault.
     fn read_again(&self) -> Result<Loaded, Refused> {
-        (self.read)(match self.file {
-            Some(_) => Absence::Fault,
-            None => Absence::NoSettings,
-        })
+        (self.read)(self.in_force)
     }
 }
 
@@ -119,7 +118,7 @@ pub(crate) struct Applied {
     pub(crate) added: Vec<String>,
     /// Upstreams that are not asked any more.
     pub(crate) removed: Vec<String>,
-    /// Kept answers that were forgotten, because who gave them is not asked any more.
+    /// Kept answers that were forgotten, because who gave them is not asked any more or they may not be told.
     pub(crate) forgotten: usize,
 }
 

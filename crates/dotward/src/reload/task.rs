@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dotward_core::cache::Cache;
 use dotward_core::engine::Reconfigured;
-use dotward_core::upstream::UpstreamId;
+use dotward_core::upstream::{GroupId, UpstreamId};
 
 use super::apply::Followers;
 use super::draft::Draft;
@@ -91,6 +91,29 @@ fn tell(trigger: Trigger, outcome: &Outcome) {
     }
 }
 
+/// What is kept and does not hold under another configuration.
+struct Outdated {
+    /// What these groups said.
+    groups: Vec<GroupId>,
+    /// What another guard against rebinding judges otherwise.
+    other_guard: bool,
+}
+
+impl Outdated {
+    fn is_any(&self) -> bool {
+        self.other_guard || !self.groups.is_empty()
+    }
+
+    /// Forgets it; gives back how many answers that are.
+    fn forget(&self, cache: &Cache) -> usize {
+        let judged = match self.other_guard {
+            true => cache.judge_again(),
+            false => 0,
+        };
+        judged + cache.forget(&self.groups)
+    }
+}
+
 impl Reloader {
     async fn reload(&mut self) -> Outcome {
         let Some(basis) = self.basis.clone() else {
@@ -106,10 +129,10 @@ impl Reloader {
             Err(error) => return refused(&format!("reading the configuration failed: {error}")),
         };
         match self.apply(draft) {
-            Ok((mut applied, forget)) => {
+            Ok((mut applied, outdated)) => {
                 let cache = Arc::clone(&self.cache);
-                if !forget.is_empty() {
-                    let forgotten = tokio::task::spawn_blocking(move || cache.forget(&forget));
+                if outdated.is_any() {
+                    let forgotten = tokio::task::spawn_blocking(move || outdated.forget(&cache));
                     applied.forgotten = forgotten.await.unwrap_or_default();
                 }
                 Outcome::Applied(applied)
@@ -118,11 +141,8 @@ impl Reloader {
         }
     }
 
-    /// Applies a configuration between two inputs of the worker. Gives back whose kept answers are to be forgotten besides.
-    fn apply(
-        &mut self,
-        mut draft: Draft,
-    ) -> Result<(Applied, Vec<dotward_core::upstream::GroupId>), Refusal> {
+    /// Applies a configuration between two inputs of the worker. Gives back which kept answers are to be forgotten besides.
+    fn apply(&mut self, mut draft: Draft) -> Result<(Applied, Outdated), Refusal> {
         let first = Rc::clone(self.crew.first());
         let done = first.turn(|state, _, now| apply::far_side(state, &mut draft, now));
         let done = done.map_err(|error| Refusal {
@@ -138,6 +158,7 @@ impl Reloader {
         let applied = self.account(&draft);
         if let Some(basis) = &mut self.basis {
             basis.source.file = draft.file.take();
+            basis.source.in_force = draft.in_force;
         }
         if let Some(tls) = draft.listen_tls.take() {
             first.turn(|state, _, now| trust::replace_listener(state, tls, now));
@@ -149,8 +170,15 @@ impl Reloader {
         let (most, per_source) = places_for(config);
         self.crew.places().set(most, per_source);
         self.drain.set(config.drain);
+        let before = self.basis.as_ref().map(|basis| &basis.running);
+        let other_guard =
+            before.is_some_and(|before| before.private_domains != config.private_domains);
         self.follow(followers, &done);
-        Ok((applied, done.forget))
+        let outdated = Outdated {
+            groups: done.forget,
+            other_guard,
+        };
+        Ok((applied, outdated))
     }
 
     /// What changes, for people.

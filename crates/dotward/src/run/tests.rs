@@ -50,6 +50,8 @@ fn config(server: &dotward_faults::Running, roots: &std::path::Path) -> Config {
         strategy: Strategy::Ordered,
         routes: Vec::new(),
         forward_special: Vec::new(),
+        private_domains: None,
+        refuse_snooping: false,
         local: Vec::new(),
         cache: CacheSettings::OFF,
         bootstrap: Vec::new(),

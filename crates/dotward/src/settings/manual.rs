@@ -39,7 +39,7 @@ const SPEC: &str = "\
 | `IP`, `IP:PORT` | an address of a preset: verified by the name of the preset. Any other address is refused, because nothing says whose certificate it must show |
 | `…?pin=sha256/BASE64` | one of these public keys (SHA-256 of the SubjectPublicKeyInfo), joined by `&`. An address without a name (`IP?pin=…`, `tls://IP?pin=…`, `tls://@ADDR,ADDR?pin=…`) is verified by the pin alone; `tls://IP@IP?pin=…` demands both |
 | `…?ca_file=PATH` | roots for this upstream only |
-| `udp://IP[:PORT]`, `tcp://IP[:PORT]` | unencrypted, port 53 if none is given; of routes only. Everywhere else they are refused: queries would leave the machine unencrypted |
+| `udp://IP[:PORT]`, `tcp://IP[:PORT]` | unencrypted, port 53 if none is given; of routes, and of `query --via`. Everywhere else they are refused: queries would leave the machine unencrypted |
 
 When an upstream is given by name only and `bootstrap` is not set, the upstreams that have an address are asked for it,
 because they are trusted already; if there are none, `cloudflare`, verified by the bundled roots. Upstreams that serve

@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use crate::limits::WORKERS_MAX;
 
+mod duration;
 pub mod example;
 pub mod manual;
 mod older;
 pub mod schema;
 mod table;
 
+pub use duration::DurationText;
 pub use older::{OLDER_NAMES, OlderForm, OlderName};
 pub use table::SETTINGS;
 
@@ -102,6 +104,9 @@ pub enum Id {
     RouteStrategy,
     RouteFallback,
     ForwardSpecial,
+    BlockPrivate,
+    PrivateDomain,
+    RefuseSnooping,
     CacheSize,
     CacheStale,
     CacheMinTtl,
@@ -261,6 +266,8 @@ pub enum Kind {
     Route,
     /// A domain name, or a network, which stands for the reverse names of its addresses.
     Suffix,
+    /// A domain name; it and all names below are meant.
+    Domain,
     /// The name of an upstream, or an upstream on one line.
     Target,
     /// A file.
@@ -333,6 +340,7 @@ impl Kind {
             Self::Spec => "SPEC",
             Self::Route => "SUFFIX=SPEC",
             Self::Suffix => "SUFFIX",
+            Self::Domain => "DOMAIN",
             Self::Target => "NAME",
             Self::YesNo => "BOOL",
             Self::Padding => "BOOL|N",
@@ -368,6 +376,7 @@ impl Kind {
             Self::Spec => "SPEC, see below".into(),
             Self::Route => "`SUFFIX=SPEC[,SPEC…]`".into(),
             Self::Suffix => "domain name, address or CIDR network".into(),
+            Self::Domain => "domain name".into(),
             Self::Target => "name of an upstream, or SPEC".into(),
             Self::YesNo => "`true` or `false`".into(),
             Self::Padding => "`true`, `false`, or 16 to 512 octets".into(),
@@ -402,25 +411,6 @@ impl Kind {
     }
 }
 
-/// A duration as the settings write it: one number, the largest unit that keeps it whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DurationText(pub Duration);
-
-impl fmt::Display for DurationText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = self.0.as_millis();
-        let (number, unit) = match millis {
-            0 => (0, "s"),
-            _ if !millis.is_multiple_of(1000) => (millis, "ms"),
-            _ if !millis.is_multiple_of(60_000) => (millis / 1000, "s"),
-            _ if !millis.is_multiple_of(3_600_000) => (millis / 60_000, "m"),
-            _ if !millis.is_multiple_of(86_400_000) => (millis / 3_600_000, "h"),
-            _ => (millis / 86_400_000, "d"),
-        };
-        write!(f, "{number}{unit}")
-    }
-}
-
 /// Whether a value stands in the file without quotes.
 pub(crate) fn is_bare(kind: Kind, text: &str) -> bool {
     let is_number = !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
@@ -434,6 +424,7 @@ pub(crate) fn is_bare(kind: Kind, text: &str) -> bool {
         | Kind::Spec
         | Kind::Route
         | Kind::Suffix
+        | Kind::Domain
         | Kind::Target
         | Kind::Path
         | Kind::Choice(_)
@@ -538,23 +529,6 @@ mod tests {
                 setting.help.ends_with(|last: char| last != '.'),
                 "{}",
                 setting.help
-            );
-        }
-    }
-
-    #[test]
-    fn durations_are_written_with_the_largest_whole_unit() {
-        let cases = [
-            (0, "0s"),
-            (1500, "1500ms"),
-            (2000, "2s"),
-            (60_000, "1m"),
-            (86_400_000, "1d"),
-        ];
-        for (millis, text) in cases {
-            assert_eq!(
-                DurationText(Duration::from_millis(millis)).to_string(),
-                text
             );
         }
     }

@@ -147,6 +147,7 @@ fn value(kind: Kind) -> Value {
         | Kind::Spec
         | Kind::Route
         | Kind::Suffix
+        | Kind::Domain
         | Kind::Target
         | Kind::Path
         | Kind::DomainName

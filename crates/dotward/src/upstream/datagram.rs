@@ -59,7 +59,8 @@ pub(crate) fn open(
     tokio::task::spawn_local(task);
 }
 
-fn connect(endpoint: SocketAddr, binding: &Binding) -> io::Result<UdpSocket> {
+/// A socket for datagrams to and from `endpoint` and nobody else.
+pub(super) fn connect(endpoint: SocketAddr, binding: &Binding) -> io::Result<UdpSocket> {
     let domain = Domain::for_address(endpoint);
     let socket = Socket::new(domain, Type::DGRAM, Some(socket2::Protocol::UDP))?;
     socket.set_nonblocking(true)?;

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use dotward_core::limits::QUERY_PADDING_BLOCK;
+use dotward_core::upstream::Protocol;
 use dotward_core::wire::frame::{FrameReader, append_frame};
 use dotward_core::wire::{QueryOptions, Question, ResponseView, write_query};
 use rustls::HandshakeKind;
@@ -25,6 +26,10 @@ use crate::signal::{Signal, Wants};
 use crate::stream::{ReadBuffers, Stream, StreamEnd};
 use crate::tls::client::UpstreamTls;
 use crate::tls::words::{remedy, words};
+
+mod clear;
+
+pub use clear::ask_clear;
 
 /// What came back, and how.
 #[derive(Debug, Clone)]
@@ -40,6 +45,8 @@ pub struct OneShot {
 pub struct ConnectionFacts {
     /// Where it went.
     pub endpoint: SocketAddr,
+    /// What was spoken. Without TLS nothing below is known of it; without TCP there was no connection.
+    pub protocol: Protocol,
     /// Time until TCP stood.
     pub tcp: Duration,
     /// Time from then until TLS stood.
@@ -82,6 +89,8 @@ pub enum OneShotError {
     Closed(Stage),
     /// The connection broke.
     Broken(Stage, io::Error),
+    /// No datagram could be sent, or the network says that nobody takes it.
+    Datagram(io::Error),
     /// What came is no response to the question.
     NoAnswer,
     /// Time is over.
@@ -105,6 +114,7 @@ impl fmt::Display for OneShotError {
             Self::Tls(error) => write!(f, "TLS failed: {}", words(error)),
             Self::Closed(stage) => write!(f, "the upstream closed the connection {stage}"),
             Self::Broken(stage, error) => write!(f, "the connection broke {stage}: {error}"),
+            Self::Datagram(error) => write!(f, "no answer by UDP: {error}"),
             Self::NoAnswer => f.write_str("what came back is no response to the question"),
             Self::TimedOut(stage) => write!(f, "nothing came within {ONE_SHOT:?}, {stage}"),
         }
@@ -121,6 +131,7 @@ impl OneShotError {
             Self::Connect(_)
             | Self::Closed(_)
             | Self::Broken(..)
+            | Self::Datagram(_)
             | Self::NoAnswer
             | Self::TimedOut(_) => None,
         }
@@ -219,7 +230,7 @@ impl Conversation {
         let facts = ConnectionFacts {
             tcp,
             tls: began.elapsed().saturating_sub(tcp),
-            ..peer.facts(endpoint)
+            ..peer.facts(endpoint, Protocol::Tls)
         };
         Ok(Self { peer, facts })
     }
@@ -227,7 +238,7 @@ impl Conversation {
     async fn exchange(&mut self, question: &Question) -> Result<(Vec<u8>, Duration), OneShotError> {
         let began = Instant::now();
         let id = random_id();
-        let message = query(question, id);
+        let message = query(question, id, self.facts.protocol);
         append_frame(&message, self.peer.stream.outgoing());
         loop {
             if let Some(response) = self.peer.messages.next_message() {
@@ -255,12 +266,13 @@ async fn bounded<T>(
     }
 }
 
-fn query(question: &Question, id: u16) -> Vec<u8> {
+/// Padding hides the length of what is encrypted, and of nothing else (RFC 8467).
+fn query(question: &Question, id: u16, protocol: Protocol) -> Vec<u8> {
     let options = QueryOptions {
         keepalive: false,
         checking_disabled: false,
         dnssec_ok: false,
-        padding: Some(QUERY_PADDING_BLOCK),
+        padding: (protocol == Protocol::Tls).then_some(QUERY_PADDING_BLOCK),
     };
     let mut message = Vec::new();
     write_query(question.view(), options, &mut message);
@@ -321,13 +333,14 @@ impl Peer {
         }
     }
 
-    /// What TLS agreed on; times are the caller's.
-    fn facts(&self, endpoint: SocketAddr) -> ConnectionFacts {
+    /// What TLS agreed on, if it is spoken; times are the caller's.
+    fn facts(&self, endpoint: SocketAddr, protocol: Protocol) -> ConnectionFacts {
         let tls = self.stream.connection();
         let debug = |value: &dyn fmt::Debug| format!("{value:?}");
         let certificates = tls.and_then(|tls| tls.peer_certificates());
         ConnectionFacts {
             endpoint,
+            protocol,
             tcp: Duration::ZERO,
             tls: Duration::ZERO,
             answer: Duration::ZERO,

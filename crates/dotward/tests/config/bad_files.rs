@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use dotward::config::fault::Fault;
 use dotward::config::report::write_faults;
-use dotward::config::{Absence, Style};
+use dotward::config::{InForce, Style};
 
 use crate::{Files, assert_file, load_with, samples};
 
@@ -154,7 +154,7 @@ fn a_file_that_was_named_must_be_there_and_the_default_need_not() {
 fn the_default_file_has_to_be_there_where_it_was_read_before() {
     let path = "/etc/dotward/dotward.toml";
     let again =
-        |files: &Files| crate::load_where_with(&["--cookies", "x"], &[], files, Absence::Fault);
+        |files: &Files| crate::load_where_with(&["--cookies", "x"], &[], files, InForce::File);
     let refused = again(&Files::default()).unwrap_err();
     let told: Vec<String> = refused.faults.iter().map(Fault::to_string).collect();
     assert_eq!(told.len(), 2, "with every other fault: {told:?}");
@@ -165,6 +165,35 @@ fn the_default_file_has_to_be_there_where_it_was_read_before() {
     let files = Files::default().with(path, "[log]\nlevel = \"warn\"\n");
     let refused = again(&files).unwrap_err();
     assert_eq!(refused.faults.len(), 1);
+}
+
+#[test]
+fn an_empty_file_is_the_defaults_until_settings_were_read_from_it() {
+    let named = |text: &str, in_force| {
+        let files = Files::default().with("x.toml", text);
+        crate::load_where_with(&["-c", "x.toml"], &[], &files, in_force)
+    };
+    for empty in ["", "\n", " \n\t\n"] {
+        let loaded = named(empty, InForce::WithoutFile).unwrap();
+        assert_eq!(loaded.in_force, InForce::EmptyFile, "fine at the start");
+        let loaded = named(empty, InForce::EmptyFile).unwrap();
+        assert_eq!(loaded.in_force, InForce::EmptyFile, "and as it was before");
+        let refused = named(empty, InForce::File).unwrap_err();
+        let told: Vec<String> = refused.faults.iter().map(Fault::to_string).collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("x.toml is empty"), "{told:?}");
+    }
+    for text in ["# nothing", "[log]\nlevel = \"warn\"\n"] {
+        for before in [InForce::WithoutFile, InForce::EmptyFile, InForce::File] {
+            let loaded = named(text, before).unwrap();
+            assert_eq!(loaded.in_force, InForce::File, "{text:?} after {before:?}");
+        }
+    }
+    let default = Files::default().with("/etc/dotward/dotward.toml", "");
+    let refused = crate::load_where_with(&[], &[], &default, InForce::File);
+    assert_eq!(refused.unwrap_err().faults.len(), 1);
+    let loaded = crate::good(&[], &[], &Files::default());
+    assert_eq!(loaded.in_force, InForce::WithoutFile);
 }
 
 #[test]

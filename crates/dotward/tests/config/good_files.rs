@@ -17,6 +17,20 @@ fn every_good_file_means_what_its_text_says() {
     }
 }
 
+fn privacy(config: &Config) -> String {
+    let mut text = String::new();
+    for domain in &config.forward_special {
+        writeln!(text, "forward {domain}").expect("a string");
+    }
+    for domain in config.private_domains.iter().flatten() {
+        writeln!(text, "private addresses of {domain}").expect("a string");
+    }
+    if config.refuse_snooping {
+        text.push_str("what is kept is told to nobody who asks without recursion\n");
+    }
+    text
+}
+
 fn shown(config: &Config) -> String {
     let mut text = format!("listeners {}\n", listeners(config));
     let allow: Vec<_> = config.allow.iter().map(ToString::to_string).collect();
@@ -73,9 +87,7 @@ fn shown(config: &Config) -> String {
         )
         .expect("a string");
     }
-    for domain in &config.forward_special {
-        writeln!(text, "forward {domain}").expect("a string");
-    }
+    text.push_str(&privacy(config));
     for record in &config.local {
         let data = match &record.data {
             LocalData::A(address) => format!("A {address}"),

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use dotward::cli;
 use dotward::config::fault::Fault;
-use dotward::config::{Absence, Config, ListenTransport, Loaded, ReadFiles, Refused, load_where};
+use dotward::config::{Config, InForce, ListenTransport, Loaded, ReadFiles, Refused, load_where};
 
 mod bad_files;
 mod command_line;
@@ -53,7 +53,7 @@ fn load_with(
     variables: &[(&str, &str)],
     files: &Files,
 ) -> Result<Loaded, Refused> {
-    load_where_with(arguments, variables, files, Absence::NoSettings)
+    load_where_with(arguments, variables, files, InForce::WithoutFile)
 }
 
 /// The same, where `absence` of the file may be a fault.
@@ -61,14 +61,14 @@ fn load_where_with(
     arguments: &[&str],
     variables: &[(&str, &str)],
     files: &Files,
-    absence: Absence,
+    in_force: InForce,
 ) -> Result<Loaded, Refused> {
     let all = ["dotward"].iter().chain(arguments).map(OsString::from);
     let invocation = cli::parse(all).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
     let variables = variables
         .iter()
         .map(|(name, value)| (name.into(), value.into()));
-    load_where(&invocation.options, variables, files, absence)
+    load_where(&invocation.options, variables, files, in_force)
 }
 
 /// Loads what must be good.

@@ -298,3 +298,36 @@ fn explain_tells_each_decision_and_its_reason() {
     let (_, json) = explained(&config, "nas.corp.example", "A");
     assert_eq!(json["answer"]["rcode"], "NOERROR");
 }
+
+#[test]
+fn explain_tells_what_becomes_of_private_addresses() {
+    let options = ["-c", "x.toml", "--private-domain", "plex.direct"];
+    let guarded = [&options[..], &["--block-private", "true"]].concat();
+    let config = good(&guarded, &[], &office()).config;
+    for (name, part, json) in [
+        ("www.example", "private addresses are withheld", "withheld"),
+        (
+            "a.Plex.direct",
+            "because plex.direct. may have them",
+            "told",
+        ),
+        ("db.corp.example", "because a route leads there", "told"),
+    ] {
+        let (text, explained) = explained(&config, name, "A");
+        assert!(text.contains(part), "{name}: no {part:?} in\n{text}");
+        assert_eq!(explained["private_addresses"], json, "{name}");
+    }
+    let loaded = good(&options, &[], &office());
+    let (text, explained) = explained(&loaded.config, "www.example", "A");
+    assert!(!text.contains("private addresses"), "{text}");
+    assert_eq!(explained["private_addresses"], "told");
+    // A list of exceptions to nothing.
+    let [warning] = &loaded.warnings[..] else {
+        panic!("{:?}", loaded.warnings);
+    };
+    let warning = warning.to_string();
+    assert!(
+        warning.starts_with("--private-domain: a domain"),
+        "{warning}"
+    );
+}

@@ -154,9 +154,41 @@ async fn an_address_that_does_not_answer_is_told_of_beside_one_that_does() {
 }
 
 #[tokio::test]
-async fn nothing_but_get_is_answered_and_nothing_but_four_pages() {
+async fn head_is_answered_as_get_is_but_for_the_content() {
     let (_chain, admin) = chain(Mode::default(), ReadyRequires::Start);
-    for method in ["POST", "PUT", "DELETE", "HEAD", "OPTIONS"] {
+    for path in [
+        "/",
+        "/metrics",
+        "/livez",
+        "/readyz",
+        "/healthz",
+        "/elsewhere",
+    ] {
+        let (expected, content) = get(admin, path).await;
+        let header = format!("HEAD {path} HTTP/1.1");
+        let (status, nothing) = request(admin, &header).await;
+        assert_eq!((status, &*nothing), (expected, ""), "{path}");
+        assert!(!content.is_empty());
+    }
+    // Another request may follow on the connection, so no octet of content is left in it.
+    let mut stream = within(TcpStream::connect(admin)).await.unwrap();
+    let [first, last] = ["keep-alive", "close"]
+        .map(|it| format!("HEAD / HTTP/1.1\r\nHost: test\r\nConnection: {it}\r\n\r\n"));
+    within(stream.write_all((first + &last).as_bytes()))
+        .await
+        .unwrap();
+    let mut responses = String::new();
+    within(stream.read_to_string(&mut responses)).await.unwrap();
+    let length = format!("content-length: {}\r\n", get(admin, "/").await.1.len());
+    let parts: Vec<_> = responses.split("\r\n\r\n").collect();
+    assert_eq!((parts.len(), parts[2]), (3, ""), "{responses}");
+    assert_eq!(responses.matches(&length).count(), 2, "{responses}");
+}
+
+#[tokio::test]
+async fn nothing_but_get_and_head_is_answered_and_nothing_but_four_pages() {
+    let (_chain, admin) = chain(Mode::default(), ReadyRequires::Start);
+    for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
         let (status, _) = request(admin, &format!("{method} /metrics HTTP/1.1")).await;
         assert_eq!(status, 405, "{method}");
     }

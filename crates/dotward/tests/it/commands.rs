@@ -8,7 +8,8 @@ use dotward_core::wire::RecordType;
 use dotward_faults::mode::TlsVersions;
 use dotward_faults::{CertificateKind, Mode};
 
-use crate::support::{NAME, Trust, ask_udp, config};
+use crate::program;
+use crate::support::{Chain, NAME, Trust, ask_udp, config, within};
 
 async fn query(config: Config, name: &str, qtype: RecordType, json: bool) -> (bool, String) {
     let args = QueryArgs {
@@ -92,7 +93,7 @@ async fn query_tells_what_failed_and_asks_the_next_upstream() {
 }
 
 #[tokio::test]
-async fn query_asks_nobody_about_a_name_whose_route_it_cannot_go() {
+async fn query_follows_a_route_that_is_not_encrypted_and_goes_nowhere_else() {
     let trust = Trust::new();
     let server = trust.server(Mode::default());
     let mut config = config(vec![trust.upstream(&server)]);
@@ -109,11 +110,51 @@ async fn query_asks_nobody_about_a_name_whose_route_it_cannot_go() {
     });
     let (answered, text) = query(config, "db.corp.example", RecordType::A, false).await;
     assert!(!answered);
-    assert!(
-        text.contains("udp://127.0.0.1:9 is not encrypted"),
-        "{text}"
-    );
+    let why = "upstream office at 127.0.0.1:9: no answer by UDP: Connection refused";
+    assert!(text.contains(why), "{text}");
     assert_eq!(server.counters().connections_accepted, 0);
+}
+
+#[tokio::test]
+async fn query_goes_through_a_running_proxy() {
+    let chain = Chain::new(Mode::default());
+    let ask = |words: Vec<String>| async {
+        let mut command = program::command();
+        command.arg("query").args(words);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let output = within(output).await.unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code(), text)
+    };
+    let words = |words: &[&str]| words.iter().map(|it| (*it).to_owned()).collect();
+    let (udp, tcp) = (
+        format!("udp://{}", chain.udp()),
+        format!("tcp://{}", chain.tcp()),
+    );
+    let (code, text) = ask(words(&["www.example", "--via", &udp])).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains(";; status: NOERROR"), "{text}");
+    assert!(text.contains(";; connection:  none: UDP, not encrypted"));
+    assert!(text.contains(&format!(";; upstream:    {udp} at {}", chain.udp())));
+    let (code, text) = ask(words(&["size-3000.example", "--via", &udp])).await;
+    assert_eq!(code, Some(1), "this one listens elsewhere over TCP");
+    assert!(text.contains("no TCP connection"), "{text}");
+    let (code, text) = ask(words(&["size-3000.example", "--json", "--via", &tcp])).await;
+    assert_eq!(code, Some(0), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let connection = &json["connection"];
+    assert_eq!(connection["protocol"], "tcp");
+    assert!(connection["tls_ms"].is_null() && connection["tcp_ms"].is_number());
+    assert_eq!(json["response"]["status"], "NOERROR");
+    for (spec, said) in [
+        ("127.0.0.1:53", "udp://127.0.0.1"),
+        ("udp://localhost", "is no IP address"),
+        ("udp://127.0.0.1?pin=x", "proves nothing"),
+    ] {
+        let (code, text) = ask(words(&["c.example", "--via", spec])).await;
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains(said), "{spec}: {text}");
+    }
 }
 
 #[tokio::test]
@@ -145,10 +186,10 @@ fn file_with(name: &str, trust: &Trust, server: &dotward_faults::Running) -> Str
 }
 
 async fn run(arguments: &[&str]) -> (Option<i32>, String) {
-    let mut command = crate::program::command();
+    let mut command = program::command();
     command.args(arguments);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap());
-    let output = crate::support::within(output).await.unwrap();
+    let output = within(output).await.unwrap();
     let told = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8(told).unwrap())
 }

@@ -94,3 +94,37 @@ fn every_command_has_a_page_and_every_shell_its_completions() {
     }
     assert_eq!(dotward(&["completions", "cmd"]).status.code(), Some(2));
 }
+
+/// What bash offers behind a word of a command line.
+fn offered(line: &[&str]) -> Option<Vec<String>> {
+    let script = String::from_utf8(dotward(&["completions", "bash"]).stdout).unwrap();
+    let words = format!(
+        "{script}\nCOMP_WORDS=(dotward \"$@\" ''); COMP_CWORD=$(($# + 1)); \
+         _dotward dotward '' \"${{@: -1}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    );
+    let mut bash = Command::new("bash");
+    let output = bash.args(["-c", &words, "bash"]).args(line).output().ok()?;
+    let text = String::from_utf8(output.stdout).unwrap();
+    Some(text.lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn a_shell_offers_words_for_values_and_the_program_takes_others_too() {
+    for (line, word) in [
+        (&["--upstream"][..], "quad9"),
+        (&["query", "www.example", "--via"], "quad9"),
+        (&["upstream", "test"], "quad9"),
+        (&["log-level"], "debug"),
+        (&["--log-level"], "warn"),
+        (&["--strategy"], "fastest"),
+        (&["--log-format"], "json"),
+    ] {
+        let Some(offered) = offered(line) else {
+            // There is no bash.
+            return;
+        };
+        assert!(offered.iter().any(|it| it == word), "{line:?}: {offered:?}");
+    }
+    let checked = dotward(&["check", "--upstream", "tls://dot.example@192.0.2.53"]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+}

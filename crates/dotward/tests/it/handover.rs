@@ -323,6 +323,49 @@ async fn root_becomes_the_user_it_is_told_to_for_good() {
     assert!(log.contains("ca.pem") && log.contains("chmod"), "{log}");
 }
 
+#[tokio::test]
+async fn who_is_the_user_already_has_to_be_of_the_group_as_well() {
+    use std::os::unix::process::CommandExt;
+
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let is_root = rustix::process::geteuid().is_root();
+    let (own_user, own_group) = match is_root {
+        true => (64_999, 64_999),
+        false => (
+            rustix::process::geteuid().as_raw(),
+            rustix::process::getegid().as_raw(),
+        ),
+    };
+    let as_user = |group: u32| {
+        let mut started = command();
+        if is_root {
+            started.uid(own_user).gid(own_group);
+        }
+        started.args(["--user", &own_user.to_string()]);
+        started.args(["--group", &group.to_string()]);
+        started
+    };
+    let other = own_group ^ 1;
+    let refused = as_user(other)
+        .args(["--listen", "udp://127.0.0.1:0"])
+        .output();
+    let Ok(refused) = refused else {
+        // The program lies where that user may not execute it.
+        return;
+    };
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    let told = format!("cannot become group {other}: ");
+    assert!(said.contains(&told), "{said}");
+    assert!(said.contains("runtime.group"), "{said}");
+
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(trust.directory.path(), open).unwrap();
+    let program = Program::start_as(as_user(own_group), &server, &trust);
+    assert!(ask_udp(program.udp, "www.example").await.is_good());
+}
+
 #[test]
 fn an_address_that_is_not_there_is_refused_or_waited_for() {
     let trust = Trust::new();

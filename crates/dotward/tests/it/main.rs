@@ -30,6 +30,7 @@ mod network;
 mod pieces;
 mod program;
 mod proxy_header;
+mod rebinding;
 mod reload;
 mod renewal;
 mod sandbox;

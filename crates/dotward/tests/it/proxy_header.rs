@@ -9,8 +9,10 @@ use dotward_faults::Mode;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UdpSocket;
 
+use crate::admin::get;
 use crate::dot_listener::{self, with_listener};
-use crate::support::{Chain, TcpClient, framed, query, receive, within};
+use crate::program::{Program, command};
+use crate::support::{Chain, TcpClient, Trust, framed, query, receive, within};
 
 /// Clients of 192.0.2.0/24 ask through a balancer at 127.0.0.1; 127.0.0.2 is a client like them.
 fn behind(config: &mut Config) {
@@ -163,6 +165,42 @@ async fn datagrams_of_a_balancer_begin_with_a_header_or_are_dropped() {
     let answer = receive(&socket).await;
     assert_eq!(answer.id(), 4);
     assert!(answer.is_good());
+}
+
+#[tokio::test]
+async fn a_balancer_without_a_header_is_told_and_counted() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin = free.local_addr().unwrap();
+    drop(free);
+    let mut program = command();
+    program.args(["--proxy-from", "127.0.0.1", "--admin", &admin.to_string()]);
+    let mut program = Program::start_as(program, &server, &trust);
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    socket.connect(program.udp).await.unwrap();
+    let asked = query(1, "www.example", RecordType::A);
+    for _ in 0..2 {
+        within(socket.send(&asked)).await.unwrap();
+    }
+    let line = program.line_with("listen.proxy_from").await;
+    assert!(line.contains("\"level\":\"WARN\""), "{line}");
+    assert!(line.contains("\"balancer\":\"127.0.0.1\""), "{line}");
+    let mut stream = TcpClient::connect(program.tcp).await;
+    stream.send(&[asked]).await;
+    assert!(stream.receive().await.is_none());
+    let told = "dotward_dns_requests_dropped_total{reason=\"no_proxy_header\"} 3";
+    let counted = async {
+        loop {
+            let (_, page) = get(admin, "/metrics").await;
+            if page.contains(told) {
+                return page;
+            }
+        }
+    };
+    let page = within(counted).await;
+    let none = "dotward_dns_requests_dropped_total{reason=\"unanswerable\"} 0";
+    assert!(page.contains(none), "{page}");
 }
 
 #[tokio::test]

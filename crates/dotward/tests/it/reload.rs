@@ -14,7 +14,7 @@ use tokio::net::UdpSocket;
 use crate::program::{Program, command};
 use crate::support::{TcpClient, Trust, ask_udp, query, within};
 
-mod bench;
+pub(crate) mod bench;
 mod certificates;
 mod files;
 mod load;
@@ -154,6 +154,27 @@ async fn a_file_that_nobody_named_and_that_is_gone_is_a_fault_and_not_the_defaul
     fs::rename(&away, file).unwrap();
     bench.reload_well().await;
     assert_eq!(bench.which().await, 1);
+}
+
+#[tokio::test]
+async fn a_file_that_is_empty_for_a_moment_changes_nothing() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let good = upstream("one", &server) + &local(1);
+    let mut bench = Bench::start_with(trust, &good, |_, _| {});
+    bench.write("");
+    let refused = bench.reload().await;
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("dotward.toml is empty"), "{said}");
+    bench.program.signal(Signal::HUP);
+    bench.program.line_with("stays in force").await;
+    assert_eq!(bench.which().await, 1, "what was before is in force");
+    bench.write(&(upstream("one", &server) + &local(2)));
+    bench.reload_well().await;
+    assert_eq!(bench.which().await, 2);
+    bench.write("");
+    assert_eq!(bench.reload().await.status.code(), Some(2), "again");
 }
 
 #[tokio::test]

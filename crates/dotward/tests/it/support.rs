@@ -89,6 +89,8 @@ pub(crate) fn config(upstreams: Vec<UpstreamSettings>) -> Config {
         strategy: Strategy::Ordered,
         routes: Vec::new(),
         forward_special: Vec::new(),
+        private_domains: None,
+        refuse_snooping: false,
         local: Vec::new(),
         cache: CacheSettings::OFF,
         bootstrap: Vec::new(),

@@ -99,6 +99,7 @@ impl Runner {
                 cache: Arc::new(Cache::off()),
                 options: OptionsConfig::default(),
                 deny: Deny::default(),
+                tells_kept: true,
                 rate: None,
             });
             self.harness = Some(Harness::new(front, self.upstreams.clone(), [42; 32]));

@@ -5,6 +5,7 @@ use dotward_core::upstream::{CloseReason, TlsFault};
 
 pub(super) fn event_name(event: &Event) -> &'static str {
     match event {
+        Event::AnswerWithheld => "withheld",
         Event::ConnectionOpening { .. } => "opening",
         Event::ConnectionReady { .. } => "ready",
         Event::ConnectionClosed { .. } => "closed",

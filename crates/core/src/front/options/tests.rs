@@ -26,6 +26,7 @@ fn front(options: OptionsConfig) -> Front {
     };
     Front::new(FrontConfig {
         deny: Deny::default(),
+        tells_kept: true,
         rate: None,
         allow: Acl::new(&["127.0.0.0/8".parse().unwrap()]),
         policy: PolicyConfig {

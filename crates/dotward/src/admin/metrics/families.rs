@@ -83,7 +83,11 @@ impl Facts {
         let help = "Questions sent to a second upstream because the first was slow: sent, and those it answered first";
         let mut family = page.counter("dotward_hedges", help)?;
         family.counter([("outcome", "sent")], counts.hedged)?;
-        family.counter([("outcome", "won")], counts.hedges_won)
+        family.counter([("outcome", "won")], counts.hedges_won)?;
+        let help = "Answers with private addresses where none may be: withheld, and told without their additional records";
+        let mut family = page.counter("dotward_private_answers", help)?;
+        family.counter([("outcome", "withheld")], counts.withheld)?;
+        family.counter([("outcome", "trimmed")], counts.trimmed)
     }
 
     fn upstream_questions(&self, page: &mut Page<'_>) -> fmt::Result {

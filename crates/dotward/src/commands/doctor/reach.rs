@@ -107,6 +107,7 @@ fn advice(error: &OneShotError) -> (&'static str, &'static str) {
         OneShotError::TimedOut(Stage::Answer)
         | OneShotError::Closed(Stage::Answer)
         | OneShotError::Broken(Stage::Answer, _)
+        | OneShotError::Datagram(_)
         | OneShotError::NoAnswer => (
             "it proved who it is and does not answer questions",
             "ask it by hand: dotward query --via SPEC example.com; if that fails too, it is the provider's",

@@ -151,7 +151,10 @@ pub(super) async fn ask_all(
 /// What is needed to connect, or why it cannot be had.
 async fn reachable(config: &Config, upstream: &UpstreamSettings) -> Result<Reachable, String> {
     if upstream.protocol != Protocol::Tls {
-        return Err(format!("{} is not encrypted; dig asks it", upstream.spec()));
+        let spec = upstream.spec();
+        return Err(format!(
+            "{spec} is not encrypted; dotward query NAME --via {spec} asks it"
+        ));
     }
     let tls = UpstreamTls::new(upstream).map_err(|error| error.to_string())?;
     let endpoints = bootstrap::endpoints(config, upstream).await;

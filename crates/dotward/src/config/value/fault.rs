@@ -142,6 +142,11 @@ pub enum ValueFault {
         /// What was probably meant.
         suggestion: Option<String>,
     },
+    /// No domain.
+    NotADomain {
+        /// What was probably meant.
+        suggestion: Option<String>,
+    },
     /// The root, which holds every name.
     Root,
     /// No `=` between suffix and upstream.
@@ -207,6 +212,8 @@ fn address_remedy(family: Family, found: &str) -> String {
 
 const HOST_REMEDY: &str =
     "no host names here: write an address such as 192.0.2.53, or an interface such as eth0";
+const DOMAIN_REMEDY: &str = "write a domain such as corp.example; the names below it are meant too";
+const SUFFIX_REMEDY: &str = "write a domain such as corp.example, or a network such as 10.0.0.0/8";
 const STORE_REMEDY: &str = "write redis://HOST[:PORT], redis+sentinel://HOST,…/NAME, redis+cluster://HOST,…, each with rediss for TLS, unix:///PATH, or off";
 const FRAGMENT_REMEDY: &str = "leave it out; certificates are always verified, by an authority of your own with cache.shared_ca_file";
 const PASSWORD_REMEDY: &str = "put the password into a file and name that with cache.shared_password_file \
@@ -255,6 +262,7 @@ impl fmt::Display for ValueFault {
             Self::NotWorkers { .. } => f.write_str("neither auto nor a number in range"),
             Self::NotAnInterface => f.write_str("not the name of a network interface"),
             Self::NotASuffix { .. } => f.write_str("neither a domain nor a network"),
+            Self::NotADomain { .. } => f.write_str("no domain below which names are meant"),
             Self::Root => f.write_str("every name is below the root"),
             Self::NotARoute => f.write_str("no `=` between suffix and upstream"),
             Self::NothingToVerify { scheme } => {
@@ -325,12 +333,12 @@ impl ValueFault {
             Self::NotAnInterface => {
                 "write the name that `ip link` shows, such as wg0: 1 to 15 octets".into()
             }
-            Self::NotASuffix { suggestion: Some(suggestion) } => {
+            Self::NotASuffix { suggestion: Some(suggestion) }
+            | Self::NotADomain { suggestion: Some(suggestion) } => {
                 format!("write `{suggestion}`; the names below it are meant too")
             }
-            Self::NotASuffix { suggestion: None } => {
-                "write a domain such as corp.example, or a network such as 10.0.0.0/8".into()
-            }
+            Self::NotASuffix { suggestion: None } => SUFFIX_REMEDY.into(),
+            Self::NotADomain { suggestion: None } => DOMAIN_REMEDY.into(),
             Self::Root => "list it in `upstream`: that is asked about whatever has no route".into(),
             Self::NotARoute => "write SUFFIX=SPEC, such as corp.example=udp://10.0.0.53".into(),
             Self::NothingToVerify { .. } => "remove `?` and what follows, or write `tls://`".into(),

@@ -85,6 +85,7 @@ pub(crate) fn parse(kind: Kind, text: &str) -> Result<Value, ValueFault> {
         Kind::Spec => spec::parse(text).map(Box::new).map(Value::Spec),
         Kind::Route => route::parse(text).map(Box::new).map(Value::Route),
         Kind::Suffix => suffix::parse(text).map(Value::Suffix),
+        Kind::Domain => suffix::parse_domain(text).map(Value::Name),
         Kind::Target => Ok(Value::Text(text.to_owned())),
         Kind::YesNo => scalar::yes_no(text).map(Value::YesNo),
         Kind::Padding => scalar::padding(text).map(Value::Number),

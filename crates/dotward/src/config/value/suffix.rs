@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{ValueFault, scalar};
-use crate::config::Suffix;
+use crate::config::{Name, Suffix};
 
 pub(super) fn parse(text: &str) -> Result<Suffix, ValueFault> {
     if let Ok(address) = text.parse::<IpAddr>() {
@@ -43,6 +43,16 @@ pub(super) fn parse(text: &str) -> Result<Suffix, ValueFault> {
         .map_err(|_| no_suffix(None))
 }
 
+/// A domain alone.
+pub(super) fn parse_domain(text: &str) -> Result<Name, ValueFault> {
+    let suggestion = match parse(text) {
+        Ok(Suffix::Domain(domain)) => return Ok(domain),
+        Err(ValueFault::NotASuffix { suggestion }) => suggestion,
+        Ok(Suffix::Network(_)) | Err(_) => None,
+    };
+    Err(ValueFault::NotADomain { suggestion })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +73,23 @@ mod tests {
         let domains = parse("172.16.0.0/15").expect("a network").domains();
         let domains: Vec<_> = domains.iter().map(ToString::to_string).collect();
         assert_eq!(domains, ["16.172.in-addr.arpa", "17.172.in-addr.arpa"]);
+    }
+
+    #[test]
+    fn a_network_is_no_domain() {
+        let read = |text| parse_domain(text).map(|it| it.to_string());
+        assert_eq!(read("plex.direct."), Ok("plex.direct".to_owned()));
+        for (text, suggestion) in [
+            ("10.0.0.0/8", None),
+            ("10.0.0.1", None),
+            ("10.0.0.1/8", None),
+            (".", None),
+            ("a..b", None),
+            ("*.plex.direct", Some("plex.direct".to_owned())),
+        ] {
+            let fault = ValueFault::NotADomain { suggestion };
+            assert_eq!(read(text), Err(fault), "{text}");
+        }
     }
 
     #[test]

@@ -6,19 +6,21 @@
 //! - Of either kind the source with the most streams gives one up first, and of its streams the one idle longest; one that waits for a reply
 //!   comes last. So a source with few streams keeps them while others have many.
 //!
+//! - Making room does not look at all streams: see [`source`](super::super::source).
+//!
 //! Deliberately absent: how many places there are (`places`), who is a source (`source`).
 
-use core::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};
 
-use super::{ClientKey, ClientStream, Clients, Source};
+use super::super::source::{Kind, Standing};
+use super::{ClientKey, Clients, Source};
 use crate::limits::PLACES_PER_SILENT;
 
 impl Clients {
     /// Lets go of a stream when everybody together has as many as there may be.
     pub(super) fn make_room(&mut self) {
         if self.places.are_full()
-            && let Some(key) = self.first_to_go(|_| true)
+            && let Some(key) = self.first_to_go(None)
         {
             self.close(key);
         }
@@ -30,7 +32,7 @@ impl Clients {
         if self.sources.count(source) < self.places.per_source() {
             return false;
         }
-        if let Some(key) = self.first_to_go(|client| client.share.source() == source) {
+        if let Some(key) = self.first_to_go(Some(source)) {
             self.close(key);
         }
         true
@@ -42,25 +44,26 @@ impl Clients {
             return false;
         };
         client.client.address = address;
-        self.sources.leave(&client.share);
-        client.share = self.sources.enter(Source::of(address.ip()));
+        let (source, since) = (Source::of(address.ip()), client.last_query);
+        self.sources.leave(key);
+        self.sources.enter(key, source, since);
         true
     }
 
-    fn first_to_go(&self, among: impl Fn(&ClientStream) -> bool) -> Option<ClientKey> {
-        let streams = || self.streams.iter().filter(|(_, client)| among(client));
-        let (mut all, mut silent) = (0, 0);
-        for (_, client) in streams() {
-            all += 1;
-            silent += usize::from(!client.share.has_asked());
-        }
-        let too_many_silent = silent > all / PLACES_PER_SILENT;
-        streams()
-            .filter(|(_, client)| client.share.has_asked() != too_many_silent)
-            .min_by_key(|(_, client)| {
-                let of_its_source = Reverse(client.share.alike());
-                (client.in_flight > 0, of_its_source, client.last_query)
+    /// Of all sources, or of one.
+    fn first_to_go(&mut self, among: Option<Source>) -> Option<ClientKey> {
+        let (all, silent) = self.sources.counts(among);
+        let kind = match silent > all / PLACES_PER_SILENT {
+            true => Kind::Silent,
+            false => Kind::Asking,
+        };
+        let streams = &self.streams;
+        self.sources.first(kind, among, |key| {
+            let client = streams.get(key)?;
+            Some(Standing {
+                waits: client.in_flight > 0,
+                since: client.last_query,
             })
-            .map(|(key, _)| key)
+        })
     }
 }

@@ -126,7 +126,8 @@ pub(super) const ROWS: &[Setting] = &[
         group: Group::Listen,
         help: "Load balancers that say in a PROXY header who asks",
         detail: "Connections and datagrams from these networks must begin with a PROXY header (version 2; version 1 over TCP and TLS too), and the address in \
-                 it is the client's for listen.allow, limits and logs. From everywhere else a header ends the connection.",
+                 it is the client's for listen.allow, limits and logs. From everywhere else a header ends the connection. A datagram is believed to come from the \
+                 address on it, which can be forged: over UDP only where the network keeps others from using the balancer's.",
         rare: true,
         ..ROW
     },

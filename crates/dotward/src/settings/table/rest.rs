@@ -22,6 +22,51 @@ pub(super) const ROWS: &[Setting] = &[
         ..ROW
     },
     Setting {
+        id: Id::BlockPrivate,
+        key: key("privacy", "block_private"),
+        flag: Some("block-private"),
+        variable: Some("DOTWARD_BLOCK_PRIVATE"),
+        kind: Kind::YesNo,
+        default: Default::Values(&["false"]),
+        example: "true",
+        group: Group::Privacy,
+        help: "Withhold answers with private addresses (DNS rebinding)",
+        rare: true,
+        detail: "What the upstreams of all names say with an address of a private network, of this machine or of this link, be it in an A, AAAA, HTTPS or SVCB record, is \
+                 told as no data with extended error 15. Answers of a route's upstreams are not looked at. docs/hardening.md has the list.",
+        ..ROW
+    },
+    Setting {
+        id: Id::PrivateDomain,
+        key: key("privacy", "private_domain"),
+        flag: Some("private-domain"),
+        variable: Some("DOTWARD_PRIVATE_DOMAIN"),
+        kind: Kind::Domain,
+        many: true,
+        example: "\"plex.direct\", \"zen.spamhaus.org\"",
+        group: Group::Privacy,
+        help: "Domains that may have private addresses all the same",
+        rare: true,
+        detail: "The name that is asked for has to be one of these or below, not that at the end of its aliases. Lists of spammers that are asked by DNS answer with \
+                 127.0.0.0/8 and belong here.",
+        ..ROW
+    },
+    Setting {
+        id: Id::RefuseSnooping,
+        key: key("privacy", "refuse_snooping"),
+        flag: Some("refuse-snooping"),
+        variable: Some("DOTWARD_REFUSE_SNOOPING"),
+        kind: Kind::YesNo,
+        default: Default::Values(&["false"]),
+        example: "true",
+        group: Group::Privacy,
+        help: "Refuse to say without recursion what is kept",
+        rare: true,
+        detail: "A question with RD clear is answered from what is kept, and so says whether somebody asked it lately. With true it is refused, as if nothing were kept; names that \
+                 are answered here are answered.",
+        ..ROW
+    },
+    Setting {
         id: Id::LogLevel,
         key: key("log", "level"),
         flag: Some("log-level"),
@@ -174,6 +219,7 @@ pub(super) const ROWS: &[Setting] = &[
         example: "\"dotward\"",
         group: Group::Expert,
         help: "Group to become with that user",
+        detail: "Who is that user already, without the right to become another, has to be in it.",
         rare: true,
         ..ROW
     },
