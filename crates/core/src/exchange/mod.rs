@@ -196,6 +196,12 @@ pub(crate) struct Exchange<C> {
     pub(crate) lost_to: Option<CloseReason>,
 }
 
+/// How long an exchange goes on at least while it has something to wait for. A client that waited for less than the eighth that is missing,
+/// as all do a little, ends it with its own time.
+fn own_time(budget: Duration) -> Duration {
+    budget - budget / 8
+}
+
 impl<C> Exchange<C> {
     /// An exchange for which nobody waits yet.
     pub(crate) fn new(
@@ -432,9 +438,9 @@ impl<C> Exchange<C> {
         self.held.take()
     }
 
-    /// Whether nobody waits for it any more, and it has had as long as if somebody did.
+    /// Whether nobody waits for it any more, and it has had its own time.
     fn is_over(&self, budget: Duration, now: Moment) -> bool {
-        self.waiters.is_empty() && now >= self.began + budget
+        self.waiters.is_empty() && now >= self.began + own_time(budget)
     }
 
     /// Takes out clients who have waited long enough for something newer than what is kept, `most` at most.

@@ -7,7 +7,9 @@ use slotmap::{SlotMap, new_key_type};
 
 use super::deadlines::Deadlines;
 use super::share::{Shares, Source};
-use super::{Asked, Attempt, Exchange, ExchangeKey, KeyHasher, Request, TakenOut, Waiter};
+use super::{
+    Asked, Attempt, Exchange, ExchangeKey, KeyHasher, Request, TakenOut, Waiter, own_time,
+};
 use crate::limits::{EXCHANGES_MAX, SHED_AFTER, SIGNED_EXCHANGES_MAX, STALE_AFTER, WAITERS_MAX};
 use crate::time::Moment;
 use crate::upstream::GroupId;
@@ -155,8 +157,9 @@ impl<C> ExchangeTable<C> {
         }
         self.note_waiter(id, source, stale, since);
         // Whoever asks again, as a client does that got nothing, deserves that it goes on.
-        if deadline < now + self.budget {
-            self.deadlines.push(now + self.budget, id);
+        let own = now + own_time(self.budget);
+        if deadline < own {
+            self.deadlines.push(own, id);
         }
         Joined::Began(id)
     }
@@ -549,10 +552,10 @@ mod tests {
         assert!(matches!(waited(3, 50, 1_020), Joined::Waits));
         assert!(matches!(waited(4, 0, 2_000), Joined::Full(_, 4)));
         let mut gone = Vec::new();
-        for due in [2_050, 2_100, 3_000, 3_010] {
+        for due in [2_050, 2_100, 2_750, 3_010] {
             assert_eq!(table.poll_timeout(), Some(at(due)));
             let Some((which, expired)) = table.take_expired(ALL, at(due)) else {
-                assert_eq!(due, 3_000, "its own time, while somebody waits");
+                assert_eq!(due, 2_750, "its own time, while somebody waits");
                 continue;
             };
             assert_eq!(which, id);
@@ -581,6 +584,23 @@ mod tests {
         assert!(table.take_expired(ALL, at(4_099)).is_none());
         assert_eq!(table.take_expired(ALL, at(4_100)).unwrap().1.len(), 1);
         assert!(table.is_over(id, at(4_100)));
+    }
+
+    #[test]
+    fn who_waited_a_little_as_all_do_over_udp_has_one_deadline() {
+        let mut table = table();
+        for number in 0..100 {
+            let since = at(number);
+            let name = format!("n{number}");
+            let request = Request {
+                since,
+                ..request(&name)
+            };
+            began(table.join(request, 1, at(number + 5)));
+        }
+        assert_eq!(table.deadlines(), 100);
+        let (id, _) = table.take_expired(ALL, at(2_000)).unwrap();
+        assert!(table.is_over(id, at(2_000)));
     }
 
     #[test]
