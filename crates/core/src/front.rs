@@ -272,6 +272,7 @@ impl Front {
             asker: asker.to_owned(),
             group,
             source,
+            since: now,
             stale,
             signed,
         })

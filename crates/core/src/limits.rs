@@ -63,15 +63,19 @@ pub const EXCHANGES_MAX: usize = 20_000;
 /// so that in a flood of names nobody answers the others still are (unbound's `jostle-timeout`).
 pub const SHED_AFTER: Duration = Duration::from_millis(200);
 
-/// Clients waiting on one question in flight. More of them would make one answer an avalanche (CVE-2024-33655).
-pub const WAITERS_PER_EXCHANGE_MAX: usize = 1_000;
+/// Clients waiting on one question in flight: everybody behind a large site's resolver who asks for a popular name while its answer is on its way.
+/// A quarter of [`WAITERS_MAX`], and one client gets half of it. What they are owed leaves in pieces ([`TOLD_AT_ONCE`]), so that one answer is no
+/// avalanche (CVE-2024-33655).
+pub const WAITERS_PER_EXCHANGE_MAX: usize = 16_384;
 
-/// Clients who wait together with others, over all questions in flight. About 300 octets each: 20 MB at most.
+/// Clients who wait together with others, over all questions in flight, those who are being told included. About 600 octets each: 40 MB at most.
 pub const WAITERS_MAX: usize = 65_536;
 
-/// Clients waiting over streams on one question in flight. Each may be owed the largest message, 64 KiB, and all get theirs at once: 4 MiB
-/// and no more come of one answer. The next one begins another exchange.
-pub const STREAM_WAITERS_PER_EXCHANGE_MAX: usize = 64;
+/// Clients of one question who are told in one go, about a millisecond; the others of them after all who have their turn meanwhile.
+pub const TOLD_AT_ONCE: usize = 1_024;
+
+/// Octets of replies to the clients of one question in one go. Over streams each may be owed the largest message, 64 KiB.
+pub const TOLD_OCTETS_AT_ONCE: usize = 1 << 20;
 
 /// Queries in flight on one connection before another is opened. A connection carries thousands well; the point is to
 /// open few (RFC 7766 section 6.2.2). knot-resolver stops at 100, unbound at 200.

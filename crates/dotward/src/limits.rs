@@ -107,6 +107,10 @@ pub(crate) const GATHER_ENOUGH: u64 = 16;
 /// How long messages are counted for before the rate is judged anew: many pauses, and too short for anybody to notice.
 pub(crate) const GATHER_WINDOW: Duration = Duration::from_millis(1);
 
+/// How long a datagram has waited in its socket, by a reading of the wall clock that may be [`WALL_CLOCK_KEPT`] old, before the clock is read
+/// again to know better: what is set in smaller steps than this makes no difference to a client.
+pub(crate) const WAIT_NOTICED: Duration = Duration::from_millis(10);
+
 /// Full batches taken from UDP sockets when the order to stop comes, so that what had arrived is answered.
 pub(crate) const LAST_BATCHES: usize = 64;
 

@@ -163,19 +163,25 @@ impl Needs {
             if !is_root {
                 return directory.to_owned();
             }
-            self.alone.insert(name.to_owned());
-            name.to_owned()
+            let name = std::path::absolute(name).unwrap_or_else(|_| name.to_owned());
+            self.alone.insert(name.clone());
+            name
         };
         names.map(place).collect()
     }
 
     /// Tells of the files that lie in the root of the file system.
     pub(crate) fn tell_alone(&self) {
-        for file in &self.alone {
+        let files: Vec<_> = self
+            .alone
+            .iter()
+            .map(|it| it.display().to_string())
+            .collect();
+        if !files.is_empty() {
             tracing::warn!(
-                file = %file.display(),
-                "a file in / is within the sandbox, but not another one that takes its place or is to be made anew: a reload would not read it, and \
-                 a snapshot or control socket there is not written or removed; give it a directory of its own, or start with --no-sandbox"
+                files = files.join(", "),
+                "files in / are within the sandbox, but not others that take their places or are to be made anew: a reload would not open such a \
+                 one, and a snapshot or control socket there is not made or removed; give them a directory, or start with --no-sandbox"
             );
         }
     }
@@ -217,7 +223,11 @@ impl Inside {
     #[must_use]
     pub fn new(mut needs: Needs) -> Self {
         needs.read.retain(|path| path.exists());
-        needs.write.retain(|path| path.exists());
+        // Of a file that is not there yet the same has been told as of one that is.
+        let alone = &needs.alone;
+        needs
+            .write
+            .retain(|path| path.exists() || alone.contains(path));
         Self { needs }
     }
 
@@ -230,7 +240,7 @@ impl Inside {
 
     /// Whether the rule for a file holds for it alone.
     pub(crate) fn is_alone(&self, path: &Path) -> bool {
-        self.needs.alone.contains(path)
+        std::path::absolute(path).is_ok_and(|it| self.needs.alone.contains(&it))
     }
 
     /// Whether connections can be made from a source address.

@@ -7,14 +7,12 @@ use core::cmp::Reverse;
 
 use smallvec::SmallVec;
 
-use super::choice::is_undialable;
+use super::choice::{goes_in_a_datagram, is_undialable};
 use super::{Engine, Owner, UpstreamId};
 use crate::exchange::{Attempt, ExchangeId};
 use crate::limits::{SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
 use crate::time::Moment;
-use crate::upstream::{
-    CloseReason, Connection, ConnectionId, HealthState, Protocol, Standing, Strategy,
-};
+use crate::upstream::{CloseReason, Connection, ConnectionId, HealthState, Standing, Strategy};
 use crate::wire::{write_query, write_query_without_edns};
 
 /// Which upstreams come into question.
@@ -88,8 +86,9 @@ impl<C> Engine<C> {
     ) -> Option<ConnectionId> {
         let exchange = self.exchanges.get(id)?;
         let state = self.upstreams.get(upstream.0)?;
-        if state.protocol == Protocol::Udp
-            && !exchange.needs_stream
+        let ready = |id: &ConnectionId| self.connections.get(*id).is_some_and(Connection::is_ready);
+        let has_stream = || state.connections.iter().any(ready);
+        if goes_in_a_datagram(exchange, upstream, state, has_stream)
             && let Some(socket) = self.open_datagram(upstream, now)
         {
             return Some(socket);

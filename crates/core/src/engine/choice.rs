@@ -5,11 +5,11 @@ use smallvec::SmallVec;
 
 use super::Engine;
 use super::attempt::Among;
-use crate::exchange::{ExchangeId, Tried};
+use crate::exchange::{Exchange, ExchangeId, Tried};
 use crate::limits::{SENDS_MAX, SENDS_PER_UPSTREAM_MAX};
 use crate::time::Moment;
 use crate::upstream::{
-    Candidate, Connection, ConnectionId, HealthState, Standing, Upstream, UpstreamId,
+    Candidate, Connection, ConnectionId, HealthState, Protocol, Standing, Upstream, UpstreamId,
 };
 
 impl<C> Engine<C> {
@@ -46,7 +46,9 @@ impl<C> Engine<C> {
                 let connection = connections.get(*id);
                 connection.is_some_and(|it| it.is_ready() && it.is_usable())
             };
-            let ready = || upstream.connections.iter().any(usable);
+            let has_stream = || upstream.connections.iter().any(usable);
+            let ready =
+                || goes_in_a_datagram(exchange, member, upstream, has_stream) || has_stream();
             let worn = is_worn(tried, upstream, ready)
                 || match among {
                     Among::Any => false,
@@ -100,6 +102,16 @@ struct Class {
     sends: u8,
     poor: bool,
     tier: u8,
+}
+
+/// Whether the question goes to `upstream` in a datagram, for which it waits for no dial; `has_stream` says whether a stream is ready.
+pub(super) fn goes_in_a_datagram<C>(
+    exchange: &Exchange<C>,
+    id: UpstreamId,
+    upstream: &Upstream,
+    has_stream: impl FnOnce() -> bool,
+) -> bool {
+    upstream.protocol == Protocol::Udp && !exchange.keeps_to_streams(id, has_stream)
 }
 
 /// Whether the question was tried with this upstream as often as it may be. Dials that failed say nothing once a connection is `ready`.

@@ -8,14 +8,13 @@
 //! mostly a wrong one.
 
 use super::receive::is_poor;
+use super::tell::Best;
 use super::{Engine, UpstreamId};
 use crate::exchange::{Exchange, ExchangeId, Held, SignedQuery, Waiter};
-use crate::outcome::{Failure, Told};
+use crate::outcome::Failure;
 use crate::time::Moment;
 use crate::upstream::{CloseReason, GroupId, HealthState, Upstream};
-use crate::wire::{
-    Canonical, Rcode, ReplyOrigin, ResponseView, relay_reply, render_reply, write_error,
-};
+use crate::wire::{Canonical, Rcode, ReplyOrigin, ResponseView, relay_reply, write_error};
 
 impl<C> Engine<C> {
     /// Replies to everybody who waits; with a poor response only when none better was held before it.
@@ -31,14 +30,8 @@ impl<C> Engine<C> {
         };
         self.abandon(&exchange.attempts);
         if is_poor(response) {
-            let held = exchange.take_held();
-            let held = held.as_ref().and_then(|held| {
-                let response = held.view()?;
-                Some((response, held.origin))
-            });
-            let (best, origin) = held.as_ref().map_or((response, origin), |(it, o)| (it, *o));
-            self.conclude_poorly(exchange, best, origin, now);
-            return;
+            exchange.hold(response, origin);
+            return self.conclude_poorly(exchange, now);
         }
         if exchange.signed().is_some() {
             return self.pass(exchange.waiters, response, origin);
@@ -47,7 +40,7 @@ impl<C> Engine<C> {
             return self.conclude_bogus(exchange, response, origin, now);
         }
         if !self.cache.is_on() && self.shared.is_none() {
-            return self.tell(exchange.waiters, &Canonical::from(response), origin);
+            return self.tell_response(exchange.waiters, response, origin);
         }
         let mut settled = core::mem::take(&mut self.settled);
         settled.settle(response, self.cache.rules());
@@ -57,20 +50,7 @@ impl<C> Engine<C> {
                 shared.keep(&exchange.asked, &settled, origin, now);
             }
         }
-        self.tell(exchange.waiters, &settled.canonical(), origin);
-        self.settled = settled;
-    }
-
-    pub(super) fn tell(
-        &mut self,
-        waiters: impl IntoIterator<Item = Waiter<C>>,
-        response: &Canonical<'_>,
-        origin: ReplyOrigin,
-    ) {
-        for waiter in waiters {
-            render_reply(*response, &waiter.asker, origin, &mut self.scratch);
-            self.replies.push(waiter.client, &self.scratch);
-        }
+        self.tell_settled(exchange.waiters, settled, origin);
     }
 
     /// Replies to who signed the query. A signed response is theirs who signed both, and nothing of it is kept.
@@ -80,12 +60,13 @@ impl<C> Engine<C> {
         response: &ResponseView<'_>,
         origin: ReplyOrigin,
     ) {
-        if !response.is_signed() {
-            return self.tell(waiters, &Canonical::from(response), origin);
-        }
         for waiter in waiters {
-            relay_reply(response, &waiter.asker, &mut self.scratch);
-            self.replies.push(waiter.client, &self.scratch);
+            if response.is_signed() {
+                relay_reply(response, &waiter.asker, &mut self.scratch);
+                self.replies.push(waiter.client, &self.scratch);
+            } else {
+                self.reply_with(waiter, Canonical::from(response), origin);
+            }
         }
     }
 
@@ -103,32 +84,20 @@ impl<C> Engine<C> {
             self.cache
                 .store_bogus(&exchange.asked, response.rcode(), error, now);
         }
-        self.tell(exchange.waiters, &Canonical::from(response), origin);
+        self.tell_response(exchange.waiters, response, origin);
     }
 
     /// Everybody who was asked failed, refused, or was cut short.
-    fn conclude_poorly(
-        &mut self,
-        exchange: Exchange<C>,
-        best: &ResponseView<'_>,
-        origin: ReplyOrigin,
-        now: Moment,
-    ) {
-        if exchange.signed().is_some() {
-            return self.pass(exchange.waiters, best, origin);
-        }
-        // A truncated answer is none to keep, and no failure either.
-        if !best.header().flags.truncated() && exchange.speaks_for_others() {
-            let error = best.extended_errors().next();
-            self.cache
-                .store_failure(&exchange.asked, best.rcode(), error, now);
-        }
-        for waiter in exchange.waiters {
-            if let Some(waiter) = self.reply_stale(waiter, exchange.asked.group, now) {
-                render_reply(best, &waiter.asker, origin, &mut self.scratch);
-                self.replies.push(waiter.client, &self.scratch);
-            }
-        }
+    fn conclude_poorly(&mut self, mut exchange: Exchange<C>, now: Moment) {
+        let failure = Failure::InvalidResponse;
+        let held = exchange.take_held();
+        self.keep_failure(&exchange, held.as_ref(), failure, now);
+        let best = Best {
+            kept_of: exchange.kept_of(),
+            held,
+            told: failure.told(),
+        };
+        self.tell_best(exchange.waiters, best, now);
     }
 
     /// Ends an exchange that waits for nothing, with the best there is to tell.
@@ -162,30 +131,34 @@ impl<C> Engine<C> {
         let held = exchange.take_held();
         let kept_of = exchange.kept_of();
         self.keep_failure(&exchange, held.as_ref(), failure, now);
-        for waiter in exchange.waiters {
-            self.reply_best(waiter, kept_of, held.as_ref(), failure.told(), now);
-        }
+        let told = failure.told();
+        let best = Best {
+            kept_of,
+            held,
+            told,
+        };
+        self.tell_best(exchange.waiters, best, now);
     }
 
-    /// Tells those who have waited long enough, of `most` questions at most. Gives back how many fewer there were.
+    /// Tells those who have waited long enough, `most` clients at most. Gives back how many fewer there were.
     pub(super) fn end_waits(&mut self, most: usize, now: Moment) -> usize {
         let mut left = most;
         while left > 0
-            && let Some((id, waiters)) = self.exchanges.take_expired(now)
+            && let Some((id, waiters)) = self.exchanges.take_expired(left, now)
         {
-            left -= 1;
+            left = left.saturating_sub(waiters.len().max(1));
             self.expire(id, waiters, now);
         }
         while left > 0
-            && let Some((id, waiters)) = self.exchanges.take_stale(now)
+            && let Some((id, waiters)) = self.exchanges.take_stale(left, now)
         {
-            left -= 1;
+            left = left.saturating_sub(waiters.len().max(1));
             self.give_stale(id, waiters, now);
         }
         left
     }
 
-    /// Clients whose time has passed get the best there is to tell; an exchange nobody waits for ends.
+    /// Clients whose time has passed get the best there is to tell; an exchange that has had its time and nobody waits for ends.
     fn expire(
         &mut self,
         id: ExchangeId,
@@ -201,13 +174,18 @@ impl<C> Engine<C> {
             Some(reason) if exchange.attempts.is_empty() => Failure::Unreachable(reason),
             Some(_) | None => Failure::TimedOut,
         };
-        let kept_of = exchange.kept_of();
-        let abandoned = exchange.waiters.is_empty();
-        let held = exchange.take_held();
+        let best = Best {
+            kept_of: exchange.kept_of(),
+            held: exchange.take_held(),
+            told: failure.told(),
+        };
         for waiter in waiters {
-            self.reply_best(waiter, kept_of, held.as_ref(), failure.told(), now);
+            self.reply_best(waiter, &best, now);
         }
-        if abandoned && let Some(exchange) = self.exchanges.remove(id) {
+        let held = best.held;
+        if self.exchanges.is_over(id, now)
+            && let Some(exchange) = self.exchanges.remove(id)
+        {
             for attempt in &exchange.attempts {
                 if let Some(state) = self.upstreams.get_mut(attempt.upstream.0) {
                     state.counts.timed_out += 1;
@@ -227,13 +205,15 @@ impl<C> Engine<C> {
         };
         let held = exchange.take_held();
         let kept_of = exchange.kept_of();
-        let waiters = core::mem::take(&mut exchange.waiters);
-        for waiter in waiters {
-            self.counts.overloaded += 1;
-            let told = Failure::Overloaded.told();
-            self.reply_best(waiter, kept_of, held.as_ref(), told, now);
-        }
+        self.counts.overloaded += exchange.waiters.len() as u64;
         self.abandon(&exchange.attempts);
+        let told = Failure::Overloaded.told();
+        let best = Best {
+            kept_of,
+            held,
+            told,
+        };
+        self.tell_best(exchange.waiters, best, now);
     }
 
     /// Remembers that there was no answer. What was not the upstreams' doing is not remembered.
@@ -298,35 +278,24 @@ impl<C> Engine<C> {
 
     /// Replies with what is kept of a group past its time, or else with a poor response, or else with an error. What is kept is not for who
     /// signed the query: `None`.
-    fn reply_best(
-        &mut self,
-        waiter: Waiter<C>,
-        kept_of: Option<GroupId>,
-        held: Option<&Held>,
-        told: Told,
-        now: Moment,
-    ) {
-        let waiter = match kept_of {
+    pub(super) fn reply_best(&mut self, waiter: Waiter<C>, best: &Best, now: Moment) {
+        let waiter = match best.kept_of {
             None => Some(waiter),
             Some(group) => self.reply_stale(waiter, group, now),
         };
         let Some(waiter) = waiter else {
             return;
         };
-        let held = held.map(|held| (held.view(), held.origin));
-        if let Some((Some(response), origin)) = held {
-            if kept_of.is_none() {
-                return self.pass([waiter], &response, origin);
-            }
-            render_reply(&response, &waiter.asker, origin, &mut self.scratch);
-        } else {
-            write_error(
-                &waiter.asker,
-                told.rcode,
-                Some(told.error),
-                &mut self.scratch,
-            );
+        let held = best.held.as_ref();
+        let held = held.and_then(|held| Some((held.view()?, held.origin)));
+        if let Some((response, origin)) = held {
+            return match best.kept_of {
+                None => self.pass([waiter], &response, origin),
+                Some(_) => self.reply_with(waiter, Canonical::from(&response), origin),
+            };
         }
+        let error = Some(best.told.error);
+        write_error(&waiter.asker, best.told.rcode, error, &mut self.scratch);
         self.replies.push(waiter.client, &self.scratch);
     }
 

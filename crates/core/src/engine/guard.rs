@@ -79,7 +79,6 @@ impl<C> Engine<C> {
         if exchange.may_be_kept() {
             self.cache.store(&exchange.asked, &settled, origin, now);
         }
-        self.tell(exchange.waiters, &settled.canonical(), origin);
-        self.settled = settled;
+        self.tell_settled(exchange.waiters, settled, origin);
     }
 }

@@ -33,6 +33,7 @@ mod reconfigure;
 mod replies;
 mod shared;
 mod status;
+mod tell;
 mod warm;
 
 use core::net::SocketAddr;
@@ -68,6 +69,7 @@ use bereaved::Bereaved;
 use event::Events;
 use hedge::Hedges;
 use judge::End;
+use tell::Telling;
 
 /// What an [`Engine`] works from.
 #[derive(Clone, Debug)]
@@ -119,6 +121,7 @@ pub struct Engine<C> {
     exchanges: ExchangeTable<C>,
     hedges: Hedges,
     bereaved: Bereaved,
+    tellings: VecDeque<Telling<C>>,
     actions: VecDeque<Action>,
     transmits: VecDeque<ConnectionId>,
     events: Events,
@@ -154,6 +157,7 @@ impl<C> Engine<C> {
             connections: SlotMap::with_key(),
             exchanges: ExchangeTable::new(config.budget, KeyHasher::new(key)),
             bereaved: Bereaved::default(),
+            tellings: VecDeque::new(),
             actions: VecDeque::new(),
             transmits: VecDeque::new(),
             events: Events::default(),
@@ -293,6 +297,7 @@ impl<C> Engine<C> {
     /// Time has passed. Call it when [`Engine::poll_timeout`] says so; earlier does no harm. It does a bounded part of what is due
     /// ([`QUESTIONS_PER_TURN`]): others get their turn before it is called for the rest.
     pub fn handle_timeout(&mut self, now: Moment) {
+        self.tell_on(now);
         // Deadlines first: who cannot be helped any more is not asked for again, as after a sleep of the machine.
         let left = self.end_waits(QUESTIONS_PER_TURN, now);
         if left == 0 {
@@ -360,6 +365,7 @@ impl<C> Engine<C> {
         let warmth = self.upstreams.iter();
         connections
             .chain(warmth.filter_map(|state| state.warmth.poll_timeout()))
+            .chain((!self.tellings.is_empty()).then_some(Moment::ZERO))
             .chain(self.bereaved.poll_timeout())
             .chain(self.exchanges.poll_timeout())
             .chain(self.hedges.poll_timeout())

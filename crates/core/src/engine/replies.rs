@@ -39,6 +39,11 @@ impl<C> Replies<C> {
         self.entries.len()
     }
 
+    /// Octets of all of them.
+    pub(super) fn octets(&self) -> usize {
+        self.octets.len()
+    }
+
     /// Appends all of `others` and empties it.
     pub fn append(&mut self, others: &mut Self) {
         let start = self.octets.len();

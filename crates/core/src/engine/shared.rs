@@ -151,8 +151,7 @@ impl<C> Engine<C> {
             self.cache
                 .store(&exchange.asked, &settled, usable.origin, now);
         }
-        self.tell(exchange.waiters, &settled.canonical(), usable.origin);
-        self.settled = settled;
+        self.tell_settled(exchange.waiters, settled, usable.origin);
         true
     }
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 mod addresses;
 mod clear_text;
 mod counts;
+mod crowd;
 mod edns;
 mod failures;
 mod groups;
@@ -40,6 +41,8 @@ struct Bench {
     engine: Engine<u32>,
     now: Moment,
     opened: Vec<(ConnectionId, usize, SocketAddr)>,
+    /// How many of those for one datagram.
+    datagrams: usize,
     closed: Vec<ConnectionId>,
     replies: Vec<(u32, Vec<u8>)>,
     events: Vec<Event>,
@@ -82,6 +85,7 @@ impl Bench {
             engine: Engine::new(config, [42; 32]),
             now: Moment::from_nanos(1_000_000_000),
             opened: Vec::new(),
+            datagrams: 0,
             closed: Vec::new(),
             replies: Vec::new(),
             events: Vec::new(),
@@ -103,8 +107,9 @@ impl Bench {
                     connection,
                     upstream,
                     endpoint,
-                    protocol: _,
+                    protocol,
                 } => {
+                    self.datagrams += usize::from(protocol == Protocol::Udp);
                     self.opened.push((connection, upstream.0, endpoint));
                 }
                 Action::Close { connection } => self.closed.push(connection),
@@ -126,6 +131,18 @@ impl Bench {
     }
 
     fn ask_as(&mut self, client: u32, name: &str, group: GroupId, transport: Transport) {
+        let source = crate::exchange::Source::of([192, 0, 2, 1].into());
+        self.ask_from(source, client, name, group, transport);
+    }
+
+    fn ask_from(
+        &mut self,
+        source: crate::exchange::Source,
+        client: u32,
+        name: &str,
+        group: GroupId,
+        transport: Transport,
+    ) {
         let asker = Asker {
             id: u16::try_from(client).unwrap(),
             flags: Flags::NONE.with_recursion_desired(true),
@@ -140,7 +157,8 @@ impl Bench {
         let request = Request {
             asker,
             group,
-            source: crate::exchange::Source::of([192, 0, 2, 1].into()),
+            source,
+            since: self.now,
             stale: false,
             signed: None,
         };

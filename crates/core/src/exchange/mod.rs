@@ -1,20 +1,24 @@
 //! The life of one question after it could not be answered here: an *exchange*, from the first client who asks to the reply.
 //!
 //! An exchange belongs to one question (name, type, class, DO, CD). Clients who ask the same while it runs join it and wait, each
-//! with its own deadline; the question goes out once (RFC 5452: several equal questions in flight help a forger). Signed queries are each an
-//! exchange of their own.
+//! with its own deadline; the question goes out once (RFC 5452: several equal questions in flight help a forger). Who comes when it has
+//! had half of its time begins another exchange, which goes over a stream while the first is out. Signed queries are each an exchange of
+//! their own.
 //!
 //! Deliberately absent: where the question goes and when it goes again (see [`engine`](crate::engine)).
 
+mod deadlines;
 mod key;
 mod share;
 mod signed;
 mod table;
 mod waiters;
 
+use core::time::Duration;
+
 use smallvec::SmallVec;
 
-use crate::limits::{STREAM_WAITERS_PER_EXCHANGE_MAX, WAITERS_PER_EXCHANGE_MAX};
+use crate::limits::WAITERS_PER_EXCHANGE_MAX;
 use crate::time::Moment;
 use crate::upstream::{CloseReason, ConnectionId, GroupId, UpstreamId};
 use crate::wire::{
@@ -27,7 +31,8 @@ pub use signed::SignedQuery;
 
 pub(crate) use key::{ExchangeKey, KeyHasher};
 pub(crate) use table::{ExchangeId, ExchangeTable, Joined};
-use waiters::{TakenOut, Waiters};
+use waiters::TakenOut;
+pub(crate) use waiters::Waiters;
 
 /// A question to be forwarded, and what its reply needs.
 #[derive(Debug)]
@@ -38,6 +43,8 @@ pub struct Request {
     pub group: GroupId,
     /// Who counts as its client when room is short.
     pub source: Source,
+    /// When it arrived, which may be a while before it was read: its budget counts from then.
+    pub since: Moment,
     /// The query itself, when it is signed: it goes out as it is, for this client alone.
     pub signed: Option<SignedQuery>,
     /// Whether an answer past its time is kept, for the case that nobody has a newer one.
@@ -129,6 +136,15 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    pub(crate) fn new(response: &ResponseView<'_>, origin: ReplyOrigin) -> Self {
+        Self {
+            message: response.message().into(),
+            origin,
+            truncated: response.header().flags.truncated(),
+            alone: response.is_alone(),
+        }
+    }
+
     /// The response, as far as it is to be told.
     pub(crate) fn view(&self) -> Option<ResponseView<'_>> {
         let view = ResponseView::parse(&self.message).ok()?;
@@ -152,8 +168,6 @@ pub(crate) struct Exchange<C> {
     /// What its first client asked of which group; it stays so when another group takes over.
     pub(crate) asked: Asked,
     pub(crate) waiters: Waiters<C>,
-    /// Clients who joined over a stream, those given up included.
-    stream_waiters: usize,
     /// Who its first client was.
     pub(crate) source: Source,
     /// What each client has of the places for waiters, once half of them are taken. Before that everybody has less than what is left.
@@ -166,6 +180,10 @@ pub(crate) struct Exchange<C> {
     held: Option<Held>,
     /// Whether the configuration it was asked under has changed so that its answer is for those who wait and nobody else.
     left_behind: bool,
+    /// Nobody joins it any more.
+    closed: bool,
+    /// An equal question was out when it began.
+    beside_equal: bool,
     /// Whether its answer may lack DNSSEC records that were asked for.
     without_dnssec: bool,
     /// Whether it has to go over a stream: a datagram was truncated or disputed, or is nothing for a signed query.
@@ -199,7 +217,6 @@ impl<C> Exchange<C> {
             began: now,
             asked,
             waiters: Waiters::default(),
-            stream_waiters: 0,
             source,
             crowd: None,
             attempts: SmallVec::new(),
@@ -207,17 +224,14 @@ impl<C> Exchange<C> {
             signed,
             held: None,
             left_behind: false,
+            closed: false,
+            beside_equal: false,
             without_dnssec: false,
             needs_stream,
             disputed: false,
             hedged_on: None,
             lost_to: None,
         }
-    }
-
-    /// Whether a client who asks by `transport` may wait for this one too. Over datagrams the answer is cut to their size.
-    pub(crate) fn has_room_for(&self, transport: Transport) -> bool {
-        transport == Transport::Udp || self.stream_waiters < STREAM_WAITERS_PER_EXCHANGE_MAX
     }
 
     /// Whether one more of `source` may wait for this one too: as many as there are places left, so that who asks the same again and
@@ -230,18 +244,10 @@ impl<C> Exchange<C> {
         }
     }
 
-    /// Another client waits.
+    /// Another client waits, or one that was taken out waits again.
     pub(crate) fn join(&mut self, waiter: Waiter<C>, hasher: &KeyHasher) {
-        self.stream_waiters += usize::from(waiter.asker.transport != Transport::Udp);
         let source = waiter.source;
         self.waiters.push(waiter);
-        self.note_come(source, hasher);
-    }
-
-    /// A client that was taken out waits again.
-    pub(crate) fn rejoin(&mut self, waiter: Waiter<C>, hasher: &KeyHasher) {
-        let source = waiter.source;
-        self.waiters.put_back(waiter);
         self.note_come(source, hasher);
     }
 
@@ -309,6 +315,18 @@ impl<C> Exchange<C> {
     /// Whether the question is asked with CD.
     pub(crate) fn checking_disabled(&self) -> bool {
         self.asked.checking_disabled
+    }
+
+    /// Whether it goes to `upstream` over a stream only. A second datagram with an equal question would help a forger (CVE-2020-25684), so there
+    /// is none, unless no stream came to be; `has_stream` says whether one is ready.
+    pub(crate) fn keeps_to_streams(
+        &self,
+        upstream: UpstreamId,
+        has_stream: impl FnOnce() -> bool,
+    ) -> bool {
+        let tried = self.tried(upstream);
+        let untried = tried.sends == 0 && tried.failed_dials == 0;
+        self.needs_stream || self.beside_equal && (untried || has_stream())
     }
 
     /// What was tried with `upstream` so far.
@@ -392,12 +410,7 @@ impl<C> Exchange<C> {
     pub(crate) fn hold(&mut self, response: &ResponseView<'_>, origin: ReplyOrigin) {
         let truncated = response.header().flags.truncated();
         if !self.holds_truncated() && (self.held.is_none() || truncated) {
-            self.held = Some(Held {
-                message: response.message().into(),
-                origin,
-                truncated,
-                alone: response.is_alone(),
-            });
+            self.held = Some(Held::new(response, origin));
         }
     }
 
@@ -419,16 +432,21 @@ impl<C> Exchange<C> {
         self.held.take()
     }
 
-    /// Takes out the clients who have waited long enough for something newer than what is kept.
-    pub(crate) fn take_stale(&mut self, asked_until: Moment) -> TakenOut<C> {
-        let due = self.waiters.take_stale(asked_until);
+    /// Whether nobody waits for it any more, and it has had as long as if somebody did.
+    fn is_over(&self, budget: Duration, now: Moment) -> bool {
+        self.waiters.is_empty() && now >= self.began + budget
+    }
+
+    /// Takes out clients who have waited long enough for something newer than what is kept, `most` at most.
+    pub(crate) fn take_stale(&mut self, asked_until: Moment, most: usize) -> TakenOut<C> {
+        let due = self.waiters.take_stale(asked_until, most);
         self.note_gone(&due);
         due
     }
 
-    /// Takes out the clients whose time has passed.
-    pub(crate) fn take_expired(&mut self, now: Moment) -> TakenOut<C> {
-        let due = self.waiters.take_until(now);
+    /// Takes out clients whose time has passed, `most` at most.
+    pub(crate) fn take_expired(&mut self, now: Moment, most: usize) -> TakenOut<C> {
+        let due = self.waiters.take_until(now, most);
         self.note_gone(&due);
         due
     }

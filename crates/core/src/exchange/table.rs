@@ -1,11 +1,11 @@
 //! All exchanges, found by what they ask, ended by their deadlines.
 
 use core::time::Duration;
-use std::collections::VecDeque;
 
 use hashbrown::HashTable;
 use slotmap::{SlotMap, new_key_type};
 
+use super::deadlines::Deadlines;
 use super::share::{Shares, Source};
 use super::{Asked, Attempt, Exchange, ExchangeKey, KeyHasher, Request, TakenOut, Waiter};
 use crate::limits::{EXCHANGES_MAX, SHED_AFTER, SIGNED_EXCHANGES_MAX, STALE_AFTER, WAITERS_MAX};
@@ -32,14 +32,14 @@ pub(crate) enum Joined<C> {
 #[derive(Debug)]
 pub(crate) struct ExchangeTable<C> {
     exchanges: SlotMap<ExchangeId, Exchange<C>>,
-    /// The exchanges that can be joined, each with the hash of its key.
+    /// The exchanges of unsigned queries, each with the hash of its key. Of several with an equal question one can be joined at most.
     index: HashTable<(u64, ExchangeId)>,
     hasher: KeyHasher,
-    /// One entry a waiter, in order, because all waiters have the same budget. Entries of finished exchanges stay until they
-    /// reach the front: at most what arrives within one budget.
-    deadlines: VecDeque<(Moment, ExchangeId)>,
-    /// Likewise for clients who would rather have an answer past its time: when they have waited long enough, which all do equally long.
-    stale: VecDeque<(Moment, ExchangeId)>,
+    /// One entry a waiter, and one for the end of an exchange whose first client has not so much time left. Entries of finished exchanges
+    /// stay until they come first: at most what arrives within one budget.
+    deadlines: Deadlines,
+    /// Likewise for clients who would rather have an answer past its time: when they have waited long enough.
+    stale: Deadlines,
     budget: Duration,
     waiters: usize,
     shares: Shares,
@@ -56,8 +56,8 @@ impl<C> ExchangeTable<C> {
             signed_shares: Shares::new(hasher.clone()),
             index: HashTable::new(),
             hasher,
-            deadlines: VecDeque::new(),
-            stale: VecDeque::new(),
+            deadlines: Deadlines::default(),
+            stale: Deadlines::default(),
             budget,
             waiters: 0,
             signed: 0,
@@ -95,13 +95,17 @@ impl<C> ExchangeTable<C> {
     }
 
     /// Lets a client join the exchange of its question, or begins one. An exchange that has run for half the budget is not joined any
-    /// more: its attempts may be used up, and somebody who asks again deserves new ones.
+    /// more: its attempts may be used up, and somebody who asks again deserves new ones. Whose time passed before it was read finds no room.
     pub(crate) fn join(&mut self, request: Request, client: C, now: Moment) -> Joined<C> {
-        let deadline = now + self.budget;
+        let deadline = request.since + self.budget;
+        if deadline <= now {
+            return Joined::Full(request.asker, client);
+        }
         let Request {
             asker,
             group,
             source,
+            since,
             stale,
             signed,
         } = request;
@@ -120,17 +124,15 @@ impl<C> ExchangeTable<C> {
             return Joined::Full(waiter.asker, waiter.client);
         }
         if !is_signed
-            && let Some(id) = self.find(&key)
+            && let Some(id) = self.find(&key, now)
             && let Some(exchange) = self.exchanges.get_mut(id)
-            && now.since(exchange.began) < self.budget / 2
-            && exchange.has_room_for(waiter.asker.transport)
         {
             let left = WAITERS_MAX.saturating_sub(self.waiters).min(EXCHANGES_MAX);
             if !exchange.admits(source) || !self.shares.admits(source, left) {
                 return Joined::Full(waiter.asker, waiter.client);
             }
             exchange.join(waiter, &self.hasher);
-            self.note_waiter(id, source, stale, now);
+            self.note_waiter(id, source, stale, since);
             return Joined::Waits;
         }
         let left = EXCHANGES_MAX.saturating_sub(self.exchanges.len());
@@ -141,47 +143,46 @@ impl<C> ExchangeTable<C> {
         if is_signed {
             self.signed += 1;
             self.signed_shares.take(source);
-        } else {
-            // One that is too old to be joined makes room for this one.
-            self.close_to_joiners(self.find(&key), key.hash());
         }
         let hash = key.hash();
+        let beside_equal = !is_signed && self.is_out(&key);
         let mut exchange = Exchange::new(key, asked, signed, transport, source, now);
+        exchange.beside_equal = beside_equal;
         exchange.join(waiter, &self.hasher);
         let id = self.exchanges.insert(exchange);
         if !is_signed {
-            self.open_to_joiners(id, hash);
+            self.list(id, hash);
         }
-        self.note_waiter(id, source, stale, now);
+        self.note_waiter(id, source, stale, since);
+        // Whoever asks again, as a client does that got nothing, deserves that it goes on.
+        if deadline < now + self.budget {
+            self.deadlines.push(now + self.budget, id);
+        }
         Joined::Began(id)
     }
 
-    /// Begins an exchange for which nobody waits, unless the question is in flight or there is no room.
+    /// Begins an exchange for which nobody waits, unless an equal question is out or there is no room.
     pub(crate) fn begin(&mut self, asked: Asked, now: Moment) -> Option<ExchangeId> {
         let key = ExchangeKey::new(&asked, &self.hasher);
         // Half of the room is for those who wait.
-        if self.find(&key).is_some() || self.exchanges.len() >= EXCHANGES_MAX / 2 {
+        if self.is_out(&key) || self.exchanges.len() >= EXCHANGES_MAX / 2 {
             return None;
         }
         let hash = key.hash();
         let exchange = Exchange::new(key, asked, None, Transport::Udp, Source::NOBODY, now);
         let id = self.exchanges.insert(exchange);
-        self.open_to_joiners(id, hash);
-        self.deadlines.push_back((now + self.budget, id));
+        self.list(id, hash);
+        self.deadlines.push(now + self.budget, id);
         Some(id)
     }
 
     /// Leaves the exchanges of these groups to those who wait for them: nobody joins them any more, and what they bring is not kept.
     pub(crate) fn leave_behind(&mut self, groups: &[GroupId]) {
-        let mut left = Vec::new();
-        for (id, exchange) in &mut self.exchanges {
+        for exchange in self.exchanges.values_mut() {
             if groups.contains(&exchange.asked.group) {
                 exchange.leave_behind();
-                left.push((id, exchange.key.hash()));
+                exchange.closed = true;
             }
-        }
-        for (id, hash) in left {
-            self.close_to_joiners(Some(id), hash);
         }
     }
 
@@ -192,13 +193,29 @@ impl<C> ExchangeTable<C> {
         }
     }
 
-    fn note_waiter(&mut self, id: ExchangeId, source: Source, stale: bool, now: Moment) {
+    fn note_waiter(&mut self, id: ExchangeId, source: Source, stale: bool, since: Moment) {
         self.shares.take(source);
-        self.deadlines.push_back((now + self.budget, id));
+        self.deadlines.push(since + self.budget, id);
         if stale {
-            self.stale.push_back((now + self.stale_after(), id));
+            self.stale.push(since + self.stale_after(), id);
         }
         self.waiters += 1;
+    }
+
+    /// Clients of a finished exchange go on waiting for what came of it.
+    pub(crate) fn count_in<'a>(&mut self, waiters: impl IntoIterator<Item = &'a Waiter<C>>)
+    where
+        C: 'a,
+    {
+        for waiter in waiters {
+            self.waiters += 1;
+            self.shares.take(waiter.source);
+        }
+    }
+
+    /// One of those has been told.
+    pub(crate) fn count_out(&mut self, waiter: &Waiter<C>) {
+        self.note_gone([waiter]);
     }
 
     fn note_gone<'a>(&mut self, waiters: impl IntoIterator<Item = &'a Waiter<C>>)
@@ -222,13 +239,15 @@ impl<C> ExchangeTable<C> {
             return None;
         }
         let key = ExchangeKey::new(&Asked::new(&request.asker, request.group), &self.hasher);
-        if request.signed.is_none() && self.find(&key).is_some() {
+        if request.signed.is_none() && self.find(&key, now).is_some() {
             return None;
         }
         self.drop_finished();
-        let &(_, id) = self.deadlines.front()?;
-        let began = self.exchanges.get(id)?.began;
-        (now.since(began) >= SHED_AFTER).then_some(id)
+        let mut oldest = self.deadlines.heads().map(|(_, id)| id);
+        oldest.find(|id| {
+            let began = self.exchanges.get(*id).map(|it| it.began);
+            began.is_some_and(|began| now.since(began) >= SHED_AFTER)
+        })
     }
 
     /// How long a client waits for something newer than what is kept: always less than its whole budget.
@@ -236,19 +255,20 @@ impl<C> ExchangeTable<C> {
         STALE_AFTER.min(self.budget / 10 * 9)
     }
 
-    /// The next exchange with clients who have waited long enough for something newer than what is kept, and those clients.
-    pub(crate) fn take_stale(&mut self, now: Moment) -> Option<(ExchangeId, TakenOut<C>)> {
+    /// The next exchange with clients who have waited long enough for something newer than what is kept, and `most` of those clients.
+    pub(crate) fn take_stale(
+        &mut self,
+        most: usize,
+        now: Moment,
+    ) -> Option<(ExchangeId, TakenOut<C>)> {
         let asked_until = now + (self.budget - self.stale_after());
         loop {
-            let &(due, id) = self.stale.front()?;
-            if due > now {
-                return None;
-            }
-            self.stale.pop_front();
+            // Each client has an entry, so those who are left are found by the next one.
+            let id = self.stale.pop_due(now)?;
             let Some(exchange) = self.exchanges.get_mut(id) else {
                 continue;
             };
-            let waiters = exchange.take_stale(asked_until);
+            let waiters = exchange.take_stale(asked_until, most);
             if waiters.is_empty() {
                 continue;
             }
@@ -263,7 +283,7 @@ impl<C> ExchangeTable<C> {
             for mut waiter in waiters {
                 waiter.stale = false;
                 self.shares.take(waiter.source);
-                exchange.rejoin(waiter, &self.hasher);
+                exchange.join(waiter, &self.hasher);
                 self.waiters += 1;
             }
         }
@@ -277,75 +297,81 @@ impl<C> ExchangeTable<C> {
             self.signed -= 1;
             self.signed_shares.give_back(exchange.source);
         }
-        self.close_to_joiners(Some(id), exchange.key.hash());
+        let hash = exchange.key.hash();
+        if let Ok(entry) = self.index.find_entry(hash, |(_, other)| *other == id) {
+            entry.remove();
+        }
         self.drop_finished();
         Some(exchange)
     }
 
-    /// The next exchange with a client whose time has passed, and those clients. From then on nobody joins it: its attempts are
-    /// old, and a new question deserves new ones.
-    pub(crate) fn take_expired(&mut self, now: Moment) -> Option<(ExchangeId, TakenOut<C>)> {
+    /// The next exchange with clients whose time has passed, and `most` of those clients; or one that has had its time without anybody who waits.
+    pub(crate) fn take_expired(
+        &mut self,
+        most: usize,
+        now: Moment,
+    ) -> Option<(ExchangeId, TakenOut<C>)> {
         loop {
-            let &(deadline, id) = self.deadlines.front()?;
-            if deadline > now {
-                return None;
-            }
-            self.deadlines.pop_front();
+            // Each client has an entry, so those who are left are found by the next one.
+            let id = self.deadlines.pop_due(now)?;
+            let budget = self.budget;
             let Some(exchange) = self.exchanges.get_mut(id) else {
                 continue;
             };
-            let expired = exchange.take_expired(now);
-            // Without anybody who waits it has had as long as if somebody did.
-            if expired.is_empty() && !exchange.waiters.is_empty() {
+            let expired = exchange.take_expired(now, most);
+            if expired.is_empty() && !exchange.is_over(budget, now) {
                 continue;
             }
-            let hash = exchange.key.hash();
             self.note_gone(&expired);
-            self.close_to_joiners(Some(id), hash);
             return Some((id, expired));
         }
     }
 
+    /// Whether nobody waits for an exchange any more, and it has had as long as if somebody did.
+    pub(crate) fn is_over(&self, id: ExchangeId, now: Moment) -> bool {
+        let exchange = self.exchanges.get(id);
+        exchange.is_some_and(|it| it.is_over(self.budget, now))
+    }
+
     /// The exchange of this question that can be joined.
-    fn find(&self, key: &ExchangeKey) -> Option<ExchangeId> {
+    fn find(&self, key: &ExchangeKey, now: Moment) -> Option<ExchangeId> {
+        self.find_where(key, |it| {
+            !it.closed && now.since(it.began) < self.budget / 2
+        })
+    }
+
+    /// Whether an exchange of this question runs, whether it can be joined or not.
+    fn is_out(&self, key: &ExchangeKey) -> bool {
+        self.find_where(key, |_| true).is_some()
+    }
+
+    fn find_where(
+        &self,
+        key: &ExchangeKey,
+        fits: impl Fn(&Exchange<C>) -> bool,
+    ) -> Option<ExchangeId> {
         let is_it = |(hash, id): &(u64, ExchangeId)| {
             let exchange = self.exchanges.get(*id);
-            *hash == key.hash() && exchange.is_some_and(|it| it.key == *key)
+            *hash == key.hash() && exchange.is_some_and(|it| it.key == *key && fits(it))
         };
         self.index.find(key.hash(), is_it).map(|(_, id)| *id)
     }
 
-    fn open_to_joiners(&mut self, id: ExchangeId, hash: u64) {
+    fn list(&mut self, id: ExchangeId, hash: u64) {
         self.index
             .insert_unique(hash, (hash, id), |(hash, _)| *hash);
     }
 
-    fn close_to_joiners(&mut self, id: Option<ExchangeId>, hash: u64) {
-        if let Some(id) = id
-            && let Ok(entry) = self.index.find_entry(hash, |(_, other)| *other == id)
-        {
-            entry.remove();
-        }
-    }
-
     fn drop_finished(&mut self) {
-        while let Some(&(_, id)) = self.deadlines.front()
-            && !self.exchanges.contains_key(id)
-        {
-            self.deadlines.pop_front();
-        }
-        while let Some(&(_, id)) = self.stale.front()
-            && !self.exchanges.contains_key(id)
-        {
-            self.stale.pop_front();
-        }
+        let exchanges = &self.exchanges;
+        self.deadlines.drop_while(|id| !exchanges.contains_key(id));
+        self.stale.drop_while(|id| !exchanges.contains_key(id));
     }
 
     /// When the next client's time passes.
     pub(crate) fn poll_timeout(&self) -> Option<Moment> {
-        let stale = self.stale.front().map(|(due, _)| *due);
-        let deadline = self.deadlines.front().map(|(deadline, _)| *deadline);
-        deadline.into_iter().chain(stale).min()
+        let next = [&self.stale, &self.deadlines].map(Deadlines::first);
+        next.into_iter().flatten().map(|(due, _)| due).min()
     }
 }
 
@@ -353,9 +379,12 @@ impl<C> ExchangeTable<C> {
 mod tests {
     use super::super::SignedQuery;
     use super::*;
-    use crate::limits::{STREAM_WAITERS_PER_EXCHANGE_MAX, WAITERS_PER_EXCHANGE_MAX};
+    use crate::limits::WAITERS_PER_EXCHANGE_MAX;
     use crate::upstream::GroupId;
     use crate::wire::{Class, Flags, QueryView, Question, RecordType, Transport};
+
+    /// As many as there are.
+    const ALL: usize = usize::MAX;
 
     const BUDGET: Duration = Duration::from_secs(2);
 
@@ -377,8 +406,17 @@ mod tests {
             asker,
             group: GroupId(0),
             source: source(1),
+            since: at(0),
             stale: false,
             signed: None,
+        }
+    }
+
+    impl ExchangeTable<u32> {
+        /// A question that is read as it comes.
+        fn ask(&mut self, request: Request, client: u32, now: Moment) -> Joined<u32> {
+            let since = now;
+            self.join(Request { since, ..request }, client, now)
         }
     }
 
@@ -412,12 +450,12 @@ mod tests {
     #[test]
     fn equal_questions_share_and_others_do_not() {
         let mut table = table();
-        let first = began(table.join(request("a.example"), 1, at(0)));
+        let first = began(table.ask(request("a.example"), 1, at(0)));
         assert!(matches!(
-            table.join(request("A.Example"), 2, at(5)),
+            table.ask(request("A.Example"), 2, at(5)),
             Joined::Waits
         ));
-        let other = began(table.join(request("b.example"), 3, at(5)));
+        let other = began(table.ask(request("b.example"), 3, at(5)));
         assert_eq!((first == other, table.waiters()), (false, 3));
         let exchange = table.remove(first).unwrap();
         let clients: Vec<u32> = exchange
@@ -426,20 +464,20 @@ mod tests {
             .map(|waiter| waiter.client)
             .collect();
         assert_eq!((clients, table.waiters()), (vec![1, 2], 1));
-        assert_ne!(began(table.join(request("a.example"), 4, at(6))), first);
+        assert_ne!(began(table.ask(request("a.example"), 4, at(6))), first);
     }
 
     #[test]
     fn an_exchange_is_joined_during_half_its_budget() {
         let mut table = table();
-        began(table.join(request("a.example"), 1, at(0)));
+        began(table.ask(request("a.example"), 1, at(0)));
         assert!(matches!(
-            table.join(request("a.example"), 2, at(999)),
+            table.ask(request("a.example"), 2, at(999)),
             Joined::Waits
         ));
-        began(table.join(request("a.example"), 3, at(1_000)));
+        began(table.ask(request("a.example"), 3, at(1_000)));
         assert!(matches!(
-            table.join(request("a.example"), 4, at(1_001)),
+            table.ask(request("a.example"), 4, at(1_001)),
             Joined::Waits
         ));
     }
@@ -448,10 +486,10 @@ mod tests {
     fn who_waits_with_others_is_one_of_a_bounded_number() {
         let mut table = table();
         let (mut waiting, mut refused) = (0, 0);
-        for number in 0..80 {
+        for number in 0..6 {
             let name = format!("{number}.example");
             for client in 0..u32::try_from(WAITERS_PER_EXCHANGE_MAX).unwrap() {
-                match table.join(request_of(client + 1, &name), client, at(0)) {
+                match table.ask(request_of(client + 1, &name), client, at(0)) {
                     Joined::Began(_) => {}
                     Joined::Waits => waiting += 1,
                     Joined::Full(..) => refused += 1,
@@ -461,61 +499,143 @@ mod tests {
         assert!(waiting <= WAITERS_MAX && refused > 10_000, "{waiting}");
         assert!(table.waiters() <= WAITERS_MAX + table.len());
         // New questions are not kept out by them.
-        began(table.join(request_of(5_000, "new.example"), 1, at(0)));
+        began(table.ask(request_of(5_000, "new.example"), 1, at(0)));
     }
 
     #[test]
-    fn one_answer_is_owed_to_a_bounded_number_of_streams() {
+    fn who_asks_the_same_over_streams_waits_for_the_one_exchange() {
         let mut table = table();
         let stream = || {
             let mut request = request("a.example");
             request.asker.transport = Transport::Tcp;
             request
         };
-        let first = began(table.join(stream(), 0, at(0)));
-        for client in 1..STREAM_WAITERS_PER_EXCHANGE_MAX {
-            let joined = table.join(stream(), u32::try_from(client).unwrap(), at(0));
-            assert!(matches!(joined, Joined::Waits));
+        began(table.ask(stream(), 0, at(0)));
+        for client in 1..512 {
+            assert!(matches!(table.ask(stream(), client, at(1)), Joined::Waits));
         }
-        let joined = table.join(request("a.example"), 7, at(0));
-        assert!(matches!(joined, Joined::Waits), "a datagram is small");
-        let second = began(table.join(stream(), 8, at(0)));
-        assert_ne!(first, second);
-        let joined = table.join(stream(), 9, at(1));
-        assert!(matches!(joined, Joined::Waits), "the newer one takes over");
-        assert_eq!(
-            table.remove(first).unwrap().waiters.len(),
-            STREAM_WAITERS_PER_EXCHANGE_MAX + 1
-        );
-        let joined = table.join(stream(), 10, at(2));
-        assert!(matches!(joined, Joined::Waits), "and is still found");
+        assert_eq!((table.len(), table.waiters()), (1, 512));
+    }
+
+    #[test]
+    fn an_exchange_that_is_too_old_to_be_joined_is_known_to_be_out() {
+        let mut table = table();
+        let old = began(table.ask(request("a.example"), 1, at(0)));
+        let new = began(table.ask(request("a.example"), 2, at(1_000)));
+        let beside = |table: &ExchangeTable<u32>, id| table.get(id).unwrap().beside_equal;
+        assert!(!beside(&table, old) && beside(&table, new));
+        let asked = Asked::new(&request("a.example").asker, GroupId(0));
+        assert_eq!(table.begin(asked.clone(), at(2_500)), None);
+        table.remove(new).unwrap();
+        assert_eq!(table.begin(asked.clone(), at(2_500)), None);
+        table.remove(old).unwrap();
+        let refresh = table.begin(asked, at(2_500)).unwrap();
+        assert!(!beside(&table, refresh));
+    }
+
+    #[test]
+    fn who_waited_before_he_was_read_waits_so_much_shorter() {
+        let mut table = table();
+        let mut waited = |client, since, now| {
+            let since = at(since);
+            let request = Request {
+                since,
+                ..request("a")
+            };
+            table.join(request, client, at(now))
+        };
+        let id = began(waited(1, 100, 1_000));
+        assert!(matches!(waited(2, 1_010, 1_010), Joined::Waits));
+        assert!(matches!(waited(3, 50, 1_020), Joined::Waits));
+        assert!(matches!(waited(4, 0, 2_000), Joined::Full(_, 4)));
+        let mut gone = Vec::new();
+        for due in [2_050, 2_100, 3_000, 3_010] {
+            assert_eq!(table.poll_timeout(), Some(at(due)));
+            let Some((which, expired)) = table.take_expired(ALL, at(due)) else {
+                assert_eq!(due, 3_000, "its own time, while somebody waits");
+                continue;
+            };
+            assert_eq!(which, id);
+            gone.extend(expired.iter().map(|it| it.client));
+        }
+        assert_eq!(gone, [3, 1, 2]);
+        assert!(table.is_over(id, at(3_010)));
+    }
+
+    #[test]
+    fn an_exchange_goes_on_when_its_client_had_hardly_any_time_left() {
+        let mut table = table();
+        let since = at(0);
+        let late = Request {
+            since,
+            ..request("a")
+        };
+        let id = began(table.join(late, 1, at(1_900)));
+        let (_, gone) = table.take_expired(ALL, at(2_000)).unwrap();
+        assert_eq!((gone.len(), table.is_over(id, at(2_000))), (1, false));
+        // Who asks again finds it.
+        assert!(matches!(
+            table.ask(request("a"), 2, at(2_100)),
+            Joined::Waits
+        ));
+        assert!(table.take_expired(ALL, at(4_099)).is_none());
+        assert_eq!(table.take_expired(ALL, at(4_100)).unwrap().1.len(), 1);
+        assert!(table.is_over(id, at(4_100)));
+    }
+
+    #[test]
+    fn many_whose_time_has_passed_are_taken_out_in_pieces() {
+        let mut table = table();
+        for client in 0..1_000 {
+            let stale = true;
+            let request = Request {
+                stale,
+                ..request("a")
+            };
+            table.ask(request, client, at(0));
+        }
+        let mut pieces = Vec::new();
+        while let Some((id, gone)) = table.take_stale(64, at(1_800)) {
+            pieces.push(gone.len());
+            table.wait_on(id, gone.into_iter().take(10));
+        }
+        assert_eq!((pieces.len(), pieces[0], pieces[15]), (16, 64, 40));
+        pieces.clear();
+        while let Some((id, gone)) = table.take_expired(64, at(2_000)) {
+            pieces.push(gone.len());
+            if table.is_over(id, at(2_000)) {
+                table.remove(id);
+            }
+        }
+        assert_eq!(pieces, [64, 64, 32]);
+        assert_eq!(table.waiters(), 0);
     }
 
     #[test]
     fn every_waiter_has_its_own_deadline() {
         let mut table = table();
-        let id = began(table.join(request("a.example"), 1, at(0)));
-        table.join(request("a.example"), 2, at(500));
+        let id = began(table.ask(request("a.example"), 1, at(0)));
+        table.ask(request("a.example"), 2, at(500));
         assert_eq!(table.poll_timeout(), Some(at(2_000)));
-        assert!(table.take_expired(at(1_999)).is_none());
-        let (expired_id, expired) = table.take_expired(at(2_000)).unwrap();
+        assert!(table.take_expired(ALL, at(1_999)).is_none());
+        let (expired_id, expired) = table.take_expired(ALL, at(2_000)).unwrap();
         assert_eq!((expired_id, expired.len(), expired[0].client), (id, 1, 1));
-        assert!(table.take_expired(at(2_000)).is_none());
-        assert_eq!(table.take_expired(at(2_500)).unwrap().1[0].client, 2);
+        assert!(table.take_expired(ALL, at(2_000)).is_none());
+        assert_eq!(table.take_expired(ALL, at(2_500)).unwrap().1[0].client, 2);
         assert_eq!(table.waiters(), 0);
     }
 
     #[test]
     fn an_exchange_whose_first_client_gave_up_takes_no_new_ones() {
         let mut table = table();
-        let old = began(table.join(request("a.example"), 1, at(0)));
-        table.join(request("a.example"), 2, at(900));
-        table.take_expired(at(2_000)).unwrap();
-        let new = began(table.join(request("a.example"), 3, at(2_001)));
+        let old = began(table.ask(request("a.example"), 1, at(0)));
+        table.ask(request("a.example"), 2, at(900));
+        table.take_expired(ALL, at(2_000)).unwrap();
+        let new = began(table.ask(request("a.example"), 3, at(2_001)));
         assert_ne!(old, new);
         table.remove(old).unwrap();
         assert!(matches!(
-            table.join(request("a.example"), 4, at(2_002)),
+            table.ask(request("a.example"), 4, at(2_002)),
             Joined::Waits
         ));
     }
@@ -525,12 +645,12 @@ mod tests {
         let mut table = table();
         for client in 0..u32::try_from(WAITERS_PER_EXCHANGE_MAX).unwrap() {
             assert!(!matches!(
-                table.join(request_of(client, "a"), client, at(0)),
+                table.ask(request_of(client, "a"), client, at(0)),
                 Joined::Full(..)
             ));
         }
         assert!(matches!(
-            table.join(request_of(90_000, "a"), 9, at(0)),
+            table.ask(request_of(90_000, "a"), 9, at(0)),
             Joined::Full(_, 9)
         ));
     }
@@ -544,7 +664,7 @@ mod tests {
     /// Takes as many of `number` requests as there is room for, and counts them.
     fn taken(table: &mut ExchangeTable<u32>, number: usize, one: impl Fn() -> Request) -> usize {
         (0..number)
-            .filter(|_| !matches!(table.join(one(), 0, at(0)), Joined::Full(..)))
+            .filter(|_| !matches!(table.ask(one(), 0, at(0)), Joined::Full(..)))
             .count()
     }
 
@@ -555,7 +675,7 @@ mod tests {
         assert_eq!(taken(&mut table, all, || request_of(1, "a")), all / 2);
         assert_eq!(taken(&mut table, all, || request_of(2, "a")), all / 4);
         assert_eq!(taken(&mut table, 10, || request_of(3, "a")), 10);
-        let (_, gone) = table.take_expired(at(2_000)).unwrap();
+        let (_, gone) = table.take_expired(ALL, at(2_000)).unwrap();
         assert_eq!(gone.len(), all / 2 + all / 4 + 10);
     }
 
@@ -568,7 +688,7 @@ mod tests {
         };
         let all = WAITERS_PER_EXCHANGE_MAX;
         assert_eq!(taken(&mut table, all, stale), all / 2);
-        let (id, waiters) = table.take_stale(at(1_800)).unwrap();
+        let (id, waiters) = table.take_stale(ALL, at(1_800)).unwrap();
         let exchange = table.get_mut(id).unwrap();
         assert!(waiters.len() == all / 2 && exchange.admits(source(1)));
         table.wait_on(id, waiters);
@@ -588,7 +708,7 @@ mod tests {
         assert_eq!(taken(&mut table, all, || signed(1)), all / 2);
         assert_eq!(taken(&mut table, all, || signed(2)), all / 4);
         assert_eq!(taken(&mut table, 10, || signed(3)), 10);
-        while let Some((id, _)) = table.take_expired(at(2_000)) {
+        while let Some((id, _)) = table.take_expired(ALL, at(2_000)) {
             table.remove(id).unwrap();
         }
         assert_eq!(table.signed, 0);
@@ -602,7 +722,7 @@ mod tests {
             let mut taken = 0;
             for n in 0..number {
                 let request = request_of(client, &format!("{prefix}{n}"));
-                taken += usize::from(matches!(table.join(request, 0, at(0)), Joined::Began(_)));
+                taken += usize::from(matches!(table.ask(request, 0, at(0)), Joined::Began(_)));
             }
             taken
         };
@@ -616,29 +736,29 @@ mod tests {
         let mut table = table();
         let from_each = |client: u32| request_of(client, &format!("n{client}"));
         let clients = 0..u32::try_from(EXCHANGES_MAX).unwrap();
-        let mut began_all = clients.map(|client| began(table.join(from_each(client), 0, at(0))));
+        let mut began_all = clients.map(|client| began(table.ask(from_each(client), 0, at(0))));
         let first = began_all.next().unwrap();
         assert_eq!(began_all.count(), EXCHANGES_MAX - 1);
         let new = request_of(90_000, "new");
         assert!(matches!(
-            table.join(request_of(90_000, "new"), 8, at(20)),
+            table.ask(request_of(90_000, "new"), 8, at(20)),
             Joined::Full(_, 8)
         ));
         let early = at(0) + SHED_AFTER - Duration::from_millis(1);
         assert_eq!(table.oldest_in_the_way(&new, early), None);
         let known = request_of(90_000, "n5");
-        assert_eq!(table.oldest_in_the_way(&known, at(1_000)), None);
+        assert_eq!(table.oldest_in_the_way(&known, at(999)), None);
         let oldest = table.oldest_in_the_way(&new, at(0) + SHED_AFTER).unwrap();
         assert_eq!(oldest, first);
         table.remove(oldest).unwrap();
-        began(table.join(new, 8, at(0) + SHED_AFTER));
+        began(table.ask(new, 8, at(0) + SHED_AFTER));
     }
 
     #[test]
     fn finished_exchanges_leave_no_deadlines_behind() {
         let mut table = table();
         let ids: Vec<_> = (0..100)
-            .map(|n| began(table.join(request(&format!("n{n}")), 0, at(n))))
+            .map(|n| began(table.ask(request(&format!("n{n}")), 0, at(n))))
             .collect();
         for id in ids.iter().skip(1) {
             table.remove(*id);

@@ -29,7 +29,7 @@ fn take_query(
     far: &mut impl Far,
     message: &[u8],
     client: &Client,
-    to: impl FnOnce() -> Way,
+    to: impl FnOnce() -> Later,
     now: Moment,
 ) -> Taken {
     let transport = client.transport;
@@ -72,9 +72,11 @@ fn take_query(
             near.counters.tally.add_dropped(reason);
             Taken::Dropped
         }
-        Verdict::Forward(request) => {
+        Verdict::Forward(mut request) => {
+            let Later { way, since } = to();
+            request.since = since;
             let to = ReplyTo {
-                way: to(),
+                way,
                 transport,
                 since: now,
             };
@@ -82,6 +84,14 @@ fn take_query(
             Taken::Forwarded
         }
     }
+}
+
+/// What is to be known of a message that is answered later.
+struct Later {
+    /// Where its reply goes.
+    way: Way,
+    /// When it arrived.
+    since: Moment,
 }
 
 /// What became of a message.

@@ -37,7 +37,7 @@ use tokio::net::TcpStream;
 use super::opening::{self, Opening};
 use super::places::Places;
 use super::source::Sources;
-use super::{Taken, take_query};
+use super::{Later, Taken, take_query};
 use crate::clock;
 use crate::limits::{
     CLIENT_BACKLOG, CLIENT_IN_FLIGHT, CLIENT_READ_LAST, CLIENT_READ_LEAST, CLIENT_READ_PER_TURN,
@@ -444,7 +444,9 @@ fn take_messages(near: &mut Near, far: &mut impl Far, key: ClientKey, now: Momen
         && !client.is_full(near.clients.backlog_of_one())
         && let Some(message) = messages.next_message()
     {
-        let taken = take_query(near, far, message, &who, || Way::Stream(key), now);
+        let way = Way::Stream(key);
+        let to = || Later { way, since: now };
+        let taken = take_query(near, far, message, &who, to, now);
         let Some(client) = near.clients.streams.get_mut(key) else {
             return;
         };

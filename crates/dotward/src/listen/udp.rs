@@ -3,7 +3,7 @@
 //! Promises: a batch is received with one system call and its replies leave with one; a reply leaves from the address its query was
 //! sent to (RFC 2181 section 4.1); receiving never ends because of an error, nor spins; a datagram that was cut is dropped; a query
 //! that waited in the socket for as long as a client waits for its reply (the process was stopped, or flooded) is discarded,
-//! because nobody would believe the reply to be in time; a datagram from port 0 or from ourselves is dropped unread; one of a load balancer begins with a PROXY header or is dropped.
+//! because nobody would believe the reply to be in time, and one that waited for less has so much less time left; a datagram from port 0 or from ourselves is dropped unread; one of a load balancer begins with a PROXY header or is dropped.
 //!
 //! Deliberately absent: fragments, larger sizes and truncation, which the front and the engine decide.
 
@@ -25,9 +25,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-use super::{Taken, take_query};
+use super::{Later, Taken, take_query};
 use crate::counters::Counters;
-use crate::limits::{LAST_BATCHES, RECEIVE_PAUSE, ROOM_PAUSE};
+use crate::limits::{LAST_BATCHES, RECEIVE_PAUSE, ROOM_PAUSE, WAIT_NOTICED};
 use crate::near::{Far, Host, Near, PortKey, Way};
 use crate::signal::{Ready, Signal, Source, Wants};
 
@@ -336,27 +336,38 @@ fn receive<H: Host>(
 /// Takes every query of a batch.
 fn take_all<H: Host>(host: &Rc<H>, batch: &RecvBatch, port: PortKey) {
     host.near_turn(|near, far, now| {
-        let wall = near.wall.about(now);
+        let mut wall = near.wall.about(now);
         for datagram in batch.iter() {
+            let mut waited = waited(&datagram, wall);
+            if waited >= WAIT_NOTICED {
+                wall = near.wall.exactly(now);
+                waited = self::waited(&datagram, wall);
+            }
             if datagram.meta.truncated {
                 near.counters.cut.add(1);
-            } else if is_stale(&datagram, wall) && is_stale(&datagram, near.wall.exactly(now)) {
+            } else if waited > QUESTION_BUDGET {
                 near.counters.stale.add(1);
             } else {
-                take(near, far, port, datagram, now);
+                take(near, far, port, (datagram, waited), now);
             }
         }
     });
 }
 
-/// Whether the datagram waited for longer than its client does. After a jump of the wall clock that is wrong for what waits in the socket
-/// at that moment, and for nothing else.
-fn is_stale(datagram: &Datagram<'_>, wall: Duration) -> bool {
-    let since = wall.saturating_sub(QUESTION_BUDGET);
-    datagram.meta.arrived.is_some_and(|arrived| arrived < since)
+/// How long the datagram was in the socket. After a jump of the wall clock that is wrong for what waits there at that moment, and for nothing
+/// else.
+fn waited(datagram: &Datagram<'_>, wall: Duration) -> Duration {
+    let arrived = datagram.meta.arrived;
+    arrived.map_or(Duration::ZERO, |arrived| wall.saturating_sub(arrived))
 }
 
-fn take(near: &mut Near, far: &mut impl Far, port: PortKey, datagram: Datagram<'_>, now: Moment) {
+fn take(
+    near: &mut Near,
+    far: &mut impl Far,
+    port: PortKey,
+    (datagram, waited): (Datagram<'_>, Duration),
+    now: Moment,
+) {
     let (peer, local) = (datagram.meta.peer, datagram.meta.local);
     let own = near.ports.values().filter_map(|port| port.bound);
     if !can_be_answered(own, peer, local) {
@@ -379,11 +390,14 @@ fn take(near: &mut Near, far: &mut impl Far, port: PortKey, datagram: Datagram<'
         transport: Transport::Udp,
         idle: Duration::ZERO,
     };
-    let to = || Way::Udp {
-        port,
-        peer,
-        local,
-        client: address.ip(),
+    let to = || Later {
+        way: Way::Udp {
+            port,
+            peer,
+            local,
+            client: address.ip(),
+        },
+        since: now - waited,
     };
     if take_query(near, far, message, &client, to, now) == Taken::Reply
         && let Some(port) = near.ports.get_mut(port)

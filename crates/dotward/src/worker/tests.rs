@@ -47,7 +47,7 @@ fn a_wake_up_of_the_timer_takes_one_turn() {
 }
 
 /// A question of client number `client`, for a name of its own.
-fn question_of(client: u32) -> Request {
+fn question_of(client: u32, since: Moment) -> Request {
     let name = format!("n{client}.example").parse().unwrap();
     Request {
         asker: Asker {
@@ -60,6 +60,7 @@ fn question_of(client: u32) -> Request {
         },
         group: GroupId(0),
         source: Source::of(std::net::Ipv4Addr::from(client).into()),
+        since,
         signed: None,
         stale: false,
     }
@@ -77,7 +78,7 @@ fn what_is_overdue_waits_for_sockets_and_for_no_timer() {
                     transport: Transport::Tcp,
                     since: now,
                 });
-                state.engine.submit(question_of(client), to, now);
+                state.engine.submit(question_of(client, now), to, now);
             }
         });
         assert_eq!(worker.in_flight(), QUESTIONS as usize);

@@ -185,6 +185,26 @@ async fn term_ends_it_with_0_after_what_was_in_flight_was_answered() {
 }
 
 #[tokio::test]
+async fn a_question_that_waited_in_the_socket_has_so_much_less_time() {
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let program = Program::start(&server, &trust);
+    assert!(ask_udp(program.udp, "first.example").await.is_good());
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.connect(program.udp).await.unwrap();
+    program.signal(Signal::STOP);
+    let message = query(1, "mute.example", RecordType::A);
+    client.send(&message).await.unwrap();
+    let asked = std::time::Instant::now();
+    // What is tried is a question that waited for so long.
+    tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+    program.signal(Signal::CONT);
+    assert_eq!(receive(&client).await.rcode(), Rcode::SERVFAIL);
+    let took = asked.elapsed();
+    assert!(took < std::time::Duration::from_millis(2_700), "{took:?}");
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
     let trust = Trust::new();
     let server = trust.server(Mode::default());

@@ -170,6 +170,7 @@ fn is_kept(dnssec_ok: bool, edns: bool) -> bool {
         asker: asker.clone(),
         group: GroupId::DEFAULT,
         source: crate::exchange::Source::of([192, 0, 2, 1].into()),
+        since: bench.now,
         stale: false,
         signed: None,
     };

@@ -58,7 +58,7 @@ impl Kept {
             }
             Answered::No | Answered::Stale => {}
         }
-        let mut request = request(asker);
+        let mut request = request(asker, now);
         request.stale = answered == Answered::Stale;
         self.bench.engine.submit(request, client, now);
         self.bench.settle();
@@ -104,13 +104,14 @@ fn asker(client: u32, name: &str) -> Asker {
     }
 }
 
-fn request(asker: Asker) -> Request {
+fn request(asker: Asker, since: Moment) -> Request {
     Request {
         asker,
         group: GroupId::DEFAULT,
         stale: false,
         signed: None,
         source: crate::exchange::Source::of([192, 0, 2, 1].into()),
+        since,
     }
 }
 
@@ -371,7 +372,7 @@ fn who_cannot_be_handed_to_the_engine_gets_what_is_kept_past_its_time() {
         ..FrontConfig::new(everybody, PolicyConfig::default())
     });
     for (client, stale) in [(1, true), (2, false)] {
-        let mut request = request(asker(client, "a.example"));
+        let mut request = request(asker(client, "a.example"), kept.bench.now);
         request.stale = stale;
         let mut reply = Vec::new();
         front.refuse_overloaded(&request, kept.bench.now, &mut reply);

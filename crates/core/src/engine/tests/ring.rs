@@ -46,6 +46,7 @@ impl Member {
             asker,
             group: GroupId::DEFAULT,
             source: Source::of([192, 0, 2, 1].into()),
+            since: self.bench.now,
             stale: false,
             signed: None,
         };

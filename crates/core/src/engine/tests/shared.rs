@@ -294,6 +294,7 @@ fn what_an_open_line_brought_is_not_believed_to_be_authentic() {
             asker,
             group: GroupId::DEFAULT,
             source: crate::exchange::Source::of([192, 0, 2, 1].into()),
+            since: bench.now,
             stale: false,
             signed: None,
         };
@@ -332,6 +333,7 @@ fn the_answer_to_a_signed_query_is_neither_looked_up_nor_given_away() {
         asker,
         group: GroupId::DEFAULT,
         source: crate::exchange::Source::of([192, 0, 2, 1].into()),
+        since: bench.now,
         stale: false,
         signed: crate::exchange::SignedQuery::of(&view),
     };

@@ -43,6 +43,7 @@ impl Bench {
             asker: Asker::new(&query, transport, 1232).to_owned(),
             group: GroupId::DEFAULT,
             source: crate::exchange::Source::of([192, 0, 2, 1].into()),
+            since: self.now,
             stale: false,
             signed: SignedQuery::of(&query),
         };
