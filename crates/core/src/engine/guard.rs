@@ -20,8 +20,12 @@ use crate::upstream::GroupId;
 use crate::wire::{ReplyOrigin, ResponseView};
 
 impl<C> Engine<C> {
-    /// Answers that come from now on pass this guard, and what is put back into the cache does; `None`: all pass.
+    /// Answers that come from now on pass this guard, and what is put back into the cache does; `None`: all pass. What is held of poor answers is
+    /// given up when it is another one.
     pub fn set_guard(&mut self, guard: Option<Arc<RebindingGuard>>) {
+        if self.guard == guard {
+            return;
+        }
         self.cache.set_guard(guard.clone());
         self.guard = guard;
         self.exchanges.forget_held();

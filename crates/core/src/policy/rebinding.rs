@@ -27,7 +27,7 @@ use super::suffix::SuffixMap;
 use crate::wire::{Name, RecordType, ResponseView, Section};
 
 /// Knows which answers have no private address in them, or may have one.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RebindingGuard {
     allowed: SuffixMap<()>,
 }

@@ -10,7 +10,7 @@ use crate::wire::Name;
 use crate::wire::name::NAME_LEN_MAX;
 
 /// Values by domain.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SuffixMap<T> {
     by_domain: HashMap<Name, T, foldhash::fast::FixedState>,
     /// The [`top`] of each domain, of some that are gone too. Most names that are asked end in none of the labels the domains end in,

@@ -229,20 +229,30 @@ fn a_guard_of_now_judges_the_answer_to_a_question_of_before() {
     let queries = bench.written(0);
     bench.receive(0, &address(&queries[0], INSIDE, 60));
     assert_eq!(last(&bench), (WITHHELD, 0));
-    // What was put aside in want of something better is not told either.
-    let (mut bench, _) = guarded(2);
-    bench.engine.set_guard(None);
-    bench.ask(1, "a.example");
-    bench.connect(0);
-    let queries = bench.written(0);
-    let mut poor = address(&queries[0], INSIDE, 60);
-    poor[3] |= 2;
-    bench.receive(0, &poor);
-    bench.engine.set_guard(guard(&[]));
-    bench.close(1, CloseReason::Refused);
-    bench.wait(2_000);
-    assert_eq!(last(&bench).0.0, Rcode::SERVFAIL);
-    assert_eq!(last(&bench).1, 0);
+}
+
+#[test]
+fn what_is_held_in_want_of_something_better_is_given_up_when_the_guard_is_another() {
+    for (before, after, records) in [
+        (None, guard(&[]), 0),
+        (guard(&["example"]), guard(&[]), 0),
+        (guard(&["example"]), guard(&["example"]), 1),
+        (None, None, 1),
+    ] {
+        let (mut bench, _) = guarded(2);
+        bench.engine.set_guard(before);
+        bench.ask(1, "a.example");
+        bench.connect(0);
+        let queries = bench.written(0);
+        let mut poor = address(&queries[0], INSIDE, 60);
+        poor[3] |= 2;
+        bench.receive(0, &poor);
+        bench.engine.set_guard(after);
+        bench.close(1, CloseReason::Refused);
+        bench.wait(2_000);
+        assert_eq!(last(&bench).0.0, Rcode::SERVFAIL);
+        assert_eq!(last(&bench).1, records);
+    }
 }
 
 #[test]
