@@ -125,7 +125,8 @@ impl<C> ExchangeTable<C> {
         if is_signed && !self.signed_shares.admits(source, left) {
             return Joined::Full(waiter.asker, waiter.client);
         }
-        if !is_signed
+        let beside_equal = !is_signed && self.is_out(&key);
+        if beside_equal
             && let Some(id) = self.find(&key, now)
             && let Some(exchange) = self.exchanges.get_mut(id)
         {
@@ -147,7 +148,6 @@ impl<C> ExchangeTable<C> {
             self.signed_shares.take(source);
         }
         let hash = key.hash();
-        let beside_equal = !is_signed && self.is_out(&key);
         let mut exchange = Exchange::new(key, asked, signed, transport, source, now);
         exchange.beside_equal = beside_equal;
         exchange.join(waiter, &self.hasher);
