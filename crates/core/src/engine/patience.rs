@@ -4,7 +4,7 @@ use super::Engine;
 use super::attempt::Among;
 use super::hedge::Watch;
 use crate::exchange::{Attempt, ExchangeId};
-use crate::limits::{IMPATIENCE, OVERDUE_AFTER_MAX, OVERDUE_FACTOR};
+use crate::limits::{OVERDUE_AFTER_MAX, OVERDUE_FACTOR};
 use crate::time::Moment;
 use crate::upstream::HealthState;
 
@@ -61,8 +61,7 @@ impl<C> Engine<C> {
         }
     }
 
-    /// Looks at an attempt again at `due` or somewhat later: behind younger ones, but not where they would keep it for longer than
-    /// [`IMPATIENCE`], and once its answer is overdue no later than that.
+    /// Looks at an attempt again at `due` or somewhat later, but once its answer is overdue no later than that.
     pub(super) fn look_again(
         &mut self,
         id: ExchangeId,
@@ -71,13 +70,11 @@ impl<C> Engine<C> {
         now: Moment,
     ) {
         let queued = self.hedges.queued(attempt, due);
-        let impatient = due.max(attempt.sent + IMPATIENCE);
-        let overdue = self.overdue_at(id).filter(|overdue| now < *overdue);
-        let latest = overdue.map_or(impatient, |overdue| overdue.min(impatient));
-        if latest < queued {
-            self.hedges.watch_exactly(id, attempt, latest);
-        } else {
-            self.hedges.watch(id, attempt, due);
+        match self.overdue_at(id) {
+            Some(overdue) if now < overdue && overdue < queued => {
+                self.hedges.watch_exactly(id, attempt, overdue);
+            }
+            Some(_) | None => self.hedges.watch(id, attempt, due),
         }
     }
 

@@ -1,7 +1,7 @@
 //! An upstream with several addresses, one of which is of no use.
 
 use super::*;
-use crate::limits::{ADDRESS_AGAIN_MAX, ADDRESS_AGAIN_MIN, IDLE_TIMEOUT, IMPATIENCE};
+use crate::limits::{ADDRESS_AGAIN_MAX, ADDRESS_AGAIN_MIN, IDLE_TIMEOUT};
 
 const ADDRESSES: [&str; 2] = ["192.0.2.1:853", "192.0.2.2:853"];
 
@@ -60,48 +60,6 @@ fn a_question_on_which_one_address_is_mute_goes_to_the_other() {
         (status.reason, status.failures),
         (Some(CloseReason::Silent), 1)
     );
-}
-
-/// Asks every 10 ms, the first time now, until a client has its reply; for how long that is. Connections are made after `dial`. Only those to the
-/// second address are answered on.
-fn wait_beside_others(bench: &mut Bench, client: u32, dial: Duration) -> Duration {
-    let began = bench.now;
-    let (mut dialed, mut served) = (Vec::new(), 0);
-    for millis in 0..2_000 {
-        if millis % 10 == 0 {
-            let next = client + millis / 10;
-            bench.ask(next, &format!("n{next}.example"));
-        }
-        dialed.resize(bench.opened.len(), bench.now);
-        while dialed.get(served).is_some_and(|at| *at + dial <= bench.now) {
-            bench.connect(served);
-            served += 1;
-        }
-        for place in 0..served {
-            if address(bench, place) == 1 {
-                let queries = bench.taken(bench.connection(place), 128);
-                for query in queries.iter().filter(|query| query.1 != ".") {
-                    bench.answer(place, query);
-                }
-            }
-        }
-        if bench.outcomes().iter().any(|it| it.0 == client) {
-            break;
-        }
-        bench.wait(1);
-    }
-    bench.now.since(began)
-}
-
-#[test]
-fn the_first_question_at_a_mute_address_waits_no_longer_than_those_after_it() {
-    for dial in [0, 3, 30, 120] {
-        let dial = Duration::from_millis(dial);
-        let waited = wait_beside_others(&mut both(), 0, dial);
-        // Its query leaves when the first connection is made; the other one takes as long.
-        let bound = dial + IMPATIENCE + dial + Duration::from_millis(2);
-        assert!(waited <= bound, "{waited:?} of {bound:?}");
-    }
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Upstreams and connections that are slow or say nothing, and when a question goes out a second time.
 
 use super::*;
-use crate::limits::IMPATIENCE;
 
 #[test]
 fn a_mute_first_upstream_costs_a_question_the_patience_and_no_more() {
@@ -34,35 +33,6 @@ fn a_silent_connection_is_replaced_while_its_late_answer_still_counts() {
     );
     bench.answer(0, &first[0]);
     assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
-}
-
-#[test]
-fn a_connection_that_falls_silent_is_left_as_soon_where_younger_questions_wait() {
-    let mut bench = Bench::one();
-    bench.ask(0, "answered.example");
-    bench.connect(0);
-    let answered = bench.written(0);
-    bench.ask(1, "a.example");
-    let began = bench.now;
-    bench.wait(140);
-    bench.answer(0, &answered[0]);
-    let silent = bench.now;
-    let mut moved = false;
-    for client in 2.. {
-        if moved {
-            break;
-        }
-        bench.ask(client, &format!("n{client}.example"));
-        bench.wait(5);
-        if bench.opened.len() > 1 {
-            bench.connect(1);
-            let written = bench.taken(bench.connection(1), 128);
-            moved = written.iter().any(|query| query.1 == "a.example");
-        }
-    }
-    let (waited, silent) = (bench.now.since(began), silent.since(began));
-    let bound = silent + IMPATIENCE + Duration::from_millis(5);
-    assert!(waited <= bound, "{waited:?} of {bound:?}");
 }
 
 #[test]
