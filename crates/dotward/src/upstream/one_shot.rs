@@ -67,6 +67,25 @@ pub struct ConnectionFacts {
     pub certificates: Vec<CertificateDer<'static>>,
 }
 
+impl ConnectionFacts {
+    /// Where nothing is encrypted; times are the caller's.
+    fn clear(endpoint: SocketAddr, protocol: Protocol) -> Self {
+        Self {
+            endpoint,
+            protocol,
+            tcp: Duration::ZERO,
+            tls: Duration::ZERO,
+            answer: Duration::ZERO,
+            version: None,
+            group: None,
+            cipher: None,
+            alpn: None,
+            resumed: false,
+            certificates: Vec::new(),
+        }
+    }
+}
+
 /// How far a question got before time was over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -151,14 +170,8 @@ pub async fn ask(
 ) -> Result<OneShot, OneShotError> {
     let stage = Cell::new(Stage::Tcp);
     let run = async {
-        let mut conversation = Conversation::set_up(tls, binding, endpoint, &stage).await?;
-        let (response, answer) = conversation.exchange(question).await?;
-        let facts = ConnectionFacts {
-            answer,
-            ..conversation.facts.clone()
-        };
-        conversation.close();
-        Ok(OneShot { response, facts })
+        let conversation = Conversation::set_up(tls, binding, endpoint, &stage).await?;
+        conversation.ask_once(question).await
     };
     bounded(&stage, run).await
 }
@@ -233,6 +246,17 @@ impl Conversation {
             ..peer.facts(endpoint, Protocol::Tls)
         };
         Ok(Self { peer, facts })
+    }
+
+    /// Asks and ends the connection. Without a bound of its own.
+    async fn ask_once(mut self, question: &Question) -> Result<OneShot, OneShotError> {
+        let (response, answer) = self.exchange(question).await?;
+        let facts = ConnectionFacts {
+            answer,
+            ..self.facts.clone()
+        };
+        self.close();
+        Ok(OneShot { response, facts })
     }
 
     async fn exchange(&mut self, question: &Question) -> Result<(Vec<u8>, Duration), OneShotError> {
@@ -339,11 +363,6 @@ impl Peer {
         let debug = |value: &dyn fmt::Debug| format!("{value:?}");
         let certificates = tls.and_then(|tls| tls.peer_certificates());
         ConnectionFacts {
-            endpoint,
-            protocol,
-            tcp: Duration::ZERO,
-            tls: Duration::ZERO,
-            answer: Duration::ZERO,
             version: tls
                 .and_then(|tls| tls.protocol_version())
                 .map(|version| debug(&version).replace("TLSv1_", "TLS 1.")),
@@ -362,6 +381,7 @@ impl Peer {
                 .iter()
                 .map(|certificate| certificate.clone().into_owned())
                 .collect(),
+            ..ConnectionFacts::clear(endpoint, protocol)
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dotward_core::upstream::Protocol;
 use dotward_core::wire::{Question, ResponseView};
@@ -59,16 +59,9 @@ async fn ask_stream(
     let peer = Peer::new(Stream::plain(socket));
     let facts = ConnectionFacts {
         tcp: began.elapsed(),
-        ..peer.facts(endpoint, Protocol::Tcp)
+        ..ConnectionFacts::clear(endpoint, Protocol::Tcp)
     };
-    let mut conversation = Conversation { peer, facts };
-    let (response, answer) = conversation.exchange(question).await?;
-    let facts = ConnectionFacts {
-        answer,
-        ..conversation.facts.clone()
-    };
-    conversation.close();
-    Ok(OneShot { response, facts })
+    Conversation { peer, facts }.ask_once(question).await
 }
 
 /// Sends it until it is answered; whoever calls has a bound.
@@ -112,23 +105,4 @@ async fn answer(socket: &UdpSocket, id: u16, question: &Question) -> io::Result<
 
 fn is_truncated(message: &[u8]) -> bool {
     ResponseView::parse(message).is_ok_and(|view| view.header().flags.truncated())
-}
-
-impl ConnectionFacts {
-    /// Of a way without TLS; times are the caller's.
-    fn clear(endpoint: SocketAddr, protocol: Protocol) -> Self {
-        Self {
-            endpoint,
-            protocol,
-            tcp: Duration::ZERO,
-            tls: Duration::ZERO,
-            answer: Duration::ZERO,
-            version: None,
-            group: None,
-            cipher: None,
-            alpn: None,
-            resumed: false,
-            certificates: Vec::new(),
-        }
-    }
 }
