@@ -336,11 +336,12 @@ fn receive<H: Host>(
 /// Takes every query of a batch.
 fn take_all<H: Host>(host: &Rc<H>, batch: &RecvBatch, port: PortKey) {
     host.near_turn(|near, far, now| {
-        let mut wall = near.wall.about(now);
+        let (mut wall, mut is_exact) = (near.wall.about(now), false);
         for datagram in batch.iter() {
             let mut waited = waited(&datagram, wall);
-            if waited >= WAIT_NOTICED {
-                wall = near.wall.exactly(now);
+            // Once for a batch: in a flood everything has waited.
+            if waited >= WAIT_NOTICED && !is_exact {
+                (wall, is_exact) = (near.wall.exactly(now), true);
                 waited = self::waited(&datagram, wall);
             }
             if datagram.meta.truncated {
