@@ -5,10 +5,11 @@ number. Nothing else runs meanwhile, so two workers have a core each and batches
 other (locks, cache lines they share, the kernel's).
 """
 
-import os
 import signal
 import socket
 import time
+
+from lab import messages
 
 #: clients of one worker, spread over its sockets by the kernel; each has so many questions in a burst
 CLIENTS, EACH = 64, 40
@@ -16,26 +17,12 @@ CLIENTS, EACH = 64, 40
 RECEIVE_BUFFER = 1 << 20
 
 
-def query(name):
-    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
-    return b"\x01\0\0\x01\0\0\0\0\0\0" + labels + b"\0\0\x01\0\x01"
-
-
-def thread_nanoseconds(pid):
-    """Processor time of all threads that are alive."""
-    total = 0
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{thread}/schedstat") as file:
-            total += int(file.read().split()[0])
-    return total
-
-
 class Bursts:
     """Clients of one program."""
 
     def __init__(self, program, port, workers, names):
         self.program = program
-        self.queries = [query(name) for name in names]
+        self.queries = [messages.query(name)[2:] for name in names]
         self.sockets = []
         for _ in range(CLIENTS * workers):
             client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -67,7 +54,7 @@ class Bursts:
                 for n in range(EACH):
                     which = (number * asked + place * EACH + n) * 7919 % len(self.queries)
                     client.send(n.to_bytes(2, "big") + self.queries[which])
-            begin = thread_nanoseconds(self.program.pid)
+            begin = self.program.cpu_nanoseconds()
         finally:
             self.program.child.send_signal(signal.SIGCONT)
         # Looking for answers would take a core from the workers: they need some ten milliseconds.
@@ -75,5 +62,5 @@ class Bursts:
         while answered < asked and time.monotonic() < end:
             time.sleep(0.05)
             answered += self._drain()
-        spent = (thread_nanoseconds(self.program.pid) - begin) / 1e3
+        spent = (self.program.cpu_nanoseconds() - begin) / 1e3
         return {"us": spent / max(answered, 1), "lost": asked - answered}

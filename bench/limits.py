@@ -62,18 +62,9 @@ def play(port, names, seconds):
 
 def cost(program, port, names):
     """Microseconds of processor time for an answer."""
-    before = spent(program)
+    before = program.cpu_nanoseconds()
     good = play(port, names, SECONDS)
-    return (spent(program) - before) / good / 1000
-
-
-def spent(program):
-    """Nanoseconds its threads have run; the clock ticks of /proc/PID/stat are a few percent of a round."""
-    total = 0
-    for task in os.listdir(f"/proc/{program.pid}/task"):
-        with open(f"/proc/{program.pid}/task/{task}/schedstat") as file:
-            total += int(file.read().split()[0])
-    return total
+    return (program.cpu_nanoseconds() - before) / good / 1000
 
 
 def main():

@@ -62,6 +62,14 @@ class Program:
             fields = file.read().rsplit(")", 1)[1].split()
         return int(fields[11]) / TICK, int(fields[12]) / TICK
 
+    def cpu_nanoseconds(self):
+        """Processor time so far of all threads that are alive. Exact, where the clock ticks of `cpu_split` are a few percent of a short run."""
+        total = 0
+        for thread in os.listdir(f"/proc/{self.pid}/task"):
+            with open(f"/proc/{self.pid}/task/{thread}/schedstat") as file:
+                total += int(file.read().split()[0])
+        return total
+
     def waits(self):
         """How often its first thread went to sleep for want of something to do."""
         return self._status("voluntary_ctxt_switches")
