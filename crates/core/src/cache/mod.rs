@@ -280,14 +280,11 @@ impl Cache {
         }
         render_reply(slot.fresh(now), asker, slot.origin(), reply);
         let counters = &shard.counters;
-        count(
-            if failure {
-                &counters.failures
-            } else {
-                &counters.hits
-            },
-            1,
-        );
+        let counter = match failure {
+            true => &counters.failures,
+            false => &counters.hits,
+        };
+        count(counter, 1);
         // Who only looks changes nothing of what is kept: neither how long it stays, nor whether it is asked for again.
         if failure || !recursive {
             return Answered::Yes;

@@ -15,7 +15,8 @@ use crate::time::Moment;
 use crate::upstream::GroupId;
 use crate::wire::{Canonical, ReplyOrigin, ResponseView, render_reply};
 
-/// Clients who are still to be told. There are more than could be told in one go, so at most `WAITERS_MAX / 16` of these at a time.
+/// Clients who are still to be told. One at least, who counts as waiting, so there are never more of these than
+/// [`WAITERS_MAX`](crate::limits::WAITERS_MAX).
 #[derive(Debug)]
 pub(super) struct Telling<C> {
     waiters: Waiters<C>,
