@@ -30,7 +30,7 @@ use crate::listen::stream::{ClientKey, Clients};
 use crate::listen::udp::UdpPort;
 use crate::signal::Signal;
 use crate::stream::ReadBuffers;
-use crate::tally::{AtOnce, Source};
+use crate::tally::{AtOnce, ReplySource};
 use crate::tls::server::ListenerTls;
 
 new_key_type! {
@@ -263,7 +263,7 @@ impl Near {
         gather::note_answer();
         let took = now.since(to.since);
         let tally = &self.counters.tally;
-        tally.add_reply((to.transport, Source::Upstream), message, took);
+        tally.add_reply((to.transport, ReplySource::Upstream), message, took);
         match to.way {
             Way::Udp {
                 port,
@@ -293,7 +293,7 @@ impl Near {
     }
 
     /// Counts the reply that was written: it leaves in the turn its query came in.
-    pub(crate) fn count_at_once(&mut self, transport: Transport, source: Source) {
+    pub(crate) fn count_at_once(&mut self, transport: Transport, source: ReplySource) {
         let (tally, kind) = (&self.counters.tally, (transport, source));
         tally.add_reply_at_once(kind, &self.reply, &mut self.at_once);
     }

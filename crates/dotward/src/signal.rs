@@ -16,14 +16,14 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::Sleep;
 
 /// A socket that can be waited for. A broken one counts as ready: using it tells the error.
-pub(crate) trait Source {
+pub(crate) trait Waitable {
     /// Whether octets or datagrams are there.
     fn poll_readable(&self, cx: &mut Context<'_>) -> bool;
     /// Whether there is room for some.
     fn poll_writable(&self, cx: &mut Context<'_>) -> bool;
 }
 
-impl Source for TcpStream {
+impl Waitable for TcpStream {
     fn poll_readable(&self, cx: &mut Context<'_>) -> bool {
         self.poll_read_ready(cx).is_ready()
     }
@@ -33,7 +33,7 @@ impl Source for TcpStream {
     }
 }
 
-impl Source for UdpSocket {
+impl Waitable for UdpSocket {
     fn poll_readable(&self, cx: &mut Context<'_>) -> bool {
         self.poll_recv_ready(cx).is_ready()
     }
@@ -141,7 +141,7 @@ impl Signal {
     /// Waits until the socket has what is wanted of it, until a poke, until `deadline`, or until the end.
     pub(crate) async fn ready(
         &self,
-        socket: &impl Source,
+        socket: &impl Waitable,
         mut deadline: Option<Pin<&mut Sleep>>,
     ) -> Ready {
         poll_fn(|cx| {
@@ -154,7 +154,7 @@ impl Signal {
     fn poll(
         &self,
         cx: &mut Context<'_>,
-        socket: Option<&dyn Source>,
+        socket: Option<&dyn Waitable>,
         deadline: Option<Pin<&mut Sleep>>,
     ) -> Poll<Ready> {
         self.listen(cx);

@@ -77,7 +77,7 @@ fn rcode_place(reply: &[u8]) -> usize {
 
 /// Where a reply came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum ReplySource {
     /// Decided here: local records, special names, refusals.
     Local,
     /// Kept from before.
@@ -86,7 +86,7 @@ pub(crate) enum Source {
     Upstream,
 }
 
-impl Source {
+impl ReplySource {
     pub(crate) const ALL: [Self; 3] = [Self::Local, Self::Cache, Self::Upstream];
 
     /// Its name.
@@ -129,9 +129,9 @@ pub(crate) const DROPPED: [&str; 8] = [
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     queries: [[[Counter; CLASSES]; 2]; TRANSPORTS.len()],
-    responses: [[[Counter; RCODES.len()]; Source::ALL.len()]; TRANSPORTS.len()],
+    responses: [[[Counter; RCODES.len()]; ReplySource::ALL.len()]; TRANSPORTS.len()],
     dropped: [Counter; DROPPED.len()],
-    durations: [Times; Source::ALL.len()],
+    durations: [Times; ReplySource::ALL.len()],
 }
 
 /// How long replies took.
@@ -160,12 +160,12 @@ impl Times {
 
 /// Replies given in the turn their query came in, of which the time is known at its end.
 #[derive(Debug, Default)]
-pub(crate) struct AtOnce([u64; Source::ALL.len()]);
+pub(crate) struct AtOnce([u64; ReplySource::ALL.len()]);
 
 impl AtOnce {
     /// Whether there were any.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0 == [0; Source::ALL.len()]
+        self.0 == [0; ReplySource::ALL.len()]
     }
 }
 
@@ -180,7 +180,7 @@ impl Tally {
     /// A reply leaves in the turn its query came in.
     pub(crate) fn add_reply_at_once(
         &self,
-        (transport, source): (Transport, Source),
+        (transport, source): (Transport, ReplySource),
         reply: &[u8],
         at_once: &mut AtOnce,
     ) {
@@ -191,7 +191,7 @@ impl Tally {
     /// A reply leaves whose query came `took` ago.
     pub(crate) fn add_reply(
         &self,
-        (transport, source): (Transport, Source),
+        (transport, source): (Transport, ReplySource),
         reply: &[u8],
         took: Duration,
     ) {
@@ -228,9 +228,9 @@ impl Tally {
 #[derive(Clone, Debug)]
 pub(crate) struct Totals {
     queries: [[[u64; CLASSES]; 2]; TRANSPORTS.len()],
-    responses: [[[u64; RCODES.len()]; Source::ALL.len()]; TRANSPORTS.len()],
+    responses: [[[u64; RCODES.len()]; ReplySource::ALL.len()]; TRANSPORTS.len()],
     dropped: [u64; DROPPED.len()],
-    durations: [Histogram; Source::ALL.len()],
+    durations: [Histogram; ReplySource::ALL.len()],
     /// Questions that found the way to the engine full.
     pub(crate) shed: u64,
     /// Clients over TLS hung up on for the rate of their network.
@@ -245,9 +245,9 @@ impl Default for Totals {
     fn default() -> Self {
         Self {
             queries: [[[0; CLASSES]; 2]; TRANSPORTS.len()],
-            responses: [[[0; RCODES.len()]; Source::ALL.len()]; TRANSPORTS.len()],
+            responses: [[[0; RCODES.len()]; ReplySource::ALL.len()]; TRANSPORTS.len()],
             dropped: [0; DROPPED.len()],
-            durations: [DURATIONS; Source::ALL.len()],
+            durations: [DURATIONS; ReplySource::ALL.len()],
             shed: 0,
             handshakes_refused: 0,
             lost: 0,
@@ -304,7 +304,7 @@ impl Totals {
     ) -> impl Iterator<Item = (&'static str, &'static str, &'static str, u64)> {
         let transports = TRANSPORTS.iter().zip(&self.responses);
         transports.flat_map(|((_, transport), sources)| {
-            let sources = Source::ALL.into_iter().zip(sources);
+            let sources = ReplySource::ALL.into_iter().zip(sources);
             sources.flat_map(move |(source, rcodes)| {
                 let rcodes = RCODES.iter().zip(rcodes).filter(|(_, number)| **number > 0);
                 rcodes.map(move |(rcode, number)| (*transport, *rcode, source.word(), *number))
@@ -319,7 +319,7 @@ impl Totals {
 
     /// How long replies took, by source.
     pub(crate) fn durations(&self) -> impl Iterator<Item = (&'static str, &Histogram)> {
-        let sources = Source::ALL.into_iter().map(Source::word);
+        let sources = ReplySource::ALL.into_iter().map(ReplySource::word);
         sources.zip(&self.durations)
     }
 }
@@ -452,8 +452,8 @@ mod tests {
         let counters = Counters::default();
         let (tally, mut at_once) = (&counters.tally, AtOnce::default());
         let reply = b"\0\0\x81\x83\0\0\0\0\0\0\0\0";
-        tally.add_reply_at_once((Transport::Udp, Source::Local), reply, &mut at_once);
-        tally.add_reply_at_once((Transport::Tcp, Source::Local), reply, &mut at_once);
+        tally.add_reply_at_once((Transport::Udp, ReplySource::Local), reply, &mut at_once);
+        tally.add_reply_at_once((Transport::Tcp, ReplySource::Local), reply, &mut at_once);
         assert!(!at_once.is_empty());
         tally.end_turn(&mut at_once, Duration::from_micros(30));
         assert!(at_once.is_empty());

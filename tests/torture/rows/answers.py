@@ -35,7 +35,7 @@ def mute(play):
     play.note(f"{touched} of {asked} later questions touched U1")
 
 
-@row("T70", "one of two addresses of the only upstream is mute", "NOERROR; 0 lost, max 1 s; then at most 1 % touch it; one connection tries it again after 10 s",
+@row("T70", "one of two addresses of the only upstream is mute", "NOERROR; 0 lost, max 500 ms; then at most 1 % touch it; one connection tries it again after 10 s",
      seconds=30)
 def mute_address(play):
     first, second = play.both("mute")
@@ -52,7 +52,7 @@ def mute_address(play):
         play.sleep(AGAIN)
         tried = first.counters()["connections_accepted"] - tried
     play.all_good(load.history)
-    play.within(load.history, 1000)
+    play.within(load.history, 500)
     play.expect("at most 1 % touch the mute address after 1 s", touched <= 0.01 * asked + 1, f"{touched} of {asked}")
     play.expect("one connection tries it again", tried == 1, f"{tried} connections")
     play.note(f"{touched} of {asked} later questions touched it; {tried} connection in {AGAIN} s tried it again while the other closed after every 20 answers")

@@ -6,7 +6,7 @@ use super::hedge::Watch;
 use crate::exchange::{Attempt, ExchangeId};
 use crate::limits::{OVERDUE_AFTER_MAX, OVERDUE_FACTOR};
 use crate::time::Moment;
-use crate::upstream::HealthState;
+use crate::upstream::{HealthState, UpstreamId};
 
 impl<C> Engine<C> {
     /// Looks at the attempts whose patience has passed, at most at so many.
@@ -52,16 +52,20 @@ impl<C> Engine<C> {
         }
         if !(sent && silent) {
             // Nobody else will notice when the connection dies after what was heard last.
-            self.look_again(
-                watch.exchange,
-                attempt,
-                heard.unwrap_or(now) + patience,
-                now,
-            );
+            let due = heard.unwrap_or(now) + patience;
+            self.look_again(watch.exchange, attempt, due, now);
         }
     }
 
-    /// Looks at an attempt again at `due` or somewhat later, but once its answer is overdue no later than that.
+    /// Whether handshakes are all that was ever heard of an upstream. Whoever waits for its first answer does not stand behind younger
+    /// questions; where it has answered, a look that early would ask slow upstreams everything twice.
+    fn has_never_answered(&self, upstream: UpstreamId) -> bool {
+        let upstream = self.upstreams.get(upstream.0);
+        upstream.is_some_and(|upstream| upstream.heard.is_none())
+    }
+
+    /// Looks at an attempt again at `due`, or somewhat later where the upstream has answered before, but once its answer is overdue no
+    /// later than that.
     pub(super) fn look_again(
         &mut self,
         id: ExchangeId,
@@ -69,11 +73,14 @@ impl<C> Engine<C> {
         due: Moment,
         now: Moment,
     ) {
+        let exactly = self.has_never_answered(attempt.upstream);
         let queued = self.hedges.queued(attempt, due);
+        let looked_at = if exactly { due } else { queued };
         match self.overdue_at(id) {
-            Some(overdue) if now < overdue && overdue < queued => {
+            Some(overdue) if now < overdue && overdue < looked_at => {
                 self.hedges.watch_exactly(id, attempt, overdue);
             }
+            Some(_) | None if exactly => self.hedges.watch_exactly(id, attempt, due),
             Some(_) | None => self.hedges.watch(id, attempt, due),
         }
     }

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::tally::{Source, TRANSPORTS, Totals};
+use crate::tally::{ReplySource, TRANSPORTS, Totals};
 use crate::worker::State;
 
 /// RCODEs that are told by name; the rest is `other`.
@@ -57,13 +57,13 @@ fn responses(totals: &Totals) -> Value {
 }
 
 fn sources(totals: &Totals) -> Value {
-    let of_source = |source: Source| -> u64 {
+    let of_source = |source: ReplySource| -> u64 {
         let replies = totals
             .responses()
             .filter(|(_, _, it, _)| *it == source.word());
         replies.map(|(.., number)| number).sum()
     };
-    let sources = Source::ALL.into_iter();
+    let sources = ReplySource::ALL.into_iter();
     sources
         .map(|source| (source.word().to_owned(), json!(of_source(source))))
         .collect()

@@ -21,7 +21,7 @@ use dotward_core::time::Moment;
 
 use crate::gather;
 use crate::near::{Far, Near, ReplyTo, Way};
-use crate::tally::Source;
+use crate::tally::ReplySource;
 
 /// Judges one message. `to` is called when it is to be answered later.
 fn take_query(
@@ -43,24 +43,24 @@ fn take_query(
     {
         Verdict::Reply => {
             near.counters.answered_here.add(1);
-            near.count_at_once(transport, Source::Local);
+            near.count_at_once(transport, ReplySource::Local);
             Taken::Reply
         }
         Verdict::Cached => {
             near.counters.answered_here.add(1);
-            near.count_at_once(transport, Source::Cache);
+            near.count_at_once(transport, ReplySource::Cache);
             Taken::Reply
         }
         Verdict::ReplyAndRefresh(asked) => {
             near.counters.answered_here.add(1);
-            near.count_at_once(transport, Source::Cache);
+            near.count_at_once(transport, ReplySource::Cache);
             near.refresh(far, asked, now);
             Taken::Reply
         }
         Verdict::Limited { reply } => {
             near.note_limited(now);
             if reply {
-                near.count_at_once(transport, Source::Local);
+                near.count_at_once(transport, ReplySource::Local);
                 Taken::Reply
             } else {
                 near.counters.tally.add_limited();

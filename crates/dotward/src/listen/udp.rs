@@ -29,7 +29,7 @@ use super::{Later, Taken, take_query};
 use crate::counters::Counters;
 use crate::limits::{LAST_BATCHES, RECEIVE_PAUSE, ROOM_PAUSE, WAIT_NOTICED};
 use crate::near::{Far, Host, Near, PortKey, Way};
-use crate::signal::{Ready, Signal, Source, Wants};
+use crate::signal::{Ready, Signal, Waitable, Wants};
 
 /// A socket in the event loop of the worker that reads it.
 ///
@@ -52,7 +52,7 @@ impl Socket {
     }
 }
 
-impl Source for Socket {
+impl Waitable for Socket {
     fn poll_readable(&self, cx: &mut Context<'_>) -> bool {
         self.batched.poll_read_ready(cx).is_ready()
     }

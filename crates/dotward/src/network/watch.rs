@@ -19,7 +19,7 @@ use super::netlink::{self, GROUPS, Way, WayQuery};
 use super::picture::{self, Links, Picture, Seen};
 use crate::config::Binding;
 use crate::limits::{NETLINK_READ, NETLINK_READS, NETWORK_SETTLE};
-use crate::signal::{Ready, Source, Wants};
+use crate::signal::{Ready, Waitable, Wants};
 use crate::worker::{State, Worker};
 
 /// Begins to listen, where that is possible. To be called within a local runtime.
@@ -53,7 +53,7 @@ enum Read {
     Something,
 }
 
-impl Source for AsyncFd<OwnedFd> {
+impl Waitable for AsyncFd<OwnedFd> {
     fn poll_readable(&self, cx: &mut Context<'_>) -> bool {
         self.poll_read_ready(cx).is_ready()
     }

@@ -62,6 +62,30 @@ fn a_question_on_which_one_address_is_mute_goes_to_the_other() {
     );
 }
 
+/// The handshake is the last that is heard of it, so the first question is looked at once more; what was asked after it waits no
+/// longer for that, and it no longer for them.
+#[test]
+fn the_first_question_does_not_wait_behind_younger_ones_for_its_second_look() {
+    let mut bench = both();
+    bench.ask(1, "a.example");
+    bench.wait(30);
+    bench.connect(0);
+    for client in 2..=30 {
+        bench.wait(12);
+        bench.ask(client, &format!("n{client}.example"));
+    }
+    bench.wait(400 - 29 * 12 - 1);
+    assert_eq!(bench.opened.len(), 1);
+    bench.wait(1);
+    assert_eq!(address(&bench, 1), 1, "400 ms after the handshake");
+    bench.connect(1);
+    let asked = bench.written(1);
+    assert!(
+        asked.iter().any(|query| query.1 == "a.example"),
+        "{asked:?}"
+    );
+}
+
 #[test]
 fn an_address_that_hangs_up_after_the_handshake_is_followed_by_the_other() {
     let mut bench = both();
