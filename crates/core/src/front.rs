@@ -28,7 +28,7 @@ use crate::time::{Moment, WallSeconds};
 use crate::upstream::GroupId;
 use crate::wire::{
     Asker, QueryFault, QueryView, QuestionRef, RecordType, ReplyOrigin, ResponseView, Transport,
-    WireError, render_reply, write_error, write_fault, write_truncated,
+    WireError, render_reply, truncate_reply, write_error, write_fault, write_truncated,
 };
 
 /// Who asks, and over what.
@@ -292,6 +292,28 @@ impl Front {
     pub fn handle_sent(&self, client: IpAddr, octets: usize, now: Moment) {
         if let Some(rate) = &self.rate {
             rate.charge(client, octets, now);
+        }
+    }
+
+    /// Whether a reply that comes later than its query may go to `client` over UDP; counts it, or what goes in its place. After
+    /// [`Pace::Truncate`] that is in `shorter`. Who has `proven` to be at its address gets what it asked for.
+    pub fn pace_reply(
+        &self,
+        (client, proven): (IpAddr, bool),
+        reply: &[u8],
+        now: Moment,
+        shorter: &mut Vec<u8>,
+    ) -> Pace {
+        let Some(rate) = self.rate.as_ref().filter(|_| !proven) else {
+            return Pace::Within;
+        };
+        match rate.admit_reply(client, reply.len(), now) {
+            Pace::Truncate if truncate_reply(reply, shorter) => {
+                rate.charge(client, shorter.len(), now);
+                Pace::Truncate
+            }
+            Pace::Within => Pace::Within,
+            Pace::Truncate | Pace::Silence => Pace::Silence,
         }
     }
 
@@ -692,6 +714,55 @@ mod tests {
         assert!(length(&with_nsid, true) <= with_nsid.len() + 16);
         let bare = query("www.example", RecordType::A);
         assert!(length(&bare, true) <= bare.len());
+    }
+
+    #[test]
+    fn replies_that_come_together_are_cut_to_what_a_query_above_the_rate_gets() {
+        let front = Front::new(FrontConfig {
+            options: OptionsConfig {
+                cookies: Cookies::Answer,
+                secrets: CookieSecrets::new(&[[7; COOKIE_SECRET_LEN]]),
+                nsid: Some([b'x'; crate::limits::NSID_MAX].into()),
+                ..OptionsConfig::default()
+            },
+            rate: limited_config(Deny::Refuse).rate.map(|rate| RateConfig {
+                queries: 0,
+                octets: 1_000,
+                ..rate
+            }),
+            ..limited_config(Deny::Refuse)
+        });
+        let (from, now, mut reply) = (client("127.0.0.1:4000"), Moment::ZERO, Vec::new());
+        let mut message = query_with_cookie(&[3; 8]);
+        message.extend([0, 3, 0, 0]);
+        let length_at = message.len() - 18;
+        message[length_at..][..2].copy_from_slice(&[0, 16]);
+        let verdict = front.handle_query(&message, &from, now, WallSeconds(9), &mut reply);
+        let Verdict::Forward(request) = verdict else {
+            panic!("{verdict:?}")
+        };
+        assert!(!request.is_proven());
+        let (mut whole, mut shorter) = (Vec::new(), Vec::new());
+        write_error(
+            &request.asker,
+            Rcode::NXDOMAIN,
+            None,
+            &mut whole,
+        );
+        assert!(whole.len() > message.len() + 16);
+        let who = (from.address.ip(), false);
+        let mut leave = |who| front.pace_reply(who, &whole, now, &mut shorter);
+        for _ in 0..=1_000 / whole.len() {
+            assert_eq!(leave(who), Pace::Within);
+        }
+        assert_eq!(leave(who), Pace::Truncate);
+        assert_eq!(leave((who.0, true)), Pace::Within);
+        let mut expected = Vec::new();
+        let mut asker = request.asker.clone();
+        asker.options.keep_cookie_only();
+        write_truncated(&asker, &mut expected);
+        assert_eq!(shorter, expected);
+        assert!(shorter.len() <= message.len() + 16);
     }
 
     #[test]

@@ -301,8 +301,8 @@ pub const ROUTE_LABEL_MAX: usize = 64;
 /// has not leaked out, which is a millisecond after a query at 1,000 a second; so far more than this many can ask.
 pub const RATE_SETS: usize = 32_768;
 
-/// How long octets above the bound are remembered at most: replies that were on their way already may leave a network in debt, and
-/// nobody should be held to a debt that a forger made for longer than a client is patient.
+/// How long octets above the bound are remembered at most: the last reply within it may be a long one, and each query above it may be told
+/// to come over TCP, which leaves a network in debt; nobody should be held to one that a forger made for longer than a client is patient.
 pub const RATE_DEBT_MAX: Duration = Duration::from_secs(4);
 
 /// Refusals per second to one client network over UDP: ample to be told, and useless to whoever forges addresses.

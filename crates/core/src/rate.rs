@@ -3,6 +3,8 @@
 //! Two bounds for each network (an IPv4 address, an IPv6 /56 unless configured): queries, and octets of replies, because a reply that is
 //! longer than its query is what makes a resolver worth abusing. Both are leaky buckets that hold one second's worth. Above them a query
 //! is told to come over TCP (TC set, nothing else in it), where an address cannot be forged, or gets silence: every `slip`-th is told.
+//! A reply that came later than its query is looked at again when it leaves: many that were admitted one by one may be let go at one moment
+//! (CVE-2024-33655).
 //!
 //! Promises:
 //! - Memory is one table of fixed size, made when the first client that is counted asks. What does not fit displaces what says least:
@@ -151,19 +153,33 @@ impl RateLimiter {
             .is_none_or(|(slot, tag)| fill(&slot.queries, tag, cost(1, REFUSALS_PER_SECOND), now))
     }
 
-    /// Counts a reply that leaves.
+    /// Counts a reply that leaves later than its query came; with anything but [`Pace::Within`] it must not leave and is not counted.
+    pub fn admit_reply(&self, address: IpAddr, octets: usize, now: Moment) -> Pace {
+        if self.config.octets == 0 || self.exempts(address) {
+            return Pace::Within;
+        }
+        let now = ticks(now);
+        let cost = self.cost_of(octets);
+        match self.slot(address, now) {
+            Some((slot, tag)) if !pay(&slot.octets, tag, cost, now) => self.excess(),
+            Some(_) | None => Pace::Within,
+        }
+    }
+
+    /// Counts a reply that leaves, whatever was counted before.
     pub fn charge(&self, address: IpAddr, octets: usize, now: Moment) {
         if self.config.octets == 0 || self.exempts(address) {
             return;
         }
         let now = ticks(now);
         if let Some((slot, tag)) = self.slot(address, now) {
-            let cost = cost(
-                u64::try_from(octets).unwrap_or(u64::MAX),
-                self.config.octets,
-            );
-            owe(&slot.octets, tag, cost, now);
+            owe(&slot.octets, tag, self.cost_of(octets), now);
         }
+    }
+
+    fn cost_of(&self, octets: usize) -> u64 {
+        let octets = u64::try_from(octets).unwrap_or(u64::MAX);
+        cost(octets, self.config.octets)
     }
 
     fn excess(&self) -> Pace {
@@ -260,6 +276,22 @@ fn fill(bucket: &AtomicU64, tag: u64, cost: u64, now: u64) -> bool {
             return false;
         }
         if replace(bucket, word, tag, now.wrapping_add(ahead + cost)) {
+            return true;
+        }
+    }
+    true
+}
+
+/// Puts `cost` into a bucket that holds no more than a second's worth before. False, and nothing put in, when it does.
+fn pay(bucket: &AtomicU64, tag: u64, cost: u64, now: u64) -> bool {
+    for _ in 0..TRIES {
+        let word = bucket.load(Ordering::Relaxed);
+        let ahead = ahead(word, tag, now);
+        if ahead > SECOND {
+            return false;
+        }
+        let ahead = ahead.saturating_add(cost).min(DEBT_MAX);
+        if replace(bucket, word, tag, now.wrapping_add(ahead)) {
             return true;
         }
     }

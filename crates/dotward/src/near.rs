@@ -14,6 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use dotward_core::exchange::{Asked, Request};
 use dotward_core::front::Front;
 use dotward_core::policy::Acl;
+use dotward_core::rate::Pace;
 use dotward_core::time::{Moment, WallSeconds};
 use dotward_core::wire::Transport;
 use dotward_udp::LocalAddress;
@@ -44,6 +45,8 @@ pub(crate) struct ReplyTo {
     pub(crate) way: Way,
     /// Over what the query came.
     pub(crate) transport: Transport,
+    /// Whether who asks is known to be at its address.
+    pub(crate) proven: bool,
     /// When it was read.
     pub(crate) since: Moment,
 }
@@ -258,12 +261,11 @@ impl Near {
         std::mem::take(&mut self.forwarded)
     }
 
-    /// Appends a reply to what leaves with the next [`Near::flush`].
+    /// Appends a reply to what leaves with the next [`Near::flush`], or less where a client network has had as much as it gets.
     pub(crate) fn deliver(&mut self, to: ReplyTo, message: &[u8], now: Moment) {
         gather::note_answer();
         let took = now.since(to.since);
-        let tally = &self.counters.tally;
-        tally.add_reply((to.transport, ReplySource::Upstream), message, took);
+        let kind = (to.transport, ReplySource::Upstream);
         match to.way {
             Way::Udp {
                 port,
@@ -271,14 +273,29 @@ impl Near {
                 local,
                 client,
             } => {
-                if let Some(port) = self.ports.get_mut(port) {
-                    self.front.handle_sent(client, message.len(), now);
-                    port.push(message, peer, local);
-                } else {
-                    self.counters.lost.add(1);
+                let whose = (client, to.proven);
+                let pace = self.front.pace_reply(whose, message, now, &mut self.reply);
+                let message = match pace {
+                    Pace::Within => message,
+                    Pace::Truncate => &self.reply,
+                    Pace::Silence => {
+                        self.counters.tally.add_limited();
+                        return self.note_limited(now);
+                    }
+                };
+                self.counters.tally.add_reply(kind, message, took);
+                match self.ports.get_mut(port) {
+                    Some(port) => port.push(message, peer, local),
+                    None => self.counters.lost.add(1),
+                }
+                if pace != Pace::Within {
+                    self.note_limited(now);
                 }
             }
-            Way::Stream(key) => self.clients.reply(key, message),
+            Way::Stream(key) => {
+                self.counters.tally.add_reply(kind, message, took);
+                self.clients.reply(key, message);
+            }
         }
     }
 

@@ -51,6 +51,15 @@ pub struct Request {
     pub stale: bool,
 }
 
+impl Request {
+    /// Whether who asks is known to be at its address: it came over a stream, or showed a good cookie (RFC 7873 section 5.2.5).
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        let cookie = self.asker.options.cookie;
+        self.asker.transport != Transport::Udp || cookie.is_some_and(|cookie| cookie.proven)
+    }
+}
+
 /// What is asked of whom, whoever wants to know: all that makes two questions the same one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {

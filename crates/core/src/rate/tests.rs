@@ -98,6 +98,27 @@ fn octets_are_paid_for_afterwards_and_never_for_long() {
 }
 
 #[test]
+fn replies_that_come_together_get_a_second_s_worth_and_one_more() {
+    let limiter = limiter(0, 10_000);
+    let leave = |time| {
+        let within = |_: &u32| limiter.admit_reply(v4(1), 1_000, at(time)) == Pace::Within;
+        (0..1_000).filter(within).count()
+    };
+    // All queries came while nothing was owed.
+    assert_eq!(limiter.admit(v4(1), at(0)), Pace::Within);
+    assert_eq!((leave(1), leave(1)), (11, 0));
+    assert_eq!(leave(2_000_000), 11);
+    let told = |_: &u32| limiter.admit_reply(v4(1), 1_000, at(2_000_000)) == Pace::Truncate;
+    assert_eq!((0..1_000).filter(told).count(), 500);
+    let unbounded = self::limiter(0, 0);
+    let exempt = "10.1.2.3".parse().unwrap();
+    for _ in 0..100 {
+        assert_eq!(unbounded.admit_reply(v4(1), 60_000, at(0)), Pace::Within);
+        assert_eq!(limiter.admit_reply(exempt, 60_000, at(0)), Pace::Within);
+    }
+}
+
+#[test]
 fn addresses_of_one_network_share_and_others_do_not() {
     let limiter = limiter(1, 0);
     let v6 = |text: &str| IpAddr::from(text.parse::<Ipv6Addr>().unwrap());

@@ -9,6 +9,7 @@ use super::numbers::{Class, Rcode, RecordType};
 use super::options::{REPLY_PADDING_BLOCK, ReplyCookie, ReplyOptions};
 use super::query::QueryFault;
 use super::question::{AsQuestion, Question, QuestionRef};
+use super::response::ResponseView;
 
 /// How a query to an upstream is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,6 +180,38 @@ pub fn write_truncated<Q: AsQuestion>(asker: &Asker<Q>, out: &mut Vec<u8>) {
         header.flags = header.flags.with_truncated(true);
         overwrite_header(&header, out);
     }
+}
+
+/// Writes what is left of a reply of ours when it may not be longer than its query, as [`write_truncated`] would have: of its options the
+/// cookie stays, which is what proves the next query. `false` when it is no reply.
+#[must_use]
+pub fn truncate_reply(reply: &[u8], out: &mut Vec<u8>) -> bool {
+    let Ok(view) = ResponseView::parse(reply) else {
+        return false;
+    };
+    let header = view.header();
+    let flags = reply_flags(header.flags)
+        .with_checking_disabled(header.flags.checking_disabled())
+        .with_truncated(true);
+    write_bare(header.id, flags, Rcode::NOERROR, view.question(), out);
+    if let Some(edns) = view.edns() {
+        let fields = OptFields {
+            rcode: Rcode::NOERROR,
+            dnssec_ok: edns.dnssec_ok,
+        };
+        let cookie = edns.option(OptionCode::COOKIE);
+        let options = ReplyOptions {
+            cookie: cookie
+                .and_then(|octets| octets.try_into().ok())
+                .map(|octets| ReplyCookie {
+                    octets,
+                    proven: false,
+                }),
+            ..ReplyOptions::NONE
+        };
+        append_opt(fields, &options, None, out);
+    }
+    true
 }
 
 /// The flags every reply starts from: QR and RA set, RD as asked (RFC 1035 section 4.1.1), everything else clear, the reserved

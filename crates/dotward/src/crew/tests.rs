@@ -150,6 +150,7 @@ fn what_the_hand_over_has_no_room_for_is_given_back_and_answered_with_servfail()
             client: peer.ip(),
         },
         transport: Transport::Udp,
+        proven: false,
         since: Moment::ZERO,
     };
     let message = query("www.example");

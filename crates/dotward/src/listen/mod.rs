@@ -78,6 +78,7 @@ fn take_query(
             let to = ReplyTo {
                 way,
                 transport,
+                proven: request.is_proven(),
                 since: now,
             };
             near.forward(far, request, to, now);

@@ -76,6 +76,7 @@ fn what_is_overdue_waits_for_sockets_and_for_no_timer() {
                 let to = AskedBy::Here(ReplyTo {
                     way: Way::Stream(stream::ClientKey::default()),
                     transport: Transport::Tcp,
+                    proven: true,
                     since: now,
                 });
                 state.engine.submit(question_of(client, now), to, now);

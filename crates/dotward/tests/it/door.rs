@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use dotward::config::{Deny, ListenTransport};
 use dotward_core::wire::{Rcode, RecordType};
 use dotward_faults::Mode;
+use dotward_faults::mode::Order;
 use tokio::net::{TcpSocket, UdpSocket};
 
 use crate::admin;
@@ -76,6 +77,43 @@ async fn long_answers_are_bounded_in_octets() {
     }
     // One second's worth at once, one reply that was admitted before the bound was reached, and what leaked out meanwhile.
     assert!((2_000..6_000).contains(&octets), "{octets}");
+}
+
+#[tokio::test]
+async fn long_answers_that_are_let_go_at_one_moment_are_bounded_too() {
+    const QUESTIONS: u16 = 40;
+    let held = Mode {
+        order: Order::Hold,
+        ..Mode::default()
+    };
+    let chain = Chain::with(held, |config, _| {
+        config.limits.octets = 5_000;
+        config.limits.slip = 1;
+        config.limits.exempt.clear();
+    });
+    let client = client_from([127, 0, 0, 2], chain.udp()).await;
+    for id in 0..QUESTIONS {
+        let message = query(id, &format!("size-480.n{id}.example"), RecordType::TXT);
+        client.send(&message).await.unwrap();
+    }
+    let asked = chain.server.wait_for_queries(QUESTIONS.into()).await;
+    asked.unwrap();
+    chain.server.release();
+    let (mut whole, mut told) = (0, 0);
+    for _ in 0..QUESTIONS {
+        let answer = receive(&client).await;
+        assert_eq!(answer.rcode(), Rcode::NOERROR);
+        if answer.view().header().flags.truncated() {
+            let asked = query(0, "size-480.n10.example", RecordType::TXT);
+            assert!(answer.octets.len() <= asked.len());
+            told += 1;
+        } else {
+            whole += answer.octets.len();
+        }
+    }
+    // One second's worth, one reply more, and what leaked out meanwhile.
+    assert!((4_500..8_000).contains(&whole), "{whole}");
+    assert!(told >= QUESTIONS / 2, "{told}");
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ pub(super) const ROWS: &[Setting] = &[
         example: "50000",
         group: Group::Listen,
         help: "Octets of replies a second over UDP to one client network; 0 for no bound",
-        detail: "Bounds what somebody gains who asks for long answers under another's address. Above it the network's queries are treated as above limits.rate.",
+        detail: "Bounds what somebody gains who asks for long answers under another's address. Above it the network's queries are treated as above limits.rate, and so are answers that come from upstreams all at once.",
         ..ROW
     },
     Setting {

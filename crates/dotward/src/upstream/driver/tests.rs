@@ -33,6 +33,7 @@ fn reply_to() -> ReplyTo {
     ReplyTo {
         way: Way::Stream(ClientKey::default()),
         transport: Transport::Tcp,
+        proven: true,
         since: clock::now(),
     }
 }
