@@ -310,7 +310,6 @@ fn cached_guarded(times: usize) {
         let (message, reply) = (black_box(&message), &mut chain.reply);
         let verdict = front.handle_query(message, &client, now, WallSeconds::default(), reply);
         assert!(matches!(black_box(verdict), Verdict::Cached), "{place}");
-        front.handle_sent(client.address.ip(), reply.len(), now);
     }
 }
 

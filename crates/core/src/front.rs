@@ -172,7 +172,7 @@ impl Front {
     }
 
     /// Takes one message of a client. After [`Verdict::Reply`], [`Verdict::Cached`] and [`Verdict::ReplyAndRefresh`], `reply` holds the whole reply without a length prefix, within
-    /// the size the client takes; otherwise its content means nothing.
+    /// the size the client takes; otherwise its content means nothing. It is taken to be sent: its octets are counted.
     pub fn handle_query(
         &self,
         message: &[u8],
@@ -180,6 +180,32 @@ impl Front {
         now: Moment,
         wall: WallSeconds,
         reply: &mut Vec<u8>,
+    ) -> Verdict {
+        let mut proven = client.transport != Transport::Udp;
+        let verdict = self.judge(message, client, (now, wall), reply, &mut proven);
+        if let Some(rate) = self.rate.as_ref().filter(|_| !proven) {
+            match verdict {
+                Verdict::Reply
+                | Verdict::Cached
+                | Verdict::ReplyAndRefresh(_)
+                | Verdict::Limited { reply: true } => {
+                    rate.charge(client.address.ip(), reply.len(), now);
+                }
+                Verdict::Limited { reply: false } | Verdict::Drop(_) | Verdict::Forward(_) => {}
+            }
+        }
+        verdict
+    }
+
+    /// Decides what becomes of a message. `proven` becomes true when it shows that its client is at its address.
+    #[inline]
+    fn judge(
+        &self,
+        message: &[u8],
+        client: &Client,
+        (now, wall): (Moment, WallSeconds),
+        reply: &mut Vec<u8>,
+        proven: &mut bool,
     ) -> Verdict {
         let allowed = self.allow.contains(client.address.ip());
         if !allowed && self.turns_away(client, now) {
@@ -203,8 +229,8 @@ impl Front {
             return refuse_cookie(&query, error, reply);
         }
         // A good cookie proves the address (RFC 7873 section 5.2.5), so there is nobody to protect.
-        let proven = asker.options.cookie.is_some_and(|cookie| cookie.proven);
-        if allowed && !proven {
+        *proven |= asker.options.cookie.is_some_and(|cookie| cookie.proven);
+        if allowed && !*proven {
             match self.pace(client, now) {
                 Pace::Within => {}
                 Pace::Truncate => {
@@ -285,13 +311,6 @@ impl Front {
         if !request.stale || !self.cache.answer_stale(asker, *group, now, reply) {
             let told = Failure::Overloaded.told();
             write_error(asker, told.rcode, Some(told.error), reply);
-        }
-    }
-
-    /// A reply of `octets` goes to `client` over UDP, whoever wrote it.
-    pub fn handle_sent(&self, client: IpAddr, octets: usize, now: Moment) {
-        if let Some(rate) = &self.rate {
-            rate.charge(client, octets, now);
         }
     }
 
@@ -439,6 +458,7 @@ fn written(replied: bool) -> Verdict {
 mod tests {
     use super::*;
     use crate::policy::{LocalData, LocalRecord, LocalRecords};
+    use crate::wire::edns::OptionCode;
     use crate::wire::{Class, QueryOptions, Question, Rcode, write_query};
 
     fn front() -> Front {
@@ -632,6 +652,49 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_goes_to_who_shows_a_good_cookie_is_not_counted_against_its_network() {
+        let record = LocalRecord {
+            name: "www.example".parse().unwrap(),
+            ttl: 60,
+            data: LocalData::A([192, 0, 2, 1].into()),
+        };
+        let front = Front::new(FrontConfig {
+            options: OptionsConfig {
+                cookies: Cookies::Answer,
+                secrets: CookieSecrets::new(&[[7; COOKIE_SECRET_LEN]]),
+                ..OptionsConfig::default()
+            },
+            policy: PolicyConfig {
+                local: LocalRecords::new([record]),
+                ..PolicyConfig::default()
+            },
+            rate: limited_config(Deny::Refuse).rate.map(|rate| RateConfig {
+                queries: 0,
+                octets: 1_000,
+                ..rate
+            }),
+            ..limited_config(Deny::Refuse)
+        });
+        let (from, now, mut reply) = (client("127.0.0.1:4000"), Moment::ZERO, Vec::new());
+        let mut ask = |message: &[u8]| {
+            let verdict = front.handle_query(message, &from, now, WallSeconds(9), &mut reply);
+            (verdict, reply.clone())
+        };
+        let (first, reply) = ask(&query_with_cookie(&[3; 8]));
+        assert!(matches!(first, Verdict::Reply));
+        let view = ResponseView::parse(&reply).unwrap();
+        let option = view.edns().unwrap().option(OptionCode::COOKIE);
+        let with_good_cookie = query_with_cookie(option.unwrap());
+        for _ in 0..1_000 {
+            assert!(matches!(ask(&with_good_cookie).0, Verdict::Reply));
+        }
+        let neighbour = query("www.example", RecordType::A);
+        assert!(matches!(ask(&neighbour).0, Verdict::Reply));
+        let of_many = (0..100).filter(|_| matches!(ask(&neighbour).0, Verdict::Reply));
+        assert!((10..30).contains(&of_many.count()));
+    }
+
     fn limited_front(deny: Deny) -> Front {
         Front::new(limited_config(deny))
     }
@@ -743,12 +806,7 @@ mod tests {
         };
         assert!(!request.is_proven());
         let (mut whole, mut shorter) = (Vec::new(), Vec::new());
-        write_error(
-            &request.asker,
-            Rcode::NXDOMAIN,
-            None,
-            &mut whole,
-        );
+        write_error(&request.asker, Rcode::NXDOMAIN, None, &mut whole);
         assert!(whole.len() > message.len() + 16);
         let who = (from.address.ip(), false);
         let mut leave = |who| front.pace_reply(who, &whole, now, &mut shorter);

@@ -403,7 +403,6 @@ fn take(
     if take_query(near, far, message, &client, to, now) == Taken::Reply
         && let Some(port) = near.ports.get_mut(port)
     {
-        near.front.handle_sent(address.ip(), near.reply.len(), now);
         port.push(&near.reply, peer, local);
     }
 }
