@@ -18,9 +18,11 @@ pub fn query(data: &[u8]) {
     laws::query(&FRONT, data);
 }
 
-/// An upstream's message: what each kind of asker gets.
+/// An upstream's message: what each kind of asker gets, and how its records are shown.
 pub fn response(data: &[u8]) {
     laws::response(data);
+    #[cfg(feature = "shell")]
+    shell::records(data);
 }
 
 /// An upstream's message rendered, and rendered again.

@@ -1,4 +1,4 @@
-//! What the operator writes: files, variables, arguments, and lines to the control socket.
+//! What the operator writes (files, variables, arguments, and lines to the control socket), and records as the operator reads them.
 //!
 //! The laws: nothing panics; there is a configuration or at least one fault; what is told is text that a terminal shows as it is; and a
 //! configuration means the same when it is written down and read again.
@@ -9,10 +9,12 @@ use std::io;
 use std::path::Path;
 
 use dotward::cli;
+use dotward::commands::records;
 use dotward::config::report::write_faults;
 use dotward::config::{Loaded, Protocol, ReadFiles, Refused, Style, UpstreamSettings, load};
 use dotward::control::Request;
 use dotward::plan;
+use dotward_core::wire::ResponseView;
 
 /// The only file there is besides what it names.
 const NAME: &str = "/c.toml";
@@ -171,6 +173,22 @@ fn bad(refused: &Refused) {
     );
     let written = String::from_utf8_lossy(&written);
     written.lines().for_each(|it| shown(&it));
+}
+
+/// The records of an upstream's message, as people are shown them.
+pub fn records(message: &[u8]) {
+    let Ok(response) = ResponseView::parse(message) else {
+        return;
+    };
+    for record in response.records().flatten() {
+        for text in [
+            records::owner(message, &record),
+            records::data(message, &record),
+        ] {
+            let printable = |octet: u8| matches!(octet, b' '..=b'~');
+            assert!(text.bytes().all(printable), "{text:?}");
+        }
+    }
 }
 
 /// One line that moves no cursor.

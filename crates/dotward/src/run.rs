@@ -293,6 +293,7 @@ impl Prepared {
     /// What is needed to serve, and to read the configuration again: every file that was read for it, whichever setting names it.
     fn needs(&self) -> Needs {
         let mut needs = Needs::of(&self.config);
+        needs.abstract_sockets = service::is_told_without_a_file();
         if let Some(source) = &self.reloading.source {
             let default = || PathBuf::from(DEFAULT_FILE);
             needs.read_file(&source.file.clone().unwrap_or_else(default));

@@ -36,6 +36,8 @@ pub struct Needs {
     pub connect_any: bool,
     /// Ports that TCP is bound to.
     pub bind: BTreeSet<u16>,
+    /// Whether somebody else's Unix socket without a file is sent to: the service manager's, where it has one.
+    pub abstract_sockets: bool,
     /// Those files among what is read or written that lie in the root of the file system: rules hold for them alone, and not for what is put in
     /// their places.
     pub alone: BTreeSet<PathBuf>,

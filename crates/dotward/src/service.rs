@@ -40,6 +40,12 @@ pub(crate) fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled()
 }
 
+/// Whether the service manager's socket is an abstract one, which has no file (sd_notify(3)).
+pub(crate) fn is_told_without_a_file() -> bool {
+    let socket = std::env::var_os("NOTIFY_SOCKET");
+    socket.is_some_and(|socket| socket.as_encoded_bytes().starts_with(b"@"))
+}
+
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "the service manager cannot be told");

@@ -10,7 +10,7 @@ pub mod generated;
 pub mod healthcheck;
 pub mod list;
 pub mod query;
-pub(crate) mod records;
+pub mod records;
 pub mod remote;
 pub mod setup;
 pub mod show;

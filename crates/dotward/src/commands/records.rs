@@ -9,13 +9,15 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use dotward_core::wire::{Name, Record, RecordType};
 
-/// The owner of a record.
-pub(crate) fn owner(message: &[u8], record: &Record<'_>) -> String {
+/// The owner of a record of `message`, absolute; `?` when there is no name where it should be.
+#[must_use]
+pub fn owner(message: &[u8], record: &Record<'_>) -> String {
     name_at(message, record.owner_at).map_or_else(|| "?".to_owned(), |(name, _)| name)
 }
 
-/// The data of a record.
-pub(crate) fn data(message: &[u8], record: &Record<'_>) -> String {
+/// The data of a record of `message`: printable ASCII whatever its octets.
+#[must_use]
+pub fn data(message: &[u8], record: &Record<'_>) -> String {
     known(message, record).unwrap_or_else(|| unknown(record.rdata))
 }
 

@@ -170,6 +170,13 @@ fn filter(
 /// C library's `ioctl`, which is another one with musl.
 const TYPE_IN: u64 = 0x5412;
 
+/// FIOSETOWN and SIOCSPGRP of `asm-generic/sockios.h`: whom the kernel signals when a socket can be read, likewise.
+const OWN: [u64; 2] = [0x8901, 0x8902];
+
+/// F_SETOWN, F_SETSIG and F_SETOWN_EX of `asm-generic/fcntl.h`: whom the kernel signals when a file can be read, and how, which may be
+/// SIGKILL.
+const OWN_FILE: [u64; 3] = [8, 10, 15];
+
 fn refused() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendError> {
     let always = REFUSED.iter().chain(REFUSED_HERE);
     let always = always.chain(REFUSED_BY_LIBRARY);
@@ -212,9 +219,20 @@ fn refused() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendErro
         sockets.push(SeccompRule::new(vec![family, raw])?);
     }
     rules.insert(libc::SYS_socket, sockets);
-    // Typing into the terminal that started us.
-    let type_in = argument(1, Is::Eq, TYPE_IN)?;
-    rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![type_in])?]);
+    // Typing into the terminal that started us, and signals that the kernel sends for us.
+    let commands = |commands: &[u64]| {
+        let commands = commands.iter();
+        let commands = commands.map(|it| SeccompRule::new(vec![argument(1, Is::Eq, *it)?]));
+        commands.collect::<Result<Vec<_>, _>>()
+    };
+    rules.insert(libc::SYS_ioctl, commands(&[TYPE_IN, OWN[0], OWN[1]])?);
+    rules.insert(libc::SYS_fcntl, commands(&OWN_FILE)?);
+    // The limits of another process: one without processor time is ended.
+    let other_process = argument(0, Is::Ne, 0)?;
+    rules.insert(
+        libc::SYS_prlimit64,
+        vec![SeccompRule::new(vec![other_process])?],
+    );
     Ok(rules)
 }
 
@@ -259,6 +277,9 @@ mod tests {
         let other = SeccompCondition::new(0, Len::Dword, Is::Ne, own).unwrap();
         let other = SeccompRule::new(vec![other]).unwrap();
         assert_eq!(rules.get(&libc::SYS_tgkill), Some(&vec![other]));
+        let refused_commands = |call| rules.get(&call).map_or(0, Vec::len);
+        assert_eq!(refused_commands(libc::SYS_fcntl), OWN_FILE.len());
+        assert_eq!(refused_commands(libc::SYS_ioctl), 1 + OWN.len());
         let by_number = rules.contains_key(&libc::SYS_tkill);
         assert_eq!(by_number, !cfg!(target_env = "musl"));
     }

@@ -6,7 +6,9 @@
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::process::Command;
 
 use dotward::config::ListenTransport;
@@ -15,6 +17,7 @@ use dotward::sandbox::{self, Enforced, Inside, Needs};
 use dotward_core::wire::RecordType;
 use dotward_faults::mode::Ending;
 use dotward_faults::{Mode, TestCa};
+use rustix::process::Resource;
 use socket2::{Domain, Socket, Type};
 
 use crate::program::{Program, command};
@@ -65,7 +68,13 @@ fn inside_only_what_is_needed_works() {
         connect: [address(&upstream).port()].into(),
         ..Needs::default()
     };
-    if !is_enforced(sandbox::enter(&needs)) {
+    let parent = rustix::process::getppid().unwrap();
+    let place = format!("dotward-test-{}", std::process::id());
+    let place = SocketAddr::from_abstract_name(place).unwrap();
+    let _others = UnixListener::bind_addr(&place).unwrap();
+    assert!(UnixStream::connect_addr(&place).is_ok());
+    let enforced = sandbox::enter(&needs);
+    if !is_enforced(enforced) {
         return;
     }
     let try_all = move || {
@@ -84,6 +93,17 @@ fn inside_only_what_is_needed_works() {
         assert!(denied(Socket::new(Domain::IPV4, Type::RAW, None)));
         let status = fs::read_to_string("/proc/thread-self/status");
         assert!(denied(status), "what is not in the list is not read");
+        // No signal to anybody else, nor by way of the kernel.
+        let limit = rustix::process::getrlimit(Resource::Cpu);
+        let limited = rustix::process::prlimit(None, Resource::Cpu, limit);
+        assert!(limited.is_ok(), "{limited:?}");
+        let limited = rustix::process::prlimit(Some(parent), Resource::Cpu, limit);
+        assert!(denied(limited.map_err(Into::into)));
+        let killed = rustix::process::test_kill_process(parent);
+        assert!(denied(killed.map_err(Into::into)));
+        if enforced.files == Enforced::Fully {
+            assert!(denied(UnixStream::connect_addr(&place)));
+        }
     };
     // Threads can be made, and are inside.
     let thread = std::thread::Builder::new().spawn(try_all).unwrap();
