@@ -40,8 +40,8 @@ mod response;
 
 pub use asker::{Asker, AskerEdns, Transport};
 pub use compose::{
-    QueryOptions, ResponseComposer, truncate_reply, write_cookie, write_error, write_fault, write_query,
-    write_query_without_edns, write_truncated,
+    QueryOptions, ResponseComposer, truncate_reply, write_cookie, write_error, write_fault,
+    write_query, write_query_without_edns, write_truncated,
 };
 pub use edit::{Canonical, Counts, ReplyOrigin, Ttls, relay_reply, render_reply};
 pub use error::WireError;
