@@ -17,7 +17,7 @@ use dotward::sandbox::{self, Enforced, Inside, Needs};
 use dotward_core::wire::RecordType;
 use dotward_faults::mode::Ending;
 use dotward_faults::{Mode, TestCa};
-use rustix::process::Resource;
+use rustix::process::{Pid, Resource};
 use socket2::{Domain, Socket, Type};
 
 use crate::program::{Program, command};
@@ -91,16 +91,7 @@ fn inside_only_what_is_needed_works() {
         assert!(denied(Command::new("/bin/true").status()));
         assert!(denied(Socket::new(Domain::PACKET, Type::DGRAM, None)));
         assert!(denied(Socket::new(Domain::IPV4, Type::RAW, None)));
-        let status = fs::read_to_string("/proc/thread-self/status");
-        assert!(denied(status), "what is not in the list is not read");
-        // No signal to anybody else, nor by way of the kernel.
-        let limit = rustix::process::getrlimit(Resource::Cpu);
-        let limited = rustix::process::prlimit(None, Resource::Cpu, limit);
-        assert!(limited.is_ok(), "{limited:?}");
-        let limited = rustix::process::prlimit(Some(parent), Resource::Cpu, limit);
-        assert!(denied(limited.map_err(Into::into)));
-        let killed = rustix::process::test_kill_process(parent);
-        assert!(denied(killed.map_err(Into::into)));
+        sees_and_signals_nobody_else(parent);
         if enforced.files == Enforced::Fully {
             assert!(denied(UnixStream::connect_addr(&place)));
         }
@@ -108,6 +99,19 @@ fn inside_only_what_is_needed_works() {
     // Threads can be made, and are inside.
     let thread = std::thread::Builder::new().spawn(try_all).unwrap();
     thread.join().unwrap();
+}
+
+/// No process is looked into, and no signal reaches another, nor by way of the kernel.
+fn sees_and_signals_nobody_else(other: Pid) {
+    let status = fs::read_to_string("/proc/thread-self/status");
+    assert!(denied(status), "what is not in the list is not read");
+    let limit = rustix::process::getrlimit(Resource::Cpu);
+    let limited = rustix::process::prlimit(None, Resource::Cpu, limit);
+    assert!(limited.is_ok(), "{limited:?}");
+    let limited = rustix::process::prlimit(Some(other), Resource::Cpu, limit);
+    assert!(denied(limited.map_err(Into::into)));
+    let killed = rustix::process::test_kill_process(other);
+    assert!(denied(killed.map_err(Into::into)));
 }
 
 #[test]
