@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dotward_core::upstream::TlsFault;
 use rustls::pki_types::UnixTime;
-use rustls::{CertificateError, Error, OtherError};
+use rustls::{AlertDescription, CertificateError, Error, OtherError};
 
 use super::verify::{PinMismatch, fault_of};
 
@@ -19,12 +19,36 @@ pub fn words(error: &Error) -> String {
         return of_certificate(fault).unwrap_or_else(|| error.to_string());
     }
     if let Error::AlertReceived(alert) = error {
-        return format!("the other side refuses: {alert:?}");
+        return of_alert(*alert);
     }
     if matches!(error, Error::InvalidMessage(_)) {
         return "what answers there does not speak TLS".into();
     }
     error.to_string()
+}
+
+/// What the other side says when it hangs up during a handshake (RFC 8446 section 6.2).
+fn of_alert(alert: AlertDescription) -> String {
+    let said = match alert {
+        AlertDescription::NoApplicationProtocol => {
+            "it does not offer DNS over TLS at this port (it refuses ALPN `dot`)"
+        }
+        AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
+            "it refuses the handshake: no cipher or group in common"
+        }
+        AlertDescription::ProtocolVersion => "it speaks no version of TLS that is spoken here",
+        AlertDescription::UnrecognisedName => "it does not know the name it is asked for",
+        AlertDescription::CertificateRequired => "it wants a client certificate",
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::UnknownCA
+        | AlertDescription::AccessDenied => "it does not accept our client certificate",
+        _ => return format!("it ended the handshake with TLS alert {}", u8::from(alert)),
+    };
+    said.into()
 }
 
 /// `None` for what has no better words than the library's.
@@ -135,6 +159,20 @@ mod tests {
                     rustls::InvalidMessage::InvalidContentType,
                 )),
                 "what answers there does not speak TLS",
+            ),
+            (
+                words(&Error::AlertReceived(
+                    AlertDescription::NoApplicationProtocol,
+                )),
+                "it does not offer DNS over TLS at this port (it refuses ALPN `dot`)",
+            ),
+            (
+                words(&Error::AlertReceived(AlertDescription::CertificateRequired)),
+                "it wants a client certificate",
+            ),
+            (
+                words(&Error::AlertReceived(AlertDescription::InternalError)),
+                "it ended the handshake with TLS alert 80",
             ),
         ];
         for (told, expected) in cases {
