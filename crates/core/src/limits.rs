@@ -9,6 +9,10 @@ use core::time::Duration;
 /// answer after 2 s is often nobody's; unbound discards at 1.9 s, CoreDNS gives up after 5 s.
 pub const QUESTION_BUDGET: Duration = Duration::from_secs(2);
 
+/// How late a deadline may be noticed, and a reply over UDP leave: beyond it this process did not run (it was stopped, its machine suspended, or
+/// given no time), so that what is missing may lie in its sockets and says nothing about upstreams. Far above what a busy event loop takes.
+pub const LATENESS_MAX: Duration = Duration::from_millis(250);
+
 /// How long opening a connection, TLS included, may take before it is given up. The operating system would wait 60–120 s
 /// (RFC 9210 section 4.1); dnsdist waits 5 s. Another upstream is asked long before, see [`IMPATIENCE`].
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(3);

@@ -47,7 +47,7 @@ pub(crate) struct Counters {
     pub(crate) dropped: Counter,
     /// Queries over UDP above the rate of one client network, told to come over TCP or not answered.
     pub(crate) limited: Counter,
-    /// Datagrams that waited in the socket for longer than a client waits for its reply.
+    /// Datagrams that waited in the socket, or whose replies came when this process ran again, for longer than a client waits.
     pub(crate) stale: Counter,
     /// Datagrams longer than any query.
     pub(crate) cut: Counter,

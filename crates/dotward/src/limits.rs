@@ -111,6 +111,10 @@ pub(crate) const GATHER_WINDOW: Duration = Duration::from_millis(1);
 /// again to know better: what is set in smaller steps than this makes no difference to a client.
 pub(crate) const WAIT_NOTICED: Duration = Duration::from_millis(10);
 
+/// Times the sockets are looked at before what is long overdue is done. A look reads what fits into a buffer of each of them; the answers
+/// of a pause of the process are mostly no more than that.
+pub(crate) const LOOKS_BEFORE_OVERDUE: usize = 4;
+
 /// Full batches taken from UDP sockets when the order to stop comes, so that what had arrived is answered.
 pub(crate) const LAST_BATCHES: usize = 64;
 

@@ -13,6 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use dotward_core::exchange::{Asked, Request};
 use dotward_core::front::Front;
+use dotward_core::limits::{LATENESS_MAX, QUESTION_BUDGET};
 use dotward_core::policy::Acl;
 use dotward_core::rate::Pace;
 use dotward_core::time::{Moment, WallSeconds};
@@ -47,7 +48,7 @@ pub(crate) struct ReplyTo {
     pub(crate) transport: Transport,
     /// Whether who asks is known to be at its address.
     pub(crate) proven: bool,
-    /// When it was read.
+    /// When it arrived, which may be a while before it was read.
     pub(crate) since: Moment,
 }
 
@@ -261,12 +262,17 @@ impl Near {
         std::mem::take(&mut self.forwarded)
     }
 
-    /// Appends a reply to what leaves with the next [`Near::flush`], or less where a client network has had as much as it gets.
+    /// Appends a reply to what leaves with the next [`Near::flush`], or less where a client network has had as much as it gets, or
+    /// nothing where nobody waits any more.
     pub(crate) fn deliver(&mut self, to: ReplyTo, message: &[u8], now: Moment) {
         gather::note_answer();
         let took = now.since(to.since);
         let kind = (to.transport, ReplySource::Upstream);
         match to.way {
+            // Nobody would believe it to be in time.
+            Way::Udp { .. } if took > QUESTION_BUDGET + LATENESS_MAX => {
+                self.counters.stale.add(1);
+            }
             Way::Udp {
                 port,
                 peer,

@@ -11,6 +11,8 @@
 //! Deliberately absent: waiting. The tasks in `listen` and `upstream` wait, one per socket, and call `turn`. Workers beside the first
 //! are in `crew`.
 
+mod timer;
+
 use std::cell::RefCell;
 use std::mem;
 use std::net::IpAddr;
@@ -123,6 +125,8 @@ pub(crate) struct State {
     last_turn: Moment,
     /// When the timer task wakes next.
     armed: Option<Moment>,
+    /// This turn is the timer's.
+    fires: bool,
     /// No more queries are taken; what is in flight is answered.
     draining: bool,
     /// How busy this thread is.
@@ -159,6 +163,7 @@ impl State {
             sleep: SleepWatch::default(),
             last_turn: Moment::ZERO,
             armed: None,
+            fires: false,
             draining: false,
             busy: BusyWatch::default(),
         }
@@ -212,7 +217,9 @@ impl State {
 
     /// Does all there is to do after an input.
     fn settle(&mut self, worker: &Rc<Worker>, now: Moment) {
-        if self.engine.poll_timeout().is_some_and(|due| due <= now) {
+        if self.is_overdue(now) && !self.fires {
+            worker.timer.poke();
+        } else if self.engine.poll_timeout().is_some_and(|due| due <= now) {
             self.engine.handle_timeout(now);
         }
         while self.act(worker, now) | self.transmit(now) | self.share(now) {}
@@ -355,7 +362,7 @@ impl Worker {
             network: Signal::default(),
             crew: Signal::default(),
         });
-        tokio::task::spawn_local(run_timer(Rc::clone(&worker)));
+        tokio::task::spawn_local(timer::run(Rc::clone(&worker)));
         worker
     }
 
@@ -370,15 +377,6 @@ impl Worker {
         let result = input(&mut state, self, now);
         state.settle(self, now);
         result
-    }
-
-    /// Does what time asks. Gives back when it asks for something next.
-    fn fire(self: &Rc<Self>) -> Option<Moment> {
-        // The timer looks itself once the turn is over; before, it would be told what is due now.
-        self.turn(|state, _, _| state.armed = Some(Moment::ZERO));
-        let mut state = self.state.borrow_mut();
-        state.armed = state.engine.poll_timeout();
-        state.armed
     }
 
     /// Takes no more queries and waits until what is in flight is answered, at most `limit`. Gives back how many
@@ -475,26 +473,6 @@ impl Host for Worker {
             state.tell_quiet(self);
         }
         result
-    }
-}
-
-/// Wakes the engine at its deadlines. Deadlines mostly move away, so the task sleeps until the earliest it was told of and looks again then,
-/// rather than being told of each. What is due waits for the other tasks and the sockets to have their turn, and for no timer, which ends
-/// with the next millisecond at the earliest: the engine may have hundreds of turns to catch up on.
-async fn run_timer(worker: Rc<Worker>) {
-    while !worker.timer.is_stopped() {
-        match worker.fire() {
-            None => worker.timer.poked(None).await,
-            Some(due) => {
-                let left = due.since(clock::now());
-                if left.is_zero() {
-                    tokio::task::yield_now().await;
-                    continue;
-                }
-                let sleep = tokio::time::sleep(left);
-                worker.timer.poked(Some(std::pin::pin!(sleep))).await
-            }
-        };
     }
 }
 

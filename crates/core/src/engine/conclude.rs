@@ -11,6 +11,7 @@ use super::receive::is_poor;
 use super::tell::Best;
 use super::{Engine, UpstreamId};
 use crate::exchange::{Exchange, ExchangeId, Held, SignedQuery, Waiter};
+use crate::limits::LATENESS_MAX;
 use crate::outcome::Failure;
 use crate::time::Moment;
 use crate::upstream::{CloseReason, GroupId, HealthState, Upstream};
@@ -91,7 +92,8 @@ impl<C> Engine<C> {
     fn conclude_poorly(&mut self, mut exchange: Exchange<C>, now: Moment) {
         let failure = Failure::InvalidResponse;
         let held = exchange.take_held();
-        self.keep_failure(&exchange, held.as_ref(), failure, now);
+        let end = self.exchanges.end_of(&exchange);
+        self.keep_failure(&exchange, held.as_ref(), failure, (end, now));
         let best = Best {
             kept_of: exchange.kept_of(),
             held,
@@ -130,7 +132,8 @@ impl<C> Engine<C> {
         };
         let held = exchange.take_held();
         let kept_of = exchange.kept_of();
-        self.keep_failure(&exchange, held.as_ref(), failure, now);
+        let end = self.exchanges.end_of(&exchange);
+        self.keep_failure(&exchange, held.as_ref(), failure, (end, now));
         let told = failure.told();
         let best = Best {
             kept_of,
@@ -179,7 +182,9 @@ impl<C> Engine<C> {
             held: exchange.take_held(),
             told: failure.told(),
         };
+        let mut last = None;
         for waiter in waiters {
+            last = Some(waiter.deadline);
             self.reply_best(waiter, &best, now);
         }
         let held = best.held;
@@ -192,7 +197,9 @@ impl<C> Engine<C> {
                 }
             }
             self.abandon(&exchange.attempts);
-            self.keep_failure(&exchange, held.as_ref(), failure, now);
+            let own = self.exchanges.end_of(&exchange);
+            let end = last.map_or(own, |last| last.max(own));
+            self.keep_failure(&exchange, held.as_ref(), failure, (end, now));
         } else if let (Some(held), Some(exchange)) = (held, self.exchanges.get_mut(id)) {
             exchange.put_back(held);
         }
@@ -216,13 +223,14 @@ impl<C> Engine<C> {
         self.tell_best(exchange.waiters, best, now);
     }
 
-    /// Remembers that there was no answer. What was not the upstreams' doing is not remembered.
+    /// Remembers that there was no answer, to a question that was to be over at `end`. What was not the upstreams' doing is not remembered: want of
+    /// resources, or that nobody here looked for their answers in time.
     fn keep_failure(
         &self,
         exchange: &Exchange<C>,
         held: Option<&Held>,
         failure: Failure,
-        now: Moment,
+        (end, now): (Moment, Moment),
     ) {
         if !exchange.speaks_for_others() {
             return;
@@ -239,6 +247,7 @@ impl<C> Engine<C> {
                 self.cache.store_failure(asked, held.rcode(), error, now);
             }
             (None, Failure::NotReady | Failure::NoResources | Failure::Overloaded) => {}
+            (None, _) if now.since(end) > LATENESS_MAX => {}
             (None, Failure::InvalidResponse | Failure::TimedOut | Failure::Unreachable(_)) => {
                 let told = failure.told();
                 self.cache

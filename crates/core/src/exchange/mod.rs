@@ -452,6 +452,12 @@ impl<C> Exchange<C> {
         self.waiters.is_empty() && now >= self.began + own_time(budget)
     }
 
+    /// When it has had its time, and those who wait now have had theirs.
+    fn ends(&self, budget: Duration) -> Moment {
+        let own = self.began + own_time(budget);
+        self.waiters.last_deadline().map_or(own, |it| it.max(own))
+    }
+
     /// Takes out clients who have waited long enough for something newer than what is kept, `most` at most.
     pub(crate) fn take_stale(&mut self, asked_until: Moment, most: usize) -> TakenOut<C> {
         let due = self.waiters.take_stale(asked_until, most);

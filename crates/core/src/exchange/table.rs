@@ -336,6 +336,11 @@ impl<C> ExchangeTable<C> {
         exchange.is_some_and(|it| it.is_over(self.budget, now))
     }
 
+    /// When an exchange was to be over at the latest.
+    pub(crate) fn end_of(&self, exchange: &Exchange<C>) -> Moment {
+        exchange.ends(self.budget)
+    }
+
     /// The exchange of this question that can be joined.
     fn find(&self, key: &ExchangeKey, now: Moment) -> Option<ExchangeId> {
         self.find_where(key, |it| {

@@ -49,6 +49,12 @@ impl<C> Waiters<C> {
         self.first.iter().chain(self.rest.values())
     }
 
+    /// When the last one's time has passed.
+    pub(super) fn last_deadline(&self) -> Option<Moment> {
+        let last = self.rest.last_key_value().map(|(_, last)| last);
+        last.or(self.first.as_ref()).map(|last| last.deadline)
+    }
+
     /// Another client, or one that was taken out and comes back. It stands behind those with the same deadline.
     pub(super) fn push(&mut self, waiter: Waiter<C>) {
         let behind = match self.first.take_if(|first| waiter.deadline < first.deadline) {

@@ -151,7 +151,7 @@ fn what_the_hand_over_has_no_room_for_is_given_back_and_answered_with_servfail()
         },
         transport: Transport::Udp,
         proven: false,
-        since: Moment::ZERO,
+        since: clock::now(),
     };
     let message = query("www.example");
     let front = Arc::clone(&near.front);

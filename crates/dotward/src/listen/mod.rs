@@ -79,7 +79,7 @@ fn take_query(
                 way,
                 transport,
                 proven: request.is_proven(),
-                since: now,
+                since,
             };
             near.forward(far, request, to, now);
             Taken::Forwarded

@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use dotward_core::wire::{Rcode, RecordType};
 use dotward_faults::Mode;
-use dotward_faults::mode::Ending;
+use dotward_faults::mode::{Ending, Order};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::{TcpSocket, UdpSocket};
 
@@ -202,6 +202,43 @@ async fn a_question_that_waited_in_the_socket_has_so_much_less_time() {
     assert_eq!(receive(&client).await.rcode(), Rcode::SERVFAIL);
     let took = asked.elapsed();
     assert!(took < std::time::Duration::from_millis(2_700), "{took:?}");
+}
+
+#[tokio::test]
+async fn what_was_answered_while_it_was_stopped_is_kept_and_told_to_those_alone_who_still_wait() {
+    const QUESTIONS: u16 = 8;
+    let trust = Trust::new();
+    let server = trust.server(Mode::default());
+    let program = Program::start(&server, &trust);
+    assert!(ask_udp(program.udp, "first.example").await.is_good());
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.connect(program.udp).await.unwrap();
+    let message = |id, number| {
+        let name = format!("delay-300.n{number}.example");
+        query(id, &name, RecordType::A)
+    };
+    for number in 0..QUESTIONS {
+        client.send(&message(number, number)).await.unwrap();
+    }
+    let all = u64::from(QUESTIONS) + 1;
+    within(server.wait_for_queries(all)).await.unwrap();
+    program.signal(Signal::STOP);
+    within(server.wait_for_responses(all)).await.unwrap();
+    // What is asked of it from now on is not answered.
+    server.set_mode(Mode {
+        order: Order::Hold,
+        ..Mode::default()
+    });
+    // What is tried is a pause for longer than anybody waits.
+    tokio::time::sleep(std::time::Duration::from_millis(2_600)).await;
+    program.signal(Signal::CONT);
+    for number in 0..QUESTIONS {
+        let id = 100 + number;
+        client.send(&message(id, number)).await.unwrap();
+        let answer = receive(&client).await;
+        assert_eq!(answer.id(), id, "nobody waits for this any more");
+        assert!(answer.is_good(), "{}", answer.rcode());
+    }
 }
 
 #[tokio::test]

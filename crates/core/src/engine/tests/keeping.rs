@@ -3,7 +3,7 @@
 use super::*;
 use crate::cache::{Answered, CacheConfig, CacheStats};
 use crate::front::{Front, FrontConfig};
-use crate::limits::{STALE_AFTER, STALE_RECHECK, WAITERS_PER_EXCHANGE_MAX};
+use crate::limits::{LATENESS_MAX, STALE_AFTER, STALE_RECHECK, WAITERS_PER_EXCHANGE_MAX};
 use crate::policy::{Acl, PolicyConfig};
 
 const TTL: u32 = 60;
@@ -300,6 +300,30 @@ fn a_failure_is_kept_and_forgotten_when_an_upstream_answers_again() {
     assert_eq!(kept.answer(place), 1);
     let outcomes = kept.bench.outcomes();
     assert_eq!(outcomes[2..], [(3, GOOD, None), (4, GOOD, None)]);
+}
+
+#[test]
+fn no_failure_is_kept_of_a_time_in_which_nobody_looked_for_answers() {
+    for (away, is_kept) in [
+        (Duration::ZERO, true),
+        (LATENESS_MAX, true),
+        (LATENESS_MAX + Duration::from_millis(1), false),
+        (Duration::from_secs(3_600), false),
+    ] {
+        let mut kept = Kept::new(1);
+        assert!(!kept.ask(1, "a.example"));
+        kept.bench.connect(0);
+        kept.bench.wait(900);
+        assert!(!kept.ask(2, "a.example"));
+        kept.bench.wait(1_500);
+        kept.bench.now = kept.bench.now + Duration::from_millis(500) + away;
+        kept.bench.engine.handle_timeout(kept.bench.now);
+        kept.bench.settle();
+        let told = kept.bench.outcomes();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told.iter().all(|(_, rcode, _)| *rcode == Rcode::SERVFAIL));
+        assert_eq!(kept.ask(3, "a.example"), is_kept, "{away:?}");
+    }
 }
 
 #[test]
