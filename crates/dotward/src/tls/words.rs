@@ -27,28 +27,42 @@ pub fn words(error: &Error) -> String {
     error.to_string()
 }
 
-/// What the other side says when it hangs up during a handshake (RFC 8446 section 6.2).
+/// What is meant by some of what the other side says when it ends a handshake (RFC 8446 section 6.2).
+const ALERTS: [(AlertDescription, &str); 11] = [
+    (
+        AlertDescription::NoApplicationProtocol,
+        "it does not offer DNS over TLS at this port (it refuses ALPN `dot`)",
+    ),
+    (AlertDescription::HandshakeFailure, NOTHING_IN_COMMON),
+    (AlertDescription::InsufficientSecurity, NOTHING_IN_COMMON),
+    (
+        AlertDescription::ProtocolVersion,
+        "it speaks no version of TLS that is spoken here",
+    ),
+    (
+        AlertDescription::UnrecognisedName,
+        "it does not know the name it is asked for",
+    ),
+    (
+        AlertDescription::CertificateRequired,
+        "it wants a client certificate",
+    ),
+    (AlertDescription::BadCertificate, CLIENT_REFUSED),
+    (AlertDescription::CertificateExpired, CLIENT_REFUSED),
+    (AlertDescription::CertificateUnknown, CLIENT_REFUSED),
+    (AlertDescription::UnknownCA, CLIENT_REFUSED),
+    (AlertDescription::AccessDenied, CLIENT_REFUSED),
+];
+
+const NOTHING_IN_COMMON: &str = "it refuses the handshake: no cipher or group in common";
+const CLIENT_REFUSED: &str = "it does not accept our client certificate";
+
 fn of_alert(alert: AlertDescription) -> String {
-    let said = match alert {
-        AlertDescription::NoApplicationProtocol => {
-            "it does not offer DNS over TLS at this port (it refuses ALPN `dot`)"
-        }
-        AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
-            "it refuses the handshake: no cipher or group in common"
-        }
-        AlertDescription::ProtocolVersion => "it speaks no version of TLS that is spoken here",
-        AlertDescription::UnrecognisedName => "it does not know the name it is asked for",
-        AlertDescription::CertificateRequired => "it wants a client certificate",
-        AlertDescription::BadCertificate
-        | AlertDescription::UnsupportedCertificate
-        | AlertDescription::CertificateRevoked
-        | AlertDescription::CertificateExpired
-        | AlertDescription::CertificateUnknown
-        | AlertDescription::UnknownCA
-        | AlertDescription::AccessDenied => "it does not accept our client certificate",
-        _ => return format!("it ended the handshake with TLS alert {}", u8::from(alert)),
-    };
-    said.into()
+    let known = ALERTS.iter().find(|(known, _)| *known == alert);
+    known.map_or_else(
+        || format!("it ended the handshake with TLS alert {}", u8::from(alert)),
+        |(_, said)| (*said).into(),
+    )
 }
 
 /// `None` for what has no better words than the library's.
