@@ -168,6 +168,7 @@ fn serve(invocation: &Invocation) -> io::Result<u8> {
     let (config, file, in_force) = (loaded.config, loaded.file, loaded.in_force);
     let user = match FileUser::of(&config) {
         Ok(user) => user,
+        // Not a fault of the configuration for ever, after which a service manager gives up: users of a directory may come later.
         Err(error) => return Ok(failed(&error)),
     };
     let log = match logging::start_as(user, &config.log) {
@@ -311,6 +312,10 @@ fn set_up(invocation: &Invocation, args: &SetupArgs, out: &mut dyn Write) -> io:
     match setup::run(out, &config, args) {
         Ok(()) => Ok(GOOD),
         Err(setup::SetupError::Output(error)) => Err(error),
+        Err(error @ setup::SetupError::NotHere) => {
+            failed(&error);
+            Ok(WRONG)
+        }
         Err(error) => Ok(failed(&error)),
     }
 }

@@ -128,15 +128,15 @@ impl View {
                 bars(&self.past)
             ),
             self.transports(),
-            self.replies(),
-            format!(
-                "clients    {} waiting, {} connected; {} questions at {} upstream connections",
-                text(&status["clients_waiting"]),
-                text(&status["client_streams"]),
-                text(&status["questions_in_flight"]),
-                text(&status["upstream_connections"]),
-            ),
         ];
+        lines.extend(self.replies());
+        lines.push(format!(
+            "clients    {} waiting, {} connected; {} questions at {} upstream connections",
+            text(&status["clients_waiting"]),
+            text(&status["client_streams"]),
+            text(&status["questions_in_flight"]),
+            text(&status["upstream_connections"]),
+        ));
         let cache = &status["cache"];
         if cache["on"] == Value::Bool(true) {
             lines.push(format!(
@@ -174,17 +174,22 @@ impl View {
         )
     }
 
-    fn replies(&self) -> String {
+    fn replies(&self) -> [String; 2] {
         const ALL: &str = "/responses/all";
-        format!(
-            "replies    {} from the cache  {} NXDOMAIN  {} SERVFAIL  {} REFUSED  {} from upstreams, after {}",
-            self.share("/sources/cache", ALL),
-            self.share("/responses/NXDOMAIN", ALL),
-            self.share("/responses/SERVFAIL", ALL),
-            self.share("/responses/REFUSED", ALL),
-            self.share("/sources/upstream", ALL),
-            self.mean("/response_seconds/upstream", "/sources/upstream"),
-        )
+        [
+            format!(
+                "replies    {} from the cache  {} from upstreams, after {}",
+                self.share("/sources/cache", ALL),
+                self.share("/sources/upstream", ALL),
+                self.mean("/response_seconds/upstream", "/sources/upstream"),
+            ),
+            format!(
+                "           {} NXDOMAIN  {} SERVFAIL  {} REFUSED",
+                self.share("/responses/NXDOMAIN", ALL),
+                self.share("/responses/SERVFAIL", ALL),
+                self.share("/responses/REFUSED", ALL),
+            ),
+        ]
     }
 
     /// Time per reply since the last look.
@@ -197,30 +202,35 @@ impl View {
         }
     }
 
+    /// A row for each, and below it why it is set aside, so that a terminal of 80 columns shows all of it.
     fn upstreams(&self, status: &Value) -> Vec<String> {
-        let mut rows = vec![COLUMNS.map(str::to_owned)];
+        let mut rows = vec![(COLUMNS.map(str::to_owned), String::new())];
         let upstreams = list(&status["upstreams"]);
         for (place, upstream) in upstreams.iter().enumerate() {
-            rows.push(self.row(place, upstream));
-            rows.extend(addresses_to_see(upstream).iter().map(address_row));
+            rows.push((self.row(place, upstream), reason(upstream)));
+            let addresses = addresses_to_see(upstream);
+            rows.extend(addresses.iter().map(|it| (address_row(it), reason(it))));
         }
         let widths: [usize; COLUMNS.len()] = std::array::from_fn(|column| {
-            let cells = rows.iter().map(|row| row[column].chars().count());
+            let cells = rows.iter().map(|(row, _)| row[column].chars().count());
             cells.max().unwrap_or(0)
         });
         let mut lines = Vec::new();
-        for (place, row) in rows.iter().enumerate() {
+        for (place, (row, reason)) in rows.iter().enumerate() {
             let cells = row.iter().zip(widths);
             let cells: Vec<_> = cells
                 .map(|(cell, width)| format!("{cell:width$}"))
                 .collect();
             let line = cells.join("  ").trim_end().to_owned();
             let is_well = place == 0 || WELL.contains(&row[1].as_str());
-            lines.push(if is_well {
-                line
-            } else {
-                self.coloured(31, &line)
-            });
+            let why = (!reason.is_empty()).then(|| format!("    {reason}"));
+            for line in [line].into_iter().chain(why) {
+                lines.push(if is_well {
+                    line
+                } else {
+                    self.coloured(31, &line)
+                });
+            }
         }
         lines
     }
@@ -236,7 +246,6 @@ impl View {
             text(&upstream["in_flight"]),
             text(&upstream["connections"]),
             unit(&upstream["idle_limit_seconds"], "s"),
-            reason(upstream),
         ]
     }
 
@@ -252,16 +261,15 @@ impl View {
 /// States of upstreams and addresses in which nothing is wrong.
 const WELL: [&str; 3] = ["up", "slower", "untried"];
 
-const COLUMNS: [&str; 9] = [
+const COLUMNS: [&str; 8] = [
     "upstream",
     "state",
     "answers/s",
     "lost/s",
-    "response time",
-    "in flight",
-    "connections",
-    "idle limit",
-    "reason",
+    "time",
+    "waiting",
+    "open",
+    "idle",
 ];
 
 fn address_row(address: &Value) -> [String; COLUMNS.len()] {
@@ -269,7 +277,6 @@ fn address_row(address: &Value) -> [String; COLUMNS.len()] {
     row[0] = format!("  {}", text(&address["address"]));
     row[1] = text(&address["state"]);
     row[6] = text(&address["connections"]);
-    row[8] = reason(address);
     row
 }
 
@@ -341,11 +348,13 @@ mod tests {
             "25.0 % from upstreams",
             "5 answers in 1.0 of 64.0 MiB",
             "quad9     down   1000       0.0     12.5 ms",
-            "it does not answer",
+            "\n    it does not answer",
         ] {
             assert!(text.contains(part), "no {part:?} in\n{text}");
         }
         assert!(!text.contains('\x1b'), "{text:?}");
+        let widest = text.lines().map(|it| it.chars().count()).max();
+        assert!(widest <= Some(80), "{text}");
         assert!(view(true).lines().join("").contains("\x1b[31mquad9"));
     }
 
@@ -362,10 +371,10 @@ mod tests {
         let mut view = View::new(true);
         view.handle_answer(Ok(status), Instant::now());
         let lines = view.lines();
-        let [upstream, first, second] = lines.last_chunk().unwrap();
+        let [upstream, _, first, why, second] = lines.last_chunk().unwrap();
         assert!(upstream.starts_with("quad9"), "{upstream}");
         assert!(first.starts_with("\x1b[31m  192.0.2.1:853  set aside"));
-        assert!(first.contains("it does not answer"), "{first}");
+        assert!(why.contains("    it does not answer"), "{why}");
         assert!(second.starts_with("  192.0.2.2:853  untried"), "{second}");
     }
 
