@@ -161,6 +161,22 @@ fn refusals_have_a_rate_of_their_own_whoever_gets_them() {
 }
 
 #[test]
+fn strangers_take_nothing_from_those_of_their_network_who_may_ask() {
+    let limiter = limiter(20, 0);
+    let within = |time| {
+        let within = |_: &u32| limiter.admit(v4(1), at(time)) == Pace::Within;
+        (0..1_000).filter(within).count()
+    };
+    for n in 0..1_000 {
+        limiter.admit_refusal(v4(1), at(n));
+    }
+    assert_eq!(within(1_000), 20);
+    // Nor the other way round.
+    assert!(limiter.admit_refusal(v4(1), at(101_000)));
+    assert!(!limiter.admit_refusal(v4(1), at(101_000)));
+}
+
+#[test]
 fn a_million_networks_fit_beside_one_that_asks_too_much() {
     let limiter = limiter(20, 0);
     let busy: Vec<IpAddr> = (0..50).map(|n| v4(0x00f0_0000 | n)).collect();
