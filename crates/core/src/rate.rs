@@ -147,7 +147,7 @@ impl RateLimiter {
         let too_many_octets = self.config.octets > 0 && octets > SECOND;
         let cost = cost(1, self.config.queries);
         if too_many_octets || !fill(&slot.queries, tag, cost, now) {
-            self.excess()
+            self.excess(tag)
         } else {
             Pace::Within
         }
@@ -168,7 +168,7 @@ impl RateLimiter {
         let now = ticks(now);
         let cost = self.cost_of(octets);
         match self.slot((address, Whose::Clients), now) {
-            Some((slot, tag)) if !pay(&slot.octets, tag, cost, now) => self.excess(),
+            Some((slot, tag)) if !pay(&slot.octets, tag, cost, now) => self.excess(tag),
             Some(_) | None => Pace::Within,
         }
     }
@@ -189,11 +189,17 @@ impl RateLimiter {
         cost(octets, self.config.octets)
     }
 
-    fn excess(&self) -> Pace {
-        let over = self.over.fetch_add(1, Ordering::Relaxed);
-        match over.checked_rem(self.config.slip) {
-            Some(0) => Pace::Truncate,
-            Some(_) | None => Pace::Silence,
+    /// Every `slip`-th of all that is above a bound is told, and of those of each network as many: multiples of the golden ratio spread evenly however
+    /// many are left out between two, so that who asks in turn with another cannot have that one told nothing.
+    fn excess(&self, tag: u64) -> Pace {
+        const GOLDEN: u64 = 0x9e37_79b9;
+        let over = u64::from(self.over.fetch_add(1, Ordering::Relaxed));
+        let turn = over.wrapping_mul(GOLDEN).wrapping_add(tag << 8) & u64::from(u32::MAX);
+        let slip = u64::from(self.config.slip);
+        if slip > 0 && (turn * slip) >> 32 == 0 {
+            Pace::Truncate
+        } else {
+            Pace::Silence
         }
     }
 
