@@ -171,8 +171,9 @@ impl Front {
         &self.cache
     }
 
-    /// Takes one message of a client. After [`Verdict::Reply`], [`Verdict::Cached`] and [`Verdict::ReplyAndRefresh`], `reply` holds the whole reply without a length prefix, within
-    /// the size the client takes; otherwise its content means nothing. It is taken to be sent: its octets are counted.
+    /// Takes one message of a client. After [`Verdict::Reply`], [`Verdict::Cached`], [`Verdict::ReplyAndRefresh`] and a [`Verdict::Limited`]
+    /// with a reply, `reply` holds the whole reply without a length prefix, within the size the client takes; otherwise its content means
+    /// nothing. It is taken to be sent: its octets are counted.
     pub fn handle_query(
         &self,
         message: &[u8],

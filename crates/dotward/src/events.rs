@@ -129,9 +129,10 @@ impl EventLog {
             Event::UpstreamUp { upstream } => {
                 tracing::info!(upstream = self.name(upstream), "upstream answers again");
             }
-            Event::UpstreamSuspect { upstream } => tracing::warn!(
+            Event::UpstreamSuspect { upstream, reason } => tracing::warn!(
                 upstream = self.name(upstream),
-                "upstream does not answer; questions go to another connection or upstream as well"
+                why = words(reason),
+                "no answers from this upstream; questions are tried on other connections and upstreams too"
             ),
             Event::UpstreamWithoutEdns { upstream } => tracing::warn!(
                 upstream = self.name(upstream),

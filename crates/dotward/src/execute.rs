@@ -128,7 +128,14 @@ fn command(invocation: &Invocation) -> io::Result<u8> {
         }
         Command::Man { command } => match generated::write_man(&mut out, command.as_deref())? {
             true => GOOD,
-            false => WRONG,
+            false => {
+                let name = command.as_deref().unwrap_or_default();
+                writeln!(
+                    Screen(io::stderr().lock()),
+                    "error: no command `{name}` has a manual page; `dotward -h` lists the commands"
+                )?;
+                WRONG
+            }
         },
         Command::Version { json } => {
             version::write_version(&mut out, *json)?;

@@ -62,16 +62,29 @@ impl TypeClass {
 }
 
 /// The RCODEs with a place of their own; all others share the last.
-pub(crate) const RCODES: [&str; 13] = [
-    "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET",
-    "NXRRSET", "NOTAUTH", "NOTZONE", "BADVERS", "other",
+pub(crate) const RCODES: [&str; 14] = [
+    "NOERROR",
+    "FORMERR",
+    "SERVFAIL",
+    "NXDOMAIN",
+    "NOTIMP",
+    "REFUSED",
+    "YXDOMAIN",
+    "YXRRSET",
+    "NXRRSET",
+    "NOTAUTH",
+    "NOTZONE",
+    "BADVERS",
+    "BADCOOKIE",
+    "other",
 ];
 
 fn rcode_place(reply: &[u8]) -> usize {
     match peek::rcode(reply) {
         Some(rcode @ 0..=10) => usize::from(rcode),
         Some(16) => 11,
-        Some(_) | None => 12,
+        Some(23) => 12,
+        Some(_) | None => 13,
     }
 }
 

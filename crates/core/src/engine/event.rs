@@ -86,6 +86,8 @@ pub enum Event {
     UpstreamSuspect {
         /// Which.
         upstream: UpstreamId,
+        /// What keeps it from answering: [`CloseReason::Silent`] unless no address of it can be used.
+        reason: CloseReason,
     },
     /// The upstream knows nothing of EDNS and is asked without it for a while.
     UpstreamWithoutEdns {

@@ -191,7 +191,9 @@ impl<C> Engine<C> {
             return;
         };
         if state.health.handle_silence(now, jitter) {
-            self.events.push(Event::UpstreamSuspect { upstream });
+            let reason = state.why_silent();
+            self.events
+                .push(Event::UpstreamSuspect { upstream, reason });
         }
     }
 }

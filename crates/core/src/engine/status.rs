@@ -9,8 +9,8 @@ use crate::cache::CacheStats;
 use crate::counts::EngineCounts;
 use crate::time::Moment;
 use crate::upstream::{
-    CloseReason, Connection, ConnectionId, EndpointStatus, GroupId, HealthState, Upstream,
-    UpstreamId, UpstreamStatus,
+    Connection, ConnectionId, EndpointStatus, GroupId, HealthState, Upstream, UpstreamId,
+    UpstreamStatus,
 };
 
 /// How much an [`Engine`] holds; all of it returns to nothing when nobody asks for a while.
@@ -72,7 +72,8 @@ impl<C> Engine<C> {
         };
         let ready = connections().filter(|it| it.is_ready()).count();
         let opening = state.connections.len().saturating_sub(ready);
-        let silent = (state.health.state() == HealthState::Suspect).then_some(CloseReason::Silent);
+        let suspect = state.health.state() == HealthState::Suspect;
+        let silent = suspect.then(|| state.why_silent());
         Some(UpstreamStatus {
             state: shown_state(state, opening),
             since: state.health.since(),

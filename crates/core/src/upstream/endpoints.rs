@@ -24,6 +24,10 @@ struct Endpoint {
     failed_at: Moment,
     /// From when on it is tried again as if it had not failed.
     again_at: Moment,
+    /// Pauses in a row after which it was of no use again; each is twice as long as the one before.
+    pauses: u32,
+    /// When the latest of them ends.
+    pause_ends: Moment,
     /// Whether nothing came on a connection to it since it last responded: that another connection can be made proves nothing.
     mute: bool,
     /// Whether it was of use since all was forgotten.
@@ -75,6 +79,8 @@ impl Endpoint {
             failures: 0,
             failed_at: Moment::ZERO,
             again_at: Moment::ZERO,
+            pauses: 0,
+            pause_ends: Moment::ZERO,
             mute: false,
             used: false,
             failed: false,
@@ -99,12 +105,17 @@ impl Endpoint {
         }
         self.failures = self.failures.saturating_add(1);
         self.failed_at = now;
-        self.again_at = now + self.pause();
+        // Where no other address is left it is dialed during its pause too, which is no reason for a longer one.
+        if self.pauses == 0 || began >= self.pause_ends {
+            self.pauses = self.pauses.saturating_add(1);
+            self.pause_ends = now + self.pause();
+            self.again_at = self.pause_ends;
+        }
     }
 
     /// How long others are preferred.
     fn pause(&self) -> Duration {
-        let doubled = 1_u32.checked_shl(self.failures.saturating_sub(1));
+        let doubled = 1_u32.checked_shl(self.pauses.saturating_sub(1));
         let pause = doubled.and_then(|factor| ADDRESS_AGAIN_MIN.checked_mul(factor));
         pause.map_or(ADDRESS_AGAIN_MAX, |pause| pause.min(ADDRESS_AGAIN_MAX))
     }
@@ -119,6 +130,7 @@ impl Endpoint {
     /// Nothing speaks against it any more.
     fn clear(&mut self, now: Moment) {
         self.failures = 0;
+        self.pauses = 0;
         self.again_at = Moment::ZERO;
         self.mute = false;
         self.set_reason(None, now);
@@ -182,6 +194,20 @@ impl Endpoints {
             ready: 0,
             opening: 0,
         })
+    }
+
+    /// Why none of them is of use, as the one says that failed last; `None` while nothing speaks against one.
+    pub(crate) fn failure(&self) -> Option<CloseReason> {
+        let failed = |it: &&Endpoint| it.reason.is_some_and(CloseReason::is_failure);
+        let last = self
+            .all
+            .iter()
+            .filter(failed)
+            .max_by_key(|it| it.failed_at)?;
+        self.all
+            .iter()
+            .all(|it| failed(&it))
+            .then_some(last.reason)?
     }
 
     pub(crate) fn contains(&self, address: SocketAddr) -> bool {
@@ -391,17 +417,40 @@ mod tests {
             .statuses()
             .map(|it| (it.reason, it.since, it.next_try))
             .collect();
-        let again = at(5) + 2 * ADDRESS_AGAIN_MIN;
+        let again = at(3) + ADDRESS_AGAIN_MIN;
         assert_eq!(
             told,
             [(None, at(0), None), (Some(REFUSED), at(3), Some(again))]
         );
+        assert_eq!(endpoints.failure(), None, "the first was not tried");
+        endpoints.handle_failed(list[0], CloseReason::Reset, at(6), at(6));
+        assert_eq!(endpoints.failure(), Some(CloseReason::Reset));
         endpoints.handle_connected(list[1], at(7));
+        assert_eq!(endpoints.failure(), None);
         let told = endpoints.statuses().nth(1).unwrap();
         assert_eq!((told.reason, told.since, told.failures), (None, at(7), 0));
         assert_eq!((told.next_try, told.used), (None, true));
         endpoints.forget(at(8));
         assert!(endpoints.statuses().all(|it| !it.used));
+    }
+
+    #[test]
+    fn a_pause_doubles_when_a_dial_after_it_fails_and_not_for_dials_during_it() {
+        let list = addresses(&["192.0.2.1:853"]);
+        let mut endpoints = Endpoints::new(list.clone());
+        let (mut now, mut pause) = (Moment::ZERO, ADDRESS_AGAIN_MIN);
+        for _ in 0..8 {
+            let again = now + pause;
+            while now < again {
+                assert_eq!(endpoints.next(&[], now), Some(list[0]));
+                endpoints.handle_failed(list[0], REFUSED, now, now);
+                let status = endpoints.statuses().next().unwrap();
+                assert_eq!(status.next_try, Some(again));
+                now = now + pause / 4;
+            }
+            pause = (pause * 2).min(ADDRESS_AGAIN_MAX);
+        }
+        assert_eq!(pause, ADDRESS_AGAIN_MAX);
     }
 
     #[test]

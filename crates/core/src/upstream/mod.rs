@@ -182,7 +182,8 @@ pub struct UpstreamStatus {
     pub state: HealthState,
     /// Since when; the engine's epoch when it never changed.
     pub since: Moment,
-    /// Why it is not up: why no connection can be made, or [`CloseReason::Silent`] when one can and nothing comes back. `None` while up.
+    /// Why it is not up: why no connection can be made, or [`CloseReason::Silent`] when one can and nothing comes back. `None`
+    /// while up.
     pub reason: Option<CloseReason>,
     /// When it is tried again at the latest, by a probe if no question does before; `None` while up.
     pub next_try: Option<Moment>,
@@ -304,6 +305,11 @@ impl Upstream {
     /// Whether it can be asked and nothing speaks against it.
     pub(crate) fn is_well(&self) -> bool {
         !self.endpoints.is_empty() && self.health.state() == HealthState::Up
+    }
+
+    /// Why nothing comes back from it: no address of it can be used, or one can and stays silent.
+    pub(crate) fn why_silent(&self) -> CloseReason {
+        self.endpoints.failure().unwrap_or(CloseReason::Silent)
     }
 
     /// It is being probed; so many questions were answered from what was past its time so far.

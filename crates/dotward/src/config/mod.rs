@@ -414,8 +414,17 @@ pub fn protocol_word(protocol: Protocol) -> &'static str {
     }
 }
 
+/// The ways to share questions.
+pub const STRATEGIES: [Strategy; 5] = [
+    Strategy::Fastest,
+    Strategy::Ordered,
+    Strategy::RoundRobin,
+    Strategy::Hash,
+    Strategy::Race,
+];
+
 /// The word for a way to share questions.
-pub fn strategy_word(strategy: Strategy) -> &'static str {
+pub const fn strategy_word(strategy: Strategy) -> &'static str {
     match strategy {
         Strategy::Fastest => "fastest",
         Strategy::Ordered => "ordered",

@@ -22,8 +22,8 @@ use super::suggest::nearest;
 use super::upstreams::{FarSide, Work, Written};
 use super::value::{self, Value, ValueFault};
 use super::{
-    ListenAddress, ListenTransport, Name, Protocol, RecordType, RouteSettings, Strategy, Suffix,
-    UpstreamSettings,
+    ListenAddress, ListenTransport, Name, Protocol, RecordType, RouteSettings, STRATEGIES,
+    Strategy, Suffix, UpstreamSettings, strategy_word,
 };
 use crate::presets::PRESETS;
 use crate::settings::{Id, Setting};
@@ -269,13 +269,9 @@ fn suffixes(values: &Values, id: Id) -> Vec<(Suffix, Place)> {
 
 /// The strategy a setting names.
 pub(crate) fn strategy(values: &Values, id: Id) -> Option<Strategy> {
-    Some(match values.word(id)? {
-        "ordered" => Strategy::Ordered,
-        "round-robin" => Strategy::RoundRobin,
-        "hash" => Strategy::Hash,
-        "race" => Strategy::Race,
-        _ => Strategy::Fastest,
-    })
+    let word = values.word(id)?;
+    let mut known = STRATEGIES.into_iter();
+    known.find(|it| strategy_word(*it) == word)
 }
 
 fn refuse_duplicates(asked: &[WrittenRoute], faults: &mut Vec<Fault>) {

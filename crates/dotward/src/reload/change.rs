@@ -11,7 +11,9 @@ pub fn needs_restart(started: &Config, new: &Config) -> Vec<Id> {
     let user = |config: &Config| config.run_as.as_ref().map(|it| it.user.clone());
     let group = |config: &Config| config.run_as.as_ref().and_then(|it| it.group.clone());
     let path = |config: &Config| config.snapshot.as_ref().map(|it| it.path.clone());
-    let every = |config: &Config| config.snapshot.as_ref().map(|it| it.every);
+    // Where there was no snapshot, or is to be none, how often it is written is no change of its own.
+    let both = started.snapshot.as_ref().zip(new.snapshot.as_ref());
+    let rhythm_changes = both.is_some_and(|(started, new)| started.every != new.every);
     let url = |config: &Config| config.shared_cache.as_ref().map(|it| it.url.clone());
     let password = |config: &Config| {
         let shared = config.shared_cache.as_ref();
@@ -39,7 +41,7 @@ pub fn needs_restart(started: &Config, new: &Config) -> Vec<Id> {
         (Id::ListenControl, started.control != new.control),
         (Id::CacheSize, started.cache.size != new.cache.size),
         (Id::CacheSnapshot, path(started) != path(new)),
-        (Id::CacheSnapshotEvery, every(started) != every(new)),
+        (Id::CacheSnapshotEvery, rhythm_changes),
         (Id::SharedCache, url(started) != url(new)),
         (
             Id::SharedCachePasswordFile,

@@ -11,6 +11,7 @@ mod rest;
 mod upstreams;
 
 use super::{Change, Default, Group, Id, Key, Kind, Setting};
+use crate::config::{STRATEGIES, strategy_word};
 
 const fn top(name: &'static str) -> Option<Key> {
     Some(Key {
@@ -36,7 +37,15 @@ const fn field(table: &'static str, name: &'static str) -> Option<Key> {
     })
 }
 
-const STRATEGIES: Kind = Kind::Choice(&["fastest", "ordered", "round-robin", "hash", "race"]);
+const STRATEGY_WORDS: [&str; STRATEGIES.len()] = {
+    let mut words = [""; STRATEGIES.len()];
+    let mut place = 0;
+    while place < words.len() {
+        words[place] = strategy_word(STRATEGIES[place]);
+        place += 1;
+    }
+    words
+};
 const PIN_MODES: Kind = Kind::Choice(&["enforce", "report"]);
 
 /// What a row does not say.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dotward_core::upstream::TlsFault;
 use rustls::pki_types::UnixTime;
-use rustls::{CertificateError, Error, OtherError};
+use rustls::{AlertDescription, CertificateError, Error, OtherError};
 
 use super::verify::{PinMismatch, fault_of};
 
@@ -19,12 +19,50 @@ pub fn words(error: &Error) -> String {
         return of_certificate(fault).unwrap_or_else(|| error.to_string());
     }
     if let Error::AlertReceived(alert) = error {
-        return format!("the other side refuses: {alert:?}");
+        return of_alert(*alert);
     }
     if matches!(error, Error::InvalidMessage(_)) {
         return "what answers there does not speak TLS".into();
     }
     error.to_string()
+}
+
+/// What is meant by some of what the other side says when it ends a handshake (RFC 8446 section 6.2).
+const ALERTS: [(AlertDescription, &str); 11] = [
+    (
+        AlertDescription::NoApplicationProtocol,
+        "it does not offer DNS over TLS at this port (it refuses ALPN `dot`)",
+    ),
+    (AlertDescription::HandshakeFailure, NOTHING_IN_COMMON),
+    (AlertDescription::InsufficientSecurity, NOTHING_IN_COMMON),
+    (
+        AlertDescription::ProtocolVersion,
+        "it speaks no version of TLS that is spoken here",
+    ),
+    (
+        AlertDescription::UnrecognisedName,
+        "it does not know the name it is asked for",
+    ),
+    (
+        AlertDescription::CertificateRequired,
+        "it wants a client certificate",
+    ),
+    (AlertDescription::BadCertificate, CLIENT_REFUSED),
+    (AlertDescription::CertificateExpired, CLIENT_REFUSED),
+    (AlertDescription::CertificateUnknown, CLIENT_REFUSED),
+    (AlertDescription::UnknownCA, CLIENT_REFUSED),
+    (AlertDescription::AccessDenied, CLIENT_REFUSED),
+];
+
+const NOTHING_IN_COMMON: &str = "it refuses the handshake: no cipher or group in common";
+const CLIENT_REFUSED: &str = "it does not accept our client certificate";
+
+fn of_alert(alert: AlertDescription) -> String {
+    let known = ALERTS.iter().find(|(known, _)| *known == alert);
+    known.map_or_else(
+        || format!("it ended the handshake with TLS alert {}", u8::from(alert)),
+        |(_, said)| (*said).into(),
+    )
 }
 
 /// `None` for what has no better words than the library's.
@@ -135,6 +173,20 @@ mod tests {
                     rustls::InvalidMessage::InvalidContentType,
                 )),
                 "what answers there does not speak TLS",
+            ),
+            (
+                words(&Error::AlertReceived(
+                    AlertDescription::NoApplicationProtocol,
+                )),
+                "it does not offer DNS over TLS at this port (it refuses ALPN `dot`)",
+            ),
+            (
+                words(&Error::AlertReceived(AlertDescription::CertificateRequired)),
+                "it wants a client certificate",
+            ),
+            (
+                words(&Error::AlertReceived(AlertDescription::InternalError)),
+                "it ended the handshake with TLS alert 80",
             ),
         ];
         for (told, expected) in cases {

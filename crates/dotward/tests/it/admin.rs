@@ -124,6 +124,22 @@ async fn metrics_tell_what_was_asked_in_bounded_words() {
 }
 
 #[tokio::test]
+async fn every_metric_stands_in_the_manual_by_its_name() {
+    const MANUAL: &str = include_str!("../../../../docs/metrics.md");
+    let (chain, admin) = chain(Mode::default(), ReadyRequires::Start);
+    assert!(chain.ask("a.example").await.is_good());
+    let (_, page) = get(admin, "/metrics").await;
+    let names = page.lines().filter_map(|it| it.strip_prefix("# TYPE "));
+    let names: Vec<&str> = names.filter_map(|it| it.split(' ').next()).collect();
+    assert!(names.len() > 40, "{page}");
+    let unknown = names
+        .iter()
+        .filter(|it| !MANUAL.contains(&format!("`{it}`")));
+    let unknown: Vec<_> = unknown.collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[tokio::test]
 async fn an_address_that_does_not_answer_is_told_of_beside_one_that_does() {
     let mut silent = None;
     let chain = Chain::with(Mode::default(), |config, trust| {

@@ -81,7 +81,10 @@ fn every_command_has_a_page_and_every_shell_its_completions() {
             "{text}"
         );
     }
-    assert_eq!(dotward(&["man", "nonsense"]).status.code(), Some(2));
+    let unknown = dotward(&["man", "nonsense"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&unknown.stderr);
+    assert!(said.contains("no command `nonsense`"), "{said}");
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let written = dotward(&["completions", shell]);
         let text = String::from_utf8(written.stdout).unwrap();

@@ -158,7 +158,7 @@ pub enum ValueFault {
     },
     /// The address of a route's upstream, without saying what is spoken there.
     AddressWithoutScheme {
-        /// The address.
+        /// The address, with the port if one was given.
         address: String,
     },
     /// Not 1 to 64 letters, digits, `.`, `_`, `-`.
@@ -188,7 +188,7 @@ pub enum ValueFault {
     },
     /// An address without anything to verify it by.
     AddressWithoutName {
-        /// The address.
+        /// The address, with the port if one was given.
         address: String,
     },
     /// Not the URL of a Redis or Valkey server.

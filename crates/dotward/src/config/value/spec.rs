@@ -245,6 +245,7 @@ fn without_scheme(text: &str, parameters: &Parameters) -> Result<Spec, ValueFaul
     let Ok(Endpoint { ip, port }) = known_elsewhere(text) else {
         return Err(unknown(text));
     };
+    let given = port;
     let port = port.unwrap_or(DOT_PORT);
     let endpoints = vec![SocketAddr::new(ip, port)];
     match preset_of_address(ip) {
@@ -257,7 +258,7 @@ fn without_scheme(text: &str, parameters: &Parameters) -> Result<Spec, ValueFaul
         }
         None if !parameters.pins.is_empty() => Ok(new_spec(None, endpoints, port)),
         None => Err(ValueFault::AddressWithoutName {
-            address: written(ip),
+            address: given.map_or_else(|| written(ip), |port| format!("{}:{port}", written(ip))),
         }),
     }
 }

@@ -1,6 +1,6 @@
 //! Who is asked, how, and about what.
 
-use super::{PIN_MODES, ROW, STRATEGIES, field, key, top};
+use super::{PIN_MODES, ROW, STRATEGY_WORDS, field, key, top};
 use crate::settings::{Default, Group, Id, Kind, Setting};
 
 pub(super) const ROWS: &[Setting] = &[
@@ -207,7 +207,7 @@ pub(super) const ROWS: &[Setting] = &[
         key: top("strategy"),
         flag: Some("strategy"),
         variable: Some("DOTWARD_STRATEGY"),
-        kind: STRATEGIES,
+        kind: Kind::Choice(&STRATEGY_WORDS),
         default: Default::Values(&["fastest"]),
         example: "\"ordered\"",
         group: Group::Upstreams,
@@ -258,7 +258,7 @@ pub(super) const ROWS: &[Setting] = &[
     Setting {
         id: Id::RouteStrategy,
         key: field("route", "strategy"),
-        kind: STRATEGIES,
+        kind: Kind::Choice(&STRATEGY_WORDS),
         default: Default::Nothing("strategy"),
         example: "\"ordered\"",
         group: Group::Upstreams,
