@@ -182,9 +182,9 @@ impl Front {
         wall: WallSeconds,
         reply: &mut Vec<u8>,
     ) -> Verdict {
-        let mut proven = client.transport != Transport::Udp;
-        let verdict = self.judge(message, client, (now, wall), reply, &mut proven);
-        if let Some(rate) = self.rate.as_ref().filter(|_| !proven) {
+        let mut counted = client.transport == Transport::Udp;
+        let verdict = self.judge(message, client, (now, wall), reply, &mut counted);
+        if let Some(rate) = self.rate.as_ref().filter(|_| counted) {
             match verdict {
                 Verdict::Reply
                 | Verdict::Cached
@@ -198,7 +198,8 @@ impl Front {
         verdict
     }
 
-    /// Decides what becomes of a message. `proven` becomes true when it shows that its client is at its address.
+    /// Decides what becomes of a message. Its reply is not `counted` when its client has proven to be at its address, or may not ask, for
+    /// which there is another bound.
     #[inline]
     fn judge(
         &self,
@@ -206,9 +207,10 @@ impl Front {
         client: &Client,
         (now, wall): (Moment, WallSeconds),
         reply: &mut Vec<u8>,
-        proven: &mut bool,
+        counted: &mut bool,
     ) -> Verdict {
         let allowed = self.allow.contains(client.address.ip());
+        *counted &= allowed;
         if !allowed && self.turns_away(client, now) {
             return Verdict::Drop(DropReason::NotAllowed);
         }
@@ -230,8 +232,8 @@ impl Front {
             return refuse_cookie(&query, error, reply);
         }
         // A good cookie proves the address (RFC 7873 section 5.2.5), so there is nobody to protect.
-        *proven |= asker.options.cookie.is_some_and(|cookie| cookie.proven);
-        if allowed && !*proven {
+        *counted &= !asker.options.cookie.is_some_and(|cookie| cookie.proven);
+        if *counted {
             match self.pace(client, now) {
                 Pace::Within => {}
                 Pace::Truncate => {

@@ -93,6 +93,13 @@ const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
 const SECOND: u64 = 1_000_000_000 >> TICK_NANOS_LOG2;
 const DEBT_MAX: u64 = (RATE_DEBT_MAX.as_nanos() as u64) >> TICK_NANOS_LOG2;
 
+/// Whose buckets: those who may not ask take nothing from those of their network who may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Clients,
+    Strangers,
+}
+
 /// Times two threads may get in each other's way before one lets its query pass uncounted.
 const TRIES: usize = 4;
 
@@ -132,7 +139,7 @@ impl RateLimiter {
             return Pace::Within;
         }
         let now = ticks(now);
-        let Some(slot) = self.slot(address, now) else {
+        let Some(slot) = self.slot((address, Whose::Clients), now) else {
             return Pace::Within;
         };
         let (slot, tag) = slot;
@@ -140,7 +147,7 @@ impl RateLimiter {
         let too_many_octets = self.config.octets > 0 && octets > SECOND;
         let cost = cost(1, self.config.queries);
         if too_many_octets || !fill(&slot.queries, tag, cost, now) {
-            self.excess()
+            self.excess(tag)
         } else {
             Pace::Within
         }
@@ -149,7 +156,7 @@ impl RateLimiter {
     /// Counts a query of a client that may not ask: a refusal is a reply too. False when there were enough of them.
     pub fn admit_refusal(&self, address: IpAddr, now: Moment) -> bool {
         let now = ticks(now);
-        self.slot(address, now)
+        self.slot((address, Whose::Strangers), now)
             .is_none_or(|(slot, tag)| fill(&slot.queries, tag, cost(1, REFUSALS_PER_SECOND), now))
     }
 
@@ -160,8 +167,8 @@ impl RateLimiter {
         }
         let now = ticks(now);
         let cost = self.cost_of(octets);
-        match self.slot(address, now) {
-            Some((slot, tag)) if !pay(&slot.octets, tag, cost, now) => self.excess(),
+        match self.slot((address, Whose::Clients), now) {
+            Some((slot, tag)) if !pay(&slot.octets, tag, cost, now) => self.excess(tag),
             Some(_) | None => Pace::Within,
         }
     }
@@ -172,7 +179,7 @@ impl RateLimiter {
             return;
         }
         let now = ticks(now);
-        if let Some((slot, tag)) = self.slot(address, now) {
+        if let Some((slot, tag)) = self.slot((address, Whose::Clients), now) {
             owe(&slot.octets, tag, self.cost_of(octets), now);
         }
     }
@@ -182,17 +189,23 @@ impl RateLimiter {
         cost(octets, self.config.octets)
     }
 
-    fn excess(&self) -> Pace {
-        let over = self.over.fetch_add(1, Ordering::Relaxed);
-        match over.checked_rem(self.config.slip) {
-            Some(0) => Pace::Truncate,
-            Some(_) | None => Pace::Silence,
+    /// Every `slip`-th of all that is above a bound is told, and of those of each network as many: multiples of the golden ratio spread evenly however
+    /// many are left out between two, so that who asks in turn with another cannot have that one told nothing.
+    fn excess(&self, tag: u64) -> Pace {
+        const GOLDEN: u64 = 0x9e37_79b9;
+        let over = u64::from(self.over.fetch_add(1, Ordering::Relaxed));
+        let turn = over.wrapping_mul(GOLDEN).wrapping_add(tag << 8) & u64::from(u32::MAX);
+        let slip = u64::from(self.config.slip);
+        if slip > 0 && (turn * slip) >> 32 == 0 {
+            Pace::Truncate
+        } else {
+            Pace::Silence
         }
     }
 
     /// The network's slot: the one it has, or the one that says least. `None` when another thread was faster.
-    fn slot(&self, address: IpAddr, now: u64) -> Option<(&Slot, u64)> {
-        let Place { set, tag } = self.place(address)?;
+    fn slot(&self, of: (IpAddr, Whose), now: u64) -> Option<(&Slot, u64)> {
+        let Place { set, tag } = self.place(of)?;
         let mut least: Option<(&Slot, u64, u64)> = None;
         for slot in &set.0 {
             let word = slot.queries.load(Ordering::Relaxed);
@@ -218,8 +231,11 @@ impl RateLimiter {
             .map(|_| (slot, tag))
     }
 
-    fn place(&self, address: IpAddr) -> Option<Place<'_>> {
+    fn place(&self, (address, whose): (IpAddr, Whose)) -> Option<Place<'_>> {
         let mut hasher = SipHasher13::new_with_key(&self.config.key);
+        if whose == Whose::Strangers {
+            hasher.write_u8(0);
+        }
         match address.to_canonical() {
             IpAddr::V4(address) => {
                 let bits = u32::from(address);

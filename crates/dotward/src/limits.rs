@@ -85,6 +85,12 @@ pub(crate) const ACCEPT_FAILURES: u32 = 16;
 /// that lasts would make a loop without pause spin.
 pub(crate) const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a reply waits for room in a UDP socket. Whoever asked is about to ask again, and a queue that is full for so long only grows old.
+pub(crate) const ROOM_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// Of replies that wait for room in a UDP socket, one of so many gives way to those that come.
+pub(crate) const ROOM_MADE_OF: usize = 8;
+
 /// Pause before a UDP socket that was said to have room, and took nothing, is tried again.
 pub(crate) const ROOM_PAUSE: Duration = Duration::from_millis(10);
 

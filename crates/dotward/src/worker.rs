@@ -405,10 +405,15 @@ impl Worker {
         near.clients.allows(address) || near.balancers.contains(address)
     }
 
-    /// Whether a client with this address gets a TLS handshake now. Whose a load balancer's are is said by its headers.
+    /// Whether whoever connects from this address speaks for others, whom its headers name.
+    pub(crate) fn is_balancer(&self, address: IpAddr) -> bool {
+        self.state.borrow().near.balancers.contains(address)
+    }
+
+    /// Whether a client with this address gets a TLS handshake now.
     pub(crate) fn admits_handshake(&self, address: IpAddr) -> bool {
         let near = &mut self.state.borrow_mut().near;
-        near.balancers.contains(address) || near.admits_handshake(address, clock::now())
+        near.admits_handshake(address, clock::now())
     }
 
     /// What the task that watches the network waits for.

@@ -169,6 +169,11 @@ impl SendBatch {
         self.used = 0;
     }
 
+    /// Drops the first `count` messages, which have waited longest; all when there are no more.
+    pub fn drop_first(&mut self, count: usize) {
+        self.remove_first(count);
+    }
+
     /// Message `index` and its octets.
     pub(crate) fn message(&self, index: usize) -> (&Message, &[u8]) {
         let message = &self.messages[index];

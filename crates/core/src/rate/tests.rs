@@ -60,21 +60,35 @@ fn who_keeps_to_the_rate_is_never_limited_and_who_pauses_starts_anew() {
 }
 
 #[test]
-fn every_second_query_above_the_rate_is_told_to_come_over_tcp() {
-    let pace = |slip| {
+fn of_those_above_the_rate_every_second_is_told_to_come_over_tcp() {
+    let told = |slip, between: usize| {
         let limiter = RateLimiter::new(RateConfig {
             slip,
             ..limiter(1, 0).config
         });
-        limiter.admit(v4(1), at(0));
-        let mut paces = Vec::new();
-        paces.extend((0..4).map(|_| limiter.admit(v4(1), at(1))));
-        paces
+        let mut told: u32 = 0;
+        let mut silence: u32 = 0;
+        for n in 0..=3_000 {
+            // Somebody else asks so often between two.
+            for _ in 0..between {
+                limiter.admit(v4(2), at(1));
+            }
+            match limiter.admit(v4(1), at(1)) {
+                Pace::Within => assert_eq!(n, 0),
+                Pace::Truncate => (told, silence) = (told + 1, 0),
+                Pace::Silence => silence += 1,
+            }
+            assert!(slip == 0 || silence <= 20 * slip, "{slip} {between}");
+        }
+        told
     };
-    assert_eq!(pace(0), [Pace::Silence; 4]);
-    assert_eq!(pace(1), [Pace::Truncate; 4]);
-    let turns = [Pace::Truncate, Pace::Silence];
-    assert_eq!(pace(2), [turns, turns].concat());
+    assert_eq!((told(0, 0), told(1, 0), told(1, 1)), (0, 3_000, 3_000));
+    for slip in [2, 3, 10] {
+        for between in [0, 1, 2, 3, 9] {
+            let told = told(slip, between);
+            assert!(told.abs_diff(3_000 / slip) <= 30, "{slip} {between} {told}");
+        }
+    }
 }
 
 #[test]
@@ -158,6 +172,22 @@ fn refusals_have_a_rate_of_their_own_whoever_gets_them() {
     };
     let rate = usize::try_from(REFUSALS_PER_SECOND).unwrap();
     assert_eq!((refused(0), refused(1), refused(60)), (rate, rate, rate));
+}
+
+#[test]
+fn strangers_take_nothing_from_those_of_their_network_who_may_ask() {
+    let limiter = limiter(20, 0);
+    let within = |time| {
+        let within = |_: &u32| limiter.admit(v4(1), at(time)) == Pace::Within;
+        (0..1_000).filter(within).count()
+    };
+    for n in 0..1_000 {
+        limiter.admit_refusal(v4(1), at(n));
+    }
+    assert_eq!(within(1_000), 20);
+    // Nor the other way round.
+    assert!(limiter.admit_refusal(v4(1), at(101_000)));
+    assert!(!limiter.admit_refusal(v4(1), at(101_000)));
 }
 
 #[test]

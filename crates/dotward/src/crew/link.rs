@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 use super::readers::{AddressId, UdpSockets};
 use crate::counters::Counters;
 use crate::limits::{HANDED_OVER, PLACED_STREAMS};
+use crate::listen::handshakes::Turnstile;
 use crate::near::{ReplyTo, Terms};
 
 /// What is on its way to the engine.
@@ -50,8 +51,8 @@ pub(crate) enum Instruction {
         socket: TcpStream,
         /// Its address.
         address: SocketAddr,
-        /// Whether it speaks TLS.
-        tls: bool,
+        /// What counts its handshake, when it speaks TLS.
+        tls: Option<Arc<Turnstile>>,
     },
     /// Give a sign of life.
     Beat,

@@ -32,6 +32,7 @@ use crate::clock;
 use crate::config::Workers;
 use crate::counters::Counters;
 use crate::limits::{LEAVE_LOOK, WORKERS_AGAIN, WORKERS_MAX};
+use crate::listen::handshakes::Turnstile;
 use crate::listen::places::Places;
 use crate::listen::stream::Clients;
 use crate::listen::{accept, udp};
@@ -373,7 +374,12 @@ async fn run(crew: Rc<Crew>, workers: Workers) {
 
 /// Serves a client that connected, by the active worker that has the fewest; when all places are taken by the one that has the most, active
 /// or not, because only it can make room.
-pub(crate) fn place(first: &Rc<Worker>, socket: TcpStream, address: SocketAddr, tls: bool) {
+pub(crate) fn place(
+    first: &Rc<Worker>,
+    socket: TcpStream,
+    address: SocketAddr,
+    tls: Option<Arc<Turnstile>>,
+) {
     let Some(link) = first.turn(|state, _, _| choose(state)) else {
         accept::admit(first, socket, address, tls);
         return;

@@ -255,7 +255,7 @@ impl Placed {
         let to = self.listener.local_addr().unwrap();
         let (client, accepted) = tokio::join!(TcpStream::connect(to), self.listener.accept());
         let (socket, address) = accepted.unwrap();
-        place(&self.worker, socket, address, false);
+        place(&self.worker, socket, address, None);
         let mut client = client.unwrap();
         assert!(self.is_answered(&mut client).await);
         client

@@ -3,13 +3,14 @@
 //! Promises:
 //! - A client that may not ask is let go at once and takes nobody's place; a load balancer, which speaks for others, is heard first.
 //! - Accepting never ends because of an error; want of descriptors slows it down, and so do more TLS handshakes than one listener gets.
-//!   Who is let go begins none, so that strangers take no handshake from those who may ask.
+//!   Who is let go begins none, so that strangers take no handshake from those who may ask; behind a load balancer neither.
 //!
 //! Deliberately absent: what clients say (`opening`, `stream`).
 
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dotward_core::front::Client;
@@ -38,7 +39,8 @@ pub(crate) async fn accept(
     tls: bool,
     signal: Rc<Signal>,
 ) {
-    let (mut turnstile, mut shortage) = (Turnstile::default(), Repeats::default());
+    let tls = tls.then(|| Arc::new(Turnstile::default()));
+    let mut shortage = Repeats::default();
     let mut failures = 0;
     loop {
         let pause = tokio::select! {
@@ -46,10 +48,10 @@ pub(crate) async fn accept(
             accepted = listener.accept() => match accepted {
                 Ok((socket, address)) => {
                     failures = 0;
-                    let handshake = welcome(&worker, socket, address, tls);
+                    welcome(&worker, socket, address, tls.as_ref());
                     // A stream that had to go gives its descriptor back when its task ends, which is to be before the next comes.
                     tokio::task::yield_now().await;
-                    handshake.then(|| turnstile.pass(clock::now())).flatten()
+                    tls.as_ref().and_then(|it| it.pause(clock::now()))
                 }
                 Err(error) => {
                     failures += 1;
@@ -64,12 +66,12 @@ pub(crate) async fn accept(
             }
         }
     }
-    accept_last(&worker, listener, tls);
+    accept_last(&worker, listener, tls.as_ref());
 }
 
 /// Who had connected before the order to stop is served, as far as it asked already. Asked of the kernel: the event loop may not know yet
 /// of who came last.
-fn accept_last(worker: &Rc<Worker>, listener: TcpListener, tls: bool) {
+fn accept_last(worker: &Rc<Worker>, listener: TcpListener, tls: Option<&Arc<Turnstile>>) {
     let Ok(listener) = listener.into_std() else {
         return;
     };
@@ -85,28 +87,34 @@ fn accept_last(worker: &Rc<Worker>, listener: TcpListener, tls: bool) {
             .set_nonblocking(true)
             .and_then(|()| TcpStream::from_std(socket))
         {
-            Ok(socket) => {
-                // Nobody comes after those who are here.
-                let _is_handshake: bool = welcome(worker, socket, address, tls);
-            }
+            Ok(socket) => welcome(worker, socket, address, tls),
             Err(error) => tracing::debug!(%error, %address, "a client is let go"),
         }
     }
 }
 
-/// Finds a place for who may ask. True when a TLS handshake begins with that.
-fn welcome(worker: &Rc<Worker>, socket: TcpStream, address: SocketAddr, tls: bool) -> bool {
+/// Finds a place for who may ask. `tls` counts the handshake that begins with that.
+fn welcome(
+    worker: &Rc<Worker>,
+    socket: TcpStream,
+    address: SocketAddr,
+    tls: Option<&Arc<Turnstile>>,
+) {
     if !worker.hears(address.ip()) {
         tracing::debug!(%address, "a client that may not ask is let go");
-        return false;
+        return;
     }
     // An IPv4 client of a dual-stack socket is the same client to every list.
     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-    if tls && !worker.admits_handshake(address.ip()) {
-        return false;
+    if let Some(turnstile) = tls
+        && !worker.is_balancer(address.ip())
+    {
+        if !worker.admits_handshake(address.ip()) {
+            return;
+        }
+        turnstile.pass(clock::now());
     }
-    crew::place(worker, socket, address, tls);
-    tls
+    crew::place(worker, socket, address, tls.cloned());
 }
 
 /// A failed accept mostly concerns one connection, which is gone; want of descriptors or memory lasts longer, and so does whatever comes
@@ -124,13 +132,18 @@ fn pause_after(error: &io::Error, failures: u32, told: &mut Repeats) -> Option<D
 }
 
 /// Serves a client that connected and may be heard.
-pub(crate) fn admit<H: Host>(host: &Rc<H>, socket: TcpStream, address: SocketAddr, tls: bool) {
+pub(crate) fn admit<H: Host>(
+    host: &Rc<H>,
+    socket: TcpStream,
+    address: SocketAddr,
+    tls: Option<Arc<Turnstile>>,
+) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY not set for a client");
     }
     let admitted = host.near_turn(|near, _, now| {
         let is_balancer = near.balancers.contains(address.ip());
-        let (stream, transport) = match tls.then(|| near.listen_tls.accept()) {
+        let (stream, transport) = match tls.as_ref().map(|_| near.listen_tls.accept()) {
             None => (Stream::plain(socket), Transport::Tcp),
             Some(None) => return None,
             Some(Some(Ok(connection))) => (Stream::tls(socket, connection), Transport::Tls),
@@ -139,10 +152,10 @@ pub(crate) fn admit<H: Host>(host: &Rc<H>, socket: TcpStream, address: SocketAdd
                 return None;
             }
         };
-        let opening = if is_balancer {
-            Opening::Header
+        let (opening, uncounted) = if is_balancer {
+            (Opening::Header, tls)
         } else {
-            Opening::of(&stream)
+            (Opening::of(&stream), None)
         };
         let client = Client {
             address,
@@ -150,7 +163,9 @@ pub(crate) fn admit<H: Host>(host: &Rc<H>, socket: TcpStream, address: SocketAdd
             idle: CLIENT_IDLE,
         };
         let source = stream.socket();
-        let (key, signal) = near.clients.admit(stream, client, opening, now);
+        let (key, signal) = near
+            .clients
+            .admit(stream, client, (opening, uncounted), now);
         Some((key, source, signal, opening.patience()))
     });
     if let Some((key, source, signal, patience)) = admitted {

@@ -4,11 +4,13 @@
 //! - One client network gets `limits.handshakes` a second, and one second's worth at once; above that it is hung up on before anything is
 //!   read. Memory is that of the rates over UDP.
 //! - One listener begins [`HANDSHAKES`] a second, whoever asks for them: more wait in the kernel's queue, where they cost nothing. What is
-//!   asked over UDP and TCP, and by clients who have their connection, is answered meanwhile.
+//!   asked over UDP and TCP, and by clients who have their connection, is answered meanwhile. A load balancer's connection counts when its header
+//!   has named a client that may have one.
 //!
 //! Deliberately absent: telling full from resumed handshakes, which is known only after a part of the work.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dotward_core::rate::{Pace, RateConfig, RateLimiter};
@@ -45,19 +47,27 @@ impl HandshakeRate {
     }
 }
 
-/// What one listener gets.
+/// What one listener gets, whichever workers its clients are served by.
 #[derive(Debug, Default)]
-pub(super) struct Turnstile {
-    /// When everybody who was let in will have had their time.
-    free: Option<Moment>,
+pub(crate) struct Turnstile {
+    /// When everybody who was let in will have had their time, in nanoseconds.
+    free: AtomicU64,
 }
 
 impl Turnstile {
-    /// Somebody was let in. How long the next one has to wait.
-    pub(super) fn pass(&mut self, now: Moment) -> Option<Duration> {
-        let free = self.free.unwrap_or(now).max(now) + Duration::from_secs(1) / HANDSHAKES;
-        self.free = Some(free);
-        let ahead = free.since(now);
+    /// Somebody is let in.
+    pub(super) fn pass(&self, now: Moment) {
+        const STEP: u64 = 1_000_000_000 / HANDSHAKES as u64;
+        let next = |free: u64| Some(free.max(now.as_nanos()).saturating_add(STEP));
+        // What is done always is never refused.
+        let (Ok(_) | Err(_)) = self
+            .free
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+    }
+
+    /// How long the next one has to wait.
+    pub(super) fn pause(&self, now: Moment) -> Option<Duration> {
+        let ahead = Moment::from_nanos(self.free.load(Ordering::Relaxed)).since(now);
         let most = Duration::from_secs(1) / HANDSHAKES * HANDSHAKES_AT_ONCE;
         ahead.checked_sub(most).filter(|it| !it.is_zero())
     }
@@ -69,14 +79,17 @@ mod tests {
 
     #[test]
     fn a_listener_lets_in_a_few_at_once_and_then_its_rate_and_who_pauses_gets_the_few_again() {
-        let mut turnstile = Turnstile::default();
+        let turnstile = Turnstile::default();
         let mut now = Moment::ZERO + Duration::from_secs(1);
         for _ in 0..2 {
-            let at_once = (0..HANDSHAKES_AT_ONCE).all(|_| turnstile.pass(now).is_none());
-            assert!(at_once);
+            for _ in 0..HANDSHAKES_AT_ONCE {
+                turnstile.pass(now);
+                assert_eq!(turnstile.pause(now), None);
+            }
             let began = now;
             for _ in 0..HANDSHAKES {
-                if let Some(pause) = turnstile.pass(now) {
+                turnstile.pass(now);
+                if let Some(pause) = turnstile.pause(now) {
                     now = now + pause;
                 }
             }

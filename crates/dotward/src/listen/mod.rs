@@ -5,6 +5,7 @@
 
 pub(crate) mod accept;
 pub mod activation;
+mod backlog;
 pub(crate) mod doors;
 pub(crate) mod follow;
 pub(crate) mod handshakes;

@@ -86,6 +86,7 @@ fn enter(near: &mut Near, key: ClientKey, header: ProxyHeader, now: Moment) -> b
         None => Opening::Over,
     };
     let is_handshake = client.opening == Opening::Handshake;
+    let uncounted = client.uncounted.take();
     // Without a source the balancer speaks for itself.
     let address = header.source.unwrap_or(client.client.address);
     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
@@ -97,6 +98,9 @@ fn enter(near: &mut Near, key: ClientKey, header: ProxyHeader, now: Moment) -> b
     if is_handshake && !near.admits_handshake(address.ip(), now) {
         near.clients.close(key);
         return false;
+    }
+    if let Some(turnstile) = uncounted {
+        turnstile.pass(now);
     }
     if header.source.is_some() {
         near.clients.make_room_of(address.ip());

@@ -34,6 +34,7 @@ use rustls::Connection;
 use slotmap::{SlotMap, new_key_type};
 use tokio::net::TcpStream;
 
+use super::handshakes::Turnstile;
 use super::opening::{self, Opening};
 use super::places::Places;
 use super::source::Sources;
@@ -82,6 +83,8 @@ pub(super) struct ClientStream {
     /// Whether it has asked something.
     has_asked: bool,
     pub(super) opening: Opening,
+    /// What counts the handshake that is to begin, where that is not done yet.
+    pub(super) uncounted: Option<Arc<Turnstile>>,
     /// Queries the engine has.
     in_flight: usize,
     /// When the last whole query came, or the stream began.
@@ -287,7 +290,7 @@ impl Clients {
         &mut self,
         stream: Stream,
         client: Client,
-        opening: Opening,
+        (opening, uncounted): (Opening, Option<Arc<Turnstile>>),
         now: Moment,
     ) -> (ClientKey, Rc<Signal>) {
         // Behind a load balancer the source is not known yet.
@@ -300,6 +303,7 @@ impl Clients {
             stream,
             has_asked: false,
             opening,
+            uncounted,
             messages: FrameReader::default(),
             unread: 0,
             signal: Rc::clone(&signal),

@@ -1,7 +1,8 @@
 //! Queries in datagrams.
 //!
 //! Promises: a batch is received with one system call and its replies leave with one; a reply leaves from the address its query was
-//! sent to (RFC 2181 section 4.1); receiving never ends because of an error, nor spins; a datagram that was cut is dropped; a query
+//! sent to (RFC 2181 section 4.1); of replies that a socket has no room for the oldest are dropped first, and those that have waited
+//! for half a second; receiving never ends because of an error, nor spins; a datagram that was cut is dropped; a query
 //! that waited in the socket for as long as a client waits for its reply (the process was stopped, or flooded) is discarded,
 //! because nobody would believe the reply to be in time, and one that waited for less has so much less time left; a datagram from port 0 or from ourselves is dropped unread; one of a load balancer begins with a PROXY header or is dropped.
 //!
@@ -25,9 +26,11 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
+use super::backlog::Backlog;
 use super::{Later, Taken, take_query};
+use crate::clock;
 use crate::counters::Counters;
-use crate::limits::{LAST_BATCHES, RECEIVE_PAUSE, ROOM_PAUSE, WAIT_NOTICED};
+use crate::limits::{LAST_BATCHES, RECEIVE_PAUSE, ROOM_MADE_OF, ROOM_PAUSE, WAIT_NOTICED};
 use crate::near::{Far, Host, Near, PortKey, Way};
 use crate::signal::{Ready, Signal, Waitable, Wants};
 
@@ -72,6 +75,8 @@ pub(crate) struct UdpPort {
     /// Where it is bound, as far as the kernel says.
     bound: Option<SocketAddr>,
     replies: SendBatch,
+    /// How long those have waited that the socket had no room for.
+    backlog: Backlog,
     /// Asks for a turn.
     nudge: Rc<Signal>,
     /// A task waits for room in the socket.
@@ -96,8 +101,10 @@ impl UdpPort {
             Ok(()) => {}
             Err(PushError::Full) => {
                 self.flush();
-                if self.replies.push(message, peer, local).is_err() {
-                    self.counters.lost.add(1);
+                while self.replies.push(message, peer, local).is_err() {
+                    // Who has waited longest is likeliest to have given up. Several at once, because those behind them have to be moved.
+                    let count = self.replies.len().div_ceil(ROOM_MADE_OF);
+                    self.lose_first(count, clock::now());
                 }
             }
             Err(PushError::TooLong) => self.counters.lost.add(1),
@@ -109,10 +116,18 @@ impl UdpPort {
         if self.replies.is_empty() {
             return;
         }
+        if !self.backlog.is_empty() {
+            let now = clock::now();
+            self.lose_first(self.backlog.too_old(now), now);
+        }
         match self.socket.send(&mut self.replies) {
             Ok(outcome) => {
-                if outcome.sent + outcome.skipped > 0 {
+                let gone = outcome.sent + outcome.skipped;
+                if gone > 0 {
                     self.in_vain.set(false);
+                }
+                if outcome.left > 0 || !self.backlog.is_empty() {
+                    self.backlog.note(gone, outcome.left, clock::now());
                 }
                 self.count_lost(outcome.skipped);
                 if let Some(error) = outcome.fault {
@@ -121,12 +136,19 @@ impl UdpPort {
             }
             Err(error) => {
                 tracing::debug!(%error, lost = self.replies.len(), "UDP replies not sent");
-                self.count_lost(self.replies.len());
-                self.replies.clear();
+                self.lose_first(self.replies.len(), clock::now());
             }
         }
         if !self.replies.is_empty() && !self.waits_for_room.get() {
             self.wait_for_room();
+        }
+    }
+
+    fn lose_first(&mut self, count: usize, now: Moment) {
+        if count > 0 {
+            self.replies.drop_first(count);
+            self.backlog.note(count, self.replies.len(), now);
+            self.count_lost(count);
         }
     }
 
@@ -181,6 +203,7 @@ pub(crate) fn open(near: &mut Near, socket: Arc<BatchSocket>) -> PortKey {
         socket,
         bound,
         replies: SendBatch::new(),
+        backlog: Backlog::default(),
         nudge: Rc::clone(&near.nudge),
         waits_for_room: Rc::default(),
         in_vain: Rc::default(),
@@ -428,6 +451,7 @@ mod tests {
     use rustix::time::{ClockId, clock_gettime};
 
     use super::*;
+    use crate::limits::ROOM_WAIT_MAX;
     use crate::run::local_runtime;
     use crate::worker::{State, Worker};
 
@@ -448,6 +472,66 @@ mod tests {
             let answered = can_be_answered(own.into_iter(), peer.parse().unwrap(), local);
             assert_eq!(answered, expected, "{peer} to {to}");
         }
+    }
+
+    /// A port whose socket is a stream, which tells of want of room as a socket of datagrams does; the stream's other end; and how many octets
+    /// are before those of replies.
+    fn full_port(near: &mut Near) -> (PortKey, TcpStream, usize) {
+        use std::io::Write as _;
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (theirs, _) = listener.accept().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        let mut before = 0;
+        for octets in [1 << 16, 1] {
+            while let Ok(octets) = ours.write(&vec![0; octets]) {
+                before += octets;
+            }
+        }
+        let socket = std::net::UdpSocket::from(OwnedFd::from(ours));
+        let port = open(near, Arc::new(BatchSocket::new(socket).unwrap()));
+        (port, theirs, before)
+    }
+
+    #[test]
+    fn of_replies_without_room_the_oldest_go_first_and_the_old_never_leave() {
+        use std::io::Read as _;
+
+        local_runtime().unwrap().block_on(async {
+            let worker = Worker::start(State::for_test());
+            worker.near_turn(|near, _, _| {
+                let (port, mut theirs, before) = full_port(near);
+                let port = &mut near.ports[port];
+                let (peer, local) = ("127.0.0.1:9".parse().unwrap(), LocalAddress::UNKNOWN);
+                for number in 0..100 {
+                    port.push(&[number], peer, local);
+                }
+                port.flush();
+                assert_eq!((port.replies.len(), port.counters.lost.get()), (60, 40));
+                theirs.read_exact(&mut vec![0; before]).unwrap();
+                while !port.owes_nothing() {
+                    port.flush();
+                }
+                let mut left = vec![0; 60];
+                theirs.read_exact(&mut left).unwrap();
+                assert_eq!(left, (40..100).collect::<Vec<u8>>());
+
+                let (port, _theirs, _) = full_port(near);
+                let port = &mut near.ports[port];
+                for (wait, left) in [(ROOM_WAIT_MAX / 2, 1), (ROOM_WAIT_MAX * 3 / 4, 1)] {
+                    port.push(&[0], peer, local);
+                    port.flush();
+                    clock::tests::sleep(wait);
+                    port.flush();
+                    assert_eq!(port.replies.len(), left);
+                }
+                assert_eq!(port.counters.lost.get(), 41);
+            });
+        });
     }
 
     fn cpu_time() -> Duration {

@@ -188,6 +188,35 @@ async fn strangers_take_no_handshake_from_those_who_may_ask() {
     assert!(within(honest).await.is_ok());
 }
 
+/// A PROXY header that names this client.
+fn header(client: [u8; 4]) -> Vec<u8> {
+    let start = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c";
+    [&start[..], &client, &[127, 0, 0, 1, 0x30, 0x39, 3, 85]].concat()
+}
+
+#[tokio::test]
+async fn strangers_behind_a_load_balancer_take_no_handshake_from_its_other_clients() {
+    let chain = Chain::with(Mode::default(), |config, trust| {
+        with_listener(config, trust);
+        config.allow = vec!["192.0.2.0/24".parse().unwrap()];
+        config.proxy_from = vec!["127.0.0.1/32".parse().unwrap()];
+        config.limits.handshakes = 0;
+    });
+    let tls = chain.proxy.address(ListenTransport::Tls).unwrap();
+    let (stranger, client) = (header([198, 51, 100, 1]), header([192, 0, 2, 1]));
+    let honest = async {
+        // As many as a listener begins in twelve seconds.
+        for _ in 0..6_000 {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_zero_linger().unwrap();
+            let socket = socket.connect(tls).await.unwrap();
+            assert_eq!(socket.try_write(&stranger).unwrap(), stranger.len());
+        }
+        dot_listener::connect_behind(&chain, &client).await
+    };
+    assert!(within(honest).await.is_ok());
+}
+
 #[tokio::test]
 async fn handshakes_behind_a_load_balancer_count_for_the_client_it_names() {
     let chain = Chain::with(Mode::default(), |config, trust| {
@@ -197,15 +226,7 @@ async fn handshakes_behind_a_load_balancer_count_for_the_client_it_names() {
         config.limits.handshakes = 1;
         config.limits.exempt.clear();
     });
-    let header = |host: u8| {
-        let start = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c";
-        [
-            &start[..],
-            &[192, 0, 2, host],
-            &[127, 0, 0, 1, 0x30, 0x39, 3, 85],
-        ]
-        .concat()
-    };
+    let header = |host| header([192, 0, 2, host]);
     // As many clients as there are headers get theirs, though all come from one address.
     for host in 1..=20 {
         let client = dot_listener::connect_behind(&chain, &header(host)).await;

@@ -44,7 +44,7 @@ async fn pair_in(state: &mut State) -> (ClientKey, Rc<TcpStream>, StdStream) {
     let (key, _) = state
         .near
         .clients
-        .admit(stream, who, Opening::Octets, clock::now());
+        .admit(stream, who, (Opening::Octets, None), clock::now());
     (key, source, client)
 }
 
