@@ -51,7 +51,7 @@ pub fn command() -> Command {
 }
 
 fn run() -> Command {
-    let about = "Serve; what is done when no command is given";
+    let about = "Run the forwarder (the default command)";
     let lines = [
         "dotward run",
         "dotward run -u quad9 -u cloudflare",
@@ -73,7 +73,7 @@ fn demo() -> Command {
 }
 
 fn check() -> Command {
-    let about = "Tell every fault of the configuration, and nothing else";
+    let about = "Report every fault in the configuration; do nothing else";
     let lines = [
         "dotward check",
         "dotward check dotward.toml",
@@ -128,7 +128,7 @@ fn name_and_type(help: &'static str) -> [Arg; 2] {
 }
 
 fn explain() -> Command {
-    let about = "Tell what would become of a question, and why; send nothing";
+    let about = "Show how a question would be handled, and why; send nothing";
     let lines = [
         "dotward explain db.corp.example",
         "dotward explain 4.3.2.10.in-addr.arpa PTR --json",
@@ -141,7 +141,8 @@ fn explain() -> Command {
 }
 
 fn healthcheck() -> Command {
-    let about = "Ask the running program whether it is good: 0 if so, else 1 (for containers)";
+    let about =
+        "Ask the running program whether it is healthy: exit code 0 if so, else 1 (for containers)";
     let lines = [
         "dotward healthcheck",
         "dotward healthcheck -c dotward.toml",
@@ -151,7 +152,7 @@ fn healthcheck() -> Command {
 }
 
 fn completions() -> Command {
-    let about = "Print what a shell reads to complete our command line";
+    let about = "Print a shell completion script";
     let lines = [
         "dotward completions bash > /usr/share/bash-completion/completions/dotward",
         "dotward completions zsh > /usr/local/share/zsh/site-functions/_dotward",
@@ -173,9 +174,11 @@ fn man() -> Command {
         "dotward man query | man -l -",
         "dotward man > /usr/share/man/man1/dotward.1",
     ];
-    sub("man", about, lines)
-        .hide(true)
-        .arg(Arg::new("COMMAND").num_args(0..=2).help("Of this command"))
+    sub("man", about, lines).hide(true).arg(
+        Arg::new("COMMAND")
+            .num_args(0..=2)
+            .help("The command [default: dotward itself]"),
+    )
 }
 
 fn version() -> Command {

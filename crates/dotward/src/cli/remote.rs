@@ -34,7 +34,7 @@ pub(super) fn lines() -> Vec<String> {
 }
 
 fn status() -> Command {
-    let about = "Tell how the running program is doing; exit code 1 when something is wrong";
+    let about = "Show the state of the running program; exit code 1 when something is wrong";
     let lines = [
         "dotward status",
         "dotward status --json",
@@ -45,7 +45,7 @@ fn status() -> Command {
 }
 
 fn top() -> Command {
-    let about = "Show what the running program does, as it does it; q ends it";
+    let about = "Watch what the running program does; press q to quit";
     let lines = [
         "dotward top",
         "dotward top --every 200ms",
@@ -78,7 +78,7 @@ pub(super) fn top_pause(matches: &ArgMatches) -> Duration {
 }
 
 fn cache() -> Command {
-    let about = "What the running program has kept: stats, get NAME, flush";
+    let about = "The cache of the running program: stats, get NAME, flush";
     let lines = [
         "dotward cache stats",
         "dotward cache get www.example.com",
@@ -87,10 +87,10 @@ fn cache() -> Command {
     let json = || switch("json", "Print it as JSON");
     let name = |text: &str| text.parse::<Name>();
     let qtype = |text: &str| text.parse::<RecordType>();
-    let stats = sub("stats", "Print what is kept and what came of it", lines).arg(json());
+    let stats = sub("stats", "Print cache size, hits and misses", lines).arg(json());
     let get = sub(
         "get",
-        "Print what is kept of a name; exit code 1 when that is nothing",
+        "Print the cached answers for a name; exit code 1 if there are none",
         lines,
     )
     .arg(
@@ -107,7 +107,7 @@ fn cache() -> Command {
     .arg(json());
     let flush = sub(
         "flush",
-        "Forget what is kept at and below a name, or everything",
+        "Drop cached answers at and below a name, or everything",
         lines,
     )
     .arg(
@@ -165,7 +165,7 @@ fn reload() -> Command {
 }
 
 fn drain() -> Command {
-    let about = "Let the running program answer what is in flight and end; wait for its end";
+    let about = "Have the running program answer what is in flight and exit; waits until it has";
     let lines = [
         "dotward drain",
         "dotward drain --control /run/dotward/control.sock",

@@ -35,7 +35,7 @@ pub struct SurveyArgs {
     pub specs: Vec<String>,
     /// The known providers too.
     pub presets: bool,
-    /// Whose name servers are asked for.
+    /// Name whose name servers are asked for.
     pub name: Name,
     /// Print the result as JSON.
     pub json: bool,
@@ -123,7 +123,7 @@ pub(super) fn upstream() -> Command {
         "dotward upstream rank --presets",
         "dotward upstream test tls://dns.corp.example@10.1.0.53",
     ];
-    let about = "Print the known providers, and who is asked about what";
+    let about = "List known providers, and which upstreams serve which names";
     let list = sub("list", about, lines).arg(switch("json", "Print the list as JSON"));
     let list = with_settings(list, |_| true);
     let about = "Upstreams: list them, test, rank by speed, pin their keys";
@@ -153,7 +153,7 @@ fn rank() -> Command {
         "dotward upstream rank quad9 cloudflare --questions 50",
         "dotward upstream rank --presets --json",
     ];
-    let about = "Tell which upstream answers sooner, on a connection that stands";
+    let about = "Rank upstreams by response time on an open connection";
     survey("rank", about, lines).arg(
         Arg::new("questions")
             .short('n')
@@ -189,7 +189,7 @@ fn survey(name: &'static str, about: &'static str, lines: [&'static str; 3]) -> 
                 .long("name")
                 .value_name("NAME")
                 .default_value(".")
-                .help("Whose name servers are asked for")
+                .help("Name whose name servers are asked for")
                 .value_parser(parse),
         )
         .arg(switch("json", "Print the result as JSON"));
@@ -261,7 +261,7 @@ pub(super) fn doctor() -> Command {
         "dotward doctor --json",
     ];
     let about =
-        "Look for what stands in the way here, change nothing; exit code 1 when something does";
+        "Diagnose this machine, change nothing; exit code 1 when something is wrong";
     let command = sub("doctor", about, lines).arg(switch("json", "Print the findings as JSON"));
     with_settings(command, |_| true)
 }
@@ -273,7 +273,7 @@ pub(super) fn setup() -> Command {
         "dotward setup systemd-resolved --apply",
         "dotward setup systemd-resolved --undo",
     ];
-    let about = "Print how to have this machine, its containers or a cluster ask dotward";
+    let about = "Point this machine, its containers or a cluster at dotward";
     let command = sub("setup", about, lines)
         .arg(
             Arg::new("TARGET")
@@ -289,7 +289,7 @@ pub(super) fn setup() -> Command {
                 .long("root")
                 .value_name("DIR")
                 .default_value("/")
-                .help("The directory the files are below, as for an image")
+                .help("Root directory of the files, for example of an image")
                 .value_parser(ValueParser::path_buf()),
         );
     with_settings(command, |_| true)

@@ -41,7 +41,7 @@ impl fmt::Display for TopError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoTerminal => f.write_str(
-                "this is a view for a terminal\n  fix:     dotward status prints one screen of text, dotward status --json the same for programs",
+                "top needs a terminal\n  fix:     dotward status prints one screen of text, dotward status --json the same for programs",
             ),
             Self::Client(error) => error.fmt(f),
             Self::System(error) => write!(f, "the terminal cannot be used: {error}"),

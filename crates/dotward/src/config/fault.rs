@@ -403,7 +403,7 @@ impl Problem {
                 "put it back; to go on with the command line and the environment alone, restart".into()
             }
             Self::Emptied { .. } => {
-                "finish writing it; if it is to say nothing, write a comment into it (`# nothing`)".into()
+                "finish writing it; for an empty configuration, put a comment in it (`# nothing`)".into()
             }
             Self::Unreadable { .. } => {
                 "correct the path, or let the user dotward runs as read it".into()

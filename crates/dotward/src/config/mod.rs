@@ -104,7 +104,7 @@ pub struct Config {
     pub upstreams: Vec<UpstreamSettings>,
     /// Who of those with a tier is asked.
     pub strategy: Strategy,
-    /// Names that are asked elsewhere. No two are about the same suffix.
+    /// Names sent to other upstreams. No two are about the same suffix.
     pub routes: Vec<RouteSettings>,
     /// Domains of the table of special-use names that are forwarded like any other.
     pub forward_special: Vec<Name>,
@@ -181,7 +181,7 @@ pub struct ClientIdentity {
     pub key_file: PathBuf,
 }
 
-/// Names that are asked elsewhere (split horizon).
+/// Names sent to other upstreams (split horizon).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteSettings {
     /// The names, as they were written; at least one.
@@ -308,7 +308,7 @@ pub struct SharedCacheSettings {
 pub struct CacheSettings {
     /// Octets for it; 0: no answers are kept, and failures for a moment.
     pub size: u64,
-    /// How long past their time answers are kept for when nobody answers; zero: not at all.
+    /// How long expired answers are kept, for use while no upstream responds; zero: not at all.
     pub stale: Duration,
     /// TTLs are raised to so many seconds, where there is data; never above `max_ttl`.
     pub min_ttl: u32,

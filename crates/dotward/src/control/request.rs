@@ -20,7 +20,7 @@ pub enum Request {
     CacheStats,
     /// What is kept of a name, of one type or of all.
     CacheGet(Name, Option<RecordType>),
-    /// Forget what is kept at and below a name, or everything.
+    /// Drop cached answers at and below a name, or everything.
     CacheFlush(Option<Name>),
     /// Read the configuration again and apply it.
     Reload,

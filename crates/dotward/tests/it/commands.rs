@@ -148,7 +148,7 @@ async fn query_goes_through_a_running_proxy() {
     assert_eq!(json["response"]["status"], "NOERROR");
     for (spec, said) in [
         ("127.0.0.1:53", "udp://127.0.0.1"),
-        ("udp://localhost", "is no IP address"),
+        ("udp://localhost", "is not an IP address"),
         ("udp://127.0.0.1?pin=x", "proves nothing"),
     ] {
         let (code, text) = ask(words(&["c.example", "--via", spec])).await;

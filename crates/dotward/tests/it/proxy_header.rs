@@ -1,4 +1,4 @@
-//! Load balancers that say in a PROXY header who asks.
+//! Load balancers whose PROXY header names the client.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Names that are asked elsewhere, in the clear: a small resolver of the test's own stands for the private network, a DoT server for
+//! Names sent to other upstreams, in the clear: a small resolver of the test's own stands for the private network, a DoT server for
 //! everybody else.
 
 use std::io;

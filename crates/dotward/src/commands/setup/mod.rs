@@ -62,7 +62,7 @@ impl fmt::Display for SetupError {
                  fix:     start dotward with this configuration first, then do this again"
             ),
             Self::NotHere => f.write_str(
-                "a cluster is changed by its own tools, not by this program; nothing was changed\n  fix:     type the commands that are printed without --apply and --undo",
+                "dotward does not change a cluster; nothing was changed\n  fix:     run without --apply and --undo, and type the commands it prints",
             ),
             Self::File(error) => error.fmt(f),
             Self::Output(error) => error.fmt(f),

@@ -225,26 +225,20 @@ impl fmt::Display for ValueFault {
         match self {
             Self::Empty => f.write_str("nothing is there"),
             Self::NotAnAddress { family, found } => {
-                write!(f, "`{found}` is no {} address", family.word())
+                write!(f, "`{found}` is not an {} address", family.word())
             }
             Self::NotOneHost { found } => write!(f, "{found} is not the address of one host"),
             Self::Unbracketed { .. } => f.write_str("an IPv6 address stands in brackets here"),
             Self::HostName { found } => {
-                write!(
-                    f,
-                    "`{found}` is the name of a host, and those may lead elsewhere tomorrow"
-                )
+                write!(f, "`{found}` is a host name, whose address may change")
             }
             Self::NoInterface { address } => {
-                write!(
-                    f,
-                    "{address} is good on one link only, and nothing says on which"
-                )
+                write!(f, "{address} is link-local and needs an interface")
             }
             Self::Mapped { address } => write!(f, "this is the IPv4 address {address}"),
-            Self::NotAPort { found } => write!(f, "`{found}` is no port"),
-            Self::Scheme { found, .. } => write!(f, "`{found}://` is not spoken here"),
-            Self::NotANetwork => f.write_str("no network"),
+            Self::NotAPort { found } => write!(f, "`{found}` is not a port"),
+            Self::Scheme { found, .. } => write!(f, "`{found}://` is not supported here"),
+            Self::NotANetwork => f.write_str("not a network"),
             Self::HostBits { network } => {
                 write!(
                     f,
@@ -253,8 +247,8 @@ impl fmt::Display for ValueFault {
                 )
             }
             Self::NotOneOf { .. } => f.write_str("unknown word"),
-            Self::NotADuration => f.write_str("no duration"),
-            Self::NotASize => f.write_str("no size"),
+            Self::NotADuration => f.write_str("not a duration"),
+            Self::NotASize => f.write_str("not a size"),
             Self::DurationRange { .. } | Self::NotSeconds { .. } | Self::SizeRange => {
                 f.write_str("out of range")
             }
@@ -262,7 +256,7 @@ impl fmt::Display for ValueFault {
             Self::NotWorkers { .. } => f.write_str("neither auto nor a number in range"),
             Self::NotAnInterface => f.write_str("not the name of a network interface"),
             Self::NotASuffix { .. } => f.write_str("neither a domain nor a network"),
-            Self::NotADomain { .. } => f.write_str("no domain below which names are meant"),
+            Self::NotADomain { .. } => f.write_str("not a domain with names below it"),
             Self::Root => f.write_str("every name is below the root"),
             Self::NotARoute => f.write_str("no `=` between suffix and upstream"),
             Self::NothingToVerify { scheme } => {
@@ -271,23 +265,23 @@ impl fmt::Display for ValueFault {
             Self::AddressWithoutScheme { address } => {
                 write!(f, "nothing says what is spoken with {address}")
             }
-            Self::NotAPadding => f.write_str("no block of padding"),
+            Self::NotAPadding => f.write_str("not a block of padding"),
             Self::NotALabel => f.write_str("not fit for a name in logs and metrics"),
             Self::TextLength => f.write_str("a text has 1 to 4096 octets"),
-            Self::NotADomainName => f.write_str("no domain name"),
+            Self::NotADomainName => f.write_str("not a domain name"),
             Self::NotATlsName { found } => {
-                write!(f, "`{found}` is no name a certificate can carry")
+                write!(f, "`{found}` is not a name a certificate can carry")
             }
-            Self::NotAPin => f.write_str("no pin"),
+            Self::NotAPin => f.write_str("not a pin"),
             Self::UnknownParameter { found } => write!(f, "unknown parameter `{found}`"),
             Self::Plaintext => f.write_str("queries would leave this machine unencrypted"),
-            Self::UnknownUpstream { .. } => f.write_str("no known provider and no address"),
+            Self::UnknownUpstream { .. } => f.write_str("neither a known provider nor an address"),
             Self::AddressWithoutName { address } => {
                 write!(f, "nothing says whose certificate {address} must show")
             }
             Self::NotAStore => f.write_str("not the URL of a Redis or Valkey server"),
-            Self::StoreFragment => f.write_str("what stands behind # means nothing here"),
-            Self::PasswordInUrl => f.write_str("a password does not belong into a URL"),
+            Self::StoreFragment => f.write_str("`#` and what follows has no meaning here"),
+            Self::PasswordInUrl => f.write_str("a password does not belong in a URL"),
             Self::NotUtf8 => f.write_str("not UTF-8"),
         }
     }
@@ -314,11 +308,11 @@ impl ValueFault {
                 format!("write `{}`, or `{}` for one host", network.trunc(), network.addr())
             }
             Self::NotOneOf { words } => format!("write one of {}", words.join(", ")),
-            Self::NotADuration => "write a whole number and one unit of ms, s, m, h and d, such as 500ms, 90m or 7d".into(),
+            Self::NotADuration => "write a whole number and one of the units ms, s, m, h or d, such as 500ms, 90m or 7d".into(),
             Self::DurationRange { min, max } => {
                 format!("write {} to {}", DurationText(*min), DurationText(*max))
             }
-            Self::NotASize => "write a whole number and one unit of KiB, MiB and GiB, such as 64MiB, or off".into(),
+            Self::NotASize => "write a whole number and one of the units KiB, MiB or GiB, such as 64MiB, or off".into(),
             Self::SizeRange => "write 1MiB to 1024GiB, or off".into(),
             Self::NotSeconds { max } => format!("write 0 to {max} seconds, or such as 5m"),
             Self::NotANumber { min, max } => {

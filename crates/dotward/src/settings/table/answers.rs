@@ -17,7 +17,7 @@ pub(super) const ROWS: &[Setting] = &[
         example: "1400",
         group: Group::Listen,
         help: "Longest answer over UDP, in octets",
-        detail: "Clients that take less get less. What is longer is truncated, and clients ask again over TCP. 1232 passes every path without fragments (RFC 9715); \
+        detail: "Clients that advertise less get less. What is longer is truncated, and clients ask again over TCP. 1232 passes every path without fragments (RFC 9715); \
                  more is for networks whose paths are known.",
         rare: true,
         ..ROW

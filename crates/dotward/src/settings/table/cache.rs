@@ -33,7 +33,7 @@ pub(super) const ROWS: &[Setting] = &[
         default: Default::Values(&["1d"]),
         example: "\"3d\"",
         group: Group::Cache,
-        help: "How long past their time answers are kept for when nobody answers",
+        help: "How long expired answers are kept, for use while no upstream responds",
         rare: true,
         detail: "An old answer is better than none while all upstreams fail (RFC 8767). It is given after 1.8 seconds without a newer one, at once while that is known \
                  to fail, with a TTL of 30 seconds and extended error 3 or 19. `0s`: never.",
@@ -48,7 +48,7 @@ pub(super) const ROWS: &[Setting] = &[
         default: Default::Values(&["0"]),
         example: "60",
         group: Group::Cache,
-        help: "Answers are kept at least so many seconds",
+        help: "Shortest time an answer is kept, in seconds",
         rare: true,
         detail: "Clients see the raised TTL. Negative answers, failures and answers with a TTL of 0 are not concerned. Not above max_ttl.",
         ..ROW
@@ -62,7 +62,7 @@ pub(super) const ROWS: &[Setting] = &[
         default: Default::Values(&["86400"]),
         example: "3600",
         group: Group::Cache,
-        help: "Answers are kept at most so many seconds",
+        help: "Longest time an answer is kept, in seconds",
         rare: true,
         detail: "Clients see the lowered TTL. 0: answers go to those who wait for them and are not kept.",
         ..ROW
@@ -76,7 +76,7 @@ pub(super) const ROWS: &[Setting] = &[
         default: Default::Values(&["10800"]),
         example: "900",
         group: Group::Cache,
-        help: "That a name or its data does not exist is kept at most so many seconds",
+        help: "Longest time a negative answer is kept, in seconds",
         rare: true,
         detail: "The zone itself says how long, by its SOA record (RFC 2308); three hours are the most that is sensible.",
         ..ROW
@@ -90,7 +90,7 @@ pub(super) const ROWS: &[Setting] = &[
         default: Default::Values(&["true"]),
         example: "false",
         group: Group::Cache,
-        help: "Refresh answers that are much asked for before their time is over",
+        help: "Refresh popular answers before they expire",
         rare: true,
         detail: "In the last tenth of its time, an answer that was given ten times since it came is asked for once more, so that nobody waits for it. At most one question \
                  in ten is added.",
@@ -104,7 +104,7 @@ pub(super) const ROWS: &[Setting] = &[
         variable: Some("DOTWARD_CACHE_SNAPSHOT"),
         example: "\"/var/lib/dotward/cache\"",
         group: Group::Cache,
-        help: "File that carries what is kept over a restart",
+        help: "File that keeps the cache over a restart",
         rare: true,
         detail: "Written at the end and every snapshot_every, mode 0600: it says what was asked for. Read at the start in the background; what is damaged is ignored. \
                  The directory has to exist and to be writable.",
@@ -139,7 +139,7 @@ pub(super) const ROWS: &[Setting] = &[
         help: "Redis or Valkey server that several instances share, or off",
         rare: true,
         detail: "redis://HOST, unix:///PATH, redis+sentinel://HOST,HOST/NAME or redis+cluster://HOST,HOST; rediss in place of redis for TLS. Asked before an upstream, for a \
-                 few milliseconds at most; never needed. Passwords do not belong into the URL.",
+                 few milliseconds at most; never needed. Passwords do not belong in the URL.",
         ..ROW
     },
     Setting {

@@ -38,7 +38,7 @@ pub(super) const ROWS: &[Setting] = &[
         default: Default::Values(&["2"]),
         example: "1",
         group: Group::Listen,
-        help: "Which queries above a rate are told to come over TCP: every n-th, 0 for none",
+        help: "Of the queries above a rate, every n-th gets a truncated reply (try TCP); 0 for none",
         detail: "The others are dropped. 1 answers all, so that an honest client never waits; the reply is no longer than the query, but for the 16 octets of a server cookie where one is due.",
         ..ROW
     },

@@ -44,7 +44,7 @@ pub(super) const ROWS: &[Setting] = &[
         default: Default::Values(&["both"]),
         example: "udp",
         group: Group::Listen,
-        help: "both, udp or tcp, where no prefix says",
+        help: "Transport of addresses without a prefix: both, udp or tcp",
         rare: true,
         ..ROW
     },
@@ -73,7 +73,7 @@ pub(super) const ROWS: &[Setting] = &[
         example: "\"silent\"",
         group: Group::Listen,
         help: "What others get: refuse (REFUSED, a few a second) or silent",
-        detail: "Over TCP and TLS they are hung up on in both cases.",
+        detail: "Over TCP and TLS their connections are closed in either case.",
         rare: true,
         ..ROW
     },
@@ -124,7 +124,7 @@ pub(super) const ROWS: &[Setting] = &[
         default: Default::Nothing("none"),
         example: "\"192.0.2.10\"",
         group: Group::Listen,
-        help: "Load balancers that say in a PROXY header who asks",
+        help: "Load balancers whose PROXY header names the client",
         detail: "Connections and datagrams from these networks must begin with a PROXY header (version 2; version 1 over TCP and TLS too), and the address in \
                  it is the client's for listen.allow, limits and logs. From everywhere else a header ends the connection. A datagram is believed to come from the \
                  address on it, which can be forged: over UDP only where the network keeps others from using the balancer's.",
@@ -157,7 +157,7 @@ pub(super) const ROWS: &[Setting] = &[
         example: "true",
         group: Group::Listen,
         help: "Listen on addresses the machine does not have yet",
-        detail: "On interfaces too. They are served as soon as they appear, and again when they come back (Linux: IP_FREEBIND). Without it such an address keeps the program from starting.",
+        detail: "Interfaces too. They are served as soon as they appear, and again when they come back (Linux: IP_FREEBIND). Without it such an address keeps the program from starting.",
         rare: true,
         ..ROW
     },

@@ -32,8 +32,8 @@ pub(super) const ROWS: &[Setting] = &[
         group: Group::Privacy,
         help: "Withhold answers with private addresses (DNS rebinding)",
         rare: true,
-        detail: "What the upstreams of all names say with an address of a private network, of this machine or of this link, be it in an A, AAAA, HTTPS or SVCB record, is \
-                 told as no data with extended error 15. Answers of a route's upstreams are not looked at. docs/hardening.md has the list.",
+        detail: "An answer from the general upstreams with an address of a private network, of this machine or of this link, be it in an A, AAAA, HTTPS or SVCB record, is \
+                 answered as no data with extended error 15. Answers of a route's upstreams are not looked at. docs/hardening.md has the list.",
         ..ROW
     },
     Setting {
@@ -47,7 +47,7 @@ pub(super) const ROWS: &[Setting] = &[
         group: Group::Privacy,
         help: "Domains that may have private addresses all the same",
         rare: true,
-        detail: "The name that is asked for has to be one of these or below, not that at the end of its aliases. Lists of spammers that are asked by DNS answer with \
+        detail: "What counts is the name asked for, not the one its aliases lead to. DNS blocklists answer with \
                  127.0.0.0/8 and belong here.",
         ..ROW
     },
@@ -60,9 +60,9 @@ pub(super) const ROWS: &[Setting] = &[
         default: Default::Values(&["false"]),
         example: "true",
         group: Group::Privacy,
-        help: "Refuse to say without recursion what is kept",
+        help: "Refuse non-recursive queries instead of answering from the cache",
         rare: true,
-        detail: "A question with RD clear is answered from what is kept, and so says whether somebody asked it lately. With true it is refused, as if nothing were kept; names that \
+        detail: "A query with RD clear is answered from the cache, and so shows whether somebody asked it lately. With true it is refused, as if nothing were cached; names that \
                  are answered here are answered.",
         ..ROW
     },
@@ -100,7 +100,7 @@ pub(super) const ROWS: &[Setting] = &[
         default: Default::Values(&["stderr"]),
         example: "\"/var/log/dotward.log\"",
         group: Group::Observe,
-        help: "Where lines are appended: a file, made anew when it was moved away, or stderr",
+        help: "Where lines are appended: a file (recreated when it is moved away) or stderr",
         rare: true,
         ..ROW
     },
@@ -131,7 +131,7 @@ pub(super) const ROWS: &[Setting] = &[
         example: "\"upstream\"",
         group: Group::Observe,
         help: "What /readyz asks for: start (an upstream answered once) or upstream (one answers now)",
-        detail: "With upstream each one asked about every name is asked a question of our own when it was quiet for 0.4 s.",
+        detail: "With upstream, each general upstream is probed when it has been quiet for 0.4 s.",
         rare: true,
         ..ROW
     },
@@ -219,7 +219,7 @@ pub(super) const ROWS: &[Setting] = &[
         example: "\"dotward\"",
         group: Group::Expert,
         help: "Group to become with that user",
-        detail: "Who is that user already, without the right to become another, has to be in it.",
+        detail: "A process that already runs as that user must be in this group.",
         rare: true,
         ..ROW
     },
@@ -234,7 +234,7 @@ pub(super) const ROWS: &[Setting] = &[
         example: "true",
         group: Group::Expert,
         help: "Reload when the configuration file changes",
-        detail: "Looked at every 10 s, links followed, so that a ConfigMap that keeps its name is applied without a command. A file with faults changes nothing and is told.",
+        detail: "Looked at every 10 s, links followed, so that a ConfigMap that keeps its name is applied without a command. A file with faults changes nothing and is reported.",
         rare: true,
         ..ROW
     },

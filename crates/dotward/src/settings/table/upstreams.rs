@@ -15,7 +15,7 @@ pub(super) const ROWS: &[Setting] = &[
         default: Default::Values(&["cloudflare"]),
         example: "\"quad9\", \"tls://dot.example@192.0.2.53\"",
         group: Group::Upstreams,
-        help: "Whom to ask",
+        help: "Upstream to ask",
         detail: "A preset, tls://NAME@ADDR, tls://NAME and more, see SPEC. In the file either this list, or one [[upstream]] table for each.",
         ..ROW
     },
@@ -26,7 +26,7 @@ pub(super) const ROWS: &[Setting] = &[
         default: Default::Nothing("preset, TLS name or address"),
         example: "\"office\"",
         group: Group::Upstreams,
-        help: "What people call it; unique",
+        help: "Its name in logs, metrics and commands; unique",
         ..ROW
     },
     Setting {
@@ -157,7 +157,7 @@ pub(super) const ROWS: &[Setting] = &[
         default: Default::Nothing("1; if a route names it, none"),
         example: "2",
         group: Group::Upstreams,
-        help: "Asked only while none of a lower tier is well; one without a tier serves the routes that name it and nobody else",
+        help: "Asked only while none of a lower tier works; one without a tier serves the routes that name it and nobody else",
         ..ROW
     },
     Setting {
@@ -167,7 +167,7 @@ pub(super) const ROWS: &[Setting] = &[
         default: Default::Nothing("1"),
         example: "3",
         group: Group::Upstreams,
-        help: "Its share of questions relative to the others of its tier; ordered takes no notice",
+        help: "Its share of questions relative to the others of its tier; ordered ignores it",
         ..ROW
     },
     Setting {
@@ -199,7 +199,7 @@ pub(super) const ROWS: &[Setting] = &[
         default: Default::Nothing("true"),
         example: "false",
         group: Group::Upstreams,
-        help: "Pad queries to a multiple of so many octets, so that their length does not tell the name; true means 128",
+        help: "Pad queries to a multiple of this many octets, so that their length does not tell the name; true means 128",
         ..ROW
     },
     Setting {
@@ -211,7 +211,7 @@ pub(super) const ROWS: &[Setting] = &[
         default: Default::Values(&["fastest"]),
         example: "\"ordered\"",
         group: Group::Upstreams,
-        help: "Who of several is asked",
+        help: "How one of several upstreams is chosen",
         rare: true,
         detail: "One of fastest, ordered, round-robin, hash, race. fastest prefers the shorter response time and still spreads; ordered asks the first and the next only while it fails; round-robin asks in turn; \
                  hash sends a name always to the same one, so that none sees every name; race asks two at once. \
@@ -227,7 +227,7 @@ pub(super) const ROWS: &[Setting] = &[
         many: true,
         example: "\"corp.example=udp://10.0.0.53\"",
         group: Group::Upstreams,
-        help: "Names that are asked elsewhere",
+        help: "Names sent to other upstreams",
         detail: "SUFFIX is a domain, or a network such as 10.0.0.0/8 for the reverse names of its addresses; the longest that fits decides. \
                  SPEC may be the name of an upstream, or unencrypted: udp://IP, tcp://IP. \
                  In the file either this list, or one [[route]] table for each.",
@@ -262,7 +262,7 @@ pub(super) const ROWS: &[Setting] = &[
         default: Default::Nothing("strategy"),
         example: "\"ordered\"",
         group: Group::Upstreams,
-        help: "Who of several is asked",
+        help: "How one of several upstreams is chosen",
         ..ROW
     },
     Setting {
@@ -285,7 +285,7 @@ pub(super) const ROWS: &[Setting] = &[
         default: Default::Nothing("upstreams with an address, else cloudflare"),
         example: "\"quad9\"",
         group: Group::Upstreams,
-        help: "Whom to ask for the addresses of upstreams given by name only",
+        help: "Resolvers for the addresses of upstreams given by name only",
         rare: true,
         detail: "Used only when there is such an upstream. Each SPEC must have addresses.",
         ..ROW
@@ -335,7 +335,7 @@ pub(super) const ROWS: &[Setting] = &[
         default: Default::Values(&["enforce"]),
         example: "\"report\"",
         group: Group::Upstreams,
-        help: "Whether a key that is none of the pinned ones is refused (enforce) or only told (report)",
+        help: "Whether a key that is none of the pinned ones is refused (enforce) or only logged (report)",
         rare: true,
         detail: "report is for trying pins out: name and chain decide, the log says what enforce would do. Where pins are all there is to verify \
                  an upstream by, they are enforced in any case.",

@@ -170,7 +170,7 @@ fn bad_spellings_say_what_is_wrong() {
         ),
         (
             "https://dns.quad9.net/dns-query",
-            "`https://` is not spoken here",
+            "`https://` is not supported here",
         ),
         (
             "192.0.2.1",
@@ -178,32 +178,35 @@ fn bad_spellings_say_what_is_wrong() {
         ),
         (
             "192.0.2.1:853",
-            "nothing says whose certificate 192.0.2.1 must show",
+            "nothing says whose certificate 192.0.2.1:853 must show",
         ),
         (
             "2001:db8::1",
             "nothing says whose certificate [2001:db8::1] must show",
         ),
-        ("dns.quad9.net", "no known provider and no address"),
-        ("quad", "no known provider and no address"),
-        ("tls://", "`` is no name a certificate can carry"),
-        ("tls://@192.0.2.1", "`` is no name a certificate can carry"),
-        ("tls://dot.example@", "`` is no IP address"),
+        ("dns.quad9.net", "neither a known provider nor an address"),
+        ("quad", "neither a known provider nor an address"),
+        ("tls://", "`` is not a name a certificate can carry"),
+        (
+            "tls://@192.0.2.1",
+            "`` is not a name a certificate can carry",
+        ),
+        ("tls://dot.example@", "`` is not an IP address"),
         (
             "tls://dot.example@dot2.example",
-            "`dot2.example` is no IP address",
+            "`dot2.example` is not an IP address",
         ),
         (
             "tls://dot.example@300.0.0.1",
-            "`300.0.0.1` is no IP address",
+            "`300.0.0.1` is not an IP address",
         ),
         (
             "tls://dot.example@0.0.0.0",
             "0.0.0.0 is not the address of one host",
         ),
-        ("tls://dot.example@192.0.2.1:0", "`0` is no port"),
-        ("tls://dot.example@192.0.2.1:dot", "`dot` is no port"),
-        ("tls://dot.example:dot", "`dot` is no port"),
+        ("tls://dot.example@192.0.2.1:0", "`0` is not a port"),
+        ("tls://dot.example@192.0.2.1:dot", "`dot` is not a port"),
+        ("tls://dot.example:dot", "`dot` is not a port"),
         (
             "tls://dot.example@2620:fe::9:853",
             "an IPv6 address stands in brackets here",
@@ -214,16 +217,16 @@ fn bad_spellings_say_what_is_wrong() {
         ),
         (
             "tls://*.example@192.0.2.1",
-            "`*.example` is no name a certificate can carry",
+            "`*.example` is not a name a certificate can carry",
         ),
-        ("tls://256.1.1.1", "`256.1.1.1` is no IP address"),
-        ("9.9.9.9@853#", "`` is no name a certificate can carry"),
+        ("tls://256.1.1.1", "`256.1.1.1` is not an IP address"),
+        ("9.9.9.9@853#", "`` is not a name a certificate can carry"),
         (
             "9.9.9.9:853@853#dns.quad9.net",
-            "`9.9.9.9:853` is no IP address",
+            "`9.9.9.9:853` is not an IP address",
         ),
-        ("tls://dot.example?pin=AAAA", "no pin"),
-        ("tls://dot.example?pin=sha256/AAAA", "no pin"),
+        ("tls://dot.example?pin=AAAA", "not a pin"),
+        ("tls://dot.example?pin=sha256/AAAA", "not a pin"),
         ("tls://dot.example?spki=x", "unknown parameter `spki`"),
         ("tls://dot.example?ca_file=", "unknown parameter `ca_file`"),
     ];
