@@ -106,6 +106,10 @@ pub const CONNECTIONS_PER_UPSTREAM_MAX: usize = 4;
 /// upstream; ten are a connection whose answers cannot be told apart.
 pub const MISMATCHES_MAX: u32 = 10;
 
+/// Datagrams without its ID on the sockets of one question before it is asked over a stream instead and nothing of it is kept. Each socket has one query,
+/// so that hardly any comes by mistake; who guesses an ID whose port is known needs thousands (RFC 5452 section 7.2).
+pub const GUESSES_MAX: u8 = 4;
+
 /// Datagram sockets open to one upstream at a time: each query has its own, so that port and ID are both random (RFC 5452 section
 /// 9.2). Beyond it questions go over TCP.
 pub const DATAGRAMS_PER_UPSTREAM_MAX: usize = 512;

@@ -86,9 +86,12 @@ impl<C> Engine<C> {
                     self.handle_dispute(exchange, now);
                 }
             }
-            Accepted::Stray => {
+            Accepted::Stray(owner) => {
                 self.upstreams[upstream.0].counts.stray += 1;
                 self.events.push(Event::ResponseStray { upstream });
+                if let Some(Owner::Exchange(exchange)) = owner.filter(|_| datagram) {
+                    self.handle_guess(exchange, now);
+                }
             }
             Accepted::Misbehaved => {
                 self.upstreams[upstream.0].counts.disputed += 1;
@@ -240,6 +243,14 @@ impl<C> Engine<C> {
 
     /// The upstream sent something else than the response, or somebody in its place. The real one may still come, but nobody waits
     /// for it alone; after a datagram a stream is asked, where nobody can write without seeing (RFC 5452 section 9.3).
+    /// Somebody may be guessing the ID of a datagram: what comes of it is not to be kept, and a stream cannot be guessed at.
+    fn handle_guess(&mut self, id: ExchangeId, now: Moment) {
+        let exchange = self.exchanges.get_mut(id);
+        if exchange.is_some_and(Exchange::note_guess) {
+            self.handle_dispute(id, now);
+        }
+    }
+
     fn handle_dispute(&mut self, id: ExchangeId, now: Moment) {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;

@@ -18,7 +18,7 @@ use core::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::limits::WAITERS_PER_EXCHANGE_MAX;
+use crate::limits::{GUESSES_MAX, WAITERS_PER_EXCHANGE_MAX};
 use crate::time::Moment;
 use crate::upstream::{CloseReason, ConnectionId, GroupId, UpstreamId};
 use crate::wire::{
@@ -199,6 +199,8 @@ pub(crate) struct Exchange<C> {
     pub(crate) needs_stream: bool,
     /// Whether a message came that should have been the response and was not.
     pub(crate) disputed: bool,
+    /// Datagrams that came for it without its ID.
+    guesses: u8,
     /// The connection that was too slow, when the question was sent elsewhere for that.
     pub(crate) hedged_on: Option<ConnectionId>,
     /// Why the last connection it relied on ended.
@@ -244,6 +246,7 @@ impl<C> Exchange<C> {
             without_dnssec: false,
             needs_stream,
             disputed: false,
+            guesses: 0,
             hedged_on: None,
             lost_to: None,
         }
@@ -310,6 +313,12 @@ impl<C> Exchange<C> {
     /// Whether its failure says something about the next one who asks the same.
     pub(crate) fn speaks_for_others(&self) -> bool {
         self.signed.is_none() && !self.left_behind
+    }
+
+    /// A datagram came for it without its ID. True when there were so many that it may be somebody who guesses.
+    pub(crate) fn note_guess(&mut self) -> bool {
+        self.guesses = self.guesses.saturating_add(1);
+        self.guesses >= GUESSES_MAX
     }
 
     /// Its answer may lack DNSSEC records that were asked for.

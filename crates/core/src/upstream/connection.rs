@@ -112,8 +112,8 @@ pub(crate) enum Accepted<'a, T> {
         /// Who waits.
         owner: Option<T>,
     },
-    /// An ID that is not in flight, or a datagram without one.
-    Stray,
+    /// An ID that is not in flight, or a datagram without one; and who waits, when one does alone.
+    Stray(Option<T>),
     /// Not DNS, or one mismatch too many: the connection cannot be trusted to keep answers apart.
     Misbehaved,
 }
@@ -374,12 +374,12 @@ impl<T: Copy + Ord> Connection<T> {
         let Some(header) = Header::parse(message) else {
             // Anybody who guesses the port can send a datagram (RFC 5452 section 9.1).
             return match self.protocol {
-                Protocol::Udp => Accepted::Stray,
+                Protocol::Udp => Accepted::Stray(self.in_flight.only_owner()),
                 Protocol::Tls | Protocol::Tcp => Accepted::Misbehaved,
             };
         };
         let Some(slot) = self.in_flight.find(header.id) else {
-            return Accepted::Stray;
+            return Accepted::Stray(self.in_flight.only_owner());
         };
         let (owner, sent) = (slot.owner, slot.sent);
         match ResponseView::parse(message) {

@@ -103,6 +103,12 @@ impl<T: Copy + Ord> InFlight<T> {
         self.slots.get(&id)
     }
 
+    /// Who waits for the query that is the only one.
+    pub(crate) fn only_owner(&self) -> Option<T> {
+        let mut slots = self.slots.values();
+        slots.next().filter(|_| slots.len() == 0)?.owner
+    }
+
     /// Takes the query with this ID out: it was answered.
     pub(crate) fn remove(&mut self, id: u16) -> Option<Slot<T>> {
         let slot = self.slots.remove(&id)?;

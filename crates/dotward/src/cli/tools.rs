@@ -260,8 +260,7 @@ pub(super) fn doctor() -> Command {
         "dotward doctor -c dotward.toml",
         "dotward doctor --json",
     ];
-    let about =
-        "Diagnose this machine, change nothing; exit code 1 when something is wrong";
+    let about = "Diagnose this machine, change nothing; exit code 1 when something is wrong";
     let command = sub("doctor", about, lines).arg(switch("json", "Print the findings as JSON"));
     with_settings(command, |_| true)
 }

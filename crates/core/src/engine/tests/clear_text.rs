@@ -1,6 +1,7 @@
 //! Upstreams spoken to in clear text, for routes.
 
 use super::*;
+use crate::limits::GUESSES_MAX;
 
 #[test]
 fn a_lost_datagram_of_a_quick_group_does_not_bring_the_fallback_in() {
@@ -128,6 +129,31 @@ fn what_anybody_can_send_to_a_port_says_nothing_about_the_upstream() {
     let queries = bench.written_bare(2);
     bench.answer(2, &queries[0]);
     assert_eq!(bench.outcomes()[1], (2, GOOD, None), "over a stream");
+}
+
+#[test]
+fn who_guesses_the_id_of_a_datagram_is_left_behind_for_a_stream() {
+    let mut bench = datagrams();
+    bench.ask(1, "a.corp.example");
+    let query = sent(&mut bench, 0);
+    for wrong in 1..GUESSES_MAX.into() {
+        let guess = response(&(query.0.wrapping_add(wrong), query.1.clone()), GOOD);
+        receive_datagram(&mut bench, 0, &guess);
+        assert_eq!(bench.opened.len(), 1, "{wrong}");
+    }
+    receive_datagram(&mut bench, 0, b"");
+    assert_eq!(bench.opened.len(), 2);
+    assert_eq!(bench.state(0), Some(HealthState::Up));
+    bench.connect(1);
+    let queries = bench.written_bare(1);
+    bench.answer(1, &queries[0]);
+    assert_eq!(bench.outcomes(), [(1, GOOD, None)]);
+    // A few are a mistake of somebody's, and change nothing for the next question.
+    bench.ask(2, "b.corp.example");
+    assert_eq!(bench.opened.len(), 3);
+    let query = sent(&mut bench, 2);
+    receive_datagram(&mut bench, 2, &response(&query, GOOD));
+    assert_eq!(bench.outcomes()[1], (2, GOOD, None));
 }
 
 /// The response to the one query of a datagram socket, cut short.

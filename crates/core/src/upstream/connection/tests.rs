@@ -92,7 +92,10 @@ fn the_right_response_is_accepted_once() {
         bench.connection.accept(&message),
         Accepted::Response { owner: Some(7), .. }
     ));
-    assert!(matches!(bench.connection.accept(&message), Accepted::Stray));
+    assert!(matches!(
+        bench.connection.accept(&message),
+        Accepted::Stray(None)
+    ));
     assert_eq!(bench.connection.load(), 0);
 }
 
@@ -107,7 +110,10 @@ fn an_abandoned_query_keeps_its_id_until_its_answer_comes() {
         bench.connection.accept(&message),
         Accepted::Response { owner: None, .. }
     ));
-    assert!(matches!(bench.connection.accept(&message), Accepted::Stray));
+    assert!(matches!(
+        bench.connection.accept(&message),
+        Accepted::Stray(None)
+    ));
 }
 
 #[test]
