@@ -403,3 +403,7 @@ pub(crate) const SNAPSHOT_PAUSE: Duration = Duration::from_millis(2);
 
 /// Octets of the path of a Unix socket: `sun_path` has 108, the last of them NUL (unix(7)).
 pub(crate) const SOCKET_PATH_MAX: usize = 107;
+
+/// Faults of a configuration that are written; of more, how many. Nobody makes as many by hand: a file that is no configuration has one in each
+/// line.
+pub(crate) const FAULTS_WRITTEN: usize = 40;

@@ -4,6 +4,7 @@
 //! alone in a log. The form for terminals is in `report`.
 
 use std::fmt::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::place::Place;
@@ -162,6 +163,8 @@ pub enum Problem {
         key: String,
         /// The file.
         path: PathBuf,
+        /// Of which kind the system's refusal is.
+        kind: io::ErrorKind,
         /// What the system says.
         error: String,
     },
@@ -323,7 +326,9 @@ impl fmt::Display for Problem {
             }
             Self::Gone { path } => write_lost(f, path, "gone"),
             Self::Emptied { path } => write_lost(f, path, "empty, and was not before"),
-            Self::Unreadable { key, path, error } => {
+            Self::Unreadable {
+                key, path, error, ..
+            } => {
                 write!(f, "cannot read `{key}` {}: {error}", path.display())
             }
             Self::BadFile { key, path, fault } => {
@@ -352,7 +357,7 @@ impl Problem {
     /// What to write.
     pub fn remedy(&self) -> String {
         match self {
-            Self::Syntax { .. } => "text stands in quotes; dotward config example shows a good file".into(),
+            Self::Syntax { .. } => "write `key = value`, texts in quotes; dotward config example shows a good file".into(),
             Self::UnknownKey { suggestion: Some(suggestion), .. } => {
                 format!("did you mean `{suggestion}`?")
             }
@@ -405,8 +410,9 @@ impl Problem {
             Self::Emptied { .. } => {
                 "finish writing it; for an empty configuration, put a comment in it (`# nothing`)".into()
             }
+            Self::Unreadable { kind: io::ErrorKind::NotFound, .. } => "correct the path".into(),
             Self::Unreadable { .. } => {
-                "correct the path, or let the user dotward runs as read it".into()
+                "give a file that the user dotward runs as may read".into()
             }
             Self::BadFile { fault, .. } => fault.remedy().into(),
             Self::AmbiguousDotPort { .. } => "set DOTWARD_COMPAT=b (the upstream's port), \

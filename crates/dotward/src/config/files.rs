@@ -58,8 +58,15 @@ impl NamedFile {
     }
 
     fn unreadable(&self, error: &io::Error) -> Fault {
-        let (key, path, error) = (self.key.clone(), self.path.clone(), words_of(error));
-        Fault::new(&self.place, Problem::Unreadable { key, path, error })
+        let (key, path) = (self.key.clone(), self.path.clone());
+        let (kind, error) = (error.kind(), words_of(error));
+        let problem = Problem::Unreadable {
+            key,
+            path,
+            kind,
+            error,
+        };
+        Fault::new(&self.place, problem)
     }
 
     fn octets(&self, files: &dyn ReadFiles) -> Result<Vec<u8>, Fault> {

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use super::fault::Fault;
 use super::place::{Place, Spot};
+use crate::limits::FAULTS_WRITTEN;
 use crate::plain::Line;
 
 /// How faults and warnings are written.
@@ -36,13 +37,16 @@ impl Style {
 ///
 /// Those of `out`.
 pub fn write_faults(out: &mut dyn Write, faults: &[Fault], style: Style) -> io::Result<()> {
-    for fault in faults {
+    for fault in faults.iter().take(FAULTS_WRITTEN) {
         match style {
             Style::Line => writeln!(out, "error: {fault}")?,
             Style::Terminal { colour } => write_long(out, fault, colour)?,
         }
     }
-    Ok(())
+    match faults.len().saturating_sub(FAULTS_WRITTEN) {
+        0 => Ok(()),
+        more => writeln!(out, "… and {more} more"),
+    }
 }
 
 fn write_long(out: &mut dyn Write, fault: &Fault, colour: bool) -> io::Result<()> {

@@ -63,6 +63,18 @@ fn each_fault_in_one_line_names_place_problem_and_remedy() {
 }
 
 #[test]
+fn a_file_that_is_no_configuration_does_not_fill_the_terminal() {
+    let files = Files::default().with("x.toml", "domain 53/udp\n".repeat(300));
+    let refused = load_with(&["-c", "x.toml"], &[], &files).expect_err("bad");
+    for style in [Style::Line, Style::Terminal { colour: false }] {
+        let mut report = Vec::new();
+        write_faults(&mut report, &refused.faults, style).expect("written");
+        let report = String::from_utf8(report).expect("UTF-8");
+        assert!(report.ends_with("\n… and 260 more\n"), "{report}");
+    }
+}
+
+#[test]
 fn colour_is_used_only_when_asked_for() {
     let files = Files::default().with("x.toml", "levle = 1\n");
     let refused = load_with(&["-c", "x.toml"], &[], &files).expect_err("bad");

@@ -298,7 +298,7 @@ impl ValueFault {
             Self::HostName { .. } => HOST_REMEDY.into(),
             Self::NoInterface { address } => format!("write its interface too: `[{address}%eth0]`"),
             Self::Mapped { address } => format!("write `{address}`, and the port behind it"),
-            Self::NotAPort { .. } => "write a port from 1 to 65535".into(),
+            Self::NotAPort { .. } => "write a port, which is a number up to 65535".into(),
             Self::Scheme { allowed, .. } => format!("write {allowed}"),
             Self::NotANetwork => {
                 "write `loopback`, `private`, `any`, an address, or a network such as 192.0.2.0/24"
