@@ -16,7 +16,7 @@ use crate::shared_store::{Instance, Store, keep_asking, program, shared, spawn, 
 use crate::support::within;
 
 /// Servers take seconds to agree on who is master, and who failed meanwhile is left alone for up to half a minute.
-const AGREEMENT: Duration = Duration::from_secs(60);
+const AGREEMENT: Duration = Duration::from_secs(180);
 
 fn free_port() -> u16 {
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
