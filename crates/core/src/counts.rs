@@ -212,9 +212,9 @@ impl Default for UpstreamCounts {
 pub struct EngineCounts {
     /// Questions refused because there was no room for them.
     pub overloaded: u64,
-    /// Questions sent a second time because the first upstream took longer than usual.
+    /// Questions sent a second time because the first try took longer than usual or was silent.
     pub hedged: u64,
-    /// Those of them that the second upstream answered first.
+    /// Those of them that the second try answered first.
     pub hedges_won: u64,
     /// Answers that were not told, because they had a private address where none may be.
     pub withheld: u64,

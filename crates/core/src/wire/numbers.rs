@@ -12,7 +12,9 @@ pub struct ParseNumberError;
 
 impl fmt::Display for ParseNumberError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a known name, and not a number written as TYPE65280 (CLASS3 for a class)")
+        f.write_str(
+            "neither a known mnemonic nor a number written as TYPE65280 (CLASS3 for a class)",
+        )
     }
 }
 

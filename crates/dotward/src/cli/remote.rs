@@ -190,5 +190,5 @@ fn level(text: &str) -> Result<LevelFilter, String> {
     let words = || LEVELS.map(|(word, _)| word).join(", ");
     known
         .map(|(_, level)| *level)
-        .ok_or_else(|| format!("one of {}", words()))
+        .ok_or_else(|| format!("write one of {}", words()))
 }

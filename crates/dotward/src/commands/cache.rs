@@ -123,7 +123,7 @@ pub(super) fn write_answers(out: &mut dyn Write, found: &Value) -> io::Result<bo
         let fresh = answer["fresh_seconds"].as_u64().unwrap_or_default();
         let age = text(&answer["age_seconds"]);
         let state = match fresh {
-            0 if answer["kind"] == "failure" => "over".to_owned(),
+            0 if answer["kind"] == "failure" => "expired".to_owned(),
             0 => "stale".to_owned(),
             _ => format!("{fresh} s left"),
         };
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(
             text,
             "a.example. A  NOERROR data, 270 s left, 30 s old, DO\n    a.example. 270 IN A 192.0.2.1\n\
-             a.example. AAAA  SERVFAIL failure, over, 3 s old, CD, route example, extended error 22\nand 2 more\n"
+             a.example. AAAA  SERVFAIL failure, expired, 3 s old, CD, route example, extended error 22\nand 2 more\n"
         );
         assert!(!write_answers(&mut Vec::new(), &json!({ "answers": [] })).unwrap());
     }

@@ -62,7 +62,7 @@ pub fn write_explanation(
             write_answer(out, &answer)?;
             writeln!(
                 out,
-                "  to change give these names a route, or list {domain} in privacy.forward_special"
+                "  to change: give these names a route, or list {domain} in privacy.forward_special"
             )
         }
         Decision::Refuse(refusal) => {
@@ -153,7 +153,7 @@ fn write_addresses(out: &mut dyn Write, addresses: &Addresses) -> io::Result<()>
         ),
         Addresses::Withheld => writeln!(
             out,
-            "  private addresses are withheld; to change list a domain in privacy.private_domain"
+            "  private addresses are withheld; to allow them, list a domain in privacy.private_domain"
         ),
     }
 }

@@ -11,14 +11,14 @@ Generated from the table of settings; after a change there, run
 BLESS=1 cargo test -p dotward --test config
 ```
 
-## Who is heard
+## Precedence
 
-Weakest first: default, file, environment (`DOTWARD_*`), command line. Who speaks about a setting replaces what weaker
-ones say about it, lists included. In the environment a comma or white space separates the elements of a list, and an
+Weakest first: default, file, environment (`DOTWARD_*`), command line. A stronger source replaces what weaker
+ones set, lists included. In the environment a comma or white space separates the elements of a list, and an
 empty variable counts as not set. Names of older proxies stand just below the names of their kind: an older variable
 below every `DOTWARD_*` variable, an older option below every option but above the environment.
 
-Faults of all of them are told together, one line each, and the program ends with exit code 2. `dotward check` tells the
+All faults are reported together, and the program ends with exit code 2. `dotward check` reports the
 same and does nothing else; `dotward check --show-origin` prints each value and where it came from. `dotward config example`
 prints a file with every key.
 
@@ -51,7 +51,7 @@ that is one of its own listening addresses is refused.
 ";
 
 const ROUTES: &str = "\
-## Routes: some names are asked elsewhere
+## Routes: names sent to other upstreams
 
 ```toml
 [[upstream]]
@@ -82,7 +82,7 @@ strategy = \"ordered\"
 * Without encryption each query has a socket and a random port of its own; a truncated answer is asked for again over TCP,
   and passed on as it is where nobody listens.
 * `--route` and `DOTWARD_ROUTE` replace the routes of the file. `--upstream` replaces its general upstreams; routes may still name those.
-* `dotward explain NAME` shows what becomes of a name and why, and sends nothing.
+* `dotward explain NAME` shows how a name would be handled and why, and sends nothing.
 ";
 
 const OLDER: &str = "\

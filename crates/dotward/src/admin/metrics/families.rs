@@ -80,7 +80,7 @@ impl Facts {
         family.counter([("reason", "questions_in_flight")], counts.overloaded)?;
         let handed = self.report.totals.shed;
         family.counter([("reason", "way_to_engine")], handed)?;
-        let help = "Questions sent to a second upstream because the first was slow: sent, and those it answered first";
+        let help = "Questions sent a second time because the first try was slow or silent: sent, and those the second try answered first";
         let mut family = page.counter("dotward_hedges", help)?;
         family.counter([("outcome", "sent")], counts.hedged)?;
         family.counter([("outcome", "won")], counts.hedges_won)?;

@@ -16,7 +16,7 @@ pub(super) const ROWS: &[Setting] = &[
         example: "200",
         group: Group::Listen,
         help: "Queries a second over UDP from one client network; 0 for no bound",
-        detail: "Above it queries are told to come over TCP, where addresses cannot be forged, or dropped (limits.slip). One second's worth may come at once. \
+        detail: "Above it queries get a truncated reply, so that clients come over TCP, where addresses cannot be forged, or dropped (limits.slip). One second's worth may come at once. \
                  Networks in limits.exempt are not counted.",
         ..ROW
     },
