@@ -176,6 +176,9 @@ pub(crate) const HANDSHAKES: u32 = 500;
 /// How many of those it begins at once: a burst that holds up answers for less than a tenth of a second.
 pub(crate) const HANDSHAKES_AT_ONCE: u32 = 100;
 
+/// What a listener is behind at most when many handshakes began at once: who is accepted next waits no longer for them.
+pub(crate) const HANDSHAKES_OWED: Duration = Duration::from_secs(1);
+
 /// A key makes session tickets for this long and opens them for as long again. Within it a key that leaks opens what was said
 /// (RFC 9325 section 3.4 asks for a change at least every week); shorter costs clients that come now and then a full handshake. No longer
 /// than rustls's own keys, which change after six hours.

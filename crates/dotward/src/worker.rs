@@ -125,8 +125,8 @@ pub(crate) struct State {
     last_turn: Moment,
     /// When the timer task wakes next.
     armed: Option<Moment>,
-    /// This turn is the timer's.
-    fires: bool,
+    /// Whether sockets had their turns since something became long overdue: from then on each turn works on what is left of it.
+    looked: bool,
     /// No more queries are taken; what is in flight is answered.
     draining: bool,
     /// How busy this thread is.
@@ -163,7 +163,7 @@ impl State {
             sleep: SleepWatch::default(),
             last_turn: Moment::ZERO,
             armed: None,
-            fires: false,
+            looked: false,
             draining: false,
             busy: BusyWatch::default(),
         }
@@ -217,7 +217,9 @@ impl State {
 
     /// Does all there is to do after an input.
     fn settle(&mut self, worker: &Rc<Worker>, now: Moment) {
-        if self.is_overdue(now) && !self.fires {
+        let overdue = self.is_overdue(now);
+        self.looked &= overdue;
+        if overdue && !self.looked {
             worker.timer.poke();
         } else if self.engine.poll_timeout().is_some_and(|due| due <= now) {
             self.engine.handle_timeout(now);

@@ -241,8 +241,6 @@ impl<C> Engine<C> {
         }
     }
 
-    /// The upstream sent something else than the response, or somebody in its place. The real one may still come, but nobody waits
-    /// for it alone; after a datagram a stream is asked, where nobody can write without seeing (RFC 5452 section 9.3).
     /// Somebody may be guessing the ID of a datagram: what comes of it is not to be kept, and a stream cannot be guessed at.
     fn handle_guess(&mut self, id: ExchangeId, now: Moment) {
         let exchange = self.exchanges.get_mut(id);
@@ -251,6 +249,8 @@ impl<C> Engine<C> {
         }
     }
 
+    /// The upstream sent something else than the response, or somebody in its place. The real one may still come, but nobody waits
+    /// for it alone; after a datagram a stream is asked, where nobody can write without seeing (RFC 5452 section 9.3).
     fn handle_dispute(&mut self, id: ExchangeId, now: Moment) {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;

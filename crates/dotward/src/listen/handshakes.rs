@@ -16,7 +16,7 @@ use std::time::Duration;
 use dotward_core::rate::{Pace, RateConfig, RateLimiter};
 use dotward_core::time::Moment;
 
-use crate::limits::{HANDSHAKES, HANDSHAKES_AT_ONCE};
+use crate::limits::{HANDSHAKES, HANDSHAKES_AT_ONCE, HANDSHAKES_OWED};
 
 /// What client networks get, for all workers; without a bound by default.
 #[derive(Debug, Default)]
@@ -58,7 +58,9 @@ impl Turnstile {
     /// Somebody is let in.
     pub(super) fn pass(&self, now: Moment) {
         const STEP: u64 = 1_000_000_000 / HANDSHAKES as u64;
-        let next = |free: u64| Some(free.max(now.as_nanos()).saturating_add(STEP));
+        // Of those behind a load balancer any number may be let in at once: they are counted when their headers come.
+        let most = (now + HANDSHAKES_OWED).as_nanos();
+        let next = |free: u64| Some(free.max(now.as_nanos()).saturating_add(STEP).min(most));
         // What is done always is never refused.
         let (Ok(_) | Err(_)) = self
             .free
@@ -76,6 +78,18 @@ impl Turnstile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn however_many_were_let_in_at_once_the_next_waits_a_bounded_time() {
+        let turnstile = Turnstile::default();
+        let now = Moment::ZERO + Duration::from_secs(1);
+        for _ in 0..10 * HANDSHAKES {
+            turnstile.pass(now);
+        }
+        let pause = turnstile.pause(now).unwrap();
+        assert!(pause <= HANDSHAKES_OWED, "{pause:?}");
+        assert_eq!(turnstile.pause(now + HANDSHAKES_OWED), None);
+    }
 
     #[test]
     fn a_listener_lets_in_a_few_at_once_and_then_its_rate_and_who_pauses_gets_the_few_again() {

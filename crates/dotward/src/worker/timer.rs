@@ -29,10 +29,9 @@ impl Worker {
         // The timer looks itself once the turn is over; before, it would be told what is due now.
         self.turn(|state, _, _| {
             state.armed = Some(Moment::ZERO);
-            state.fires = true;
+            state.looked = true;
         });
         let mut state = self.state.borrow_mut();
-        state.fires = false;
         state.armed = state.engine.poll_timeout();
         state.armed
     }
